@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What may be asked of a store of releases. What comes out of a store is checked against its digest, and still not trusted."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from assay.model.artifact import Release
+
+
+class Store(Protocol):
+    """A content-addressed store. Raises `StorageError` when it cannot be read or written, `NotVerified` for wrong bytes."""
+
+    def put(self, data: bytes) -> str:
+        """Keep `data`, durably; answers its SHA-256 in hex."""
+        ...
+
+    def get(self, sha256: str) -> bytes:
+        """The bytes with that digest."""
+        ...
+
+    def publish(self, release: Release) -> str:
+        """Publish durably; the same release again is fine, another one under the same name and version is `Refused`.
+
+        Answers the digest of the release's manifest.
+        """
+        ...
+
+    def find(self, name: str, version: str | None, board: str) -> Release:
+        """The release; without `version` the highest one. `UsageFault` lists what is there when there is none."""
+        ...
+
+    def releases(self) -> tuple[Release, ...]:
+        """All releases, by name, version and board."""
+        ...

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the stages from build to registry hand on: artifact, signed image, release, verified image.
+
+`file_sha256` is the digest of a file, `image_hash` the hash inside an MCUboot image; they never share a name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from assay.model.identifiers import FileSha256, ImageHash, Name, VersionText
+from assay.model.trust import Check
+from assay.model.value import Value
+
+
+class SourceState(Value):
+    """Where the sources came from: git commit (None outside git), whether files differ from it, digest of the inputs.
+
+    `digest` is the SHA-256 over the sorted list of declared input files (path, mode, SHA-256).
+    """
+
+    repository: str | None = None
+    commit: str | None = None
+    dirty: bool = False
+    digest: FileSha256
+
+
+class ToolIdentity(Value):
+    """One tool of the toolchain: name, version, digest of its package or file tree."""
+
+    name: str
+    version: str
+    sha256: FileSha256
+
+
+class Artifact(Value):
+    """The result of a build: the payload that two builds agreed on, and how it was built.
+
+    `parameters` are the external parameters (board, version, defines, declared public keys); values are plain JSON.
+    """
+
+    schema_: Literal["assay.artifact/1"] = Field(default="assay.artifact/1", alias="schema")
+    module: Name
+    kind: Literal["app", "bootloader", "rom"]
+    version: VersionText
+    board: Name
+    min_revision: int
+    security_counter: int
+    payload_sha256: FileSha256
+    payload_size: int
+    files: dict[str, FileSha256]
+    sbom_sha256: FileSha256
+    source: SourceState
+    tools: tuple[ToolIdentity, ...]
+    parameters: dict[str, Any]
+    builder: str
+    builds_compared: int = Field(ge=2)
+    variations: tuple[str, ...]
+
+
+class SignedImage(Value):
+    """An MCUboot image: the digest of the file, the hash inside, and the key that signed it."""
+
+    file_sha256: FileSha256
+    image_hash: ImageHash
+    size: int
+    payload_sha256: FileSha256
+    keyid: FileSha256
+
+
+class Release(Value):
+    """An image with its attestations, published under a name, a version and a board."""
+
+    schema_: Literal["assay.release/1"] = Field(default="assay.release/1", alias="schema")
+    name: Name
+    kind: Literal["app", "bootloader", "rom"]
+    version: VersionText
+    board: Name
+    min_revision: int
+    security_counter: int
+    image: SignedImage
+    artifact: Artifact
+    attestations: dict[str, FileSha256]
+    """Predicate type to the digest of the bundle file in the store."""
+
+    @property
+    def reference(self) -> str:
+        """`name@version`, as users write it."""
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True)
+class VerifiedImage:
+    """An image whose bytes, signature, hash, board and provenance were verified: only this can be flashed.
+
+    Made by `pipeline.release_gate`; `data` are the very bytes that were verified.
+    """
+
+    release: Release
+    data: bytes
+    checks: tuple[Check, ...]

@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The manifests that people write: module, board, profile, pipeline, bench.
+
+Each is a frozen value with a schema version; reading them from TOML, with file and line, is `stages.manifest`.
+Sizes and offsets are bytes, addresses are as the core sees them, times carry `_s`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from assay.model.identifiers import Name, VersionText
+from assay.model.value import Value
+
+Requirement = Annotated[str, StringConstraints(pattern=r"^(==|>=)[0-9]+\.[0-9]+\.[0-9]+$")]
+"""`>=1.2.3` (same major) or `==1.2.3`."""
+
+
+class Area(Value):
+    """A range of flash or RAM: `offset` or `base`, and `size`, in bytes."""
+
+    offset: int = Field(ge=0)
+    size: int = Field(gt=0)
+
+
+class RamRange(Value):
+    """A range of RAM at an absolute address."""
+
+    base: int = Field(ge=0, le=0xFFFFFFFF)
+    size: int = Field(gt=0)
+
+
+class Flash(Value):
+    """The board's flash and how it is divided."""
+
+    size: int = Field(gt=0)
+    erase_size: int = Field(gt=0)
+    program_size: int = Field(gt=0)
+    write_alignment: Literal[1, 2, 4, 8, 16, 32]
+    erased_value: Literal[0x00, 0xFF]
+    areas: dict[str, Area]
+
+    @model_validator(mode="after")
+    def _areas_fit(self) -> Self:
+        end, before = 0, "the start"
+        for name, area in sorted(self.areas.items(), key=lambda item: item[1].offset):
+            if area.offset < end:
+                raise ValueError(f"area '{name}' overlaps {before}")
+            if area.offset % self.erase_size or area.size % self.erase_size:
+                raise ValueError(f"area '{name}' does not lie on erase sectors of {self.erase_size} bytes")
+            end, before = area.offset + area.size, f"area '{name}'"
+        if end > self.size:
+            raise ValueError(f"{before} ends at {end:#x}, behind the flash of {self.size:#x} bytes")
+        return self
+
+
+class Toolchain(Value):
+    """How to compile for the board."""
+
+    zig_target: str
+    zig_cpu: str
+    gcc_prefix: str
+    gcc_flags: tuple[str, ...] = ()
+    port: str
+
+
+class SerialPort(Value):
+    """The board's UART: baud in bit/s, SMP framing."""
+
+    baud: int = Field(gt=0)
+    framing: Literal["console", "raw"] = "console"
+
+
+class Loader(Value):
+    """The ROM loader's protocol."""
+
+    protocol: Literal["xmodem-1k"]
+
+
+class TwinMachine(Value):
+    """How QEMU emulates the board."""
+
+    qemu: str
+    package: str
+    arguments: tuple[str, ...]
+    rom_option: Literal["-kernel", "-bios"]
+    flash_interface: Literal["mtd", "pflash"]
+    flash_unit: int = Field(ge=0)
+    entropy: Literal["uart", "virtio-rng"]
+
+
+class Board(Value):
+    """A board design (`boards/*.toml`)."""
+
+    schema_: Literal["assay.board/1"] = Field(alias="schema")
+    name: Name
+    revision: int = Field(ge=0)
+    emulated: bool = False
+    description: str = ""
+    toolchain: Toolchain
+    flash: Flash
+    ram: dict[str, RamRange]
+    serial: SerialPort
+    loader: Loader
+    twin: TwinMachine | None = None
+
+    @model_validator(mode="after")
+    def _twin_is_emulated(self) -> Self:
+        if self.twin is not None and not self.emulated:
+            raise ValueError("a board with a [twin] says emulated = true")
+        return self
+
+
+class BoardNeed(Value):
+    """A board that a module runs on, from a revision upwards."""
+
+    name: Name
+    min_revision: int = Field(ge=0)
+
+
+class Interface(Value):
+    """An interface, offered or needed, with its version."""
+
+    name: Name
+    version: Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)*$")]
+
+
+class Interfaces(Value):
+    """What a module offers and what it needs."""
+
+    provides: tuple[Interface, ...] = ()
+    requires: tuple[Interface, ...] = ()
+
+
+class Dependency(Value):
+    """Another module that has to be there."""
+
+    name: Name
+    version: Requirement
+
+
+class BuildRecipe(Value):
+    """How the module is built: a command line, its declared inputs and outputs."""
+
+    command: tuple[str, ...] = Field(min_length=1)
+    sources: tuple[str, ...] = Field(min_length=1)
+    outputs: tuple[str, ...] = Field(min_length=1)
+
+
+class UpdatePolicy(Value):
+    """How the module is updated in the field."""
+
+    policy: Literal["test-then-confirm", "none"]
+    health_timeout_s: float = Field(default=10.0, gt=0, le=3600, strict=False)
+    security_counter: int = Field(ge=0, le=0xFFFFFFFF)
+
+
+class Module(Value):
+    """A hardware module's firmware (`module.toml`): its contract."""
+
+    schema_: Literal["assay.module/1"] = Field(alias="schema")
+    name: Name
+    kind: Literal["app", "bootloader", "rom"]
+    version: VersionText
+    license: str
+    description: str = ""
+    boards: tuple[BoardNeed, ...] = Field(min_length=1)
+    build: BuildRecipe
+    interfaces: Interfaces = Interfaces()
+    dependencies: tuple[Dependency, ...] = ()
+    update: UpdatePolicy
+
+
+class SerialScheme(Value):
+    """How serial numbers are made: `prefix` and a counter of `digits` digits."""
+
+    prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")]
+    digits: int = Field(ge=1, le=16)
+
+
+class CertificateProfile(Value):
+    """The device certificate (IEEE 802.1AR-2018 section 8, IDevID)."""
+
+    organization: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    hardware_type_oid: Annotated[str, StringConstraints(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+$")]
+
+
+class Limit(Value):
+    """A measurement of the factory, with limits: `unit` is a UCUM code."""
+
+    name: Name
+    unit: str
+    low: float | None = Field(default=None, strict=False)
+    high: float | None = Field(default=None, strict=False)
+
+
+class ProfileStep(Value):
+    """One step of the factory; what cannot be undone says so and says why."""
+
+    name: Literal["write-bootloader", "write-app", "make-identity", "check"]
+    irreversible: bool = False
+    reason: str = ""
+
+
+class Profile(Value):
+    """A factory profile (`provisioning/*.toml`)."""
+
+    schema_: Literal["assay.profile/1"] = Field(alias="schema")
+    name: Name
+    description: str = ""
+    boards: tuple[Name, ...] = Field(min_length=1)
+    allow_emulated: bool = False
+    bootloader: Name
+    app: Name
+    serial: SerialScheme
+    certificate: CertificateProfile
+    steps: tuple[ProfileStep, ...] = Field(min_length=1)
+    limits: tuple[Limit, ...] = ()
+
+
+class PipelineStep(Value):
+    """One verb with its arguments, exactly as a user would type them after `assay`.
+
+    `{name}` in an argument is replaced by a variable; `capture` takes variables from the verb's `--json` answer;
+    `expect` is the outcome without which the pipeline stops.
+    """
+
+    name: Name
+    title: str
+    run: tuple[str, ...] = Field(min_length=1)
+    expect: Literal["PASS", "FAIL"] = "PASS"
+    capture: dict[str, str] = {}
+
+
+class Pipeline(Value):
+    """Steps in order (`pipelines/*.toml`)."""
+
+    schema_: Literal["assay.pipeline/1"] = Field(alias="schema")
+    name: Name
+    description: str = ""
+    variables: dict[str, str] = {}
+    steps: tuple[PipelineStep, ...] = Field(min_length=1)
+
+
+class PowerSwitch(Value):
+    """How a place's power is switched."""
+
+    driver: Name
+    address: str = ""
+
+
+class Place(Value):
+    """A unit and its port on the bench."""
+
+    name: Name
+    board: Name
+    port: str
+    power: PowerSwitch | None = None
+
+
+class Bench(Value):
+    """The units and ports connected to one host (`bench.toml`)."""
+
+    schema_: Literal["assay.bench/1"] = Field(alias="schema")
+    places: tuple[Place, ...] = ()

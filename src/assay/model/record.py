@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Records of what a run did, and the log entries that make them tamper-evident."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from assay.model.identifiers import FileSha256, SerialNumber
+from assay.model.value import Value
+
+
+class RecordType(StrEnum):
+    """What a record is about."""
+
+    PROVENANCE = "provenance"
+    SBOM = "sbom"
+    RELEASE = "release"
+    PROVISIONING = "provisioning"
+    FLASH = "flash"
+    TEST = "test"
+    UPDATE = "update"
+    EVIDENCE = "evidence"
+    RUN = "run"
+
+
+class LogEntry(Value):
+    """One entry of the log, written as RFC 8785 JSON.
+
+    `record` is the SHA-256 of the record's file (a Sigstore bundle), `payload` that of the statement inside,
+    `attachments` those of the files that belong to it.
+    """
+
+    v: Literal[1] = 1
+    type: RecordType
+    record: FileSha256
+    payload: FileSha256
+    serial: SerialNumber | None = None
+
+
+class RecordRef(Value):
+    """Where a durable record stands: index in the log, tree size of the checkpoint that covers it."""
+
+    entry: LogEntry
+    index: int
+    tree_size: int
+    origin: str

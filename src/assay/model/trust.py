@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is trusted for what, and what a verification found.
+
+A `VerifiedStatement` can only be had from a verifier; whoever acts on a statement asks for one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from pydantic import Field
+
+from assay.model.identifiers import FileSha256, Name
+from assay.model.statement import Statement
+from assay.model.value import Value
+
+
+class Role(StrEnum):
+    """Who signs what (docs: explanation/trust)."""
+
+    IMAGE = "image"
+    BUILDER = "builder"
+    BENCH = "bench"
+    STATION = "station"
+    FIELD = "field"
+    DEVICE_CA = "device-ca"
+    LOG = "log"
+
+
+class TrustedKey(Value):
+    """A public key and the one role that it is trusted for. `keyid`: SHA-256 of the DER SubjectPublicKeyInfo."""
+
+    role: Role
+    keyid: FileSha256
+    algorithm: Literal["ed25519", "ecdsa-p256"]
+    public: str
+    name: str
+    development: bool = False
+
+
+class TrustedLog(Value):
+    """A log: its origin and its verifier key (C2SP signed-note `vkey`)."""
+
+    origin: str
+    vkey: str
+    development: bool = False
+
+
+class TrustFile(Value):
+    """Keys and roles (`trust.toml`). Empty means that nothing verifies."""
+
+    schema_: Literal["assay.trust/1"] = Field(alias="schema")
+    name: Name
+    allow_development: bool = False
+    allow_emulated: bool = False
+    keys: tuple[TrustedKey, ...] = ()
+    logs: tuple[TrustedLog, ...] = ()
+
+    def keys_for(self, role: Role) -> tuple[TrustedKey, ...]:
+        """The keys that are trusted for `role`."""
+        return tuple(key for key in self.keys if key.role is role)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was verified: in words, and by which key if a key was in it."""
+
+    what: str
+    key: TrustedKey | None = None
+
+
+@dataclass(frozen=True)
+class VerifiedStatement:
+    """A statement whose signature, signer's role, predicate type and subject were checked, and what was checked."""
+
+    statement: Statement
+    payload: bytes
+    signer: TrustedKey
+    checks: tuple[Check, ...]
