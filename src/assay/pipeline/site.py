@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A site (CI, factory, field): one folder with keys, store, records, log, journal and twins, and the parts that work on them.
+
+Guards: where each thing lies, in one place. Every part is imported and made when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from assay.backends.ledgers.serial_ledger import SerialLedger
+    from assay.interfaces.clock import Clock
+    from assay.interfaces.recorder import Recorder
+    from assay.interfaces.signer import SignerService
+    from assay.interfaces.store import Store
+    from assay.pipeline.journal import JournalDatabase
+
+
+class Site:
+    """The parts of the site in `folder` (made on first use)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @property
+    def keys_dir(self) -> Path:
+        """Private keys; no build and no test can read it."""
+        return self.folder / "keys"
+
+    @property
+    def twins_dir(self) -> Path:
+        """Emulated boards of this site."""
+        return self.folder / "twins"
+
+    @property
+    def cache_dir(self) -> Path:
+        """What can be made again."""
+        return self.folder / "cache"
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The host's clock."""
+        from assay.backends.clocks.system_clock import SystemClock
+
+        return SystemClock()
+
+    @cached_property
+    def signers(self) -> SignerService:
+        """The signer process of this site."""
+        from assay.backends.signers.service import SignerProcess
+
+        return SignerProcess(self.keys_dir)
+
+    @cached_property
+    def recorder(self) -> Recorder:
+        """The record keeper of this site."""
+        from assay.backends.records.site_recorder import SiteRecorder
+
+        return SiteRecorder(self.folder, self.signers, self.clock)
+
+    @cached_property
+    def store(self) -> Store:
+        """The store of releases."""
+        from assay.backends.stores.oci_layout import OciLayoutStore
+
+        return OciLayoutStore(self.folder / "store")
+
+    @cached_property
+    def serials(self) -> SerialLedger:
+        """The ledger of serial numbers."""
+        from assay.backends.ledgers.serial_ledger import SerialLedger
+
+        return SerialLedger(self.folder / "serials.sqlite")
+
+    @cached_property
+    def journals(self) -> JournalDatabase:
+        """The journals of all runs."""
+        from assay.pipeline.journal import JournalDatabase
+
+        return JournalDatabase(self.folder / "journal.sqlite")
