@@ -67,7 +67,9 @@ class Version:
             raise UsageFault(f"{text!r} is not a version", remedy="write it as 1.2.3 or 1.2.3+4")
         numbers = tuple(int(group or 0) for group in match.groups())
         if any(number > limit for number, limit in zip(numbers, _MCUBOOT_VERSION_MAX, strict=True)):
-            raise UsageFault(f"version {text} does not fit an MCUboot header", remedy="stay within 255.255.65535+4294967295")
+            raise UsageFault(
+                f"version {text} does not fit an MCUboot header", remedy="stay within 255.255.65535+4294967295"
+            )
         self.numbers = numbers
 
     def __str__(self) -> str:

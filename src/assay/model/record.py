@@ -28,7 +28,6 @@ class LogEntry(Value):
     """One entry of the log, written as RFC 8785 JSON.
 
     `record` is the SHA-256 of the record's file (a Sigstore bundle), `payload` that of the statement inside,
-    `attachments` those of the files that belong to it.
     """
 
     v: Literal[1] = 1

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict
 class Value(BaseModel):
     """A frozen value. Unknown keys are refused, nothing is coerced (`"1"` is not `1`)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_bytes="base64", val_json_bytes="base64")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, ser_json_bytes="base64", val_json_bytes="base64"
+    )
 
 
 class ForeignValue(BaseModel):

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The predicates that are our own: provisioning, flash, update, evidence, run.
+
+Each becomes the `predicate` of an in-toto statement. JSON Schemas of them are published in docs/reference/predicates.
+Times are RFC 3339 in UTC; `*_base64` is standard base64; `checkpoint` is the text of the site's newest checkpoint before the run.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from assay.model.identifiers import FileSha256, ImageHash, Name, SerialNumber, VersionText
+from assay.model.outcome import Outcome
+from assay.model.plan import Plan
+from assay.model.value import Value
+
+HashSource = Literal["recomputed", "verified-at-boot", "quoted"]
+"""How a device came to an image hash: computed over flash now, by the bootloader at this boot, or copied from a TLV."""
+
+
+class ImageReference(Value):
+    """Which image: by release, by file, and by the hash inside."""
+
+    release: str
+    file_sha256: FileSha256
+    image_hash: ImageHash
+
+
+class DeviceReport(Value):
+    """What the device said that it runs, and how it came to that."""
+
+    version: VersionText
+    image_hash: ImageHash
+    how: HashSource
+    state: Literal["confirmed", "testing"]
+
+
+class RunHeader(Value):
+    """What every record of a run begins with."""
+
+    run_id: str
+    assay: str
+    place: str
+    board: Name
+    emulated: bool
+    started: str
+    finished: str
+    outcome: Outcome
+    reason: str = ""
+    checkpoint: str
+
+
+class StepRecord(Value):
+    """One step of a run: how often it was tried, and what came out of it."""
+
+    name: str
+    attempts: int
+    outcome: Outcome
+    detail: str = ""
+
+
+class Provisioning(Value):
+    """`urn:assay:predicate:provisioning:v1`: a blank unit got firmware, key, serial number and certificate."""
+
+    run: RunHeader
+    serial: SerialNumber
+    chip: str
+    revision: int
+    profile: Name
+    profile_sha256: FileSha256
+    bootloader: ImageReference
+    app: ImageReference
+    device_key: str
+    certificate_base64: str
+    certificate_sha256: FileSha256
+    issuer_keyid: FileSha256
+    steps: tuple[StepRecord, ...]
+
+
+class Flash(Value):
+    """`urn:assay:predicate:flash:v1`: an image was written and its hash read back."""
+
+    run: RunHeader
+    serial: SerialNumber | None
+    chip: str
+    image: ImageReference
+    slot: int
+    read_back: ImageHash
+    how: HashSource
+    bytes_sent: int
+
+
+class Update(Value):
+    """`urn:assay:predicate:update:v1`: a plan was carried out, and what the unit runs now."""
+
+    run: RunHeader
+    serial: SerialNumber
+    plan: Plan
+    plan_sha256: FileSha256
+    image: ImageReference
+    before: DeviceReport
+    after: DeviceReport | None
+    steps: tuple[StepRecord, ...]
+    device_reason: str = ""
+
+
+class EvidenceRecord(Value):
+    """`urn:assay:predicate:evidence:v1`: signed evidence of a unit, and the nonce that it answers.
+
+    nonce = SHA-256(checkpoint text in UTF-8 || random), so the evidence is younger than that checkpoint.
+    """
+
+    run: RunHeader
+    serial: SerialNumber
+    nonce_hex: str
+    random_hex: str
+    evidence_base64: str
+    certificate_sha256: FileSha256
+    report: DeviceReport
+    bootloader_hash: ImageHash
+    security_counter: int
+    reverted_at_boot: bool
+
+
+class InterruptedRun(Value):
+    """`urn:assay:predicate:run:v1`: a run that ended without a verdict about a unit, and where it stopped."""
+
+    run: RunHeader
+    verb: str
+    serial: SerialNumber | None = None
+    stopped_at: str
+    steps: tuple[StepRecord, ...] = ()
