@@ -22,11 +22,3 @@ class SignerService(Protocol):
     def sign_statement(self, role: Role, payload: bytes) -> bytes:
         """`payload` (an in-toto statement) in a DSSE envelope in a Sigstore bundle v0.3, as JSON."""
         ...
-
-    def sign_image(self, payload: bytes, arguments: tuple[str, ...]) -> bytes:
-        """`payload` as a signed MCUboot image, by imgtool with `arguments` and the image key."""
-        ...
-
-    def issue_certificate(self, tbs_request: bytes) -> bytes:
-        """A device certificate (DER) for a request made by `stages.provisioning.certificate`."""
-        ...

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The emulated machine of a board, and the QEMU command line that makes it.
+
+Guards: each connection is a socket that QEMU inherits, so that no path can be too long and nobody else can connect.
+Leaves to others: starting and ending the process (`emulator`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from assay.drivers.twin.entropy import PORTS
+from assay.errors import StorageError
+
+if TYPE_CHECKING:
+    from assay.model.manifest import Board
+
+AIO_ORDERED = "io_uring"
+"""m25p80 writes behind the guest's back; with io_uring no acknowledged write was lost even by a SIGKILL of QEMU."""
+AIO_PORTABLE = "threads"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What QEMU needs to know of a board (`[twin]` in its TOML)."""
+
+    qemu: str
+    package: str
+    arguments: tuple[str, ...]
+    rom_option: str
+    flash_interface: str
+    flash_unit: int
+    entropy: str
+
+    def as_json(self) -> dict[str, Any]:
+        """For twin.json."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Machine:
+        """From twin.json. Raises StorageError when it is not what `as_json` wrote."""
+        try:
+            machine = cls(**{**data, "arguments": tuple(data["arguments"])})
+        except (TypeError, KeyError) as error:
+            raise StorageError(f"twin.json describes no machine: {error}", remedy="create the twin anew") from error
+        if machine.entropy not in PORTS:
+            raise StorageError(f"twin.json: no entropy port {machine.entropy!r}", remedy="create the twin anew")
+        return machine
+
+
+@dataclass(frozen=True)
+class Connections:
+    """File descriptors that QEMU inherits."""
+
+    uart: int
+    entropy: int
+    monitor: int
+
+
+def machine_of(board: Board) -> Machine:
+    """The machine of a board's TOML."""
+    twin = board.twin
+    if twin is None:
+        from assay.errors import UsageFault
+
+        raise UsageFault(f"board {board.name} has no twin", remedy="choose a board whose TOML has a [twin] table")
+    return Machine(
+        twin.qemu,
+        twin.package,
+        tuple(twin.arguments),
+        twin.rom_option,
+        twin.flash_interface,
+        twin.flash_unit,
+        twin.entropy,
+    )
+
+
+def command_line(machine: Machine, rom: str, flash: str, fds: Connections, aio: str) -> list[str]:
+    """The command that starts `machine` with UART 0, entropy and monitor on inherited sockets."""
+    return [
+        machine.qemu,
+        *machine.arguments,
+        *("-nodefaults", "-no-user-config", "-display", "none"),
+        *("-drive", _drive(machine, flash, aio)),
+        *(machine.rom_option, rom),
+        *_socket("uart0", fds.uart),
+        *("-serial", "chardev:uart0"),
+        *_socket("entropy", fds.entropy),
+        *_entropy(machine),
+        *_socket("monitor", fds.monitor),
+        *("-mon", "chardev=monitor,mode=control"),
+    ]
+
+
+def _socket(name: str, fd: int) -> tuple[str, str]:
+    return ("-chardev", f"socket,id={name},fd={fd}")
+
+
+def _drive(machine: Machine, flash: str, aio: str) -> str:
+    # A comma in a file name is doubled: QEMU's way to quote it.
+    path = flash.replace(",", ",,")
+    unit = f",unit={machine.flash_unit}" if machine.flash_interface == "pflash" else ""
+    return f"if={machine.flash_interface}{unit},format=raw,file={path},aio={aio}"
+
+
+def _entropy(machine: Machine) -> tuple[str, ...]:
+    if machine.entropy == "uart":
+        return ("-serial", "chardev:entropy")
+    return ("-object", "rng-egd,id=rng0,chardev=entropy", "-device", "virtio-rng-device,rng=rng0")
