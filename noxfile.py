@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sessions of the house: each installs what it needs, and says which system package is missing.
+
+`./noxw -s demo` runs the main job, `./noxw -s tests` the tests. `./noxw -l` lists the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.sessions = ["lint", "types", "layers", "tests"]
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_existing_virtualenvs = True
+
+SOURCES = ("src", "tests", "firmware", "suites", "noxfile.py", "docs")
+
+QEMU_ARM = ("qemu-system-arm", "qemu-system-arm")
+QEMU_RISCV = ("qemu-system-riscv32", "qemu-system-misc")
+BUBBLEWRAP = ("bwrap", "bubblewrap")
+GIT = ("git", "git")
+HOST_COMPILER = ("gcc", "gcc")
+GCC_ARM = ("arm-none-eabi-gcc", "gcc-arm-none-eabi")
+GCC_RISCV = ("riscv64-unknown-elf-gcc", "gcc-riscv64-unknown-elf")
+OPENSSL = ("openssl", "openssl")
+
+
+def need(session: nox.Session, *programs: tuple[str, str]) -> None:
+    """Make sure that `programs` (program, Debian package) are there: as root install them, else ask, else print the line."""
+    missing = [package for program, package in programs if shutil.which(program) is None]
+    if not missing:
+        return
+    root = os.geteuid() == 0
+    line = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+    line = line if root else ["sudo", *line]
+    if shutil.which("apt-get") is None:
+        session.error(f"this machine lacks {', '.join(missing)}; install them with its package manager")
+    if not _allowed(root, line):
+        session.error(f"this machine lacks {', '.join(missing)}; run: {shlex.join(line)}")
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    if subprocess.run(line, env=environment, check=False).returncode:
+        subprocess.run([*line[: 0 if root else 1], "apt-get", "update"], env=environment, check=True)
+        subprocess.run(line, env=environment, check=True)
+
+
+def _allowed(root: bool, line: list[str]) -> bool:
+    """Root without a person (CI) installs; a person is asked; anybody else gets the line."""
+    if sys.stdin is None or not sys.stdin.isatty() or "CI" in os.environ:
+        return root
+    answer = input(f'This needs system packages. Run "{shlex.join(line)}" now? [Y/n] ')
+    return answer.strip().lower() in ("", "y", "yes")
+
+
+def install(session: nox.Session, lock: str) -> None:
+    """Install the locked packages of requirements/<lock>.txt, and assay itself without dependencies."""
+    session.install("--require-hashes", "-r", f"requirements/{lock}.txt")
+    session.install("--no-deps", "--no-build-isolation", "-e", ".")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The main job: from firmware source to a unit with a history that verifies. Arguments go to `assay run`."""
+    need(session, QEMU_ARM, GIT, *((QEMU_RISCV,) if "board=rv32-virt" in session.posargs else ()))
+    install(session, "run")
+    session.run("assay", "run", "pipelines/demo.toml", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests but the long campaigns."""
+    need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT, HOST_COMPILER, OPENSSL)
+    install(session, "test")
+    session.run("pytest", "-n", "auto", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff: rules and format."""
+    session.install("--require-hashes", "-r", "requirements/tools.txt")
+    session.run("ruff", "check", *_present(SOURCES))
+    session.run("ruff", "format", "--check", *_present(SOURCES))
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict."""
+    install(session, "tools")
+    session.run("mypy")
+
+
+@nox.session
+def layers(session: nox.Session) -> None:
+    """import-linter: who may import whom."""
+    install(session, "tools")
+    session.run("lint-imports")
+
+
+@nox.session
+def firmware(session: nox.Session) -> None:
+    """The firmware by zig and by Debian's GCC for both boards, and its host tests under sanitizers."""
+    need(session, QEMU_ARM, QEMU_RISCV, HOST_COMPILER, GCC_ARM, GCC_RISCV)
+    install(session, "test")
+    session.run("python", "firmware/tests/run_host.py")
+    session.run("pytest", "-n", "auto", "tests/firmware", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, with warnings as errors; reference pages come from the models and the command."""
+    install(session, "docs")
+    session.run("python", "docs/generate_reference.py")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure side by side, and print ratios."""
+    need(session, QEMU_ARM, GIT)
+    install(session, "test")
+    session.run("python", "tests/bench/run.py", *session.posargs)
+
+
+@nox.session
+def kills(session: nox.Session) -> None:
+    """The long kill campaign; `-- --kills=300` says how many."""
+    need(session, QEMU_ARM, GIT)
+    install(session, "test")
+    session.run("pytest", "tests/system/test_kills.py", "--timeout=14400", *(session.posargs or ["--kills=200"]))
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write the lock files again, without download addresses."""
+    session.install("uv")
+    flags = "--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate"
+    extras = {"run": (), "test": ("test",), "tools": ("test", "tools"), "docs": ("docs",)}
+    for name, wanted in extras.items():
+        chosen = [part for extra in wanted for part in ("--extra", extra)]
+        inputs = ("pyproject.toml", "requirements/build.in", "-o", f"requirements/{name}.txt")
+        session.run("uv", "pip", "compile", "-q", "--upgrade", *flags.split(), *chosen, *inputs)
+
+
+def _present(paths: tuple[str, ...]) -> list[str]:
+    return [path for path in paths if Path(path).exists()]
