@@ -27,7 +27,7 @@ class BuildTask:
 
 
 class Builder(Protocol):
-    """Runs builds. Raises `UnitFailed` with the end of the log when the command fails, `ToolMissing` when a tool is not there."""
+    """Runs builds. Raises `UnitFailed` with the end of the log when the command fails, `ToolMissing` for a tool."""
 
     @property
     def name(self) -> str:

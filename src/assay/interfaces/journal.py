@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 
 class Journal(Protocol):
-    """The journal of one run. Every method is durable (fsynced) when it returns; raises `NotRecorded` if it cannot be."""
+    """The journal of one run. Every method is durable (fsynced) when it returns, else raises `NotRecorded`."""
 
     @property
     def run_id(self) -> str:

@@ -16,7 +16,8 @@ class Recorder(Protocol):
     def record(self, statement: Statement, kind: RecordType, role: Role, serial: str | None = None) -> RecordRef:
         """Make the record of `statement` durable: journal, sign, file, log, checkpoint, each fsynced.
 
-        Returns when a signed checkpoint covers it; the same statement again gives the same record. Raises `NotRecorded`.
+        Returns when a signed checkpoint covers it; the same statement again gives the same record.
+        Raises `NotRecorded`.
         """
         ...
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may be asked of a store of releases. What comes out of a store is checked against its digest, and still not trusted."""
+"""What may be asked of a store of releases. What it gives is checked against its digest, and still not trusted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from assay.model.artifact import Release
 
 
 class Store(Protocol):
-    """A content-addressed store. Raises `StorageError` when it cannot be read or written, `NotVerified` for wrong bytes."""
+    """A content-addressed store.
+
+    Raises `StorageError` when it cannot be read or written, `NotVerified` for wrong bytes.
+    """
 
     def put(self, data: bytes) -> str:
         """Keep `data`, durably; answers its SHA-256 in hex."""

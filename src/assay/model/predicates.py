@@ -2,7 +2,8 @@
 """The predicates that are our own: provisioning, flash, update, evidence, run.
 
 Each becomes the `predicate` of an in-toto statement. JSON Schemas of them are published in docs/reference/predicates.
-Times are RFC 3339 in UTC; `*_base64` is standard base64; `checkpoint` is the text of the site's newest checkpoint before the run.
+Times are RFC 3339 in UTC; `*_base64` is standard base64; `checkpoint` is the text of the site's newest
+checkpoint before the run.
 """
 
 from __future__ import annotations

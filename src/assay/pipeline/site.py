@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A site (CI, factory, field): one folder with keys, store, records, log, journal and twins, and the parts that work on them.
+"""A site (CI, factory, field): one folder with keys, store, records, log, journal and twins, and their parts.
 
 Guards: where each thing lies, in one place. Every part is imported and made when it is first asked for.
 """
