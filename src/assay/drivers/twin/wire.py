@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The wire of one twin: `python -m assay.drivers.twin.wire FOLDER [--owner-pid N] [--ready-fd N] [--detach] [--off]`.
+
+A process of its own, since as a thread it was starved by the program that used the port. It owns the port (a
+pseudo-terminal), the power, the entropy and the serial line between the port and QEMU.
+
+Guards: it ends when its owner ends, in order; QEMU never outlives it; entropy passes through and is kept nowhere.
+Leaves to others: the command line of QEMU (`machine`), its life (`emulator`), the timing of bytes (`serial_line`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from assay.drivers.twin.control_server import ControlServer
+from assay.drivers.twin.emulator import Emulator, last_words, power_on
+from assay.drivers.twin.entropy import PORTS, EntropyPort, SilentEntropy
+from assay.drivers.twin.serial_line import SerialLine
+from assay.drivers.twin.terminal import Terminal
+from assay.drivers.twin.twin_folder import TwinFolder
+from assay.errors import AssayError, InfrastructureError, PlaceBusy, UsageFault
+
+READ_MAX = 65536  # bytes in one go
+GRANULARITY_S = 0.001  # a line's bytes are handed on in lots of this length: fine enough for any time-out, cheap
+IDLE_WAIT_S = 60.0  # nothing is due: the longest sleep
+STALL_MAX_S = 0.5  # nobody reads the port for this long: from now on bytes fall on the floor, as from a real UART
+
+
+class Wire:
+    """All of one twin that is not inside QEMU."""
+
+    def __init__(self, folder: TwinFolder, owner_pid: int | None) -> None:
+        self._folder = folder
+        self._settings = folder.read_settings()
+        self._profile = self._settings.profile
+        self._owner_pid = owner_pid
+        self._lock = _sole_wire(folder)
+        self._owner_fd = os.pidfd_open(owner_pid) if owner_pid else None
+        self._terminal = Terminal(folder.tty)
+        self._control = ControlServer(folder.control, self._handle)
+        self._to_host = SerialLine(self._profile.baud)
+        self._to_device = SerialLine(self._profile.baud)
+        self._emulator: Emulator | None = None
+        self._entropy: EntropyPort = SilentEntropy()
+        self._wake, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._cut_at_s: float | None = None
+        self._stalled_since_s: float | None = None
+        self._stopping = False
+        self._counts = {"power_ons": 0, "resets": 0, "bytes_to_host": 0, "bytes_to_device": 0, "bytes_dropped": 0}
+
+    def run(self) -> None:
+        """Serve until told to stop, or until the owner is gone."""
+        signal.set_wakeup_fd(self._wake_write)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            while not self._stopping:
+                self._turn()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Power off, and take port and control socket away."""
+        self.power_off()
+        self._control.close()
+        self._terminal.close()
+        _log("end")
+
+    def power_on(self) -> None:
+        """Nothing happens when it is on. Raises what `emulator.power_on` raises."""
+        if self._emulator is not None:
+            return
+        if self._settings.rom is None:
+            raise UsageFault(f"twin {self._folder.name!r} has no mask ROM", remedy="start it with --rom FILE")
+        machine, folder = self._settings.machine, self._folder
+        self._emulator = power_on(machine, Path(self._settings.rom), folder.flash, folder.qemu_log)
+        self._entropy = PORTS[machine.entropy](_random) if self._profile.entropy else SilentEntropy()
+        self._counts["power_ons"] += 1
+        _log(f"power on, qemu pid {self._emulator.pid}")
+
+    def power_off(self) -> bool:
+        """Cut the power; True when the flash holds exactly what the chip held. Nothing happens when it is off."""
+        emulator, self._emulator, self._cut_at_s = self._emulator, None, None
+        if emulator is None:
+            return True
+        exact = emulator.cut()
+        self._drain(emulator)
+        emulator.close()
+        self._to_device.clear()
+        _log(f"power off{'' if exact else ', not exact: QEMU did not stop'}")
+        return exact
+
+    def _turn(self) -> None:
+        now_s = time.monotonic()
+        readable, writable, _ = select.select(self._inputs(now_s), self._outputs(now_s), [], self._wait_s(now_s))
+        now_s = time.monotonic()
+        self._read(readable, now_s)
+        self._write(writable, now_s)
+        if self._cut_at_s is not None and now_s >= self._cut_at_s:
+            self.power_off()
+
+    def _inputs(self, now_s: float) -> list[Any]:
+        inputs: list[Any] = [self._wake, *self._control.sockets()]
+        if self._owner_fd is not None:
+            inputs.append(self._owner_fd)
+        if self._to_device.room() > 0:
+            inputs.append(self._terminal)
+        if self._emulator is not None:
+            inputs += [self._emulator.entropy, self._emulator.monitor]
+            if self._to_host.room() > 0 or self._stalled(now_s):
+                inputs.append(self._emulator.uart)
+        return inputs
+
+    def _outputs(self, now_s: float) -> list[Any]:
+        outputs: list[Any] = [self._terminal] if self._to_host.due(now_s) else []
+        if self._emulator is not None and self._to_device.due(now_s):
+            outputs.append(self._emulator.uart)
+        return outputs
+
+    def _wait_s(self, now_s: float) -> float:
+        waits = [IDLE_WAIT_S]
+        for line in (self._to_host, self._to_device):
+            wait_s = line.wait_s(now_s, GRANULARITY_S)
+            if wait_s is not None:
+                # What is due and not taken waits for select itself; only a stall is looked after by the clock.
+                waits.append(STALL_MAX_S if line.due(now_s) and wait_s == 0.0 else wait_s)
+        if self._cut_at_s is not None:
+            waits.append(max(0.0, self._cut_at_s - now_s))
+        return min(waits)
+
+    def _read(self, readable: list[Any], now_s: float) -> None:
+        emulator = self._emulator
+        for source in readable:
+            if source is self._terminal:
+                self._from_host(now_s)
+            elif source is self._wake or source is self._owner_fd:
+                self._stopping = True
+                _log("owner is gone" if source is self._owner_fd else "told to end")
+            elif isinstance(source, socket.socket) and source in self._control.sockets():
+                self._control.ready(source)
+            elif emulator is not None and emulator is self._emulator:
+                self._from_emulator(emulator, source, now_s)
+
+    def _from_host(self, now_s: float) -> None:
+        data = self._terminal.read(self._to_device.room())
+        if self._emulator is not None:  # a chip without power hears nothing
+            self._to_device.put(data, now_s)
+            self._counts["bytes_to_device"] += len(data)
+
+    def _from_emulator(self, emulator: Emulator, source: Any, now_s: float) -> None:
+        try:
+            if source is emulator.uart:
+                self._from_chip(emulator, now_s)
+            elif source is emulator.entropy:
+                emulator.entropy.send(self._entropy.feed(emulator.entropy.recv(READ_MAX)))
+            elif source is emulator.monitor:
+                self._counts["resets"] += emulator.monitor.pending_events().count("RESET")
+        except (BlockingIOError, InterruptedError):
+            return
+        except (OSError, InfrastructureError):
+            self._emulator_gone(emulator)
+
+    def _from_chip(self, emulator: Emulator, now_s: float) -> None:
+        stalled = self._stalled(now_s)
+        data = emulator.uart.recv(READ_MAX if stalled else self._to_host.room())
+        if not data:
+            raise InfrastructureError("QEMU closed its UART", remedy="")
+        self._counts["bytes_to_host"] += len(data)
+        if stalled:
+            self._counts["bytes_dropped"] += len(data)
+        else:
+            self._to_host.put(data, now_s)
+
+    def _emulator_gone(self, emulator: Emulator) -> None:
+        """QEMU ended by itself: the power is off, and the reason is kept for whoever asks."""
+        self._emulator = None
+        emulator.cut()
+        emulator.close()
+        _log(f"QEMU ended with {emulator.exit_status()}: {last_words(self._folder.qemu_log)}")
+
+    def _stalled(self, now_s: float) -> bool:
+        return self._stalled_since_s is not None and now_s - self._stalled_since_s >= STALL_MAX_S
+
+    def _write(self, writable: list[Any], now_s: float) -> None:
+        due = self._to_host.due(now_s)
+        count = self._terminal.write(due) if due else 0
+        self._to_host.taken(count)
+        if count or not due:
+            self._stalled_since_s = None
+        elif self._stalled_since_s is None:
+            self._stalled_since_s = now_s
+        emulator = self._emulator
+        if emulator is not None and emulator.uart in writable:
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                self._to_device.taken(emulator.uart.send(self._to_device.due(now_s)))
+
+    def _drain(self, emulator: Emulator) -> None:
+        """What the chip had sent before the cut is on the line."""
+        with contextlib.suppress(OSError):
+            while data := emulator.uart.recv(READ_MAX):
+                self._to_host.put(data[: self._to_host.room()], time.monotonic())
+
+    def _handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        word = request.get("do")
+        if word == "stop":
+            self._stopping = True
+        elif word == "power":
+            return self._power(request)
+        elif word == "baud":
+            self._set_baud(request.get("baud"))
+        elif word != "status":
+            raise UsageFault(f"the wire knows no {word!r}", remedy="ask status, power, baud or stop")
+        return self._status()
+
+    def _power(self, request: dict[str, Any]) -> dict[str, Any]:
+        action, after_s = request.get("action"), request.get("after_s", 0)
+        if action not in ("on", "off", "cycle", "cut") or not isinstance(after_s, int | float):
+            raise UsageFault(f"no power action {action!r}", remedy="use on, off, cycle or cut")
+        exact = True
+        if action == "cut" and after_s > 0:
+            self._cut_at_s = time.monotonic() + after_s
+        elif action != "on":
+            exact = self.power_off()
+        if action == "cycle":
+            time.sleep(min(float(request.get("off_s", 0)), IDLE_WAIT_S))
+        if action in ("on", "cycle"):
+            self.power_on()
+        return {**self._status(), "exact": exact}
+
+    def _set_baud(self, baud: Any) -> None:
+        if not isinstance(baud, int | None):
+            raise UsageFault(f"a baud rate of {baud!r}", remedy="give a number")
+        self._profile = self._profile.with_baud(baud)
+        for line in (self._to_host, self._to_device):
+            line.set_baud(self._profile.baud, time.monotonic())
+
+    def _status(self) -> dict[str, Any]:
+        emulator = self._emulator
+        return {
+            "name": self._folder.name,
+            "board": self._settings.board,
+            "revision": self._settings.revision,
+            "chip": self._settings.chip,
+            "emulated": True,
+            "power": "on" if emulator else "off",
+            "tty": str(self._folder.tty),
+            "device": self._terminal.device,
+            "rom": self._settings.rom,
+            "wire_pid": os.getpid(),
+            "qemu_pid": emulator.pid if emulator else None,
+            "owner_pid": self._owner_pid,
+            "profile": self._profile.as_json(),
+            **self._counts,
+        }
+
+
+def _random(count: int) -> bytes:
+    return os.getrandom(count)
+
+
+def _sole_wire(folder: TwinFolder) -> int:
+    """The lock that makes this the only wire of the twin; it goes with the process."""
+    lock = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise PlaceBusy(f"twin {folder.name!r} has a wire already", remedy="use it, or assay twin stop") from error
+    return lock
+
+
+def _log(text: str) -> None:
+    print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}", file=sys.stderr, flush=True)
+
+
+def _report(ready_fd: int | None, message: dict[str, Any]) -> bool:
+    """Tell the starter, once, that the twin is there or why not; False when nobody listens any more."""
+    if ready_fd is None:
+        return True
+    try:
+        os.write(ready_fd, json.dumps(message).encode() + b"\n")
+    except OSError:
+        return False
+    finally:
+        os.close(ready_fd)
+    return True
+
+
+def main(arguments: list[str]) -> int:
+    """Run a wire; 0 when it ended in order, 3 when it could not begin."""
+    parser = argparse.ArgumentParser(prog="wire")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--owner-pid", type=int)
+    parser.add_argument("--ready-fd", type=int)
+    parser.add_argument("--detach", action="store_true", help="be nobody's child: nobody has to wait for the end")
+    parser.add_argument("--off", action="store_true", help="leave the power off")
+    options = parser.parse_args(arguments)
+    if options.detach and os.fork() > 0:
+        os._exit(0)
+    wire: Wire | None = None
+    try:
+        wire = Wire(TwinFolder(options.folder.absolute()), options.owner_pid)
+        if not options.off:
+            wire.power_on()
+    except (AssayError, OSError) as error:
+        _log(f"cannot begin: {error}")
+        if wire is not None:
+            wire.close()
+        remedy = error.remedy if isinstance(error, AssayError) else "see wire.log in the twin's folder"
+        message = error.message if isinstance(error, AssayError) else f"the wire cannot begin: {error}"
+        _report(options.ready_fd, {"ok": False, "kind": type(error).__name__, "error": message, "remedy": remedy})
+        return 3
+    if not _report(options.ready_fd, {"ok": True}):
+        _log("the starter has given up")
+        wire.close()
+        return 3
+    wire.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
