@@ -6,6 +6,7 @@ A `VerifiedStatement` can only be had from a verifier; whoever acts on a stateme
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -13,7 +14,7 @@ from typing import Literal
 from pydantic import Field
 
 from assay.model.identifiers import FileSha256, Name
-from assay.model.statement import Statement
+from assay.model.statement import PredicateType, Statement
 from assay.model.value import Value
 
 
@@ -27,6 +28,25 @@ class Role(StrEnum):
     FIELD = "field"
     DEVICE_CA = "device-ca"
     LOG = "log"
+
+
+_RUNS = frozenset({Role.BENCH, Role.STATION, Role.FIELD})
+
+SIGNERS: Mapping[PredicateType, frozenset[Role]] = {
+    PredicateType.PROVENANCE: frozenset({Role.BUILDER}),
+    PredicateType.SBOM: frozenset({Role.BUILDER}),
+    PredicateType.RELEASE: frozenset({Role.BUILDER}),
+    PredicateType.TEST_RESULT: frozenset({Role.BENCH}),
+    PredicateType.PROVISIONING: frozenset({Role.STATION}),
+    PredicateType.FLASH: _RUNS,
+    PredicateType.UPDATE: _RUNS,
+    PredicateType.EVIDENCE: _RUNS,
+    PredicateType.RUN: _RUNS | {Role.BUILDER},
+}
+"""Which roles may sign statements of which type. The signer process and every verifier keep to it."""
+
+STATEMENT_ROLES: frozenset[Role] = frozenset[Role]().union(*SIGNERS.values())
+"""Roles whose keys sign statements, and nothing but statements; the other keys sign bytes, and never statements."""
 
 
 class TrustedKey(Value):

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that survive a power cut: written beside, fsynced, renamed, and the folder fsynced.
+
+Guards: a reader sees the old file or the new one, never a part. Leaves to others: who may write (`exclusive` for one
+writer at a time), and what an `OSError` means to the user.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+TEMPORARY = ".tmp-"
+"""What the names of unfinished files begin with; readers skip them, the next write of the same file replaces them."""
+
+
+def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """`data` becomes the file at `path`, durably. Raises `OSError`; then the old file, if any, is still there."""
+    beside = path.with_name(TEMPORARY + path.name)
+    with contextlib.suppress(FileNotFoundError):
+        beside.unlink()
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable. Raises `OSError`."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path, *, mode: int = 0o755) -> None:
+    """Make `folder` and what lies above it, durably; fine if it is there. Raises `OSError`."""
+    missing = [folder]
+    while not missing[-1].parent.exists():
+        missing.append(missing[-1].parent)
+    for path in reversed(missing):
+        if path.is_dir():
+            continue
+        path.mkdir(mode=mode, exist_ok=True)
+        sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def exclusive(lock: Path) -> Iterator[None]:
+    """Hold the lock file at `lock` (made if missing); waits for whoever holds it. It falls with its holder. Raises
+    `OSError`.
+    """
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
