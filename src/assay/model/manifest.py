@@ -9,10 +9,29 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from assay.model.identifiers import Name, VersionText
 from assay.model.value import Value
+
+
+class FieldFault(ValueError):
+    """A fault that several keys share; `path` leads from the value that is validated to the key to look at."""
+
+    def __init__(self, message: str, *path: str | int) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+def _inside_project(path: str) -> str:
+    parts = path.split("/")
+    if not path or path.startswith("/") or "\\" in path or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(f"{path!r} is not a path inside the project (relative, with '/', without '.' and '..')")
+    return path
+
+
+ProjectPath = Annotated[str, AfterValidator(_inside_project)]
+"""A path below the project's root; as a source it may hold the wildcards `*`, `?`, `[...]` and `**`."""
 
 Requirement = Annotated[str, StringConstraints(pattern=r"^(==|>=)[0-9]+\.[0-9]+\.[0-9]+$")]
 """`>=1.2.3` (same major) or `==1.2.3`."""
@@ -21,38 +40,53 @@ Requirement = Annotated[str, StringConstraints(pattern=r"^(==|>=)[0-9]+\.[0-9]+\
 class Area(Value):
     """A range of flash or RAM: `offset` or `base`, and `size`, in bytes."""
 
-    offset: int = Field(ge=0)
-    size: int = Field(gt=0)
+    offset: int = Field(ge=0, description="bytes from the start of the flash")
+    size: int = Field(gt=0, description="bytes")
 
 
 class RamRange(Value):
     """A range of RAM at an absolute address."""
 
-    base: int = Field(ge=0, le=0xFFFFFFFF)
-    size: int = Field(gt=0)
+    base: int = Field(ge=0, le=0xFFFFFFFF, description="address as the core sees it")
+    size: int = Field(gt=0, description="bytes")
+
+
+AREAS_NEEDED = ("boot", "primary", "secondary", "scratch", "status", "identity", "counters", "notes", "otp")
+"""Flash areas that every board has (docs/reference/device.md)."""
+
+RAM_NEEDED = ("rom", "boot", "app", "handoff", "work")
+"""RAM ranges that every board has: where the three programs run, what they hand on, and the rest."""
 
 
 class Flash(Value):
     """The board's flash and how it is divided."""
 
-    size: int = Field(gt=0)
-    erase_size: int = Field(gt=0)
-    program_size: int = Field(gt=0)
-    write_alignment: Literal[1, 2, 4, 8, 16, 32]
+    size: int = Field(gt=0, description="bytes")
+    erase_size: int = Field(gt=0, description="bytes of an erase sector")
+    program_size: int = Field(gt=0, description="bytes of a page")
+    write_alignment: Literal[1, 2, 4, 8, 16, 32] = Field(description="bytes")
     erased_value: Literal[0x00, 0xFF]
     areas: dict[str, Area]
 
     @model_validator(mode="after")
     def _areas_fit(self) -> Self:
-        end, before = 0, "the start"
+        for name in AREAS_NEEDED:
+            if name not in self.areas:
+                raise FieldFault(f"missing area '{name}'", "areas")
+        end, before, last = 0, "the start", ""
         for name, area in sorted(self.areas.items(), key=lambda item: item[1].offset):
             if area.offset < end:
-                raise ValueError(f"area '{name}' overlaps {before}")
+                raise FieldFault(f"area '{name}' overlaps {before}", "areas", name)
             if area.offset % self.erase_size or area.size % self.erase_size:
-                raise ValueError(f"area '{name}' does not lie on erase sectors of {self.erase_size} bytes")
-            end, before = area.offset + area.size, f"area '{name}'"
+                text = f"area '{name}' does not lie on erase sectors of {self.erase_size} bytes"
+                raise FieldFault(text, "areas", name)
+            end, before, last = area.offset + area.size, f"area '{name}'", name
         if end > self.size:
-            raise ValueError(f"{before} ends at {end:#x}, behind the flash of {self.size:#x} bytes")
+            raise FieldFault(f"{before} ends at {end:#x}, behind the flash of {self.size:#x} bytes", "areas", last)
+        if self.areas["primary"].size != self.areas["secondary"].size:
+            raise FieldFault(
+                "'primary' and 'secondary' differ in size, so they cannot be swapped", "areas", "secondary"
+            )
         return self
 
 
@@ -69,7 +103,7 @@ class Toolchain(Value):
 class SerialPort(Value):
     """The board's UART: baud in bit/s, SMP framing."""
 
-    baud: int = Field(gt=0)
+    baud: int = Field(gt=0, description="bit/s")
     framing: Literal["console", "raw"] = "console"
 
 
@@ -109,7 +143,14 @@ class Board(Value):
     @model_validator(mode="after")
     def _twin_is_emulated(self) -> Self:
         if self.twin is not None and not self.emulated:
-            raise ValueError("a board with a [twin] says emulated = true")
+            raise FieldFault("a board with a [twin] says emulated = true", "twin")
+        return self
+
+    @model_validator(mode="after")
+    def _ram_is_complete(self) -> Self:
+        for name in RAM_NEEDED:
+            if name not in self.ram:
+                raise FieldFault(f"missing RAM range '{name}'", "ram")
         return self
 
 
@@ -145,15 +186,15 @@ class BuildRecipe(Value):
     """How the module is built: a command line, its declared inputs and outputs."""
 
     command: tuple[str, ...] = Field(min_length=1)
-    sources: tuple[str, ...] = Field(min_length=1)
-    outputs: tuple[str, ...] = Field(min_length=1)
+    sources: tuple[ProjectPath, ...] = Field(min_length=1)
+    outputs: tuple[ProjectPath, ...] = Field(min_length=1)
 
 
 class UpdatePolicy(Value):
     """How the module is updated in the field."""
 
     policy: Literal["test-then-confirm", "none"]
-    health_timeout_s: float = Field(default=10.0, gt=0, le=3600, strict=False)
+    health_timeout_s: float = Field(default=10.0, gt=0, le=3600, allow_inf_nan=False, description="seconds")
     security_counter: int = Field(ge=0, le=0xFFFFFFFF)
 
 
@@ -192,8 +233,14 @@ class Limit(Value):
 
     name: Name
     unit: str
-    low: float | None = Field(default=None, strict=False)
-    high: float | None = Field(default=None, strict=False)
+    low: float | None = Field(default=None, allow_inf_nan=False)
+    high: float | None = Field(default=None, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _low_is_below_high(self) -> Self:
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise FieldFault(f"low ({self.low:g}) is above high ({self.high:g})", "low")
+        return self
 
 
 class ProfileStep(Value):
@@ -231,7 +278,7 @@ class PipelineStep(Value):
     title: str
     run: tuple[str, ...] = Field(min_length=1)
     expect: Literal["PASS", "FAIL"] = "PASS"
-    capture: dict[str, str] = {}
+    capture: dict[str, str] = Field(default={})
 
 
 class Pipeline(Value):
@@ -240,7 +287,7 @@ class Pipeline(Value):
     schema_: Literal["assay.pipeline/1"] = Field(alias="schema")
     name: Name
     description: str = ""
-    variables: dict[str, str] = {}
+    variables: dict[str, str] = Field(default={})
     steps: tuple[PipelineStep, ...] = Field(min_length=1)
 
 

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Manifests as files: where the project's root is, which board file a name means, and reading them.
+
+Guards: a file that cannot be read, a board that is not there, a name that would leave `boards/`: each is one sentence.
+Leaves to others: what a manifest may say (`stages.manifest`).
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from assay.errors import ManifestFault, UsageFault
+from assay.model.identifiers import Name
+from assay.model.manifest import Bench, Board, Module, Pipeline, Profile
+from assay.model.value import Value
+from assay.stages.manifest.read import read_manifest
+
+BOARDS = "boards"
+"""The folder that marks a project's root."""
+
+M = TypeVar("M", bound=Value)
+
+
+def load(path: Path, model: type[M]) -> M:
+    """The manifest at `path`. Raises `ManifestFault`, also when the file is not there."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ManifestFault(str(path), None, "there is no such file", remedy="check the path") from error
+    except OSError as error:
+        raise ManifestFault(str(path), None, f"cannot be read: {error.strerror}", remedy="check the file") from error
+    return read_manifest(raw, str(path), model)
+
+
+def load_module(path: Path) -> Module:
+    """A `module.toml`; a folder means the `module.toml` in it."""
+    return load(path / "module.toml" if path.is_dir() else path, Module)
+
+
+def load_board(path: Path) -> Board:
+    """A `boards/*.toml`; its name is the name of the file, since boards are found by it."""
+    board = load(path, Board)
+    if board.name != path.stem:
+        raise ManifestFault(str(path), None, f"the board is called {board.name!r}", remedy=f"call it {path.stem!r}")
+    return board
+
+
+def load_profile(path: Path) -> Profile:
+    """A `provisioning/*.toml`."""
+    return load(path, Profile)
+
+
+def load_pipeline(path: Path) -> Pipeline:
+    """A `pipelines/*.toml`."""
+    return load(path, Pipeline)
+
+
+def load_bench(path: Path) -> Bench:
+    """A `bench.toml`."""
+    return load(path, Bench)
+
+
+def project_root(start: Path) -> Path:
+    """The nearest folder upwards from `start` that holds `boards/`. Raises `UsageFault`."""
+    start = start.absolute()
+    for folder in (start, *start.parents):
+        if (folder / BOARDS).is_dir():
+            return folder
+    raise UsageFault(f"{start} lies in no project", remedy=f"go to a folder below one that holds {BOARDS}/")
+
+
+def board_file(root: Path, name: str) -> Path:
+    """The file of the board called `name` in the project at `root`. Raises `UsageFault` that lists the boards."""
+    known = sorted(path.stem for path in (root / BOARDS).glob("*.toml"))
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise UsageFault(f"{name!r} is not a board's name", remedy=f"known boards: {', '.join(known)}") from error
+    if name not in known:
+        close = get_close_matches(name, known, n=1)
+        meant = f"did you mean {close[0]!r}? " if close else ""
+        raise UsageFault(
+            f"there is no {BOARDS}/{name}.toml", remedy=f"{meant}known boards: {', '.join(known) or 'none'}"
+        )
+    return root / BOARDS / f"{name}.toml"

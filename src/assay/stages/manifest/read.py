@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TOML text to a manifest's model; every fault with its file, line, and what was expected.
+
+Guards: what comes out has the schema version that we know, no unknown key, no coerced value. All faults are told at
+once. Leaves to others: finding and reading files (`pipeline.manifest_files`), the words (`stages.manifest.faults`).
+"""
+
+from __future__ import annotations
+
+import json
+import typing
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from assay.errors import ManifestFault
+from assay.formats.toml_document import TomlDocument
+from assay.model.value import Value
+from assay.stages.manifest.faults import faults_of
+
+M = TypeVar("M", bound=Value)
+
+
+def read_manifest(raw: bytes, file: str, model: type[M]) -> M:
+    """The manifest in `raw`; `file` is the name that faults show. Raises `ManifestFault`."""
+    document = TomlDocument(raw, file)
+    _check_schema(document, model)
+    try:
+        # By way of JSON: in strict mode a tuple is made from a JSON array, and from nothing else that TOML has.
+        return model.model_validate_json(json.dumps(document.data, default=str))
+    except ValidationError as error:
+        raise _fault(document, error, model) from error
+
+
+def schema_of(model: type[Value]) -> str:
+    """The `schema` that a manifest of this model starts with (`assay.module/1`)."""
+    schema: str = typing.get_args(model.model_fields["schema_"].annotation)[0]
+    return schema
+
+
+def _check_schema(document: TomlDocument, model: type[Value]) -> None:
+    expected, found = schema_of(model), document.data.get("schema")
+    if found == expected:
+        return
+    kind, _, known = expected.rpartition("/")
+    if found is None:
+        raise ManifestFault(document.file, 1, f'expected schema = "{expected}" at the top', remedy="add it")
+    line = document.line_of(["schema"])
+    found_kind, _, version = str(found).rpartition("/")
+    if found_kind == kind and version.isdecimal() and int(version) > int(known):
+        remedy = "use a newer assay for this file"
+        raise ManifestFault(document.file, line, f"schema {found!r} is newer than {expected!r}", remedy=remedy)
+    raise ManifestFault(document.file, line, f"expected schema {expected!r}, not {found!r}")
+
+
+def _fault(document: TomlDocument, error: ValidationError, model: type[Value]) -> ManifestFault:
+    found = faults_of(error.errors(include_url=False), model)
+    placed = sorted(((document.line_of(path) or 0, text) for path, text in found), key=lambda fault: fault[0])
+    first_line, first_text = placed[0]
+    others = "".join(f"\n{document.file}:{line}: {text}" for line, text in placed[1:])
+    remedy = "correct the file" if len(placed) == 1 else f"correct these {len(placed)} places"
+    return ManifestFault(document.file, first_line or None, first_text + others, remedy=remedy)

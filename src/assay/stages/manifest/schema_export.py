@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""JSON Schemas of the manifests, for editors that complete and check TOML while one types.
+
+Guards: the schemas come from the models that read the files, so the two cannot drift.
+"""
+
+from __future__ import annotations
+
+import json
+
+from assay.model.manifest import Bench, Board, Module, Pipeline, Profile
+from assay.model.trust import TrustFile
+from assay.model.value import Value
+
+MANIFESTS: dict[str, type[Value]] = {
+    "bench": Bench,
+    "board": Board,
+    "module": Module,
+    "pipeline": Pipeline,
+    "profile": Profile,
+    "trust": TrustFile,
+}
+"""Manifests by the word that `assay schema` knows them by."""
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def schema_text(name: str) -> str:
+    """The JSON Schema of the manifest `name` (a key of `MANIFESTS`), the same bytes each time."""
+    schema = MANIFESTS[name].model_json_schema()
+    schema = {"$schema": DIALECT, "$id": f"urn:assay:schema:{name}:1", **schema}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"

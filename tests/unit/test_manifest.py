@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Manifests: what is right is read, what is wrong says file, line and what was expected (status 2)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from assay.errors import ExitStatus, ManifestFault, UsageFault
+from assay.model.manifest import Board, Module, Profile
+from assay.pipeline.manifest_files import board_file, load_board, load_module, project_root
+from assay.stages.manifest.read import read_manifest
+
+ROOT = Path(__file__).parents[2]
+
+MODULE = """\
+schema = "assay.module/1"
+name = "demo-sensor"
+kind = "app"
+version = "1.0.0"
+license = "Apache-2.0"
+
+[[boards]]
+name = "ast1030-evb"
+min_revision = 1
+
+[build]
+command = ["{python}", "build.py"]
+sources = ["src"]
+outputs = ["payload.bin"]
+
+[update]
+policy = "test-then-confirm"
+health_timeout_s = 10
+security_counter = 1
+"""
+
+
+def fault_of(text: str, model: type[Module] | type[Board] | type[Profile] = Module) -> ManifestFault:
+    with pytest.raises(ManifestFault) as caught:
+        read_manifest(text.encode(), "module.toml", model)
+    assert caught.value.status is ExitStatus.USAGE
+    return caught.value
+
+
+def test_a_module_is_read() -> None:
+    module = read_manifest(MODULE.encode(), "module.toml", Module)
+    assert (module.name, module.boards[0].min_revision, module.update.health_timeout_s) == ("demo-sensor", 1, 10.0)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "boards").glob("*.toml")), ids=lambda path: path.stem)
+def test_the_boards_of_the_project_are_right(path: Path) -> None:
+    assert load_board(path).name == path.stem
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        (
+            "health_timeout_s = 10",
+            "health_timeout = 10",
+            18,
+            "unknown key 'health_timeout'; did you mean 'health_timeout_s'?",
+        ),
+        ("license", "licence", 5, "unknown key 'licence'; did you mean 'license'?"),
+        ("sources =", "source =", 13, "did you mean 'sources'?"),
+        ('version = "1.0.0"', 'version = "1.0"', 4, "'1.0' is not a version"),
+        ('version = "1.0.0"', 'version = "256.0.0"', 4, "does not fit an MCUboot header"),
+        ("min_revision = 1", 'min_revision = "1"', 9, "expected a whole number, not '1'"),
+        ("min_revision = 1", "min_revision = -1", 9, "greater than or equal to 0"),
+        ("min_revision = 1", "min_revision = true", 9, "expected a whole number, not True"),
+        ("health_timeout_s = 10", 'health_timeout_s = "10s"', 18, "expected a number (seconds), not '10s'"),
+        ("health_timeout_s = 10", "health_timeout_s = nan", 18, "health_timeout_s"),
+        ("health_timeout_s = 10", "health_timeout_s = 2026-01-01", 18, "expected a number (seconds)"),
+        ('kind = "app"', 'kind = "application"', 3, "'app', 'bootloader' or 'rom'"),
+        ('name = "demo-sensor"', 'name = "../x"', 2, "'../x' does not have the form"),
+        ('sources = ["src"]', 'sources = ["../src"]', 13, "is not a path inside the project"),
+        ('sources = ["src"]', 'sources = ["/etc"]', 13, "is not a path inside the project"),
+        ('outputs = ["payload.bin"]', "outputs = []", 14, "at least 1 item"),
+        ('license = "Apache-2.0"\n', "", None, "missing key 'license'"),
+        ("security_counter = 1\n", "", 16, "missing key 'security_counter' in update"),
+        ("security_counter = 1", "security_counter = 4294967296", 19, "less than or equal to 4294967295"),
+        ('schema = "assay.module/1"', 'schema = "assay.module/2"', 1, "is newer than"),
+        ('schema = "assay.module/1"', 'schema = "assay.board/1"', 1, "expected schema 'assay.module/1'"),
+        ('schema = "assay.module/1"', "", 1, 'expected schema = "assay.module/1" at the top'),
+    ],
+)
+def test_a_fault_says_line_and_expectation(old: str, new: str, line: int | None, said: str) -> None:
+    assert MODULE.count(old) == 1
+    fault = fault_of(MODULE.replace(old, new))
+    assert (fault.line, said in fault.message) == (line, True), fault.message
+    assert fault.message.startswith(f"module.toml:{line}: " if line else "module.toml: ")
+
+
+def test_all_faults_are_told_at_once() -> None:
+    text = (
+        MODULE.replace("min_revision = 1", "min_rev = 1").replace('"1.0.0"', '"one"').replace("[update]", "[updates]")
+    )
+    message = fault_of(text).message
+    assert [line.split(": ")[0] for line in message.splitlines()] == [f"module.toml:{line}" for line in (4, 9, 16)]
+
+
+BOARD = (ROOT / "boards" / "ast1030-evb.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("scratch = { offset = 0xe0000, size = 0x1000 }", "scratch = { offset = 0xdf000, size = 0x1000 }", "overlaps"),
+        (
+            "scratch = { offset = 0xe0000, size = 0x1000 }",
+            "scratch = { offset = 0xe0000, size = 0x100 }",
+            "erase sectors",
+        ),
+        ("scratch = { offset = 0xe0000, size = 0x1000 }", "", "missing area 'scratch'"),
+        ("otp = { offset = 0xff000, size = 0x1000 }", "otp = { offset = 0xff000, size = 0x2000 }", "behind the flash"),
+        ("emulated = true", "emulated = false", "emulated = true"),
+        ("size = 0x100000 ", 'size = "1 MiB"', "flash.size: expected a whole number (bytes), not '1 MiB'"),
+        ("handoff =", "handof =", "missing RAM range 'handoff'"),
+    ],
+)
+def test_a_board_that_cannot_be_is_refused_on_its_line(old: str, new: str, said: str) -> None:
+    assert BOARD.count(old) == 1
+    fault = fault_of(BOARD.replace(old, new), Board)
+    assert said in fault.message
+    assert fault.line is not None
+
+
+def test_files_that_are_not_there_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ManifestFault, match="there is no such file"):
+        load_module(tmp_path / "module.toml")
+    with pytest.raises(UsageFault, match="lies in no project"):
+        project_root(tmp_path)
+    (tmp_path / "module.toml").mkdir()
+    with pytest.raises(ManifestFault, match=r"cannot be read|there is no such file"):
+        load_module(tmp_path / "module.toml")
+
+
+@pytest.mark.parametrize("name", ["../boards/ast1030-evb", "ast1030", "", "a/b", "A"])
+def test_a_board_that_is_not_there_lists_those_that_are(name: str) -> None:
+    with pytest.raises(UsageFault) as caught:
+        board_file(ROOT, name)
+    assert "ast1030-evb" in caught.value.remedy
+
+
+def test_a_board_file_carries_the_name_it_is_found_by(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text(BOARD)
+    with pytest.raises(ManifestFault, match="the board is called 'ast1030-evb'"):
+        load_board(tmp_path / "other.toml")
