@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from assay.interfaces.signer import SignerService
     from assay.interfaces.store import Store
     from assay.pipeline.journal import JournalDatabase
+    from assay.pipeline.run_journal import Run
 
 
 class Site:
@@ -80,4 +81,9 @@ class Site:
         """The journals of all runs."""
         from assay.pipeline.journal import JournalDatabase
 
-        return JournalDatabase(self.folder / "journal.sqlite")
+        return JournalDatabase(self.folder / "journal.sqlite", clock=self.clock, settle=self._settle)
+
+    def _settle(self, run: Run) -> None:
+        from assay.pipeline.recovery import settle
+
+        settle(self, run)
