@@ -126,3 +126,16 @@ class NotRecorded(AssayError):
     """The work may be done, but its record is not durable."""
 
     status = ExitStatus.NOT_RECORDED
+
+
+class Interrupted(BaseException):
+    """A signal asks this process to end: ports, locks and journals are closed on the way out.
+
+    Not an `AssayError`, so that no `except Exception` keeps a process alive that was told to go.
+    """
+
+    status = ExitStatus.ERROR
+
+    def __init__(self, signal_name: str) -> None:
+        super().__init__(f"stopped by {signal_name}")
+        self.signal_name = signal_name

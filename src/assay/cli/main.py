@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `assay` command: a table of verbs, each imported only when it is used.
 
-Guards: `assay --help` and `--version` import click and nothing of ours but this file.
+Guards: `assay --help` and `--version` import click and nothing of ours but this file; a wrong command line is status 2,
+with `--json` as a document too. Leaves to others: what happens once a verb has its options (`cli.session`).
 """
 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
+from click.shell_completion import CompletionItem
 
 from assay import __version__
+from assay.errors import ExitStatus
 
 VERBS: dict[str, str] = {
     "bench": "Places of this host: list them, see who holds them.",
     "build": "Build a module twice and compare.",
+    "completion": "Print the script that completes commands in your shell.",
     "doctor": "Say what this machine lacks, and how to install it.",
     "evidence": "Ask a unit what it runs, and verify its answer.",
     "flash": "Write a release to a unit and read its hash back.",
@@ -37,19 +42,24 @@ VERBS: dict[str, str] = {
 class LazyVerbs(click.Group):
     """Commands by name; the module `assay.cli.<verb>` offers its command as `command`."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         return sorted(VERBS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 (click's signature)
         if cmd_name not in VERBS:
             return None
         module = importlib.import_module(f"assay.cli.{cmd_name}")
         command: click.Command = module.command
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         with formatter.section("Verbs"):
             formatter.write_dl(sorted(VERBS.items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Verbs from the table, so that a TAB imports none of them; options as click has them."""
+        verbs = [CompletionItem(name, help=text) for name, text in sorted(VERBS.items()) if name.startswith(incomplete)]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
 
 
 @click.command(cls=LazyVerbs, context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,4 +73,28 @@ def main() -> None:
 
 def run() -> None:
     """Entry point of the `assay` command."""
-    main.main(args=sys.argv[1:], prog_name="assay")
+    arguments = sys.argv[1:]
+    colour = False if os.environ.get("NO_COLOR") else None
+    try:
+        status = main.main(args=arguments, prog_name="assay", standalone_mode=False, color=colour)
+    except click.ClickException as fault:
+        _leave_usage(fault, as_json="--json" in arguments)
+    except (click.Abort, KeyboardInterrupt):  # before a verb was there to turn the signal into its own words
+        click.echo("ABORTED: stopped before anything was done", err=True)
+        sys.exit(ExitStatus.ERROR)
+    except BrokenPipeError:  # `assay --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = ExitStatus.PASS
+    sys.exit(status or ExitStatus.PASS)
+
+
+def _leave_usage(fault: click.ClickException, *, as_json: bool) -> None:
+    """A wrong command line: click's words on stderr, status 2."""
+    fault.show()
+    if as_json:
+        import json
+
+        asked = fault.ctx.command_path if isinstance(fault, click.UsageError) and fault.ctx else "assay"
+        document = {"status": 2, "result": "USAGE", "error": fault.format_message(), "remedy": f"see {asked} --help"}
+        click.echo(json.dumps(document, ensure_ascii=False))
+    sys.exit(ExitStatus.USAGE)

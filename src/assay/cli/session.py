@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every verb shares: the site folder, `--json`, the answer, and errors told in one way.
 
-Guards: with `--json` exactly one JSON document goes to stdout; progress and messages go to stderr; an `AssayError` becomes its exit
-status. Leaves to others: what a verb does.
+Guards: with `--json` exactly one JSON document goes to stdout; progress and messages go to stderr; whatever ends a verb
+becomes an exit status, and a fault of our own never looks like FAIL. Leaves to others: what a verb does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from assay.errors import AssayError, ExitStatus
+from assay.cli.signals import raise_on_signals
+from assay.errors import AssayError, ExitStatus, InfrastructureError, Interrupted
 
 if TYPE_CHECKING:
     from assay.pipeline.site import Site
@@ -76,11 +77,20 @@ def verb(function: Callable[..., Answer]) -> Callable[..., None]:
     )
     @functools.wraps(function)
     def callback(*args: Any, as_json: bool, site: Path | None, **options: Any) -> None:
+        raise_on_signals()
         session = Session(site.absolute() if site else find_site(Path.cwd()), as_json)
         try:
             answer = function(session, *args, **options)
         except AssayError as error:
             leave(session, error)
+        except Interrupted as interrupted:
+            _leave_interrupted(session, interrupted)
+        except click.exceptions.Exit:
+            raise
+        except click.ClickException:
+            raise
+        except Exception as fault:
+            _leave_fault(session, fault)
         _show(session, answer)
         sys.exit(answer.status)
 
@@ -89,19 +99,64 @@ def verb(function: Callable[..., Answer]) -> Callable[..., None]:
 
 def leave(session: Session, error: AssayError) -> NoReturn:
     """Tell `error` in one way, and exit with its status."""
-    word = "REFUSED" if error.status is ExitStatus.REFUSED else error.status.name.replace("_", " ")
+    word = error.status.name.replace("_", " ")
+    _tell(session, error.status, word, error.message, error.remedy, getattr(error, "__notes__", []))
+
+
+def _leave_interrupted(session: Session, interrupted: Interrupted) -> NoReturn:
+    """The last line says what state things are in: where the run stopped, or that none was open."""
+    notes = getattr(interrupted, "__notes__", None) or ["no run was open: nothing is half done"]
+    _tell(session, interrupted.status, "ABORTED", str(interrupted), "", notes)
+
+
+def _leave_fault(session: Session, fault: Exception) -> NoReturn:
+    """A fault in assay says nothing about a unit: ERROR, with what a developer needs on stderr."""
+    import traceback
+
+    if not session.json or "ASSAY_DEBUG" in os.environ:
+        click.echo("".join(traceback.format_exception(fault)), err=True, nl=False)
+    message = f"a fault in assay itself: {type(fault).__name__}: {fault}"
+    remedy = "report it with the lines above (ASSAY_DEBUG=1 shows them with --json too)"
+    _tell(session, ExitStatus.ERROR, "ERROR", message, remedy, getattr(fault, "__notes__", []))
+
+
+def _tell(session: Session, status: ExitStatus, word: str, message: str, remedy: str, notes: list[str]) -> NoReturn:
     if session.json:
-        document = {"status": int(error.status), "result": word, "error": error.message, "remedy": error.remedy}
-        click.echo(json.dumps(document, ensure_ascii=False))
-    click.echo(f"{click.style(word, fg='red')}: {error.message}", err=True)
-    if error.remedy:
-        click.echo(f"  next: {error.remedy}", err=True)
-    sys.exit(error.status)
+        document = {"status": int(status), "result": word, "error": message, "remedy": remedy}
+        _print(json.dumps(document | ({"notes": notes} if notes else {}), ensure_ascii=False))
+    try:
+        click.echo(f"{click.style(word, fg='red')}: {message}", err=True)
+        for note in notes:
+            click.echo(f"  {note}", err=True)
+        if remedy:
+            click.echo(f"  next: {remedy}", err=True)
+    except OSError:
+        pass  # nobody reads stderr any more; the status still tells
+    sys.exit(status)
 
 
 def _show(session: Session, answer: Answer) -> None:
     if session.json:
         document = {"status": int(answer.status), "result": answer.status.name.replace("_", " "), **answer.data}
-        click.echo(json.dumps(document, ensure_ascii=False))
+        _print(json.dumps(document, ensure_ascii=False))
     elif answer.text:
-        click.echo(answer.text)
+        _print(answer.text)
+
+
+def _print(text: str) -> None:
+    """To stdout. A reader that went away (`| head`) is no fault; a full disk is."""
+    try:
+        click.echo(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+    except OSError as error:
+        _forget_stdout()
+        fault = InfrastructureError(f"the answer cannot be written: {error.strerror}", remedy="free disk space")
+        click.echo(f"ERROR: {fault}", err=True)
+        sys.exit(fault.status)
+
+
+def _forget_stdout() -> None:
+    """Keep Python from trying again at exit, which would change the status."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
