@@ -1,50 +1,143 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measurements with limits, test cases, and the verdict over a suite."""
+"""Measurements with limits, test cases, the verdict over a suite, and the predicate that says so under a signature.
+
+Guards: what a test process wrote down (`SuiteRun`) and what the bench signs (`BenchRun`) are two types; only the second
+carries digests, and those were taken by the process that signs.
+"""
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Literal
 
-from assay.model.identifiers import FileSha256, ImageHash, SerialNumber
+from pydantic import ConfigDict, Field, StringConstraints
+
+from assay.model.identifiers import FileSha256, ImageHash, Name, SerialNumber
 from assay.model.outcome import MeasurementOutcome, Outcome
+from assay.model.predicates import DeviceReport, ImageReference, RunHeader
+from assay.model.statement import ResourceDescriptor
 from assay.model.value import Value
+
+Layer = Literal["port", "power", "link", "flasher", "host", "suite"]
+"""Where an ERROR or a TIMEOUT came from. `suite`: the tests themselves are broken, or there were none."""
+
+MeasurementName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,63}$")]
 
 
 class Measurement(Value):
-    """One measured value; limits were declared before the value was taken. `unit` is a UCUM code (`ms`, `V`)."""
+    """One measured value; limits were declared before the value was taken. `unit` is a UCUM code (`ms`, `V`, `1`).
 
-    name: str
+    `low` and `high` are included in what passes; `expected` is for a text or a truth value.
+    """
+
+    name: MeasurementName
     unit: str
     low: float | None = None
     high: float | None = None
+    expected: str | bool | None = None
     value: float | str | bool | None = None
     outcome: MeasurementOutcome
 
 
 class CaseResult(Value):
-    """One test: outcome, duration in seconds, attempt counted from 1, measurements, and why it did not pass."""
+    """One test: outcome, duration in seconds, attempt counted from 1, measurements, and why it did not pass.
+
+    `device_answers` is asked after a TIMEOUT: a device that answers failed, one that is silent tells nothing.
+    """
 
     name: str
     outcome: Outcome
+    started: str
     duration_s: float
     attempt: int = 1
-    layer: str | None = None
+    place: str | None = None
+    layer: Layer | None = None
     message: str = ""
+    device_answers: bool = False
     measurements: tuple[Measurement, ...] = ()
 
 
+class SkippedCase(Value):
+    """A test that was not run, and why. It says nothing about the unit."""
+
+    name: str
+    reason: str
+
+
+class UnitSeen(Value):
+    """A unit as the test process saw it. A claim: who signs asks the unit itself."""
+
+    place: str
+    board: Name
+    revision: int
+    emulated: bool
+    chip: str
+    serial: SerialNumber | None
+    version: str
+    image_hash: ImageHash
+
+
 class SuiteRun(Value):
-    """What the test process wrote down; signed by another process, which binds the digests itself."""
+    """What the test processes of one run wrote down, put together. `outcome` is the gravest of all."""
 
     suite: str
-    suite_sha256: FileSha256
-    place: str
-    board: str
-    emulated: bool
-    serial: SerialNumber | None
-    image_hash: ImageHash | None
-    image_hash_how: str | None
+    units: tuple[UnitSeen, ...] = ()
     started: str
     finished: str
     cases: tuple[CaseResult, ...] = Field(default=())
+    skipped: tuple[SkippedCase, ...] = ()
     outcome: Outcome
+    reason: str = ""
+    device_answers: bool = False
+
+
+class TestedUnit(Value):
+    """A unit as the process that signs saw it, before and after the suite.
+
+    `before` and `after` are what the bootloader measured at the last boot; `*_in_flash` was recomputed by the device
+    over flash when it was asked. `after` is missing when the unit did not answer any more.
+    """
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    place: str
+    board: Name
+    revision: int
+    emulated: bool
+    chip: str
+    serial: SerialNumber | None = None
+    certificate_sha256: FileSha256 | None = None
+    before: DeviceReport
+    before_in_flash: ImageHash
+    after: DeviceReport | None = None
+    after_in_flash: ImageHash | None = None
+
+
+class BenchRun(Value):
+    """The extension of the in-toto predicate (`urn:assay:test-run:v1`): who was tested, with what, and every case.
+
+    `files` are the SHA-256 of the reports that lie beside the record; `sandbox` says whether the test process could
+    have read the site's keys.
+    """
+
+    run: RunHeader
+    image: ImageReference
+    suite: str
+    suite_sha256: FileSha256
+    units: tuple[TestedUnit, ...] = Field(min_length=1)
+    sandbox: Literal["bubblewrap", "none"]
+    cases: tuple[CaseResult, ...]
+    skipped: tuple[SkippedCase, ...] = ()
+    files: dict[str, FileSha256]
+
+
+class SuiteVerdict(Value):
+    """Predicate `https://in-toto.io/attestation/test-result/v0.1`, with our extension under its own name."""
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    result: Literal["PASSED", "FAILED"]
+    configuration: tuple[ResourceDescriptor, ...] = Field(min_length=1)
+    passed_tests: tuple[str, ...] = Field(alias="passedTests")
+    warned_tests: tuple[str, ...] = Field(default=(), alias="warnedTests")
+    failed_tests: tuple[str, ...] = Field(alias="failedTests")
+    bench: BenchRun = Field(alias="urn:assay:test-run:v1")
