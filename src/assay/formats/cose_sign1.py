@@ -8,6 +8,7 @@ nothing unsigned is ever read and no header can change what is verified. Leaves 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,13 +72,13 @@ def decode(data: bytes) -> CoseSign1:
 
 def _check_headers(protected: bytes, unprotected: Any) -> None:
     headers = deterministic_cbor.decode(protected)
-    if not isinstance(headers, dict):
+    if not isinstance(headers, Mapping):
         raise NotVerified("the protected header is not a map", remedy=_REMEDY)
     if CRITICAL_LABEL in headers:
         raise NotVerified(f"critical headers that are not known: {headers[CRITICAL_LABEL]!r}", remedy=_REMEDY)
     if protected != protected_header():
         raise NotVerified(f"protected header {headers!r}, expected EdDSA and nothing else", remedy=_REMEDY)
-    if unprotected != {} or not isinstance(unprotected, dict):
+    if not isinstance(unprotected, Mapping) or unprotected:
         raise NotVerified("headers that are not signed", remedy=_REMEDY)
 
 

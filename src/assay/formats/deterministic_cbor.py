@@ -7,6 +7,7 @@ duplicate keys, unsorted maps, bytes behind the end). Leaves to others: what the
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from assay.errors import NotVerified
@@ -49,7 +50,7 @@ def _encode(value: Any, depth: int) -> bytes:
         return _head(6, value.tag) + _encode(value.value, depth + 1)
     if isinstance(value, list | tuple):
         return _head(4, len(value)) + b"".join(_encode(item, depth + 1) for item in value)
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):  # cbor2 gives frozen maps inside tags
         # cbor2's `canonical` sorts shorter keys first (RFC 7049); RFC 8949 sorts by bytes alone.
         pairs = sorted((_encode(key, depth + 1), _encode(item, depth + 1)) for key, item in value.items())
         return _head(5, len(pairs)) + b"".join(key + item for key, item in pairs)

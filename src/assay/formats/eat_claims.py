@@ -7,6 +7,7 @@ Guards: every claim of the profile is there, of its type and length, and no othe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -76,7 +77,7 @@ def encode(claims: EvidenceClaims) -> bytes:
 def decode(payload: bytes) -> EvidenceClaims:
     """The claims in `payload`; `NotVerified` names the claim that is missing, unknown or not of its type."""
     claims = deterministic_cbor.decode(payload)
-    if not isinstance(claims, dict):
+    if not isinstance(claims, Mapping):
         raise NotVerified("the evidence is not a map of claims", remedy=_REMEDY)
     _check_shape(claims)
     _check_values(claims)
@@ -96,7 +97,7 @@ def decode(payload: bytes) -> EvidenceClaims:
     )
 
 
-def _check_shape(claims: dict[Any, Any]) -> None:
+def _check_shape(claims: Mapping[Any, Any]) -> None:
     if missing := _TYPES.keys() - claims.keys():
         raise NotVerified(f"the evidence lacks claim {_list(missing)}", remedy=_REMEDY)
     if unknown := claims.keys() - _TYPES.keys():
@@ -106,7 +107,7 @@ def _check_shape(claims: dict[Any, Any]) -> None:
             raise NotVerified(f"claim {label} of the evidence is not of type {kind.__name__}", remedy=_REMEDY)
 
 
-def _check_values(claims: dict[Any, Any]) -> None:
+def _check_values(claims: Mapping[Any, Any]) -> None:
     """Each row: what must hold, and the claim that breaks it."""
     version, revision = claims[SWVERSION], claims[HWVERSION]
     rules = (

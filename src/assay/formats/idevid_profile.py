@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509.oid import NameOID
 
-from assay.errors import NotVerified
+from assay.errors import NotVerified, UsageFault
 
 HARDWARE_MODULE_NAME = x509.ObjectIdentifier("1.3.6.1.5.5.7.8.4")
 """id-on-hardwareModuleName (RFC 4108 section 5)."""
@@ -61,8 +61,15 @@ def read_subject(name: x509.Name) -> tuple[str, str, bool]:
 
 
 def hardware_module_name(hardware_type_oid: str, chip: bytes) -> x509.SubjectAlternativeName:
-    """The alternative name: hwType, and the chip id as hwSerialNum."""
-    name = _HardwareModuleName(hw_type=x509.ObjectIdentifier(hardware_type_oid), hw_serial=chip)
+    """The alternative name: hwType, and the chip id as hwSerialNum. `UsageFault` when the OID is none."""
+    try:
+        hw_type = x509.ObjectIdentifier(hardware_type_oid)
+    except ValueError as error:
+        raise UsageFault(
+            f"hardware_type_oid {hardware_type_oid[:80]} is not an object identifier that X.509 tools can read",
+            remedy="use an OID below your organization's arc (1.3.6.1.4.1.<number>)",
+        ) from error
+    name = _HardwareModuleName(hw_type=hw_type, hw_serial=chip)
     return x509.SubjectAlternativeName([x509.OtherName(HARDWARE_MODULE_NAME, asn1.encode_der(name))])
 
 
