@@ -192,13 +192,18 @@ def test_the_longest_names_fit_the_device() -> None:
         **{
             **vars(IDENTITY),
             "serial": "S" * 64,
-            "organization": "\N{PALM TREE}" * 64,
+            "organization": "\N{PALM TREE}" * 16,
             "hardware_type_oid": "1.3.6.1.4.1" + ".268435455" * 14,
         }
     )
     der = authority.issue(longest)
     assert len(der) <= device_certificate.CERTIFICATE_BYTES_MAX
     assert device_certificate.verify(der, authority.trust()).serial == "S" * 64
+
+
+def test_an_organization_that_is_too_long_in_bytes_is_a_fault_of_the_profile(authority: Authority) -> None:
+    with pytest.raises(UsageFault, match="68 bytes"):
+        authority.issue(DeviceIdentity(**{**vars(IDENTITY), "organization": "\N{PALM TREE}" * 17}))
 
 
 def test_an_oid_that_is_none_is_a_fault_of_the_profile(authority: Authority) -> None:

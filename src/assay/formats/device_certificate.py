@@ -22,12 +22,10 @@ from cryptography.x509.oid import NameOID, SignatureAlgorithmOID
 from assay.errors import AssayError, NotVerified
 from assay.formats import idevid_profile, public_key
 from assay.formats.delegated_key import DelegatedP256, Sign
-from assay.formats.idevid_profile import NO_EXPIRY, REMEDY, refuse
+from assay.formats.idevid_profile import ATTRIBUTE_BYTES_MAX, NO_EXPIRY, REMEDY, refuse
 from assay.model.identifiers import parse_serial
 from assay.model.trust import Role, TrustedKey, TrustFile
 
-COMMON_NAME_MAX = 64
-"""Characters (RFC 5280 appendix A.1, ub-common-name)."""
 CERTIFICATE_BYTES_MAX = 1024
 """Bytes that a device keeps (device contract, group 0x4153 command 2). The longest names of a profile fit (tested)."""
 
@@ -84,7 +82,9 @@ def issue_ca(key: TrustedKey, not_before: datetime, sign: Sign) -> bytes:
     public, _ = public_key.parse_public_key(key.public)
     if not isinstance(public, ec.EllipticCurvePublicKey):
         refuse("the device CA's key is not P-256")
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, key.name[:COMMON_NAME_MAX])])
+    name = x509.Name(
+        [x509.NameAttribute(NameOID.COMMON_NAME, key.name.encode()[:ATTRIBUTE_BYTES_MAX].decode(errors="ignore"))]
+    )
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)

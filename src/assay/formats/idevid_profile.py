@@ -25,6 +25,8 @@ EMULATED_UNIT = "EMULATED"
 NO_EXPIRY = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """802.1AR-2018 section 8.7: an identity for the device's life has no expiry (RFC 5280 section 4.1.2.5)."""
 CHIP_BYTES = 16
+ATTRIBUTE_BYTES_MAX = 64
+"""RFC 5280 appendix A.1 has 64 characters (ub-organization-name, ub-common-name); `cryptography` counts bytes."""
 
 REMEDY = "the unit was not provisioned by a device CA of this trust file, or its certificate is damaged"
 
@@ -39,6 +41,12 @@ class _HardwareModuleName:
 
 def subject(organization: str, serial: str, *, emulated: bool) -> x509.Name:
     """Organization, `OU=EMULATED` for a twin, and the serial number (802.1AR-2018 section 8.6)."""
+    if len(organization.encode()) > ATTRIBUTE_BYTES_MAX:
+        raise UsageFault(
+            f"organization '{organization}' has {len(organization.encode())} bytes in UTF-8 (at most "
+            f"{ATTRIBUTE_BYTES_MAX})",
+            remedy="shorten it in the profile",
+        )
     unit = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, EMULATED_UNIT)] if emulated else []
     return x509.Name(
         [
