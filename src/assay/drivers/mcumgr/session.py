@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests and answers on one link: sequence numbers, time-outs, trying again, and the console lines in between.
+
+Guards: an answer is only taken for the request that it belongs to; a refused or timed-out request leaves the session
+usable; silence, noise and "no" become three different errors.
+Leaves to others: which requests there are (`device`), and uploads with several frames in flight (`upload`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from pydantic import BaseModel
+from smp.message import Request
+
+from assay.errors import DeviceTimeout, LinkError
+from assay.interfaces.device import DeviceRefusal
+from assay.interfaces.transport import Transport
+from assay.protocols.smp.answers import MalformedAnswer, No, answer_header, answers, read_answer
+from assay.protocols.smp.framing import Damage, Demultiplexer, Frame, Framing, Line, encode
+
+T = TypeVar("T", bound=BaseModel)
+
+ANSWER_TIMEOUT_S = 2.0  # the slowest quick answer, a hash over a slot, takes 50 ms
+TRIES = 3  # of a request that may be repeated
+BUSY_PAUSE_S = 0.1  # before a busy device is asked again
+READ_MAX = 65536  # bytes in one go
+LINES_MAX = 2000  # console lines kept until somebody takes them; older ones go
+LAST_LINES = 3  # console lines quoted in an error
+NOISE_BYTES_MIN = 16  # fewer strange bytes than this are the end of something that was cut off
+QUOTED_BYTES_MAX = 60
+BITS_PER_BYTE = 10
+FRAME_BYTES_MAX = 2900  # on the line: 2048 bytes in console framing
+QUIET_S = 0.02  # a line is quiet when nothing came for this long: 230 bytes at 115200 bit/s
+QUIET_TIMEOUT_S = 1.0
+
+
+class Noise(LinkError):
+    """What came is neither SMP nor text."""
+
+
+@dataclass
+class Counters:
+    """What went wrong and was put right, since the session began."""
+
+    frames: int = 0
+    retries: int = 0
+    frames_damaged: int = 0
+
+
+class Session:
+    """SMP on a transport. `baud` (bit/s) only stretches the time-outs."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        framing: Framing = Framing.CONSOLE,
+        *,
+        baud: int = 115200,
+        monotonic_s: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.transport = transport
+        self.framing = framing
+        self.counters = Counters()
+        self.monotonic_s = monotonic_s
+        self.sleep = sleep
+        self._line_time_s = 2 * FRAME_BYTES_MAX * BITS_PER_BYTE / baud
+        self._demultiplexer = Demultiplexer(framing)
+        self._frames: deque[bytes] = deque()
+        self._lines: deque[str] = deque(maxlen=LINES_MAX)
+        self._sequence = 0
+        self._strange = b""  # what came since the last good frame and is neither frame nor text
+
+    def next_sequence(self) -> int:
+        """A sequence number (0 to 255) that no request of the last 255 has had."""
+        self._sequence = (self._sequence + 1) & 0xFF
+        return self._sequence
+
+    def timeout_s(self, base_s: float) -> float:
+        """`base_s` for the device, and what the line needs for the longest frame and its answer."""
+        return base_s + self._line_time_s
+
+    def request(
+        self,
+        ask: Callable[[int], Request],
+        kind: type[T],
+        what: str,
+        *,
+        timeout_s: float = ANSWER_TIMEOUT_S,
+        tries: int = TRIES,
+    ) -> T:
+        """Send what `ask` makes of a sequence number, and wait for its answer.
+
+        `what` names the request in errors. A request that may not be done twice has `tries` 1. Raises DeviceRefusal,
+        DeviceTimeout, LinkError.
+        """
+        for attempt in range(tries):
+            message = ask(self.next_sequence())
+            self.send(message)
+            frame = self.receive([message], self.timeout_s(timeout_s))
+            last = attempt + 1 == tries
+            if frame is not None:
+                answer = self.read(frame, kind, what)
+                if not isinstance(answer, No):
+                    return answer
+                if answer.word != "busy" or last:
+                    raise refusal(what, answer)
+                self.sleep(BUSY_PAUSE_S)
+            if not last:
+                self.counters.retries += 1
+        raise self.silence(what, self.timeout_s(timeout_s) * tries)
+
+    def send(self, message: Request) -> None:
+        """Put a request on the line. Raises LinkError."""
+        self.transport.write(encode(bytes(message), self.framing))
+        self.counters.frames += 1
+
+    def receive(self, asked: list[Request], timeout_s: float) -> bytes | None:
+        """The next frame that answers one of `asked`; None after `timeout_s` without one. Other frames are dropped."""
+        self._demultiplexer.expect({answer_header(message) for message in asked})
+        deadline_s = self.monotonic_s() + timeout_s
+        while True:
+            while self._frames:
+                frame = self._frames.popleft()
+                if any(answers(frame, message) for message in asked):
+                    self._strange = b""
+                    return frame
+            rest_s = deadline_s - self.monotonic_s()
+            if rest_s <= 0:
+                self._take(self._demultiplexer.give_up())
+                return None
+            self.pump(rest_s)
+
+    def read(self, frame: bytes, kind: type[T], what: str) -> T | No:
+        """What a frame says. Raises LinkError when it is no answer to `what`."""
+        try:
+            return read_answer(frame, kind)
+        except MalformedAnswer as error:
+            raise LinkError(
+                f"the answer to {what} on {self.transport.address} is {error}",
+                remedy="check that the port is of a board that speaks this protocol",
+            ) from error
+
+    def pump(self, timeout_s: float) -> bool:
+        """Take in what comes within `timeout_s`; False when nothing came."""
+        data = self.transport.read(READ_MAX, max(0.0, timeout_s))
+        if data:
+            self._take(self._demultiplexer.feed(data))
+            self._note_strange(data)
+        return bool(data)
+
+    def take_lines(self) -> list[str]:
+        """Console lines that came and were not taken, oldest first."""
+        lines = list(self._lines)
+        self._lines.clear()
+        return lines
+
+    def put_back(self, lines: list[str]) -> None:
+        """Lines that were taken and are not wanted yet."""
+        self._lines.extendleft(reversed(lines))
+
+    def drop_input(self) -> None:
+        """Forget all that was received, also what is still on its way."""
+        deadline_s = self.monotonic_s() + QUIET_TIMEOUT_S
+        self.transport.drop_input()
+        while self.transport.read(READ_MAX, QUIET_S) and self.monotonic_s() < deadline_s:
+            pass
+        self._demultiplexer.clear()
+        self._frames.clear()
+        self._lines.clear()
+        self._strange = b""
+
+    def silence(self, what: str, waited_s: float) -> LinkError:
+        """The error for an answer that did not come: noise if noise came, else DeviceTimeout with the last lines."""
+        address = self.transport.address
+        if len(self._strange) >= NOISE_BYTES_MIN:
+            return Noise(
+                f"noise on {address}: instead of an answer to {what} came {self._strange[:QUOTED_BYTES_MAX]!r}",
+                remedy="check baud rate, ground and cable, and that this is the port of the board",
+            )
+        lines = list(self._lines)[-LAST_LINES:]
+        came = f"; the last lines were {lines}" if lines else "; nothing came"
+        return DeviceTimeout(
+            f"the device on {address} did not answer {what} within {waited_s:.1f} s{came}",
+            remedy="check its power and that this is its port, then do it again",
+        )
+
+    def _take(self, events: list[Frame | Line | Damage]) -> None:
+        for event in events:
+            if isinstance(event, Frame):
+                self._frames.append(event.data)
+            elif isinstance(event, Line):
+                self._lines.append(event.text)
+            else:
+                self.counters.frames_damaged += 1
+
+    def _note_strange(self, data: bytes) -> None:
+        if self.framing is Framing.CONSOLE:
+            strange = bytes(byte for byte in data if byte > 0x7E or (byte < 0x20 and byte not in _EXPECTED_CONTROLS))
+            self._strange = (self._strange + strange)[:READ_MAX]
+
+
+_EXPECTED_CONTROLS = b"\x04\x06\x08\t\x14\n\x0b\x0c\r\x1b"
+"""Frame delimiters, line ends, and what terminals use."""
+
+
+def refusal(what: str, answer: No) -> DeviceRefusal:
+    """A `no` as an error."""
+    return DeviceRefusal(
+        what, group=answer.group, rc=answer.rc, word=answer.word, remedy=_REMEDIES.get(answer.word, "")
+    )
+
+
+_REMEDIES = {
+    "not-supported": "this firmware does not know the request: update it",
+    "not-here": "the other stage of the firmware (bootloader or app) answers this",
+    "no-entropy": "the board's entropy source gives nothing: check it, a key cannot be made without",
+    "already-provisioned": "the unit has an identity; it is never replaced",
+    "board-mismatch": "the image is made for another board",
+    "revision": "the image needs a later revision of the board",
+    "bad-signature": "the image is not signed by the key that this bootloader accepts",
+    "bad-hash": "the image is damaged: upload it again",
+    "bad-header": "the file is no image for this bootloader",
+    "downgrade": "the image's security counter is lower than the device's",
+    "too-large": "the data does not fit into the device",
+    "busy": "the device is busy: try again",
+    "flash": "the device's flash failed: the unit may be broken",
+}

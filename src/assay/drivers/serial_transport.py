@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Byte link over pyserial: a serial port, or any URL that pyserial knows (`socket://`, `rfc2217://`).
+
+Guards: a port has one user at a time, and the second is told who the first is; every error of the library and of the
+system becomes one of ours, with what to do next.
+Leaves to others: the lock on the place (`drivers.locks`), which is taken before the port is opened.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assay.drivers.port_users import users_of
+from assay.errors import AssayError, LinkError, PlaceBusy, UsageFault
+
+if TYPE_CHECKING:
+    from serial import Serial
+
+BAUD = 115200  # bit/s, what boards have that say nothing else
+WRITE_TIMEOUT_S = 10.0  # for one write to be taken: 2 KB at 2400 bit/s
+LINK_AGE_SLACK_S = 2.0  # a link is made just after the pseudo-terminal that it points to
+_IDLE_POLL_S = 0.001  # for URL handlers that cannot be selected
+
+
+class SerialTransport:
+    """`interfaces.transport.Transport` over an open pyserial port."""
+
+    def __init__(self, address: str, port: Serial) -> None:
+        self._address = address
+        self._port = port
+        self._fd = _selectable(port)
+
+    @property
+    def address(self) -> str:
+        """As the user gave it."""
+        return self._address
+
+    def read(self, max_bytes: int, timeout_s: float) -> bytes:
+        """At least one byte, at most `max_bytes`; empty after `timeout_s` of silence. Raises LinkError."""
+        from serial import SerialException
+
+        try:
+            if not self._wait(timeout_s):
+                return b""
+            return bytes(self._port.read(max_bytes))
+        except (SerialException, OSError, TypeError, ValueError) as error:  # a closed port gives TypeError
+            raise self._broken(error) from error
+
+    def write(self, data: bytes) -> None:
+        """Send all of `data`. Raises LinkError, also when the link takes nothing for 10 s."""
+        from serial import SerialException
+
+        try:
+            self._port.write(data)
+        except (SerialException, OSError, TypeError, ValueError) as error:
+            raise self._broken(error) from error
+
+    def drop_input(self) -> None:
+        """Throw away what has been received and not read. Raises LinkError."""
+        from serial import SerialException
+
+        try:
+            self._port.reset_input_buffer()
+        except (SerialException, OSError, TypeError, ValueError) as error:
+            raise self._broken(error) from error
+
+    def close(self) -> None:
+        """Release the port; a second call does nothing."""
+        self._port.close()
+
+    def _wait(self, timeout_s: float) -> bool:
+        if self._fd is not None:
+            return bool(select.select([self._fd], [], [], timeout_s)[0])
+        deadline_s = time.monotonic() + timeout_s
+        while not self._port.in_waiting:
+            if time.monotonic() >= deadline_s:
+                return False
+            time.sleep(_IDLE_POLL_S)
+        return True
+
+    def _broken(self, error: Exception) -> LinkError:
+        return LinkError(
+            f"the link to {self._address} broke: {error}", remedy="check the cable and the power, then do it again"
+        )
+
+
+def open_serial(address: str, baud: int = BAUD) -> SerialTransport:
+    """Open a port for this process alone; `baud` in bit/s, 8N1, no flow control.
+
+    Raises PlaceBusy naming who has the port, LinkError (missing, no permission, not a port) with what to do.
+    """
+    import serial
+
+    _check_link(address)
+    try:
+        # timeout=0: a read gives what is there; `SerialTransport` does the waiting.
+        port = serial.serial_for_url(
+            address, baudrate=baud, timeout=0, write_timeout=WRITE_TIMEOUT_S, exclusive=True, do_not_open=False
+        )
+        port.reset_input_buffer()
+    except ValueError as error:
+        raise UsageFault(f"{address!r} is no port: {error}", remedy=_ports_remedy()) from error
+    except (serial.SerialException, OSError) as error:
+        raise _cannot_open(address, error) from error
+    return SerialTransport(address, port)
+
+
+def _selectable(port: Serial) -> int | None:
+    try:
+        return int(port.fileno())
+    except (OSError, AttributeError, ValueError):  # io.UnsupportedOperation is both OSError and ValueError
+        return None
+
+
+def _cannot_open(address: str, error: Exception) -> AssayError:
+    code = getattr(error, "errno", None)
+    if code in (errno.EAGAIN, errno.EBUSY, errno.EWOULDBLOCK):
+        return PlaceBusy(f"{address} is used by {users_of(address)}", remedy="wait until it is done, or end it")
+    if code in (errno.EACCES, errno.EPERM):
+        return LinkError(f"no permission for {address}", remedy="sudo usermod -aG dialout $USER, then log in again")
+    if code in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EIO):
+        return LinkError(f"there is no port {address}", remedy=_ports_remedy())
+    return LinkError(f"cannot open {address}: {error}", remedy=_ports_remedy())
+
+
+def _check_link(address: str) -> None:
+    """A link to a pseudo-terminal that outlived its maker may point to somebody's window by now: never write there."""
+    link = Path(address)
+    try:
+        target = link.resolve(strict=True)
+        if not link.is_symlink() or not target.is_relative_to("/dev/pts"):
+            return
+        stale = target.stat().st_ctime > link.lstat().st_mtime + LINK_AGE_SLACK_S
+    except OSError:
+        return  # what is wrong with it shows when it is opened
+    if stale:
+        raise LinkError(
+            f"{address} points to a terminal that is not its own any more",
+            remedy="its maker was killed: start the twin again",
+        )
+
+
+def _ports_remedy() -> str:
+    from serial.tools import list_ports
+
+    ports = sorted(port.device for port in list_ports.comports())
+    there = ", ".join(ports) if ports else "none"
+    return f"ports of this host: {there}; assay bench list shows the twins (assay twin start NAME)"
+
+
+def ports() -> list[str]:
+    """The serial ports of this host, sorted."""
+    from serial.tools import list_ports
+
+    return sorted(os.fspath(port.device) for port in list_ports.comports())
