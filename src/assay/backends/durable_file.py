@@ -18,22 +18,32 @@ TEMPORARY = ".tmp-"
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """`data` becomes the file at `path`, durably. Raises `OSError`; then the old file, if any, is still there."""
+    """`data` becomes the file at `path`, durably. Raises `OSError`; then the old file, if any, is still there.
+
+    Two writers of one file would share the unfinished one: callers hold a lock (`exclusive`).
+    """
     beside = path.with_name(TEMPORARY + path.name)
     with contextlib.suppress(FileNotFoundError):
         beside.unlink()
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            _write_all(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
         beside.replace(path)
     except OSError:
         with contextlib.suppress(OSError):
             beside.unlink()
         raise
     sync_folder(path.parent)
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A log on disk, read: checkpoint, tiles, entries, proofs (C2SP tlog-tiles in a folder, so any static file server
+publishes it).
+
+Guards: nothing that is read here is believed; every hash that a proof gives out is checked by whoever holds the root.
+Leaves to others: signatures (`formats.checkpoint`), writing (`tile_log`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from assay.errors import NotVerified, StorageError
+from assay.formats import merkle, tlog_tiles
+from assay.formats.checkpoint import Checkpoint, read
+from assay.formats.tlog_tiles import CHECKPOINT_PATH, TILE_WIDTH, Tile
+
+_RESTORE = "restore the log from a copy"
+
+
+class TileFolder:
+    """The log in `folder`. Raises `StorageError` for what cannot be read, `NotVerified` for what is not there or
+    malformed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def exists(self) -> bool:
+        """Whether there is a log: one without a checkpoint is none."""
+        return (self.folder / CHECKPOINT_PATH).is_file()
+
+    def note(self) -> bytes:
+        """The newest checkpoint, as a signed note."""
+        return self.file(CHECKPOINT_PATH)
+
+    def checkpoint(self) -> Checkpoint:
+        """The newest checkpoint, unverified."""
+        return read(self.note())
+
+    def file(self, path: str) -> bytes:
+        """The bytes of a file of the log."""
+        try:
+            return (self.folder / path).read_bytes()
+        except FileNotFoundError as error:
+            raise NotVerified(f"log: {path} is missing", remedy=_RESTORE) from error
+        except OSError as error:
+            raise StorageError(f"log: {path} cannot be read: {error.strerror}", remedy="make it readable") from error
+
+    def tile(self, tile: Tile) -> bytes:
+        """The bytes of `tile`; a narrow one is cut from a wider one when the log has grown since the caller's
+        checkpoint.
+        """
+        try:
+            return self.file(tile.path)
+        except NotVerified:
+            for width in self._wider(tile):
+                return self._cut(Tile(tile.level, tile.index, width), tile.width)
+            raise
+
+    def entries(self, size: int, start: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Index and bytes of the entries from `start` to before `size`."""
+        for index in range(start // TILE_WIDTH, (size + TILE_WIDTH - 1) // TILE_WIDTH):
+            for place, entry in enumerate(self._bundle(index, size)):
+                number = index * TILE_WIDTH + place
+                if start <= number < size:
+                    yield number, entry
+
+    def entry(self, index: int, size: int) -> bytes:
+        """The bytes of entry `index` of the log of `size` entries."""
+        if not 0 <= index < size:
+            raise NotVerified(f"the log has no entry {index}", remedy=f"it has {size} entries")
+        return self._bundle(index // TILE_WIDTH, size)[index % TILE_WIDTH]
+
+    def hashes(self, size: int) -> merkle.HashReader:
+        """Hashes of complete subtrees of the log of `size` entries."""
+        return tlog_tiles.hash_reader(size, self.tile)
+
+    def inclusion_proof(self, index: int, size: int) -> list[bytes]:
+        """Proof that entry `index` is in the log of `size` entries (`formats.merkle.verify_inclusion`)."""
+        return merkle.inclusion_proof(index, size, self.hashes(size))
+
+    def consistency_proof(self, old: int, new: int) -> list[bytes]:
+        """Proof that the log of `new` entries continues that of `old` (`formats.merkle.verify_consistency`)."""
+        return merkle.consistency_proof(old, new, self.hashes(new))
+
+    def root(self, size: int) -> bytes:
+        """The root of the first `size` entries, out of the tiles."""
+        return merkle.root(size, self.hashes(size))
+
+    def files(self) -> list[str]:
+        """Paths of all files below `tile/`, sorted."""
+        folder = self.folder / "tile"
+        return sorted(str(path.relative_to(self.folder)) for path in folder.rglob("*") if not path.is_dir())
+
+    def _bundle(self, index: int, size: int) -> list[bytes]:
+        tile = tlog_tiles.tile_at(None, index, size)
+        return tlog_tiles.decode_entries(self.tile(tile), tile.width, f"log: {tile.path}")
+
+    def _wider(self, tile: Tile) -> list[int]:
+        full = self.folder / Tile(tile.level, tile.index, TILE_WIDTH).path
+        partials = (self.folder / tile.partial_folder).glob("*")
+        widths = sorted(int(path.name) for path in partials if path.name.isdecimal())
+        return [width for width in widths if width > tile.width] + ([TILE_WIDTH] if full.is_file() else [])
+
+    def _cut(self, wide: Tile, width: int) -> bytes:
+        data = self.file(wide.path)
+        if wide.level is not None:
+            return data[: width * merkle.HASH_BYTES]
+        return tlog_tiles.encode_entries(tlog_tiles.decode_entries(data, wide.width, f"log: {wide.path}")[:width])

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The record keeper of a site: outbox, signature, file, log, checkpoint, in this order, each fsynced.
+
+Guards: `record` returns only when a signed checkpoint covers the record; killed anywhere, the next call finishes what
+was begun; the same statement is recorded once. Whatever goes wrong is `NotRecorded`, loud and with a status of its
+own, and the statement stays in the outbox.
+Leaves to others: what a statement says (stages), keys (the signer process), reading (`record_store`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from assay.backends.durable_file import exclusive, make_folder, write_durably
+from assay.backends.logs.tile_log import TileLog
+from assay.backends.records.outbox import Draft, Outbox
+from assay.backends.records.record_store import RECORD_SUFFIX, RecordStore
+from assay.errors import AssayError, NotRecorded, NotVerified, Refused
+from assay.formats import canonical_json, log_entry
+from assay.formats.statement_verifier import signers_of
+from assay.interfaces.clock import Clock
+from assay.interfaces.signer import SignerService
+from assay.model.record import LogEntry, RecordRef, RecordType
+from assay.model.statement import Statement
+from assay.model.trust import Role, TrustedLog
+
+_REMEDY = "mend what is named, then run any verb that records, or `assay log verify`: it finishes what was left"
+
+
+class SiteRecorder:
+    """Implements `interfaces.recorder.Recorder` in the site folder `folder`."""
+
+    def __init__(self, folder: Path, signers: SignerService, clock: Clock) -> None:
+        self.store = RecordStore(folder)
+        self._folder = folder
+        self._signers = signers
+        self._clock = clock
+        self._log = TileLog(folder / "log", signers)
+
+    def record(self, statement: Statement, kind: RecordType, role: Role, serial: str | None = None) -> RecordRef:
+        """Make the record of `statement` durable; the same statement again gives the same record."""
+        if role not in signers_of(statement.predicateType):
+            raise Refused(f"a {role} may not record {statement.predicateType}", remedy="use the role that may")
+        payload = canonical_json.encode_value(statement)
+        digest = hashlib.sha256(payload).hexdigest()
+        since = self._clock.now().isoformat(timespec="seconds")
+        with _not_recorded(), self._opened() as outbox:
+            if outbox.logged(digest) is None:
+                outbox.put(Draft(digest, payload, kind, role, serial, since))
+            failed = self._drain(outbox)
+            if digest in failed:
+                raise failed[digest]
+            return self._ref(outbox, digest)
+
+    def recover(self) -> int:
+        """Finish what earlier processes left in the outbox, and tidy the log; answers how many records that were."""
+        if not (self._folder / "outbox.sqlite").exists():
+            return 0
+        with _not_recorded(), self._opened() as outbox:
+            left = len(outbox.pending())
+            failed = self._drain(outbox)
+            for error in failed.values():
+                raise error
+            self._log.tidy()
+            return left
+
+    def attach(self, data: bytes) -> str:
+        """Keep `data` durably as an attachment; answers its SHA-256."""
+        digest = hashlib.sha256(data).hexdigest()
+        with _not_recorded():
+            make_folder(self._folder)
+            with exclusive(self._lock):
+                _write_once(self.store.attachments_dir / digest, data)
+        return digest
+
+    def bundle(self, ref: RecordRef) -> bytes:
+        """The record's file, checked against its digest."""
+        return self.store.record(ref.entry.record)
+
+    def checkpoint(self) -> bytes:
+        """The newest signed checkpoint; a log that is not there begins."""
+        with _not_recorded(), self._opened() as outbox:
+            self._open_log(outbox)
+            return self.store.log.note()
+
+    def trusted_log(self) -> TrustedLog:
+        """This site's log, as an entry of a trust file."""
+        self.checkpoint()
+        return self._log.trusted()
+
+    @property
+    def _lock(self) -> Path:
+        return self._folder / "records.lock"
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Outbox]:
+        make_folder(self._folder)
+        with Outbox(self._folder / "outbox.sqlite") as outbox:
+            yield outbox
+
+    def _open_log(self, outbox: Outbox) -> int:
+        """Size of the log, which must be the one that this site wrote; its new entries get into the index."""
+        last = outbox.last_logged()
+        size = self._log.open(may_create=last is None and not self.store.record_digests()).size
+        if last is not None:
+            index, record = last
+            if index >= size:
+                raise NotVerified(
+                    f"the log has {size} entries, and {index + 1} were recorded", remedy="restore the log from a copy"
+                )
+            if log_entry.decode(self.store.log.entry(index, size), f"log: entry {index}").record != record:
+                raise NotVerified(
+                    f"entry {index} of the log is not what was recorded", remedy="restore the log from a copy"
+                )
+        first_new = 0 if last is None else last[0] + 1
+        if first_new < size:
+            outbox.settle(self.store.entries(size, first_new))
+        return size
+
+    def _drain(self, outbox: Outbox) -> dict[str, AssayError]:
+        """Bring what is pending into the log; answers what could not be signed, by payload digest."""
+        with exclusive(self._lock):
+            self._open_log(outbox)
+            failed: dict[str, AssayError] = {}
+            entries: list[LogEntry] = []
+            for draft in outbox.pending():
+                if outbox.logged(draft.payload) is not None:
+                    continue
+                try:
+                    entries.append(self._file(outbox, draft))
+                except AssayError as error:
+                    failed[draft.payload] = error
+            if entries:
+                appended = self._log.append([log_entry.encode(entry) for entry in entries])
+                outbox.settle(enumerate(entries, appended.first))
+            elif outbox.pending():
+                outbox.settle([])
+            return failed
+
+    def _file(self, outbox: Outbox, draft: Draft) -> LogEntry:
+        bundle = draft.bundle
+        if bundle is None:
+            bundle = self._signers.sign_statement(draft.role, draft.statement)
+            outbox.signed(draft.payload, bundle)
+        record = hashlib.sha256(bundle).hexdigest()
+        _write_once(self.store.records_dir / f"{record}{RECORD_SUFFIX}", bundle)
+        return LogEntry(type=draft.type, record=record, payload=draft.payload, serial=draft.serial)
+
+    def _ref(self, outbox: Outbox, digest: str) -> RecordRef:
+        index, checkpoint = outbox.logged(digest), self.store.log.checkpoint()
+        if index is None:
+            raise NotVerified("the record is not in the log after it was appended", remedy="run `assay log verify`")
+        entry = log_entry.decode(self.store.log.entry(index, checkpoint.size), f"log: entry {index}")
+        if entry.payload != digest:
+            outbox.forget_index()
+            raise NotVerified(f"the index over the log was wrong about entry {index}", remedy="run the verb again")
+        return RecordRef(entry=entry, index=index, tree_size=checkpoint.size, origin=checkpoint.origin)
+
+
+@contextlib.contextmanager
+def _not_recorded() -> Iterator[None]:
+    """Whatever goes wrong inside is `NotRecorded`, with the cause kept."""
+    try:
+        yield
+    except NotRecorded:
+        raise
+    except AssayError as error:
+        raise NotRecorded(f"not recorded: {error.message}", remedy=error.remedy or _REMEDY) from error
+    except OSError as error:
+        raise NotRecorded(f"not recorded: {error.strerror} ({error.filename})", remedy=_REMEDY) from error
+    except sqlite3.Error as error:
+        raise NotRecorded(f"not recorded: the outbox says: {error}", remedy=_REMEDY) from error
+
+
+def _write_once(path: Path, data: bytes) -> None:
+    """A file whose name is its digest; there already (after a crash, or the same attachment again) is fine."""
+    make_folder(path.parent)
+    if not path.is_file() or path.read_bytes() != data:
+        write_durably(path, data)
