@@ -5,12 +5,18 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from assay.model.identifiers import FileSha256, ImageHash, Name, SerialNumber, VersionText
+from assay.model.manifest import Dependency
 from assay.model.value import Value
 
 
 class UnitState(Value):
-    """What a unit says that it is and runs, before a plan is made."""
+    """What a unit says, under its signature, that it is and runs, before a plan is made.
+
+    `modules` are the other modules on the unit that assay knows the version of (its bootloader).
+    """
 
     serial: SerialNumber
     board: Name
@@ -19,6 +25,17 @@ class UnitState(Value):
     version: VersionText
     image_hash: ImageHash
     state: Literal["confirmed", "testing"]
+    security_counter: int = Field(default=0, ge=0, le=0xFFFFFFFF)
+    modules: dict[Name, VersionText] = {}
+
+
+class UpdateRules(Value):
+    """What the module's manifest and the person say about this update; `health_timeout_s` in seconds."""
+
+    policy: Literal["test-then-confirm", "none"] = "test-then-confirm"
+    health_timeout_s: float = Field(default=10.0, gt=0, le=3600, strict=False)
+    dependencies: tuple[Dependency, ...] = ()
+    allow_older_version: bool = False
 
 
 class PlanStep(Value):
@@ -38,5 +55,6 @@ class Plan(Value):
     release: str
     file_sha256: FileSha256
     image_hash: ImageHash
+    size: int = Field(default=0, ge=0, description="bytes of the image file")
     policy: Literal["test-then-confirm", "none"]
     steps: tuple[PlanStep, ...]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Literal
 
 from assay.model.identifiers import FileSha256, ImageHash, Name, SerialNumber, VersionText
-from assay.model.outcome import Outcome
+from assay.model.outcome import MeasurementOutcome, Outcome
 from assay.model.plan import Plan
 from assay.model.value import Value
 
@@ -60,6 +60,29 @@ class StepRecord(Value):
     detail: str = ""
 
 
+class FactoryMeasurement(Value):
+    """A value that the factory measured, and the limits of the profile (included in what passes); `unit` in UCUM."""
+
+    name: Name
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    value: float | None = None
+    outcome: MeasurementOutcome
+
+
+class EvidenceQuote(Value):
+    """Signed evidence as it came, and the nonce that it answers.
+
+    nonce = SHA-256(checkpoint text in UTF-8 || random): the evidence is younger than the run's checkpoint.
+    """
+
+    nonce_hex: str
+    random_hex: str
+    evidence_base64: str
+    certificate_sha256: FileSha256
+
+
 class Provisioning(Value):
     """`urn:assay:predicate:provisioning:v1`: a blank unit got firmware, key, serial number and certificate."""
 
@@ -76,6 +99,7 @@ class Provisioning(Value):
     certificate_sha256: FileSha256
     issuer_keyid: FileSha256
     steps: tuple[StepRecord, ...]
+    measurements: tuple[FactoryMeasurement, ...] = ()
 
 
 class Flash(Value):
@@ -89,6 +113,7 @@ class Flash(Value):
     read_back: ImageHash
     how: HashSource
     bytes_sent: int
+    steps: tuple[StepRecord, ...] = ()
 
 
 class Update(Value):
@@ -103,6 +128,7 @@ class Update(Value):
     after: DeviceReport | None
     steps: tuple[StepRecord, ...]
     device_reason: str = ""
+    after_evidence: EvidenceQuote | None = None
 
 
 class EvidenceRecord(Value):
@@ -124,7 +150,10 @@ class EvidenceRecord(Value):
 
 
 class InterruptedRun(Value):
-    """`urn:assay:predicate:run:v1`: a run that ended without a verdict about a unit, and where it stopped."""
+    """`urn:assay:predicate:run:v1`: a run that ended before it had all that its own predicate wants, and where.
+
+    Its outcome may be FAIL: a unit that failed in the factory before it had an identity.
+    """
 
     run: RunHeader
     verb: str
