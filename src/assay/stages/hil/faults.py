@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an exception in a test says: the unit is bad, or we could not tell, and then which layer is to blame.
 
-Guards: only a failed check, a refusal of the device and a value outside its limits speak about the unit. Everything that
-was not meant as a check is ERROR, so that a broken bench or a broken test is never counted against a unit.
+Guards: only a failed check, a refusal of the device and a value outside its limits speak about the unit. Everything
+that was not meant as a check is ERROR, so that a broken bench or a broken test is never counted against a unit.
 Leaves to others: pytest's own exceptions (the plugin turns them into words that are known here).
 """
 

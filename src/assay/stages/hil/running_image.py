@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Proof that a device runs the image under test: what the bootloader measured at this boot, and what lies in flash now.
 
-Guards: no test counts without both hashes, both equal to the one that was recomputed from the verified file, and from the
-chip that the run began with. A device that runs something else is a fault of the bench (nobody flashed it), not of the unit.
+Guards: no test counts without both hashes, both equal to the one that was recomputed from the verified file, and from
+the chip that the run began with. A device that runs something else is a fault of the bench (nobody flashed it), not of
+the unit.
 Leaves to others: where the expected hash comes from (the release gate).
 """
 
@@ -47,7 +48,7 @@ class RunningImage:
 def prove(device: Device, expected: Expected) -> RunningImage:
     """Ask the device what it runs.
 
-    Raises WrongBoard for another board or another chip, InfrastructureError for another image; link errors pass through.
+    Raises WrongBoard for another board or chip, InfrastructureError for another image; link errors pass through.
     """
     info = device.info()
     _check_identity(info, expected)

@@ -87,7 +87,7 @@ def judge_run(suite: str, events: Iterable[Event], *, exit_status: int | None, s
     story = _Story()
     for event in events:
         story.tell(event)
-    cases = [*story.cases, *_unfinished(story, finished)]
+    cases = [*story.cases, *_unfinished(story)]
     outcome, reason, answers = _gravest(cases)
     if story.aborted is not None:
         outcome, reason = Outcome.ABORTED, story.aborted
@@ -108,7 +108,7 @@ def judge_run(suite: str, events: Iterable[Event], *, exit_status: int | None, s
     )
 
 
-def _unfinished(story: _Story, at: str) -> list[CaseResult]:
+def _unfinished(story: _Story) -> list[CaseResult]:
     """Tests that began and have no end: their process died, or the run was stopped."""
     stopped = story.aborted is not None
     layer: Layer | None = None if stopped else "host"
