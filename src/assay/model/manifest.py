@@ -7,6 +7,7 @@ Sizes and offsets are bytes, addresses are as the core sees them, times carry `_
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -32,6 +33,14 @@ def _inside_project(path: str) -> str:
 
 ProjectPath = Annotated[str, AfterValidator(_inside_project)]
 """A path below the project's root; as a source it may hold the wildcards `*`, `?`, `[...]` and `**`."""
+
+PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+KEY_PLACEHOLDER = re.compile(r"([a-z]+)_pubkey")
+COMMAND_VALUES = ("python", "board_toml", "out", "version", "name", "cache")
+"""What `{...}` in a build command stands for, besides `{defines}` and `{ROLE_pubkey}` (the file of a declared key)."""
+
+PAYLOAD = "payload.bin"
+"""The output of every build that becomes an image: flat, without MCUboot header."""
 
 Requirement = Annotated[str, StringConstraints(pattern=r"^(==|>=)[0-9]+\.[0-9]+\.[0-9]+$")]
 """`>=1.2.3` (same major) or `==1.2.3`."""
@@ -189,6 +198,24 @@ class BuildRecipe(Value):
     sources: tuple[ProjectPath, ...] = Field(min_length=1)
     outputs: tuple[ProjectPath, ...] = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _placeholders_are_known(self) -> Self:
+        for index, argument in enumerate(self.command):
+            if argument == "{defines}":
+                continue
+            for name in PLACEHOLDER.findall(argument):
+                if name not in COMMAND_VALUES and not KEY_PLACEHOLDER.fullmatch(name):
+                    known = ", ".join(f"{{{value}}}" for value in COMMAND_VALUES)
+                    text = f"{{{name}}} is not known here; known: {known}, {{ROLE_pubkey}}, and {{defines}} on its own"
+                    raise FieldFault(text, "command", index)
+        return self
+
+    @model_validator(mode="after")
+    def _payload_is_an_output(self) -> Self:
+        if PAYLOAD not in self.outputs:
+            raise FieldFault(f"{PAYLOAD!r} is missing: it is what becomes the image", "outputs")
+        return self
+
 
 class UpdatePolicy(Value):
     """How the module is updated in the field."""
@@ -270,8 +297,8 @@ class Profile(Value):
 class PipelineStep(Value):
     """One verb with its arguments, exactly as a user would type them after `assay`.
 
-    `{name}` in an argument is replaced by a variable; `capture` takes variables from the verb's `--json` answer;
-    `expect` is the outcome without which the pipeline stops.
+    `{name}` in an argument is replaced by a variable (`{{` is a brace); `capture` takes variables from the verb's
+    `--json` answer (`a.b.0` walks into it); `expect` is the outcome without which the pipeline stops.
     """
 
     name: Name
@@ -279,6 +306,17 @@ class PipelineStep(Value):
     run: tuple[str, ...] = Field(min_length=1)
     expect: Literal["PASS", "FAIL"] = "PASS"
     capture: dict[str, str] = Field(default={})
+    together: Name | None = Field(default=None, description="neighbours with the same word run at the same time")
+    stdout: str | None = Field(default=None, description="file that keeps what the verb prints, as `>` does")
+    show: bool = Field(default=False, description="with `stdout`: print what was kept, too")
+    creates: tuple[str, ...] = Field(default=(), description="files without which a step that was done is run again")
+    again: bool = Field(default=False, description="run again each time that the pipeline is taken up again")
+
+    @model_validator(mode="after")
+    def _capture_needs_json(self) -> Self:
+        if self.stdout is not None and self.capture and "--json" not in self.run:
+            raise ValueError("a step with both `stdout` and `capture` has --json in `run`")
+        return self
 
 
 class Pipeline(Value):
