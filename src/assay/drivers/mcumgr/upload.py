@@ -54,7 +54,7 @@ class Upload:
         """Send all. Raises DeviceRefusal, DeviceTimeout, LinkError."""
         session, size = self._session, len(self._data)
         begun_s, before = session.monotonic_s(), vars(session.counters).copy()
-        resumed_from = done = self._begin()
+        resumed_from, done = self._begin()
         while done < size:
             if progress is not None:
                 progress(done, size)
@@ -72,8 +72,11 @@ class Upload:
             frames_damaged=after.frames_damaged - before["frames_damaged"],
         )
 
-    def _begin(self) -> int:
-        """The first frame, alone: its answer says where to go on. Gives the offset resumed from, 0 for a new upload."""
+    def _begin(self) -> tuple[int, int]:
+        """The first frame, alone: its answer says where to go on.
+
+        Gives the offset resumed from (0 for a new upload) and how far the device is.
+        """
         answered: int | None = None
         while answered is None:
             self._sent_up_to = 0
@@ -84,7 +87,7 @@ class Upload:
                 self._failed("its first frame")
         self._window = self._window_max
         self._sent_up_to = answered
-        return 0 if answered == first else answered
+        return (0 if answered == first else answered), answered
 
     def _fill(self) -> None:
         while len(self._flight) < self._window and self._sent_up_to < len(self._data):

@@ -23,7 +23,7 @@ T = TypeVar("T", bound=BaseModel)
 
 _ANSWER_OP = {OP.READ: OP.READ_RSP, OP.WRITE: OP.WRITE_RSP}
 _NO_ANSWER = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, AssertionError, RecursionError)
-"""What `cbor2`, `pydantic` and `smp` raise for bytes that are no answer (their own errors are ValueErrors)."""
+"""What `pydantic` and `smp` raise for content that is no answer, beside their own errors."""
 
 
 class MalformedAnswer(Exception):
@@ -70,7 +70,7 @@ def read_answer(frame: bytes, kind: type[T]) -> T | No:
         if issubclass(kind, Response):
             return kind.load(Header.loads(frame[:HEADER_SIZE]), content)
         return kind.model_validate(content)
-    except (*_NO_ANSWER, SMPException) as error:
+    except (*_NO_ANSWER, cbor2.CBORError, SMPException) as error:
         said = str(error).splitlines()
         raise MalformedAnswer(f"not a {kind.__name__}: {said[0] if said else type(error).__name__}") from error
 

@@ -13,6 +13,7 @@ base64 of length (2 bytes, big-endian), frame, CRC-16/XMODEM.
 from __future__ import annotations
 
 import binascii
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,7 +24,8 @@ FIRST, NEXT = b"\x06\x09", b"\x04\x14"
 CONSOLE_OVERHEAD = 4  # bytes of length and CRC, which share the receiver's buffer with the frame
 TEXT_LENGTH_MAX = 4096  # bytes; noise without a line end is cut into lines of this length
 HEADER_SIZE = 8
-_TEXT_END = ord("\n")
+_BEFORE_PACKET = re.compile(rb"(?=\x06\x09|\x04\x14)")
+"""Neither delimiter occurs in text or base64: a lost line end puts a packet behind something else."""
 
 
 class Framing(StrEnum):
@@ -123,12 +125,11 @@ class Demultiplexer:
             yield from self._line(line)
 
     def _line(self, line: bytes) -> Iterator[Event]:
-        start = _packet_start(line)
-        text = line if start is None else line[:start]
-        if start is None or text:
+        text, *packets = _BEFORE_PACKET.split(line)
+        if text or not packets:
             yield Line(text.rstrip(b"\r").decode("utf-8", "backslashreplace"))
-        if start is not None:
-            yield from self._packet(line[start : start + 2], line[start + 2 :].rstrip(b"\r"))
+        for packet in packets:
+            yield from self._packet(packet[:2], packet[2:].rstrip(b"\r"))
 
     def _packet(self, delimiter: bytes, encoded: bytes) -> Iterator[Event]:
         unfinished = self._body
@@ -191,12 +192,6 @@ class Demultiplexer:
         last = len(self._raw) - HEADER_SIZE
         starts = (at for at in range(last + 1) if _without_length(self._raw[at : at + HEADER_SIZE]) in self._expected)
         return next(starts, None)
-
-
-def _packet_start(line: bytes) -> int | None:
-    """Where in `line` a packet starts: neither delimiter occurs in text, and a lost line end may put text before."""
-    found = [at for at in (line.find(FIRST), line.find(NEXT)) if at >= 0]
-    return min(found, default=None)
 
 
 def _without_length(header: bytes | bytearray) -> bytes:

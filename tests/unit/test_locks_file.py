@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Locks on places: who has it, who waits, who shares it, and that a dead holder holds nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from assay.drivers.locks import ancestors
+from assay.drivers.locks.file_lock import FileLocks, lock_folder, place_key
+from assay.errors import PlaceBusy, StorageError
+
+PORT = "/dev/assay-no-such-port"
+HOLD = """
+import sys, time
+from assay.drivers.locks.file_lock import FileLocks
+lock = FileLocks().acquire(sys.argv[1], verb=sys.argv[2], place="bench-1")
+print("held", flush=True)
+time.sleep(60)
+"""
+TRY = """
+import sys
+from assay.drivers.locks.file_lock import FileLocks
+from assay.errors import PlaceBusy
+try:
+    print("got", FileLocks().acquire(sys.argv[1], verb="flash").holder.verb)
+except PlaceBusy as busy:
+    print("busy", busy.message)
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("ASSAY_LOCK_DIR", str(tmp_path / "locks"))
+    return tmp_path / "locks"
+
+
+@pytest.fixture
+def holder() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts a process that is no relative's lender: below this one, holding a port until it is killed."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(verb: str = "provision") -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([sys.executable, "-c", HOLD, PORT, verb, "SECRET"], stdout=subprocess.PIPE)
+        started.append(process)
+        assert process.stdout is not None and process.stdout.readline() == b"held\n"
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def child_says() -> str:
+    return subprocess.run([sys.executable, "-c", TRY, PORT], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_the_second_is_told_who_the_first_is(holder: Callable[..., subprocess.Popen[bytes]]) -> None:
+    process = holder()
+    with pytest.raises(PlaceBusy) as caught:
+        FileLocks().acquire(PORT, verb="flash", place="bench-1")
+    assert f"bench-1 is used by assay provision (pid {process.pid}, user " in caught.value.message
+    assert "SECRET" not in str(caught.value)
+    seen = FileLocks().holder(PORT)
+    assert seen is not None and (seen.pid, seen.verb, seen.place) == (process.pid, "provision", "bench-1")
+
+
+def test_a_killed_holder_holds_nothing(holder: Callable[..., subprocess.Popen[bytes]]) -> None:
+    process = holder()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert FileLocks().holder(PORT) is None
+    FileLocks().acquire(PORT, verb="flash").release()
+
+
+def test_waiting_ends_when_the_holder_does(holder: Callable[..., subprocess.Popen[bytes]]) -> None:
+    process = holder()
+    killer = subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -9 {process.pid}"])
+    begun_s = time.monotonic()
+    with FileLocks().acquire(PORT, verb="flash", wait_s=10):
+        assert 0.2 < time.monotonic() - begun_s < 5
+    killer.wait()
+
+
+def test_waiting_has_an_end(holder: Callable[..., subprocess.Popen[bytes]]) -> None:
+    holder()
+    begun_s = time.monotonic()
+    with pytest.raises(PlaceBusy):
+        FileLocks().acquire(PORT, verb="flash", wait_s=0.3)
+    assert 0.3 <= time.monotonic() - begun_s < 2
+
+
+def test_a_child_shares_its_parents_place_and_nobody_else_does(
+    holder: Callable[..., subprocess.Popen[bytes]],
+) -> None:
+    with FileLocks().acquire(PORT, verb="test"):
+        assert child_says() == "got test"
+        process = holder("flash")  # a child that uses the place: its sibling has to wait
+        assert child_says().startswith(f"busy {PORT} is used by assay flash (pid {process.pid}")
+    # The parent has gone, its child still works: the place is not free.
+    assert FileLocks().holder(PORT) is not None
+    with pytest.raises(PlaceBusy, match=f"pid {process.pid}"):
+        FileLocks().acquire(PORT, verb="flash")
+
+
+def test_the_same_process_may_take_it_twice() -> None:
+    with FileLocks().acquire(PORT, verb="run"), FileLocks().acquire(PORT, verb="flash") as inner:
+        assert inner.holder.verb == "run"
+    assert FileLocks().holder(PORT) is None
+
+
+def test_a_reused_process_id_is_no_ancestor() -> None:
+    began = ancestors.started(os.getpid())
+    assert began is not None
+    assert ancestors.is_self_or_ancestor(os.getpid(), began)
+    assert not ancestors.is_self_or_ancestor(os.getpid(), began - 1)
+    assert not ancestors.is_self_or_ancestor(1, ancestors.started(1) or 0)
+    parent = os.getppid()
+    assert ancestors.is_self_or_ancestor(parent, ancestors.started(parent) or 0)
+
+
+def test_names_of_one_port_meet(tmp_path: Path) -> None:
+    port = tmp_path / "ttyUSB0"
+    port.touch()
+    by_id = tmp_path / "by-id"
+    by_id.symlink_to(port)
+    assert place_key(str(by_id)) == place_key(str(port)) == place_key(f"{tmp_path}/../{tmp_path.name}/ttyUSB0")
+    assert place_key("SOCKET://Host:1") == "socket://host:1"
+    assert place_key(str(port)) != place_key(str(tmp_path / "ttyUSB1"))
+
+
+def test_a_twins_port_is_its_lasting_path(tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    (tmp_path / "other").symlink_to(site)
+    tty = site / "tty"
+    before = place_key(str(tty))
+    for device in ("/dev/pts/999998", "/dev/pts/999999"):
+        tty.unlink(missing_ok=True)
+        tty.symlink_to(device)
+        assert place_key(str(tty)) == place_key(str(tmp_path / "other" / "tty")) == before
+
+
+def test_a_looker_never_makes_a_lock_fail(folder: Path) -> None:
+    look = "from assay.drivers.locks.file_lock import FileLocks as L\nwhile True: L().holder(%r)" % PORT
+    looker = subprocess.Popen([sys.executable, "-c", look])
+    try:
+        end_s = time.monotonic() + 1.0
+        while time.monotonic() < end_s:
+            FileLocks().acquire(PORT, verb="flash").release()
+    finally:
+        looker.kill()
+        looker.wait()
+
+
+def test_the_folder_is_for_all_users_and_none_may_remove_anothers(folder: Path) -> None:
+    FileLocks().acquire(PORT, verb="flash").release()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o1777
+    assert [stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()] == [0o666]
+
+
+@pytest.mark.parametrize("trap", ["link", "file", "open"])
+def test_a_folder_laid_by_somebody_is_refused(folder: Path, tmp_path: Path, trap: str) -> None:
+    if trap == "link":
+        (tmp_path / "elsewhere").mkdir()
+        folder.symlink_to(tmp_path / "elsewhere")
+    elif trap == "file":
+        folder.touch()
+    else:
+        folder.mkdir()
+        folder.chmod(0o777)
+    with pytest.raises(StorageError, match="locks cannot be kept") as caught:
+        FileLocks().acquire(PORT, verb="flash")
+    assert "ASSAY_LOCK_DIR" in caught.value.remedy
+
+
+def test_a_link_laid_for_a_lock_file_is_not_followed(folder: Path, tmp_path: Path) -> None:
+    FileLocks().acquire(PORT, verb="flash").release()
+    (file,) = folder.iterdir()
+    file.unlink()
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    file.symlink_to(victim)
+    with pytest.raises(StorageError):
+        FileLocks().acquire(PORT, verb="flash")
+    assert victim.read_text() == "precious"
+
+
+def test_nonsense_in_a_lock_file_names_nobody_and_breaks_nothing(folder: Path) -> None:
+    FileLocks().acquire(PORT, verb="flash").release()
+    (file,) = folder.iterdir()
+    file.write_bytes(b"\x00{")
+    with FileLocks().acquire(PORT, verb="flash"):
+        file.write_bytes(b"nonsense")
+        seen = FileLocks().holder(PORT)
+        assert seen is not None and seen.user == "unknown"
+        with pytest.raises(PlaceBusy, match="did not say who it is"):
+            FileLocks().acquire(PORT, verb="flash")
+
+
+def test_the_folder_without_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ASSAY_LOCK_DIR")
+    assert lock_folder().parts[:2] in {("/", "run"), ("/", "tmp")}
