@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// MCUboot's image format, read and judged. An image comes from a source (RAM, or a flash area, perhaps with its first
+// page still in a buffer), so that what is verified is what is used.
+#ifndef ASSAY_IMAGE_H
+#define ASSAY_IMAGE_H
+
+#include "assay_crypto.h"
+#include "flash.h"
+
+#define IMAGE_HEADER_SIZE 0x200u  // bytes before the payload: room for an aligned vector table behind it
+#define IMAGE_NAME_MAX 48u        // bytes of TLV 0x00A2
+#define IMAGE_TLVS_MAX 32u        // entries that are looked at in one TLV area; imgtool writes six
+
+struct image_version {
+    uint8_t major, minor;
+    uint16_t revision;
+    uint32_t build;
+};
+
+struct image {
+    struct image_version version;
+    uint32_t body_size;       // payload bytes
+    uint32_t protected_size;  // bytes of the protected TLV area
+    uint32_t total_size;      // header to the end of the TLVs
+    uint32_t security_counter;
+    uint32_t lowest_revision;  // of the board
+    char name[IMAGE_NAME_MAX + 1];
+    uint8_t hash[SHA256_SIZE];  // recomputed if image_check_hash passed, else what the TLV says
+    uint8_t key_hash[SHA256_SIZE];
+    uint8_t signature[ED25519_SIGNATURE_SIZE];
+    bool has_signature, has_key_hash, has_counter;
+};
+
+struct image_source {
+    result_t (*read)(const struct image_source *source, uint32_t offset, void *data, uint32_t length);
+    const uint8_t *memory;  // RAM source: all bytes; overlay: the first `overlay` bytes
+    uint32_t overlay;
+    enum area area;
+    uint32_t size;  // bytes that the image may have at most
+};
+
+struct image_source image_in_ram(const void *memory, uint32_t size);
+struct image_source image_in_flash(enum area area, uint32_t size);
+// As in flash, but the first `overlay` bytes come from `memory`: an image whose first page is not programmed yet.
+struct image_source image_in_flash_under(enum area area, uint32_t size, const void *memory, uint32_t overlay);
+
+// Reads header and TLVs. Fails with bad-header, too-large, board-mismatch or revision; fills `image` only as far as read.
+result_t image_parse(const struct image_source *source, struct image *image);
+
+// Recomputes the SHA-256 over header, payload and protected TLVs, and compares it with TLV 0x10; bad-hash if it differs.
+result_t image_check_hash(const struct image_source *source, struct image *image);
+
+// Checks the Ed25519 signature over image->hash by this key; call it after image_check_hash. Fails with bad-signature.
+result_t image_check_signature(const struct image *image, const uint8_t key[ED25519_PUBLIC_SIZE]);
+
+// A copy in RAM: loads header to TLVs of the image in `area` to `memory`, at most `limit` bytes.
+result_t image_load(enum area area, uint32_t area_limit, uint8_t *memory, uint32_t limit, uint32_t *loaded);
+
+// "major.minor.revision", and ".build" if it is not 0. `text` holds at least IMAGE_VERSION_TEXT bytes.
+#define IMAGE_VERSION_TEXT 28u
+void image_version_text(const struct image_version *version, char *text);
+
+#endif

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// The MCUboot trailer at the end of a slot (BOOT_MAX_ALIGN 8): what should become of the image in it.
+#ifndef ASSAY_TRAILER_H
+#define ASSAY_TRAILER_H
+
+#include "flash.h"
+
+enum mark { MARK_UNSET, MARK_SET, MARK_BAD };
+
+struct trailer {
+    enum mark magic, image_ok, copy_done;
+};
+
+// Bytes of a slot that an image may fill: all but the sector that holds the trailer.
+#define SLOT_IMAGE_MAX (AREA_PRIMARY_SIZE - FLASH_ERASE_SIZE)
+
+result_t trailer_read(enum area slot, struct trailer *trailer);
+
+// Asks for a swap at the next boot; `permanent` means without a test. A trailer that holds anything is erased first.
+result_t trailer_request(enum area slot, bool permanent);
+
+// Marks the running image as good. A mark that was cut before is left as it is: boot_table.c takes it for set.
+result_t trailer_confirm(enum area slot);
+
+// What the trailer of the primary slot says after a swap.
+result_t trailer_swapped(enum area slot, bool confirmed);
+
+result_t trailer_erase(enum area slot);
+
+#endif

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// Two sectors in turn: the newest one that is whole counts, and only the other one is ever erased. So an erase or a
+// write that is cut in the middle leaves the newest one as it was. Used by the journal, the logs and the identity.
+#ifndef ASSAY_TURN_H
+#define ASSAY_TURN_H
+
+#include "flash.h"
+
+#define TURN_HEAD_SIZE 32u
+#define TURN_WORDS 5u
+
+struct turn {
+    enum area area;  // of exactly two sectors
+    uint32_t magic;
+};
+
+struct turn_head {
+    uint32_t magic;
+    uint32_t generation;  // 1 and up; the higher is the newer
+    uint32_t words[TURN_WORDS];  // of the user
+    uint32_t crc;         // over all before
+};
+
+// Offset in the area of sector 0 or 1.
+uint32_t turn_offset(uint32_t sector);
+
+// The head of this sector; RESULT_EMPTY if it has no valid one.
+result_t turn_read(const struct turn *turn, uint32_t sector, struct turn_head *head);
+
+// The newest sector with a valid head; RESULT_EMPTY if there is none.
+result_t turn_newest(const struct turn *turn, uint32_t *sector, struct turn_head *head);
+
+// Erases the sector that is not the newest, and says which it is and what generation comes next.
+result_t turn_prepare(const struct turn *turn, uint32_t *sector, uint32_t *generation);
+
+// Writes the head: from now on this sector is the newest.
+result_t turn_seal(const struct turn *turn, uint32_t sector, uint32_t generation, const uint32_t words[TURN_WORDS]);
+
+#endif

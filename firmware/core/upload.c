@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// Uploads; see upload.h. Sectors are erased when the first byte for them comes, and what lies behind the image is
+// erased at the end, so that a slot's content follows from the image alone.
+#include "upload.h"
+
+#include "bytes.h"
+#include "trailer.h"
+
+result_t upload_begin(struct upload *upload, uint32_t length, const uint8_t *sha) {
+    bool same = (upload->active || upload->complete) && upload->length == length && sha && upload->has_sha &&
+                bytes_equal(upload->sha, sha, SHA256_SIZE);
+    if (same) return RESULT_OK;
+    upload->active = upload->complete = false;
+    if (length <= IMAGE_HEADER_SIZE || length > SLOT_IMAGE_MAX) return RESULT_OF(ERROR_TOO_LARGE);
+    // First the header, then the trailer: what was in the slot is gone before anything new is.
+    result_t result = flash_clear(upload->slot, 0, FLASH_ERASE_SIZE);
+    if (result_ok(result)) result = flash_clear(upload->slot, SLOT_IMAGE_MAX, FLASH_ERASE_SIZE);
+    if (!result_ok(result)) return result;
+    upload->length = length;
+    upload->reached = 0;
+    upload->has_sha = sha != 0;
+    if (sha) memcpy(upload->sha, sha, SHA256_SIZE);
+    upload->active = true;
+    return RESULT_OK;
+}
+
+// Programs the page that ends at `reached`, and erases the sector first that it begins.
+static result_t flush_page(struct upload *upload) {
+    uint32_t used = (upload->reached - 1) % FLASH_PROGRAM_SIZE + 1;
+    uint32_t at = upload->reached - used;
+    if (at == 0) {
+        memcpy(upload->first, upload->page, used);
+        return RESULT_OK;
+    }
+    if (at % FLASH_ERASE_SIZE == 0) {
+        result_t result = flash_clear(upload->slot, at, FLASH_ERASE_SIZE);
+        if (!result_ok(result)) return result;
+    }
+    return flash_program(upload->slot, at, upload->page, used);
+}
+
+static result_t check_sha(const struct upload *upload, const struct image_source *source) {
+    uint8_t chunk[FLASH_CHUNK], digest[SHA256_SIZE];
+    struct sha256 hash;
+    sha256_init(&hash);
+    for (uint32_t done = 0; done < upload->length;) {
+        uint32_t part = smaller(upload->length - done, sizeof chunk);
+        result_t result = source->read(source, done, chunk, part);
+        if (!result_ok(result)) return result;
+        sha256_update(&hash, chunk, part);
+        done += part;
+    }
+    sha256_final(&hash, digest);
+    return bytes_equal(digest, upload->sha, sizeof digest) ? RESULT_OK : RESULT_OF(ERROR_BAD_HASH);
+}
+
+// Checks what lies in flash under the first page that is still in RAM, and then programs that page.
+static result_t finish(struct upload *upload) {
+    struct image image;
+    struct image_source source = image_in_flash_under(upload->slot, upload->length, upload->first, FLASH_PROGRAM_SIZE);
+    result_t result = upload->has_sha ? check_sha(upload, &source) : RESULT_OK;
+    if (!result_ok(result)) return result;
+    result = upload->judge(&source, &image);
+    if (!result_ok(result)) return result;
+    if (image.total_size != upload->length) return RESULT_OF(ERROR_BAD_HEADER);  // bytes that no hash covers
+    uint32_t tail = (upload->length + FLASH_ERASE_SIZE - 1) / FLASH_ERASE_SIZE * FLASH_ERASE_SIZE;
+    result = flash_clear(upload->slot, tail, SLOT_IMAGE_MAX - tail);
+    return result_ok(result) ? flash_program(upload->slot, 0, upload->first, FLASH_PROGRAM_SIZE) : result;
+}
+
+result_t upload_take(struct upload *upload, const uint8_t *data, uint32_t length, bool *done) {
+    result_t result = RESULT_OK;
+    *done = false;
+    if (!upload->active || length > upload->length - upload->reached) return RESULT_OF(ERROR_BAD_REQUEST);
+    for (uint32_t taken = 0; taken < length && result_ok(result);) {
+        uint32_t at = upload->reached % FLASH_PROGRAM_SIZE;
+        uint32_t part = smaller(length - taken, FLASH_PROGRAM_SIZE - at);
+        memcpy(upload->page + at, data + taken, part);
+        taken += part;
+        upload->reached += part;
+        if (at + part == FLASH_PROGRAM_SIZE || upload->reached == upload->length) result = flush_page(upload);
+    }
+    if (result_ok(result) && upload->reached < upload->length) return RESULT_OK;
+    if (result_ok(result)) result = finish(upload);
+    upload->active = false;
+    upload->complete = *done = result_ok(result);
+    return result;
+}
+
+result_t upload_erase(struct upload *upload, enum area slot) {
+    upload->active = upload->complete = false;
+    return flash_clear(slot, 0, AREA_PRIMARY_SIZE);
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The cryptography of the firmware behind a few C symbols: SHA-256 and Ed25519 (RFC 8032) of Zig's standard library.
+//! It holds no key and keeps no state of its own. Failing is the default: success is a multi-bit word, all else is not.
+
+const std = @import("std");
+const Sha256 = std.crypto.hash.sha2.Sha256;
+const Ed25519 = std.crypto.sign.Ed25519;
+
+/// Equal to CRYPTO_OK and CRYPTO_FAIL of assay_crypto.h.
+const ok: u32 = 0x5AC3693C;
+const fail: u32 = 0xA53C96C3;
+
+/// Bytes that C reserves for one running hash: SHA256_CONTEXT_SIZE of assay_crypto.h.
+const context_size = 128;
+
+comptime {
+    if (@sizeOf(Sha256) > context_size) @compileError("SHA256_CONTEXT_SIZE is too small");
+    if (@alignOf(Sha256) > 16) @compileError("the C context is aligned to 16 only");
+}
+
+/// Nothing here can be continued after a broken invariant, and there is nobody to tell: stop.
+pub const panic = std.debug.FullPanic(struct {
+    fn stop(_: []const u8, _: ?usize) noreturn {
+        while (true) {}
+    }
+}.stop);
+
+export fn sha256_init(context: *align(16) [context_size]u8) void {
+    const hash: *Sha256 = @ptrCast(context);
+    hash.* = Sha256.init(.{});
+}
+
+export fn sha256_update(context: *align(16) [context_size]u8, data: [*]const u8, length: usize) void {
+    const hash: *Sha256 = @ptrCast(context);
+    if (length != 0) hash.update(data[0..length]);
+}
+
+export fn sha256_final(context: *align(16) [context_size]u8, digest: *[32]u8) void {
+    const hash: *Sha256 = @ptrCast(context);
+    hash.final(digest);
+}
+
+export fn ed25519_verify(signature: *const [64]u8, message: [*]const u8, length: usize, public: *const [32]u8) u32 {
+    const key = Ed25519.PublicKey.fromBytes(public.*) catch return fail;
+    const parsed = Ed25519.Signature.fromBytes(signature.*);
+    parsed.verifyStrict(message[0..length], key) catch return fail;
+    return ok;
+}
+
+export fn ed25519_public(public: *[32]u8, seed: *const [32]u8) u32 {
+    const pair = Ed25519.KeyPair.generateDeterministic(seed.*) catch return fail;
+    public.* = pair.public_key.toBytes();
+    return ok;
+}
+
+export fn ed25519_sign(signature: *[64]u8, message: [*]const u8, length: usize, seed: *const [32]u8) u32 {
+    const pair = Ed25519.KeyPair.generateDeterministic(seed.*) catch return fail;
+    const made = pair.sign(message[0..length], null) catch return fail;
+    signature.* = made.toBytes();
+    return ok;
+}

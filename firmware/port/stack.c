@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stack measurement for both boards; see port_stack.h. The lowest word is the canary.
+#include "port.h"
+#include "port_stack.h"
+
+#define PAINT 0x5354414Bu  // "KATS"
+#define KEEP 64u           // words below the caller that are left alone
+
+extern uint32_t stack_bottom, stack_top;
+
+__attribute__((noinline)) void stack_paint(void) {
+    volatile uint32_t here = 0;
+    const volatile uint32_t *end = &here - KEEP;
+    for (volatile uint32_t *word = &stack_bottom; word < end; word++) *word = PAINT;
+}
+
+uint32_t port_stack_free(void) {
+    const volatile uint32_t *word = &stack_bottom;
+    while (word < &stack_top && *word == PAINT) word++;
+    return (uint32_t)((uintptr_t)word - (uintptr_t)&stack_bottom);
+}
+
+bool port_stack_whole(void) { return *(volatile uint32_t *)&stack_bottom == PAINT; }
