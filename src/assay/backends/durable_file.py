@@ -46,6 +46,12 @@ def _write_all(descriptor: int, data: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed writers left in `folder`; the caller holds the lock of its writers. Raises `OSError`."""
+    for path in folder.glob(f"{TEMPORARY}*"):
+        path.unlink()
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable. Raises `OSError`."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

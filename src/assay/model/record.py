@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal
 
 from assay.model.identifiers import FileSha256, SerialNumber
+from assay.model.statement import PredicateType
 from assay.model.value import Value
 
 
@@ -24,10 +26,25 @@ class RecordType(StrEnum):
     RUN = "run"
 
 
+PREDICATES: Mapping[RecordType, PredicateType] = {
+    RecordType.PROVENANCE: PredicateType.PROVENANCE,
+    RecordType.SBOM: PredicateType.SBOM,
+    RecordType.RELEASE: PredicateType.RELEASE,
+    RecordType.PROVISIONING: PredicateType.PROVISIONING,
+    RecordType.FLASH: PredicateType.FLASH,
+    RecordType.TEST: PredicateType.TEST_RESULT,
+    RecordType.UPDATE: PredicateType.UPDATE,
+    RecordType.EVIDENCE: PredicateType.EVIDENCE,
+    RecordType.RUN: PredicateType.RUN,
+}
+"""The predicate type of the statement in a record of each type."""
+
+
 class LogEntry(Value):
     """One entry of the log, written as RFC 8785 JSON.
 
-    `record` is the SHA-256 of the record's file (a Sigstore bundle), `payload` that of the statement inside,
+    `record` is the SHA-256 of the record's file (a Sigstore bundle), `payload` that of the statement inside, `serial`
+    the unit that it is about, if it is about one.
     """
 
     v: Literal[1] = 1

@@ -45,12 +45,22 @@ SIGNERS: Mapping[PredicateType, frozenset[Role]] = {
 }
 """Which roles may sign statements of which type. The signer process and every verifier keep to it."""
 
+BUILDER_IDS: Mapping[str, str] = {
+    "host": "urn:assay:builder:host",
+    "sandbox": "urn:assay:builder:sandbox",
+}
+"""`builder.id` in provenance for each kind of builder: they guarantee different things, so each has its own."""
+
 STATEMENT_ROLES: frozenset[Role] = frozenset[Role]().union(*SIGNERS.values())
 """Roles whose keys sign statements, and nothing but statements; the other keys sign bytes, and never statements."""
 
 
 class TrustedKey(Value):
-    """A public key and the one role that it is trusted for. `keyid`: SHA-256 of the DER SubjectPublicKeyInfo."""
+    """A public key and the one role that it is trusted for. `keyid`: SHA-256 of the DER SubjectPublicKeyInfo.
+
+    `builder_ids`: for a builder key, the builders that it may vouch for (SLSA: only known pairs of signer and
+    builder.id are accepted); none means that no provenance of this key is accepted.
+    """
 
     role: Role
     keyid: FileSha256
@@ -58,6 +68,7 @@ class TrustedKey(Value):
     public: str
     name: str
     development: bool = False
+    builder_ids: tuple[str, ...] = ()
 
 
 class TrustedLog(Value):

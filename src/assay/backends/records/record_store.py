@@ -44,12 +44,12 @@ class RecordStore:
         """The attachment with that digest."""
         return _read(self.attachments_dir / sha256, sha256, "attachment")
 
-    def record_digests(self) -> set[str]:
-        """The digests in the names of all record files."""
+    def record_names(self) -> set[str]:
+        """The names of all record files, without their suffix."""
         return {name.removesuffix(RECORD_SUFFIX) for name in _names(self.records_dir)}
 
-    def attachment_digests(self) -> set[str]:
-        """The digests in the names of all attachments."""
+    def attachment_names(self) -> set[str]:
+        """The names of all attachments."""
         return _names(self.attachments_dir)
 
 

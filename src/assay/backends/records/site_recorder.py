@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from assay.backends.durable_file import exclusive, make_folder, write_durably
+from assay.backends.durable_file import exclusive, make_folder, remove_unfinished, write_durably
 from assay.backends.logs.tile_log import TileLog
 from assay.backends.records.outbox import Draft, Outbox
 from assay.backends.records.record_store import RECORD_SUFFIX, RecordStore
@@ -49,23 +49,24 @@ class SiteRecorder:
         digest = hashlib.sha256(payload).hexdigest()
         since = self._clock.now().isoformat(timespec="seconds")
         with _not_recorded(), self._opened() as outbox:
+            interrupted = bool(outbox.pending())
             if outbox.logged(digest) is None:
                 outbox.put(Draft(digest, payload, kind, role, serial, since))
-            failed = self._drain(outbox)
+            failed = self._drain(outbox, tidy=interrupted)
             if digest in failed:
                 raise failed[digest]
             return self._ref(outbox, digest)
 
     def recover(self) -> int:
-        """Finish what earlier processes left in the outbox, and tidy the log; answers how many records that were."""
+        """Finish what earlier processes left in the outbox, and tidy up; answers how many records that were."""
         if not (self._folder / "outbox.sqlite").exists():
             return 0
         with _not_recorded(), self._opened() as outbox:
             left = len(outbox.pending())
-            failed = self._drain(outbox)
-            for error in failed.values():
-                raise error
-            self._log.tidy()
+            if left:
+                failed = self._drain(outbox, tidy=True)
+                for error in failed.values():
+                    raise error
             return left
 
     def attach(self, data: bytes) -> str:
@@ -105,7 +106,7 @@ class SiteRecorder:
     def _open_log(self, outbox: Outbox) -> int:
         """Size of the log, which must be the one that this site wrote; its new entries get into the index."""
         last = outbox.last_logged()
-        size = self._log.open(may_create=last is None and not self.store.record_digests()).size
+        size = self._log.open(may_create=last is None and not self.store.record_names()).size
         if last is not None:
             index, record = last
             if index >= size:
@@ -121,8 +122,11 @@ class SiteRecorder:
             outbox.settle(self.store.entries(size, first_new))
         return size
 
-    def _drain(self, outbox: Outbox) -> dict[str, AssayError]:
-        """Bring what is pending into the log; answers what could not be signed, by payload digest."""
+    def _drain(self, outbox: Outbox, *, tidy: bool) -> dict[str, AssayError]:
+        """Bring what is pending into the log; answers what could not be signed, by payload digest.
+
+        `tidy`: a writer before us was killed, so there may be unfinished files.
+        """
         with exclusive(self._lock):
             self._open_log(outbox)
             failed: dict[str, AssayError] = {}
@@ -137,8 +141,12 @@ class SiteRecorder:
             if entries:
                 appended = self._log.append([log_entry.encode(entry) for entry in entries])
                 outbox.settle(enumerate(entries, appended.first))
-            elif outbox.pending():
+            else:
                 outbox.settle([])
+            if tidy:
+                self._log.tidy()
+                remove_unfinished(self.store.records_dir)
+                remove_unfinished(self.store.attachments_dir)
             return failed
 
     def _file(self, outbox: Outbox, draft: Draft) -> LogEntry:

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The statements about an image: how it was built (SLSA provenance v1), what is in it (CycloneDX), that it was
+released.
+
+Guards: pure functions without a clock, so the same artifact gives the same bytes; times stand in the log's records.
+What is claimed is what was seen: a tree with changes is not called by its commit.
+Leaves to others: signing (`interfaces.signer`), reading the statements again (`verify`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from assay import __version__
+from assay.errors import UsageFault
+from assay.formats import canonical_json, strict_json
+from assay.model.artifact import Artifact, Release, SignedImage, SourceState
+from assay.model.statement import PredicateType, ResourceDescriptor, Statement, Subject
+from assay.model.trust import BUILDER_IDS
+
+BUILD_TYPE = "urn:assay:build:v1"
+"""docs/reference/statements says what it means."""
+
+SBOM_FORMAT = "CycloneDX"
+
+
+def provenance_statement(artifact: Artifact, image: SignedImage) -> Statement:
+    """SLSA provenance v1 of `image` and of the payload in it. `UsageFault` for a builder without an id."""
+    if artifact.builder not in BUILDER_IDS:
+        raise UsageFault(
+            f"the builder '{artifact.builder}' has no builder.id", remedy=f"use {' or '.join(sorted(BUILDER_IDS))}"
+        )
+    predicate = {
+        "buildDefinition": {
+            "buildType": BUILD_TYPE,
+            "externalParameters": artifact.parameters,
+            "internalParameters": {
+                "buildsCompared": artifact.builds_compared,
+                "variations": list(artifact.variations),
+            },
+            "resolvedDependencies": _dependencies(artifact),
+        },
+        "runDetails": {
+            "builder": {"id": BUILDER_IDS[artifact.builder], "version": {"assay": __version__}},
+            "byproducts": [_descriptor(name, digest) for name, digest in sorted(artifact.files.items())],
+        },
+    }
+    return Statement(
+        subject=_subjects(artifact, image), predicateType=PredicateType.PROVENANCE.value, predicate=predicate
+    )
+
+
+def sbom_statement(artifact: Artifact, image: SignedImage, bom: bytes) -> Statement:
+    """The bill of materials `bom` (CycloneDX JSON) as a statement about `image`; it must be the one of the artifact."""
+    document = strict_json.loads_object(bom, "the bill of materials")
+    if document.get("bomFormat") != SBOM_FORMAT:
+        raise UsageFault(f"the bill of materials is not {SBOM_FORMAT}", remedy="build the module again")
+    return Statement(subject=_subjects(artifact, image), predicateType=PredicateType.SBOM.value, predicate=document)
+
+
+def release_statement(release: Release) -> Statement:
+    """`release` as a statement: which image carries this name, version and board, and which attestations belong to
+    it.
+    """
+    return Statement(
+        subject=_subjects(release.artifact, release.image),
+        predicateType=PredicateType.RELEASE.value,
+        predicate=canonical_json.plain(release),
+    )
+
+
+def _subjects(artifact: Artifact, image: SignedImage) -> tuple[Subject, ...]:
+    """The signed file, which is flashed, and the payload, which two builds agreed on."""
+    stem = f"{artifact.module}-{artifact.version}-{artifact.board}"
+    return (
+        Subject(
+            name=f"{stem}.signed.bin",
+            digest={"sha256": image.file_sha256},
+            annotations={"imageHash": image.image_hash, "imageKey": image.keyid},
+        ),
+        Subject(name=f"{stem}.bin", digest={"sha256": artifact.payload_sha256}),
+    )
+
+
+def _dependencies(artifact: Artifact) -> list[dict[str, Any]]:
+    tools = (
+        {**_descriptor(tool.name, tool.sha256), "annotations": {"version": tool.version}} for tool in artifact.tools
+    )
+    return [_source(artifact.source), *tools]
+
+
+def _source(source: SourceState) -> dict[str, Any]:
+    """The sources: always the digest over the declared inputs; the commit only if nothing differs from it."""
+    digest = {"sha256": source.digest}
+    annotations: dict[str, Any] = {"dirty": source.dirty}
+    if source.commit and not source.dirty:
+        digest["gitCommit"] = source.commit
+    elif source.commit:
+        annotations["basedOnCommit"] = source.commit
+    descriptor = ResourceDescriptor(name="source", uri=source.repository, digest=digest, annotations=annotations)
+    return canonical_json.plain(descriptor)
+
+
+def _descriptor(name: str, sha256: str) -> dict[str, Any]:
+    return canonical_json.plain(ResourceDescriptor(name=name, digest={"sha256": sha256}))

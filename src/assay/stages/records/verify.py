@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole log of a site against a trust file: checkpoint, tiles, entries, records, attachments.
+
+Guards: one changed, missing or added byte in any of their files is found and named, and does not hide another.
+Leaves to others: how files are read (`interfaces.recorder`), what the records of one unit say together (`trace`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from assay.errors import AssayError, NotVerified
+from assay.formats import checkpoint, log_entry, merkle, tlog_tiles
+from assay.formats.checkpoint import Checkpoint
+from assay.formats.statement_verifier import signers_of, verify_statement
+from assay.interfaces.recorder import RecordReader
+from assay.model.record import PREDICATES, LogEntry
+from assay.model.trust import TrustedLog, TrustFile, VerifiedStatement
+
+
+@dataclass(frozen=True)
+class LogFault:
+    """One thing that is wrong: `link` names the file or the entry, `what` says what is wrong with it."""
+
+    link: str
+    what: str
+
+
+@dataclass
+class LogReport:
+    """What was verified, and what was found wrong."""
+
+    origin: str = ""
+    size: int = 0
+    root: str = ""
+    log: TrustedLog | None = None
+    records: int = 0
+    attachments: int = 0
+    checkpoints: int = 0
+    """Checkpoints inside records, each found to be an earlier state of this log."""
+    faults: list[LogFault] = field(default_factory=list)
+    development: set[str] = field(default_factory=set)
+
+    def fault(self, link: str, what: str) -> None:
+        """Note that `link` is broken."""
+        self.faults.append(LogFault(link, what))
+
+
+def verify_log(store: RecordReader, trust: TrustFile) -> LogReport:
+    """Verify everything that the newest checkpoint of `store` covers, and look for what it does not cover."""
+    report = LogReport()
+    head = _checkpoint(store, trust, report)
+    if head is None:
+        return report
+    entries = list(_entries(store, head.size, report))
+    leaves = [merkle.leaf_hash(entry) for entry in entries]
+    if len(entries) == head.size:
+        _tiles(store, leaves, head, report)
+    _stray_files(store, head.size, report)
+    logged = {entry.record for entry in _records(store, trust, entries, leaves, report)}
+    for name in sorted(store.record_names() - logged):
+        report.fault(f"record {name}", "is not in the log")
+    _attachments(store, report)
+    return report
+
+
+def _checkpoint(store: RecordReader, trust: TrustFile, report: LogReport) -> Checkpoint | None:
+    """The newest checkpoint; one that does not verify is still used to look for what else is wrong."""
+    head: Checkpoint | None = None
+    try:
+        note = store.log.note()
+        head = checkpoint.read(note)
+        report.origin, report.size, report.root = head.origin, head.size, head.root.hex()
+        _, report.log = checkpoint.verify_with_trust(note, trust)
+        if report.log.development:
+            report.development.add(f"log {head.origin}")
+    except AssayError as error:
+        report.fault("log checkpoint", error.message)
+    return head
+
+
+def _entries(store: RecordReader, size: int, report: LogReport) -> Iterator[bytes]:
+    for tile in (tile for tile in tlog_tiles.tiles_of(size) if tile.level is None):
+        try:
+            yield from tlog_tiles.decode_entries(store.log.file(tile.path), tile.width, f"log: {tile.path}")
+        except AssayError as error:
+            report.fault(f"log {tile.path}", error.message)
+            return
+
+
+def _tiles(store: RecordReader, leaves: list[bytes], head: Checkpoint, report: LogReport) -> None:
+    """Every tile holds the hashes of the entries, and all of them give the root."""
+    level, hashes = 0, leaves
+    while hashes:
+        for tile in (tile for tile in tlog_tiles.tiles_of(head.size) if tile.level == level):
+            at = tile.index * tlog_tiles.TILE_WIDTH
+            _tile(store, tile, hashes[at : at + tile.width], report)
+        width = tlog_tiles.TILE_WIDTH
+        hashes = [tlog_tiles.next_level(hashes[at : at + width]) for at in range(0, len(hashes) - width + 1, width)]
+        level += 1
+    if merkle.root_of_leaves(leaves) != head.root:
+        report.fault("log checkpoint", f"its root is not the root over the {head.size} entries that are there")
+
+
+def _tile(store: RecordReader, tile: tlog_tiles.Tile, expected: list[bytes], report: LogReport) -> None:
+    try:
+        found = tlog_tiles.decode_hashes(store.log.file(tile.path), tile.width, f"log: {tile.path}")
+    except AssayError as error:
+        report.fault(f"log {tile.path}", error.message)
+        return
+    different = [place for place, pair in enumerate(zip(found, expected, strict=True)) if pair[0] != pair[1]]
+    if different and tile.level == 0:
+        first = tile.index * tlog_tiles.TILE_WIDTH + different[0]
+        report.fault(f"log entry {first}", f"is not what {tile.path} says that it was: one of the two was changed")
+    elif different:
+        report.fault(f"log {tile.path}", "does not follow from the tiles below it")
+
+
+def _stray_files(store: RecordReader, size: int, report: LogReport) -> None:
+    covered = {tile.path for tile in tlog_tiles.tiles_of(size)}
+    for path in store.log.files():
+        if path not in covered:
+            report.fault(f"log {path}", f"is not covered by the checkpoint of size {size}: was the log set back?")
+
+
+def _records(
+    store: RecordReader, trust: TrustFile, entries: list[bytes], leaves: list[bytes], report: LogReport
+) -> Iterator[LogEntry]:
+    roots: dict[int, bytes] = {}
+
+    def root_at(size: int) -> bytes:
+        if size not in roots:
+            roots[size] = merkle.root_of_leaves(leaves[:size])
+        return roots[size]
+
+    for index, data in enumerate(entries):
+        try:
+            entry = log_entry.decode(data, f"log: entry {index}")
+        except AssayError as error:
+            report.fault(f"log entry {index}", error.message)
+            continue
+        yield entry
+        try:
+            statement = _record(store, trust, entry)
+            report.records += 1
+            if statement.signer.development:
+                report.development.add(f"{statement.signer.role} {statement.signer.name}")
+            report.checkpoints += _checkpoint_inside(statement, trust, index, root_at)
+        except AssayError as error:
+            report.fault(f"record {entry.record} ({entry.type}, entry {index})", error.message)
+
+
+def _record(store: RecordReader, trust: TrustFile, entry: LogEntry) -> VerifiedStatement:
+    predicate_type = PREDICATES[entry.type]
+    statement = verify_statement(
+        store.record(entry.record), trust, role=signers_of(predicate_type), predicate_types={predicate_type}
+    )
+    if hashlib.sha256(statement.payload).hexdigest() != entry.payload:
+        raise NotVerified("its statement is not the one that the log names", remedy="restore it from a copy")
+    serial = statement.statement.predicate.get("serial", entry.serial)
+    if serial != entry.serial:
+        raise NotVerified(
+            f"the log says serial number {entry.serial}, the statement {serial}", remedy="ask who made it"
+        )
+    return statement
+
+
+def _checkpoint_inside(
+    statement: VerifiedStatement, trust: TrustFile, index: int, root_at: Callable[[int], bytes]
+) -> int:
+    """Records carry the checkpoint that they began with: it must be an earlier state of this very log.
+
+    So a holder of the log key who writes another history must also make every later record again.
+    """
+    run: Any = statement.statement.predicate.get("run")
+    text = run.get("checkpoint") if isinstance(run, dict) else None
+    if not isinstance(text, str) or not text:
+        return 0
+    earlier, _ = checkpoint.verify_with_trust(text.encode("utf-8"), trust)
+    if earlier.size > index:
+        raise NotVerified(f"it names a checkpoint of size {earlier.size}, later than itself", remedy="ask who made it")
+    if root_at(earlier.size) != earlier.root:
+        raise NotVerified(
+            f"it names a checkpoint of size {earlier.size} that is not of this log's history: one was rewritten",
+            remedy="compare with a copy of the log",
+        )
+    return 1
+
+
+def _attachments(store: RecordReader, report: LogReport) -> None:
+    for name in sorted(store.attachment_names()):
+        try:
+            store.attachment(name)
+            report.attachments += 1
+        except AssayError as error:
+            report.fault(f"attachment {name}", error.message)
