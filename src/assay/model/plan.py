@@ -26,7 +26,7 @@ class UnitState(Value):
     image_hash: ImageHash
     state: Literal["confirmed", "testing"]
     security_counter: int = Field(default=0, ge=0, le=0xFFFFFFFF)
-    modules: dict[Name, VersionText] = {}
+    modules: dict[Name, VersionText] = Field(default={})
 
 
 class UpdateRules(Value):

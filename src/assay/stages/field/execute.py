@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The walk over an update's plan: each step asks the unit what is done already, so each can be repeated.
+
+Guards: the device is the truth and the journal only remembers: after a crash of either the walk does what is left. An
+image that failed its self-test on this unit in this run is not tried again. "The unit went back" (a verdict) and "the
+link is gone" (an error) stay apart.
+Leaves to others: what may be updated to what (`plan`), and the proof of what runs afterwards (`evidence`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from assay.errors import DeviceTimeout, InfrastructureError, LinkError, UnitFailed
+from assay.interfaces.clock import Clock
+from assay.interfaces.device import Device, DeviceInfo, DeviceRefusal, Note, NoteKind, Stage
+from assay.interfaces.place import UnitPlace
+from assay.interfaces.step_book import DETAIL, StepBook
+from assay.model.artifact import VerifiedImage
+from assay.model.plan import Plan, PlanStep
+
+SECONDARY_SLOT = 1
+POLL_S = 0.05
+ANSWER_TRY_S = 0.3
+HASH_START_BYTES = 8
+"""Bytes of an image's hash that a note keeps."""
+
+
+class WentBack(UnitFailed):
+    """The unit does not keep the new image: it runs the old one again, or will after its next reset.
+
+    `reason` is what the device said; empty when it said nothing.
+    """
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message, remedy="correct the release; the unit runs its confirmed version")
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class UpdateWalk:
+    """One walk: `notes_from` is the number of the first note that the unit writes during this run."""
+
+    place: UnitPlace
+    plan: Plan
+    image: VerifiedImage
+    book: StepBook
+    clock: Clock
+    notes_from: int
+
+    @property
+    def device(self) -> Device:
+        """The unit."""
+        return self.place.device
+
+    @property
+    def new_hash(self) -> bytes:
+        """Hash of the image that it shall run."""
+        return bytes.fromhex(self.plan.image_hash)
+
+    def run(self) -> None:
+        """Walk all steps. Raises `WentBack`, `UnitFailed`, link errors."""
+        if self.book.journal.resumed:
+            self._refuse_second_try()
+        acts: dict[str, Callable[[PlanStep], dict[str, Any]]] = {
+            "upload": self._upload,
+            "mark-for-test": self._mark,
+            "reset": self._reset,
+            "health-check": self._check_health,
+            "confirm": self._confirm,
+        }
+        for step in self.plan.steps:
+            self.book.run(step.action, lambda step=step: acts[step.action](step))  # type: ignore[misc]
+
+    def _upload(self, step: PlanStep) -> dict[str, Any]:
+        if self._runs_new():
+            return {DETAIL: "the unit runs the image already"}
+        if self._slot_hash() == self.new_hash:
+            return {DETAIL: "the unit has the image already"}
+        show = self.book.progress_for(self.plan.release)
+        begun_s = self.clock.monotonic_s()
+
+        def progress(done: int, total: int) -> None:
+            if self.clock.monotonic_s() - begun_s > step.timeout_s:
+                raise DeviceTimeout(
+                    f"the upload reached byte {done} of {total} in the planned {step.timeout_s:g} s",
+                    remedy="check the line (baud rate, noise), then update again: it goes on where it stopped",
+                )
+            show(done, total)
+
+        report = self.device.upload(self.image.data, hashlib.sha256(self.image.data).digest(), progress)
+        if (held := self._slot_hash()) != self.new_hash:
+            raise UnitFailed(
+                f"the unit holds an image with hash {held.hex() or 'none'}, the verified file has {step.image_hash}",
+                remedy="update again; when it stays so, the unit's flash is bad",
+            )
+        sent, seconds = report.size - report.resumed_from, self.clock.monotonic_s() - begun_s
+        detail = f"{sent} bytes in {seconds:.1f} s" + (
+            f", from byte {report.resumed_from}" if report.resumed_from else ""
+        )
+        return {"bytes_sent": sent, "resumed_from": report.resumed_from, "retries": report.retries, DETAIL: detail}
+
+    def _mark(self, _step: PlanStep) -> dict[str, Any]:
+        if self._runs_new():
+            return {DETAIL: "the unit runs the image already"}
+        self.device.set_pending(self.new_hash)
+        return {DETAIL: "it will be started once"}
+
+    def _reset(self, step: PlanStep) -> dict[str, Any]:
+        if self._runs_new():
+            return {DETAIL: "the unit runs the image already"}
+        self.device.reset()
+        try:
+            info = self.device.wait_ready(Stage.APP, step.timeout_s)
+        except DeviceTimeout as error:
+            info = self._cycle_power(error, step.timeout_s)
+        return {DETAIL: f"{info.name} {info.version} answers"}
+
+    def _check_health(self, step: PlanStep) -> dict[str, Any]:
+        deadline_s = self.clock.monotonic_s() + step.timeout_s
+        last = ""
+        while self.clock.monotonic_s() < deadline_s:
+            try:
+                info = self.device.wait_ready(Stage.APP, ANSWER_TRY_S)
+                if info.image_hash != self.new_hash:
+                    raise self._went_back(info)
+                health = self.device.health()
+                if health.state == "pass":
+                    return {DETAIL: f"{info.name} {info.version} runs and its self-test passed"}
+                last = f"its self-test says {health.state} {health.reason}".rstrip()
+            except (LinkError, DeviceRefusal) as error:  # it may be resetting itself at this very moment
+                last = error.message
+            self.clock.sleep(POLL_S)
+        return self._give_up(step, last)
+
+    def _give_up(self, step: PlanStep, last: str) -> dict[str, Any]:
+        """The time is over: have the unit go back, by a reset or by its power switch."""
+        words = f"{self.plan.release} did not pass its health check in {step.timeout_s:g} s ({last})"
+        try:
+            self.device.reset()
+            info = self.device.wait_ready(Stage.APP, step.timeout_s)
+        except (LinkError, DeviceRefusal) as error:
+            info = self._cycle_power(error, step.timeout_s, words)
+        raise WentBack(f"{words}; the unit was reset and runs {info.version}", self._reason())
+
+    def _confirm(self, _step: PlanStep) -> dict[str, Any]:
+        self.device.confirm()
+        info = self.device.info()
+        if (info.image_hash, info.state) != (self.new_hash, "confirmed"):
+            raise UnitFailed(
+                f"the unit was asked to keep the image and says {info.version} {info.state}",
+                remedy="update again",
+            )
+        return {DETAIL: f"the unit keeps {info.version}"}
+
+    def _refuse_second_try(self) -> None:
+        """After a crash of this program: did the unit go back meanwhile, because of the image?"""
+        info = self.device.wait_ready(Stage.APP, self.plan.steps[0].timeout_s if self.plan.steps else ANSWER_TRY_S)
+        failed = [note for note in self._notes() if note.kind is NoteKind.SELFTEST_FAILED]
+        if failed and info.image_hash != self.new_hash:
+            raise self._went_back(info)
+
+    def _went_back(self, info: DeviceInfo) -> UnitFailed | InfrastructureError:
+        """The unit runs another image than the one under test: because of the image, or because power was lost."""
+        reason = self._reason()
+        failed = any(note.kind is NoteKind.SELFTEST_FAILED for note in self._notes())
+        if not failed and self._power_was_lost():
+            return InfrastructureError(
+                f"the unit lost its power while {self.plan.release} was under test, and went back to {info.version}",
+                remedy="see to its power, then update again",
+            )
+        said = f": {reason}" if reason else "; it gave no reason"
+        return WentBack(f"the unit went back from {self.plan.release} to {info.version}{said}", reason)
+
+    def _cycle_power(self, error: Exception, timeout_s: float, words: str = "") -> DeviceInfo:
+        """Last resort for an image that hangs: the bootloader goes back when it starts the next time."""
+        power = self.place.power
+        if power is None:
+            raise error
+        self.book.say(f"{words or 'the unit does not answer after its reset'}: switching its power off and on")
+        power.cycle()
+        info = self.device.wait_ready(Stage.APP, timeout_s)
+        if info.image_hash == self.new_hash:
+            raise error
+        if not words:
+            raise WentBack(
+                f"{self.plan.release} never answered; after its power was switched the unit runs {info.version}",
+                self._reason(),
+            )
+        return info
+
+    def _power_was_lost(self) -> bool:
+        """True when the unit started from power-on after our reset: it counts its boots since then."""
+        try:
+            return self.device.stats().boots <= 1
+        except DeviceRefusal:
+            return False
+
+    def _reason(self) -> str:
+        """What the unit wrote down about the new image in this run, the cause first."""
+        order = {NoteKind.SELFTEST_FAILED: 0, NoteKind.REFUSED_AT_BOOT: 1, NoteKind.REVERTED: 2}
+        notes = sorted((note for note in self._notes() if note.kind in order), key=lambda note: order[note.kind])
+        if not notes:
+            return ""
+        note = notes[0]
+        return f"{note.kind} (code {note.code})" + (f": {note.reason}" if note.reason else "")
+
+    def _notes(self) -> tuple[Note, ...]:
+        start = self.new_hash[:HASH_START_BYTES]
+        return tuple(note for note in self.device.notes(self.notes_from) if note.image_hash_start == start)
+
+    def _runs_new(self) -> bool:
+        return self.device.info().image_hash == self.new_hash
+
+    def _slot_hash(self) -> bytes:
+        """Hash of the secondary slot, recomputed by the unit; empty when there is no image."""
+        try:
+            return self.device.measure(SECONDARY_SLOT).image_hash
+        except DeviceRefusal:
+            return b""

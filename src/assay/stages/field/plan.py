@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plan of an update: from what a unit proved that it runs, and a release, to ordered steps. Pure.
+
+Guards: everything that can be refused is refused here, before the first byte is sent; the same inputs give the same
+plan, byte for byte. Leaves to others: carrying it out (`execute`).
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from assay.errors import Refused, WrongBoard
+from assay.formats import canonical_json
+from assay.model.artifact import Release
+from assay.model.identifiers import Version
+from assay.model.manifest import Dependency
+from assay.model.plan import Plan, PlanStep, UnitState, UpdateRules
+
+BITS_PER_BYTE_ON_LINE = 10 * 4 / 3 * 1.03
+"""8N1, base64, and the frames around it (measured: console framing reaches at most 73 % of the line)."""
+SWAP_TIMEOUT_S = 60.0
+"""Seconds from reset to answer: a swap of 384 KiB in sectors of 4 KiB at 45 ms each way (typical NOR flash)."""
+UPLOAD_TIMEOUT_FACTOR = 4.0
+UPLOAD_TIMEOUT_MIN_S = 30.0
+ANSWER_TIMEOUT_S = 10.0
+
+
+def plan_update(unit: UnitState, release: Release, rules: UpdateRules, *, baud: int) -> Plan:
+    """The steps from `unit` to `release`; none when it runs it already. `baud` in bit/s stretches time-outs.
+
+    Raises `WrongBoard` or `Refused` with the one reason why not.
+    """
+    _check_board(unit, release)
+    _check_rules(unit, release, rules)
+    image_hash = release.image.image_hash
+    return Plan(
+        unit=unit,
+        release=release.reference,
+        file_sha256=release.image.file_sha256,
+        image_hash=image_hash,
+        size=release.image.size,
+        policy=rules.policy,
+        steps=_steps(unit, image_hash, release.image.size, rules, baud),
+    )
+
+
+def digest(plan: Plan) -> str:
+    """SHA-256 of the plan's RFC 8785 form, hex: its name."""
+    return canonical_json.digest_of(plan)
+
+
+def upload_estimate_s(size: int, baud: int) -> float:
+    """Seconds that `size` bytes take on a line of `baud` bit/s; for people."""
+    return size * BITS_PER_BYTE_ON_LINE / baud
+
+
+def _steps(unit: UnitState, image_hash: str, size: int, rules: UpdateRules, baud: int) -> tuple[PlanStep, ...]:
+    upload_s = max(UPLOAD_TIMEOUT_MIN_S, round(upload_estimate_s(size, baud) * UPLOAD_TIMEOUT_FACTOR))
+    health_s = rules.health_timeout_s
+    rows: tuple[tuple[str, float, str], ...] = (
+        ("upload", upload_s, "the secondary slot has this hash, recomputed by the unit"),
+        ("mark-for-test", ANSWER_TIMEOUT_S, "the bootloader will start it once"),
+        ("reset", SWAP_TIMEOUT_S, "an app answers"),
+        ("health-check", health_s, "the unit runs this hash under test, and its self-test passes"),
+        ("confirm", ANSWER_TIMEOUT_S, "the unit keeps this hash over resets"),
+    )
+    if unit.image_hash == image_hash:
+        rows = () if unit.state == "confirmed" else rows[3:]
+    return tuple(
+        PlanStep.model_validate({"action": action, "image_hash": image_hash, "timeout_s": timeout_s, "after": after})
+        for action, timeout_s, after in rows
+    )
+
+
+def _check_board(unit: UnitState, release: Release) -> None:
+    if release.board != unit.board or release.min_revision > unit.revision:
+        raise WrongBoard(
+            f"{release.reference} is for {release.board} from revision {release.min_revision} on, "
+            f"unit {unit.serial} is a {unit.board} revision {unit.revision}",
+            remedy="update with a release for this board",
+        )
+
+
+def _check_rules(unit: UnitState, release: Release, rules: UpdateRules) -> None:
+    reference = release.reference
+    if release.kind != "app" or release.name != unit.name:
+        _refuse(
+            f"unit {unit.serial} runs {unit.name}, {reference} is another module ({release.kind})", "name its module"
+        )
+    if rules.policy == "none":
+        _refuse(
+            f"{reference} is not updated in the field (policy none in its module.toml)", "use assay flash at a bench"
+        )
+    if unit.state == "testing" and unit.image_hash != release.image.image_hash:
+        _refuse(
+            f"unit {unit.serial} is testing {unit.name} {unit.version} from an earlier update",
+            "reset the unit: it goes back to its confirmed version; then update",
+        )
+    if release.security_counter < unit.security_counter:
+        _refuse(
+            f"{reference} has security counter {release.security_counter}, unit {unit.serial} has "
+            f"{unit.security_counter}: it would bring back what a security update closed",
+            "release the older code again with a higher security counter",
+        )
+    if unit.image_hash != release.image.image_hash:
+        _check_newer(unit, release, rules)
+    for dependency in rules.dependencies:
+        _check_dependency(unit, reference, dependency)
+
+
+def _check_newer(unit: UnitState, release: Release, rules: UpdateRules) -> None:
+    if Version(release.version) > Version(unit.version) or rules.allow_older_version:
+        return
+    same = release.version == unit.version
+    _refuse(
+        f"unit {unit.serial} runs {unit.name} {unit.version}, {release.reference} is "
+        + ("the same version with another image" if same else "older"),
+        "update to a newer version, or say --unsafe-allow-older-version",
+    )
+
+
+def _check_dependency(unit: UnitState, reference: str, dependency: Dependency) -> None:
+    there = unit.modules.get(dependency.name)
+    operator, wanted = dependency.version[:2], Version(dependency.version[2:])
+    if there is None:
+        _refuse(
+            f"{reference} needs {dependency.name} {dependency.version}, which unit {unit.serial} is not known to have",
+            "publish that module's release in this site's store, so that its image is recognized",
+        )
+    has = Version(there)
+    fits = has == wanted if operator == "==" else has >= wanted and has.numbers[0] == wanted.numbers[0]
+    if not fits:
+        _refuse(
+            f"{reference} needs {dependency.name} {dependency.version}, unit {unit.serial} has {there}",
+            f"bring {dependency.name} to that version first",
+        )
+
+
+def _refuse(what: str, remedy: str) -> NoReturn:
+    raise Refused(what, remedy=remedy)

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Flash a release at the bench: make the unit run it, and read its hash back.
+
+Guards: only a `VerifiedImage` is written, to a board that it was made for; what was refused was refused before the
+first byte; the hash that the unit recomputes over its flash equals the one recomputed from the file, else FAIL.
+Leaves to others: what an update asks beyond that (`stages.field`): version, policy, health, going back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+from assay.errors import Refused, UnitFailed, WrongBoard
+from assay.interfaces.device import Device, DeviceInfo, Stage
+from assay.interfaces.loader import RomBanner
+from assay.interfaces.place import Found, UnitPlace
+from assay.interfaces.step_book import DETAIL, StepBook
+from assay.model.artifact import Release, VerifiedImage
+from assay.model.manifest import Board
+
+SWAP_TIMEOUT_S = 60.0
+"""Seconds for a reset that swaps two slots: 384 KiB in sectors of 4 KiB at 45 ms each way (typical NOR flash)."""
+PRIMARY_SLOT, SECONDARY_SLOT, BOOTLOADER_SLOT = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class FlashReport:
+    """What the unit holds now: `read_back` is its own hash of `slot`, and `how` it came to it; bytes on the line."""
+
+    slot: int
+    read_back: str
+    how: Literal["recomputed", "verified-at-boot"]
+    bytes_sent: int
+
+
+def check_fits(release: Release, board: Board, found: Found) -> None:
+    """Raises `WrongBoard` or `Refused` when `release` cannot go onto what was found; nothing is written."""
+    if release.board != board.name or release.min_revision > board.revision:
+        raise WrongBoard(
+            f"{release.reference} is for {release.board} from revision {release.min_revision} on, "
+            f"this is {board.name} revision {board.revision}",
+            remedy="flash a release for this board, or name another place",
+        )
+    if release.kind == "rom":
+        raise Refused("a mask ROM cannot be flashed", remedy="start the twin with it: assay twin start NAME --rom FILE")
+    if isinstance(found, RomBanner) and release.kind != "bootloader":
+        raise Refused(
+            f"the chip has no bootloader ({found.reason}); {release.reference} is an app",
+            remedy="provision the unit first: assay provision",
+        )
+
+
+def flash(place: UnitPlace, found: Found, image: VerifiedImage, book: StepBook) -> FlashReport:
+    """Make the unit hold and run `image`. Raises `UnitFailed`, `Refused`, link errors."""
+    if image.release.kind == "bootloader":
+        return _flash_bootloader(place, found, image, book)
+    if isinstance(found, RomBanner):
+        raise Refused("the chip has no bootloader", remedy="provision the unit first: assay provision")
+    expected = bytes.fromhex(image.release.image.image_hash)
+    if found.stage is Stage.APP and found.image_hash == expected and found.state == "confirmed":
+        book.run("find", lambda: {DETAIL: f"{image.release.reference} runs already"})
+        return FlashReport(PRIMARY_SLOT, expected.hex(), "verified-at-boot", 0)
+    if found.stage is Stage.BOOT:
+        return _through_recovery(place.device, image, book)
+    return _through_app(place.device, found, image, book)
+
+
+def _flash_bootloader(place: UnitPlace, found: Found, image: VerifiedImage, book: StepBook) -> FlashReport:
+    expected = bytes.fromhex(image.release.image.image_hash)
+    if isinstance(found, RomBanner):
+        progress = book.progress_for(f"bootloader {image.release.reference}")
+        sent = book.run("write", lambda: {"hash": place.loader.send(image.data, progress).hex()})
+        _compare(bytes.fromhex(sent["hash"]), expected, "the ROM read back")
+        return FlashReport(BOOTLOADER_SLOT, expected.hex(), "recomputed", len(image.data))
+    there = place.device.measure(BOOTLOADER_SLOT)
+    if there.image_hash != expected:
+        raise Refused(
+            f"the unit has another bootloader ({there.image_hash.hex()[:16]}); only a ROM writes one, to a blank chip",
+            remedy="erase the chip first",
+        )
+    return FlashReport(BOOTLOADER_SLOT, expected.hex(), "recomputed", 0)
+
+
+def _through_recovery(device: Device, image: VerifiedImage, book: StepBook) -> FlashReport:
+    """The bootloader waits: the image goes to the primary slot, and counts as confirmed."""
+    sent = _upload(device, image, book)
+    book.run("reset", lambda: _reset(device, image))
+    return _read_back(device, image, book, sent)
+
+
+def _through_app(device: Device, found: DeviceInfo, image: VerifiedImage, book: StepBook) -> FlashReport:
+    """The app takes the image into the secondary slot; the bootloader swaps it in, and it is confirmed at once."""
+    expected = bytes.fromhex(image.release.image.image_hash)
+    sent = 0
+    if found.image_hash != expected:
+        if found.state != "confirmed":
+            raise Refused(
+                f"the unit tests {found.name} {found.version}: another image would be lost",
+                remedy="switch its power off and on: it goes back to its confirmed version",
+            )
+        sent = _upload(device, image, book)
+        _compare(device.measure(SECONDARY_SLOT).image_hash, expected, "the secondary slot holds")
+        book.run("mark", lambda: device.set_pending(expected))
+        book.run("reset", lambda: _reset(device, image))
+    report = _read_back(device, image, book, sent)
+    book.run("confirm", device.confirm)
+    return report
+
+
+def _upload(device: Device, image: VerifiedImage, book: StepBook) -> int:
+    sent = 0
+
+    def act() -> dict[str, object]:
+        nonlocal sent
+        progress = book.progress_for(image.release.reference)
+        report = device.upload(image.data, hashlib.sha256(image.data).digest(), progress)
+        sent = report.size - report.resumed_from
+        return {"bytes_sent": sent, "resumed_from": report.resumed_from, DETAIL: f"{sent} bytes sent"}
+
+    book.run("upload", act)
+    return sent
+
+
+def _reset(device: Device, image: VerifiedImage) -> dict[str, object]:
+    device.reset()
+    info = device.wait_ready(Stage.APP, SWAP_TIMEOUT_S)
+    if (info.image_hash or b"").hex() != image.release.image.image_hash:
+        raise UnitFailed(
+            f"after the reset the unit runs {info.name} {info.version} and not {image.release.reference}",
+            remedy="see why it did not stay: assay update does the same with a health check and the unit's reason",
+        )
+    return {DETAIL: f"{info.name} {info.version} runs"}
+
+
+def _read_back(device: Device, image: VerifiedImage, book: StepBook, sent: int) -> FlashReport:
+    measured = ""
+
+    def act() -> dict[str, object]:
+        nonlocal measured
+        slot = device.measure(PRIMARY_SLOT)
+        _compare(slot.image_hash, bytes.fromhex(image.release.image.image_hash), "the primary slot holds")
+        measured = slot.image_hash.hex()
+        return {"image_hash": measured, DETAIL: f"hash {measured[:16]} read back, as in the file"}
+
+    book.run("read-back", act)
+    return FlashReport(PRIMARY_SLOT, measured, "recomputed", sent)
+
+
+def _compare(found: bytes, expected: bytes, what: str) -> None:
+    if found != expected:
+        raise UnitFailed(
+            f"{what} {found.hex()}, the verified file has {expected.hex()}",
+            remedy="flash it again; when it stays so, the unit's flash is bad",
+        )
