@@ -52,14 +52,22 @@ def der_of(pem: str) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def raw_ed25519(pem: str) -> bytes:
-    """The 32 bytes of an Ed25519 key (RFC 8032); `NotVerified` for a key of another kind."""
+def raw_bytes(pem: str) -> bytes:
+    """The key alone: 32 bytes of an Ed25519 key (RFC 8032), 65 bytes of a P-256 point (SEC 1, uncompressed)."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    key, algorithm = parse_public_key(pem)
-    if algorithm != "ed25519":
+    key, _ = parse_public_key(pem)
+    if isinstance(key, Ed25519PublicKey):
+        return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
+def raw_ed25519(pem: str) -> bytes:
+    """The 32 bytes of an Ed25519 key; `NotVerified` for a key of another kind."""
+    if parse_public_key(pem)[1] != "ed25519":
         raise NotVerified("an Ed25519 key was expected, this one is ECDSA P-256", remedy="name the right key")
-    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return raw_bytes(pem)
 
 
 def trusted_key(pem: str, role: Role, *, name: str, development: bool) -> TrustedKey:

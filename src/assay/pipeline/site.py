@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from assay.backends.ledgers.serial_ledger import SerialLedger
+    from assay.backends.records.record_store import RecordStore
     from assay.interfaces.clock import Clock
     from assay.interfaces.recorder import Recorder
     from assay.interfaces.signer import SignerService
@@ -61,6 +62,13 @@ class Site:
         from assay.backends.records.site_recorder import SiteRecorder
 
         return SiteRecorder(self.folder, self.signers, self.clock)
+
+    @cached_property
+    def records(self) -> RecordStore:
+        """The records of this site and its log, for reading."""
+        from assay.backends.records.record_store import RecordStore
+
+        return RecordStore(self.folder)
 
     @cached_property
     def store(self) -> Store:

@@ -93,8 +93,8 @@ class SignerProcess:
                         raise InfrastructureError(
                             "the signer process ends before it answers", remedy="run `assay doctor`, and try again"
                         ) from error
-                except InfrastructureError:
-                    self._drop()  # an answer that comes late must not be taken for the next one
+                except BaseException:
+                    self._drop()  # Ctrl-C or a timeout: the answer comes late, and must not be taken for the next one
                     raise
         if error_told := messages.to_error(reply):
             raise error_told

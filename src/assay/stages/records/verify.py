@@ -148,7 +148,7 @@ def _records(
             report.records += 1
             if statement.signer.development:
                 report.development.add(f"{statement.signer.role} {statement.signer.name}")
-            report.checkpoints += _checkpoint_inside(statement, trust, index, root_at)
+            report.checkpoints += _checkpoint_inside(statement, trust, report.origin, index, root_at)
         except AssayError as error:
             report.fault(f"record {entry.record} ({entry.type}, entry {index})", error.message)
 
@@ -169,7 +169,7 @@ def _record(store: RecordReader, trust: TrustFile, entry: LogEntry) -> VerifiedS
 
 
 def _checkpoint_inside(
-    statement: VerifiedStatement, trust: TrustFile, index: int, root_at: Callable[[int], bytes]
+    statement: VerifiedStatement, trust: TrustFile, origin: str, index: int, root_at: Callable[[int], bytes]
 ) -> int:
     """Records carry the checkpoint that they began with: it must be an earlier state of this very log.
 
@@ -180,6 +180,8 @@ def _checkpoint_inside(
     if not isinstance(text, str) or not text:
         return 0
     earlier, _ = checkpoint.verify_with_trust(text.encode("utf-8"), trust)
+    if earlier.origin != origin:
+        raise NotVerified(f"it names a checkpoint of another log, '{earlier.origin}'", remedy="ask who made it")
     if earlier.size > index:
         raise NotVerified(f"it names a checkpoint of size {earlier.size}, later than itself", remedy="ask who made it")
     if root_at(earlier.size) != earlier.root:

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`assay log`: verify the audit log, show its entries, print the newest checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from assay.cli.session import Answer, Session, verb
+from assay.errors import ExitStatus, NotRecorded, UsageFault, gravest
+
+if TYPE_CHECKING:
+    from assay.model.trust import TrustFile
+    from assay.stages.records.verify import LogReport
+
+
+@click.group(short_help="Verify the audit log, show entries.")
+def command() -> None:
+    """The tamper-evident log of this site (C2SP tlog-tiles)."""
+
+
+@command.command("verify")
+@click.option("--trust", "trust_path", type=click.Path(path_type=Path, dir_okay=False), help="Whom to trust.")
+@verb
+def verify(session: Session, trust_path: Path | None) -> Answer:
+    """Verify checkpoint, tiles, entries, records and attachments; first finish what a killed process left.
+
+    Without --trust the site's own keys are used, which tells accidents from good health, but not a forger who holds
+    them.
+    """
+    from assay.stages.records.verify import verify_log
+
+    _need_log(session)
+    left, unrecorded = _recover(session)
+    report = verify_log(session.site.records, _trust(session, trust_path))
+    anchor = str(trust_path) if trust_path else "this site's own keys (give --trust FILE to check against others)"
+    statuses = [ExitStatus.REFUSED] if report.faults else []
+    statuses += [unrecorded.status] if unrecorded else []
+    data = {"log": _json(report), "anchor": anchor, "recovered": left}
+    if unrecorded:
+        data |= {"error": unrecorded.message, "remedy": unrecorded.remedy}
+    return Answer(_text(report, anchor, left, unrecorded), data, gravest(statuses))
+
+
+@command.command("show")
+@click.option("--serial", help="Only entries about this serial number.")
+@verb
+def show(session: Session, serial: str | None) -> Answer:
+    """Show the entries of the log, as they are there; `assay log verify` says whether they are true."""
+    from assay.model.identifiers import parse_serial
+
+    wanted = parse_serial(serial) if serial is not None else None
+    _need_log(session)
+    found = [pair for pair in session.site.records.entries() if wanted is None or pair[1].serial == wanted]
+    lines = [f"{index:>6}  {entry.type:<12}  {entry.serial or '-':<16}  {entry.record}" for index, entry in found]
+    entries = [{"index": index, **entry.model_dump(mode="json")} for index, entry in found]
+    return Answer("\n".join(lines) or "no entries", {"entries": entries})
+
+
+@command.command("checkpoint")
+@verb
+def checkpoint(session: Session) -> Answer:
+    """Print the newest checkpoint: keep a copy elsewhere, and a rewritten log will not get past it."""
+    from assay.formats.checkpoint import read
+
+    _need_log(session)
+    note = session.site.records.log.note()
+    head = read(note)
+    data = {"origin": head.origin, "size": head.size, "root": head.root.hex(), "checkpoint": note.decode("utf-8")}
+    return Answer(note.decode("utf-8").rstrip("\n"), data)
+
+
+def _need_log(session: Session) -> None:
+    if not (session.site_dir / "log").is_dir() and not (session.site_dir / "outbox.sqlite").exists():
+        raise UsageFault(f"there is no log in {session.site_dir}", remedy="name the site with --site or ASSAY_SITE")
+
+
+def _recover(session: Session) -> tuple[int, NotRecorded | None]:
+    """What is left in the outbox goes into the log; if it cannot, the log is verified all the same, and both are
+    told.
+    """
+    try:
+        return session.site.recorder.recover(), None
+    except NotRecorded as error:
+        return 0, error
+
+
+def _trust(session: Session, path: Path | None) -> TrustFile:
+    from assay.pipeline.trust_file import load_trust, site_trust
+
+    if path is not None:
+        return load_trust(path)
+    return site_trust(session.site, "this-site", allow_development=True, allow_emulated=True)
+
+
+def _json(report: LogReport) -> dict[str, Any]:
+    document = dataclasses.asdict(dataclasses.replace(report, log=None))
+    document["log"] = report.log.model_dump(mode="json") if report.log else None
+    document["development"] = sorted(report.development)
+    return document
+
+
+def _text(report: LogReport, anchor: str, left: int, unrecorded: NotRecorded | None) -> str:
+    lines = [f"log {report.origin or '(no checkpoint)'}: {report.size} entries, root {report.root[:16] or '-'}"]
+    lines.append(f"  trusted: {anchor}")
+    lines.append(
+        f"  verified: {report.records} records, {report.attachments} attachments, {report.checkpoints} checkpoints in records"
+    )
+    lines += [f"  finished what an earlier process left: {left} records"] if left else []
+    lines += [f"  rests on an UNSAFE-DEVELOPMENT key: {key}" for key in sorted(report.development)]
+    lines += [f"  BROKEN {fault.link}: {fault.what}" for fault in report.faults]
+    lines += [f"  NOT RECORDED: {unrecorded.message}"] if unrecorded else []
+    lines.append("REFUSED: the log does not verify" if report.faults else "the log verifies")
+    return "\n".join(lines)

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trust files as TOML text: who is trusted for what (docs/explanation/trust).
+
+Guards: what is written reads back as the same value; keys are checked against their key ids when a file is read.
+Leaves to others: reading TOML (`stages.manifest`), the file itself (`pipeline.trust_file`).
+"""
+
+from __future__ import annotations
+
+import json
+
+from assay.errors import NotVerified
+from assay.formats import signed_note
+from assay.formats.public_key import check_key
+from assay.model.trust import TrustedKey, TrustedLog, TrustFile
+
+_HEADER = """\
+# Whom verification trusts, and for what. Written by `assay keys trust`; nothing else is an anchor.
+# Compare the key ids with those that the owner of the keys gives you on another way."""
+
+_DEVELOPMENT = """\
+# UNSAFE-DEVELOPMENT keys are accepted: whoever has the site folder can sign anything. For demonstrations only."""
+
+
+def encode(trust: TrustFile) -> bytes:
+    """The trust file as TOML."""
+    lines = [_HEADER, *([_DEVELOPMENT] if trust.allow_development else []), ""]
+    lines += [f"schema = {_text(trust.schema_)}", f"name = {_text(trust.name)}"]
+    lines += [
+        f"allow_development = {_flag(trust.allow_development)}",
+        f"allow_emulated = {_flag(trust.allow_emulated)}",
+    ]
+    for key in trust.keys:
+        lines += ["", "[[keys]]", *_key(key)]
+    for log in trust.logs:
+        lines += ["", "[[logs]]", f"origin = {_text(log.origin)}", f"vkey = {_text(log.vkey)}"]
+        lines += ["development = true"] if log.development else []
+    return ("\n".join(lines) + "\n").encode("utf-8")
+
+
+def faults(trust: TrustFile) -> list[tuple[tuple[str | int, ...], str]]:
+    """What is wrong with the keys in `trust`: path in the document, and the sentence. Empty when all is well."""
+    found: list[tuple[tuple[str | int, ...], str]] = []
+    if not trust.keys and not trust.logs:
+        found.append(((), "expected at least one [[keys]] or [[logs]]: an empty trust file verifies nothing"))
+    for place, key in enumerate(trust.keys):
+        try:
+            check_key(key)
+        except NotVerified as error:
+            found.append((("keys", place, "keyid"), error.message))
+    for place, log in enumerate(trust.logs):
+        found += [(("logs", place, "vkey"), text) for text in _log_faults(log)]
+    return found
+
+
+def _log_faults(log: TrustedLog) -> list[str]:
+    try:
+        name = signed_note.parse_vkey(log.vkey).name
+    except NotVerified as error:
+        return [error.message]
+    return [] if name == log.origin else [f"the vkey is that of '{name}', not of '{log.origin}'"]
+
+
+def _key(key: TrustedKey) -> list[str]:
+    lines = [f"role = {_text(key.role.value)}", f"name = {_text(key.name)}", f"keyid = {_text(key.keyid)}"]
+    lines += [f"algorithm = {_text(key.algorithm)}", f"public = '''\n{key.public}'''"]
+    lines += ["development = true"] if key.development else []
+    if key.builder_ids:
+        lines.append(f"builder_ids = [{', '.join(_text(item) for item in key.builder_ids)}]")
+    return lines
+
+
+def _text(text: str) -> str:
+    """A TOML basic string: JSON's escapes are TOML's; DEL, which JSON leaves alone, is not allowed bare in TOML."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"

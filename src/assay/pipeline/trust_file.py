@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trust files on disk, and the trust file of a site: the public keys that its own signers have.
+
+Guards: a file that is read has every key id recomputed; a file that is written never replaces another one unasked.
+Leaves to others: the text (`formats.trust_file`), what is trusted for what (whoever keeps the file).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assay.backends.durable_file import exclusive, make_folder, write_durably
+from assay.errors import ManifestFault, StorageError, UsageFault
+from assay.formats import trust_file
+from assay.formats.toml_document import TomlDocument
+from assay.model.trust import BUILDER_IDS, Role, TrustedKey, TrustFile
+from assay.stages.manifest.read import read_manifest
+
+if TYPE_CHECKING:
+    from assay.pipeline.site import Site
+
+
+def load_trust(path: Path) -> TrustFile:
+    """The trust file at `path`. Raises `ManifestFault` with file and line."""
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        remedy = "check the path, or write one with `assay keys trust --out FILE`"
+        raise ManifestFault(str(path), None, "there is no such trust file", remedy=remedy) from error
+    except OSError as error:
+        raise ManifestFault(str(path), None, f"cannot be read: {error.strerror}", remedy="make it readable") from error
+    trust = read_manifest(raw, str(path), TrustFile)
+    for where, what in trust_file.faults(trust):
+        line = TomlDocument(raw, str(path)).line_of(where) if where else None
+        raise ManifestFault(str(path), line, what, remedy="write it again with `assay keys trust`")
+    return trust
+
+
+def site_trust(site: Site, name: str, *, allow_development: bool = False, allow_emulated: bool = False) -> TrustFile:
+    """A trust file with the keys of all roles of `site`, and its log. Keys that are not there yet are made."""
+    return TrustFile(
+        schema="assay.trust/1",
+        name=name,
+        allow_development=allow_development,
+        allow_emulated=allow_emulated,
+        keys=tuple(_key(site, role) for role in Role if role is not Role.LOG),
+        logs=(site.recorder.trusted_log(),),
+    )
+
+
+def write_trust(path: Path, trust: TrustFile, *, replace: bool) -> None:
+    """Write `trust` to `path`, durably. A file with other content is replaced only when asked (`UsageFault`)."""
+    data = trust_file.encode(trust)
+    try:
+        if path.is_file() and path.read_bytes() == data:
+            return
+        if path.exists() and not replace:
+            raise UsageFault(f"{path} is there and says something else", remedy="add --replace, or write another file")
+        make_folder(path.absolute().parent)
+        with exclusive(path.with_name(f".{path.name}.lock")):
+            write_durably(path, data)
+        path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}", remedy="choose another folder") from error
+
+
+def _key(site: Site, role: Role) -> TrustedKey:
+    key = site.signers.public_key(role)
+    if role is not Role.BUILDER:
+        return key
+    return key.model_copy(update={"builder_ids": tuple(sorted(BUILDER_IDS.values()))})
