@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
 
 from assay.model.identifiers import FileSha256, ImageHash, Name, VersionText
+from assay.model.manifest import PAYLOAD
 from assay.model.trust import Check
 from assay.model.value import Value
 
@@ -59,6 +61,26 @@ class Artifact(Value):
     builder: str
     builds_compared: int = Field(ge=2)
     variations: tuple[str, ...]
+
+
+ARTIFACT_FILE = "artifact.json"
+SBOM_FILE = "sbom.cdx.json"
+RESERVED_FILES = (ARTIFACT_FILE, SBOM_FILE)
+"""Files of an artifact's folder that are ours: no output of a build has such a name."""
+
+
+@dataclass(frozen=True)
+class BuiltArtifact:
+    """An artifact with its bytes: `files` by the names in `artifact.files`, and the SBOM. Digests were checked."""
+
+    artifact: Artifact
+    files: Mapping[str, bytes]
+    sbom: bytes
+
+    @property
+    def payload(self) -> bytes:
+        """The payload that becomes the image."""
+        return self.files[PAYLOAD]
 
 
 class SignedImage(Value):

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One build as a process group: its output in a file, its time limited, ended as a whole.
+
+Guards: a build that fails says so with the end of its output; one that hangs ends; none outlives the verb that
+started it, as long as that verb can still act (the sandbox's builds die even when it is killed).
+Leaves to others: what the process may see (`host`, `sandbox`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from assay.errors import InfrastructureError, ToolMissing, UnitFailed
+from assay.interfaces.builder import BuildTask
+
+BUILD_TIMEOUT_S = 900.0
+"""Seconds; a cold build of the reference firmware takes some, a large module minutes."""
+
+LOG_SHOWN_CHARACTERS = 3000
+"""Characters of the end of a failed build's output that the message carries."""
+
+
+class BuildProcesses:
+    """The builds of one builder that run now."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def run(self, command: list[str], task: BuildTask) -> str:
+        """Run `command` for `task` and answer its output. Raises `UnitFailed`, `ToolMissing`, `InfrastructureError`."""
+        log = task.home / "build.log"
+        try:
+            with log.open("wb") as output:
+                process = self._start(command, task, output.fileno())
+                status = self._wait(process)
+        except FileNotFoundError as error:
+            raise ToolMissing(
+                f"{command[0]} is not installed", remedy="install it, or correct [build] command"
+            ) from error
+        except OSError as error:
+            raise InfrastructureError(f"the build cannot be started: {error.strerror}", remedy="free memory") from error
+        text = log.read_text(encoding="utf-8", errors="replace")
+        if status != 0:
+            raise _failure(status, text)
+        return text
+
+    def stop(self) -> None:
+        """End every build, and start no more."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                _end(process)
+
+    def _start(self, command: list[str], task: BuildTask, output: int) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._stopped:
+                raise InfrastructureError("the build was stopped", remedy="start it again")
+            process = subprocess.Popen(
+                command,
+                cwd=task.source,
+                env=task.environment,
+                umask=task.umask,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            self._running.add(process)
+            return process
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> int:
+        try:
+            return process.wait(BUILD_TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            text = f"the build did not end within {BUILD_TIMEOUT_S:.0f} s"
+            raise UnitFailed(text, remedy="run its command by hand and see where it hangs") from error
+        finally:
+            _end(process)
+            process.wait()
+            with self._lock:
+                self._running.discard(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End the whole group, also what the build left running behind."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _failure(status: int, text: str) -> UnitFailed:
+    how = f"with status {status}" if status > 0 else f"by signal {signal.Signals(-status).name}"
+    shown = text.strip()[-LOG_SHOWN_CHARACTERS:]
+    return UnitFailed(f"the build ended {how}:\n{shown or '(it printed nothing)'}", remedy="correct the sources")
+
+
+def own_prefixes() -> tuple[Path, ...]:
+    """The folders that this Python is made of: its environment and the installation below it."""
+    return tuple(dict.fromkeys(Path(prefix) for prefix in (sys.prefix, sys.base_prefix)))

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A builder in a bubblewrap sandbox: declared inputs, the toolchain, a scratch folder; no network, no home, no keys.
+
+Guards: a build sees an empty file system but for read-only system programs and libraries, the Python and compiler that
+run it, its own copy of the sources (read-only) and its output, cache and home folders; it has no network, no
+capabilities, a user and a host name of its own, and dies with assay. Works as root and, where the kernel allows user
+namespaces, as anybody. Leaves to others: the two surroundings (`stages.build`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+from assay.backends.builders.build_process import BuildProcesses, own_prefixes
+from assay.errors import ToolMissing
+from assay.interfaces.builder import BuildTask
+
+PROGRAM = "bwrap"
+PROBE_TIMEOUT_S = 10.0
+
+_SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64")
+"""On merged systems links into /usr; programs name their loader by these paths."""
+
+_ETC = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives")
+"""What the loader and Debian's links of compilers need; nothing of it is secret or about a person."""
+
+
+class SandboxBuilder:
+    """Implements `interfaces.builder.Builder` with bubblewrap."""
+
+    name = "sandbox"
+    changes_uid = True
+
+    def __init__(self) -> None:
+        self._processes = BuildProcesses()
+
+    def run(self, task: BuildTask) -> str:
+        """Run the build in a sandbox of its own."""
+        return self._processes.run([*_walls(task), "--", *task.command], task)
+
+    def stop(self) -> None:
+        """End the builds that run now."""
+        self._processes.stop()
+
+
+@cache
+def why_not() -> str | None:
+    """None when sandboxes work on this machine; else why they do not. Tried once for each process."""
+    program = shutil.which(PROGRAM)
+    if program is None:
+        return "bubblewrap is not installed (apt-get install bubblewrap)"
+    command = [program, *_namespaces(1000, "build"), *_system(), "--", "/bin/true"]
+    try:
+        tried = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False, env={})
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"bubblewrap cannot be started ({type(error).__name__})"
+    return None if tried.returncode == 0 else tried.stderr.decode("utf-8", "replace").strip().splitlines()[-1]
+
+
+def _walls(task: BuildTask) -> list[str]:
+    program = shutil.which(PROGRAM)
+    if program is None:
+        raise ToolMissing("bubblewrap is not installed", remedy="apt-get install bubblewrap, or use --builder host")
+    seen = [*own_prefixes(), task.source]
+    arguments = [program, *_namespaces(task.uid, task.hostname), *_system()]
+    for path in seen:
+        if not path.is_relative_to("/usr"):
+            arguments += ["--ro-bind", str(path), str(path)]
+    for path in (task.out, task.cache, task.home):
+        arguments += ["--bind", str(path), str(path)]
+    for path in task.hidden:
+        if path.is_dir() and any(path.is_relative_to(shown) for shown in (*seen, Path("/usr"))):
+            arguments += ["--tmpfs", str(path)]
+    return [*arguments, "--chdir", str(task.source)]
+
+
+def _namespaces(uid: int, hostname: str) -> list[str]:
+    return [
+        *("--unshare-all", "--unshare-user", "--uid", str(uid), "--gid", str(uid), "--hostname", hostname),
+        *("--die-with-parent", "--new-session", "--cap-drop", "ALL"),
+    ]
+
+
+def _system() -> list[str]:
+    arguments = ["--ro-bind", "/usr", "/usr"]
+    for path in _SYSTEM:
+        if Path(path).is_symlink():
+            arguments += ["--symlink", os.readlink(path), path]  # noqa: PTH115  # bwrap wants the text of the link
+        elif Path(path).is_dir():
+            arguments += ["--ro-bind", path, path]
+    for path in _ETC:
+        arguments += ["--ro-bind-try", path, path]
+    return [*arguments, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108  # inside the sandbox

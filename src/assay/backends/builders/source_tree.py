@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Declared inputs on disk: read once, written into the folder of each build; and what a build left behind.
+
+Guards: only declared files reach a build, and exactly the bytes that were digested; no symbolic link leads out of the
+project or out of a build's output. Leaves to others: what is declared (`model.manifest`), digests (`stages.build`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from assay.errors import StorageError, UnitFailed, UsageFault
+from assay.model.source_file import SourceFile
+
+SOURCE_FILES_MAX = 20_000
+SOURCE_BYTES_MAX = 256 * 1024 * 1024
+"""Bytes of all inputs: they are held in memory, so that what was digested is what is built."""
+
+OUTPUT_BYTES_MAX = 128 * 1024 * 1024
+"""Bytes of all outputs of one build, for the same reason."""
+
+IGNORED = frozenset({".git", "__pycache__", ".zig-cache", "zig-out", ".assay", ".nox", ".venv", ".pytest_cache"})
+"""Folders that are never inputs: version control and caches, whose content changes by looking at it."""
+
+
+def collect(root: Path, patterns: Iterable[str]) -> tuple[SourceFile, ...]:
+    """The inputs below `root` that match `patterns` (files, folders, globs), sorted. Raises `UsageFault`."""
+    paths: set[Path] = set()
+    for pattern in patterns:
+        matching = {path for match in root.glob(pattern) for path in _files(match)}
+        if not matching:
+            raise UsageFault(f"no file below {root} matches the source {pattern!r}", remedy="correct [build] sources")
+        paths |= matching
+    if len(paths) > SOURCE_FILES_MAX:
+        raise UsageFault(f"{len(paths)} input files", remedy=f"declare at most {SOURCE_FILES_MAX} in [build] sources")
+    files, room = [], SOURCE_BYTES_MAX
+    for path in sorted(paths):
+        files.append(_read(root, path, room))
+        room -= len(files[-1].data)
+    return tuple(files)
+
+
+def write(files: Iterable[SourceFile], folder: Path, epoch_s: int) -> None:
+    """Write `files` below `folder`, modified at `epoch_s` (seconds since 1970). Raises `StorageError`."""
+    try:
+        for file in files:
+            path = folder / file.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(file.data)
+            path.chmod(0o755 if file.executable else 0o644)
+            os.utime(path, (epoch_s, epoch_s))
+    except OSError as error:
+        raise _no_room(folder, error) from error
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    """All files that a build left in `folder`, by path. Raises `UnitFailed` for links, devices and too many bytes."""
+    found: dict[str, bytes] = {}
+    room = OUTPUT_BYTES_MAX
+    try:
+        for path in sorted(folder.rglob("*")):
+            name = path.relative_to(folder).as_posix()
+            status = path.lstat()
+            if stat.S_ISDIR(status.st_mode):
+                continue
+            room -= status.st_size
+            if not stat.S_ISREG(status.st_mode) or room < 0:
+                what = "is no ordinary file" if room >= 0 else f"goes beyond {OUTPUT_BYTES_MAX} bytes"
+                raise UnitFailed(f"output {name} of the build {what}", remedy="correct the build")
+            found[name] = path.read_bytes()
+    except OSError as error:
+        raise _no_room(folder, error) from error
+    return found
+
+
+def _files(match: Path) -> list[Path]:
+    if match.is_symlink():
+        raise UsageFault(f"the input {match} is a symbolic link", remedy="declare the file itself")
+    if match.is_file():
+        return [match]
+    found: list[Path] = []
+    for folder, names, files in os.walk(match):
+        names[:] = sorted(name for name in names if name not in IGNORED)
+        here = Path(folder)
+        found += [here / name for name in files if not name.endswith(".pyc")]
+        linked = [name for name in names + files if (here / name).is_symlink()]
+        if linked:
+            raise UsageFault(f"the input {here / linked[0]} is a symbolic link", remedy="declare the file itself")
+    return found
+
+
+def _read(root: Path, path: Path, room: int) -> SourceFile:
+    name = path.relative_to(root).as_posix()
+    try:
+        status = path.stat()
+        if status.st_size > room:
+            raise UsageFault(f"the inputs are more than {SOURCE_BYTES_MAX} bytes", remedy="declare fewer sources")
+        return SourceFile(name, bool(status.st_mode & stat.S_IXUSR), path.read_bytes())
+    except OSError as error:
+        raise StorageError(f"the input {path} cannot be read: {error.strerror}", remedy="check the file") from error
+
+
+def _no_room(folder: Path, error: OSError) -> StorageError:
+    return StorageError(f"{folder} cannot be used: {error.strerror}", remedy="free disk space, or set TMPDIR")

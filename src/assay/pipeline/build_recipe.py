@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that a build depends on, read before it begins: manifests, declared inputs, declared keys, tools.
+
+Guards: a board that the module does not name, a key that is no public key, inputs that are not there: each is told
+before anything is built. Leaves to others: building (`pipeline.module_build`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from assay.backends.builders.choice import Wish
+from assay.backends.builders.git_state import source_state
+from assay.backends.builders.source_tree import collect
+from assay.backends.builders.toolchain import toolchain
+from assay.errors import NotVerified, UsageFault
+from assay.formats import public_key
+from assay.model.identifiers import Version
+from assay.model.manifest import Board, Module
+from assay.model.source_file import SourceFile
+from assay.pipeline.manifest_files import board_file, load_board, load_module, project_root
+from assay.stages.build.inputs import digest_of
+from assay.stages.build.result import BuildSubject
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """What the user asks for. `keys`: names to PEM texts of public keys that are built in."""
+
+    module_toml: Path
+    board: str
+    version: str | None = None
+    defines: Mapping[str, str] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
+    builder: Wish = "auto"
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A request with everything that it depends on read. `pems`: declared public keys, each in its one spelling."""
+
+    subject: BuildSubject
+    board_path: str
+    files: tuple[SourceFile, ...]
+    pems: dict[str, str]
+
+
+def prepare(request: BuildRequest, cache: Path) -> Recipe:
+    """Read everything that `request` depends on. `cache` keeps digests of the tools. Raises `UsageFault`."""
+    path = (request.module_toml / "module.toml" if request.module_toml.is_dir() else request.module_toml).absolute()
+    module = load_module(request.module_toml)
+    root = project_root(path.parent)
+    board_path = board_file(root, request.board)
+    board = load_board(board_path)
+    _check_board(module, board)
+    version = str(Version(request.version)) if request.version else module.version
+    named = [path.relative_to(root).as_posix(), board_path.relative_to(root).as_posix()]
+    files = collect(root, [*module.build.sources, *named])
+    pems = {name: _public_pem(name, text) for name, text in request.keys.items()}
+    parameters = {
+        "module": named[0],
+        "board": board.name,
+        "version": version,
+        "defines": dict(request.defines),
+        "keys": {name: {"pem": pem, "sha256": public_key.keyid_of(pem)} for name, pem in pems.items()},
+    }
+    source = source_state(root, files, digest_of(files))
+    tools = toolchain(cache / "tools.json")
+    return Recipe(BuildSubject(module, board, version, source, tools, parameters), named[1], files, pems)
+
+
+def _check_board(module: Module, board: Board) -> None:
+    need = next((need for need in module.boards if need.name == board.name), None)
+    if need is None:
+        known = ", ".join(need.name for need in module.boards)
+        raise UsageFault(f"{module.name} does not run on {board.name}", remedy=f"build it for one of: {known}")
+    if board.revision < need.min_revision:
+        text = f"{module.name} needs revision {need.min_revision} of {board.name}, the board file says {board.revision}"
+        raise UsageFault(text, remedy="build for a board of that revision")
+
+
+def _public_pem(name: str, text: str) -> str:
+    """`text` as PEM in its one spelling."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    if "PRIVATE" in text:
+        raise UsageFault(f"the key declared as '{name}' is a private key", remedy="declare its public key")
+    try:
+        key, _ = public_key.parse_public_key(text)
+    except NotVerified as error:
+        raise UsageFault(f"the key declared as '{name}': {error.message}", remedy=error.remedy) from error
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
