@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Places of the bench: find one by its name, make it ours, and see what answers there.
+
+Guards: the place is locked before its port is opened, and whoever has it is named; nothing is written to a board that
+is not the one that the bench says. Leaves to others: ports, locks, twins and power (`drivers`).
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from assay.errors import DeviceTimeout, LinkError, UsageFault, WrongBoard
+from assay.interfaces.device import Device, Stage
+from assay.interfaces.loader import RomBanner, RomLoader
+from assay.interfaces.place import Found
+from assay.interfaces.power import Power
+from assay.interfaces.transport import Transport
+from assay.model.manifest import Board, PowerSwitch
+from assay.pipeline import manifest_files
+
+if TYPE_CHECKING:
+    from assay.pipeline.site import Site
+
+BENCH_FILE = "bench.toml"
+FIND_TIMEOUT_S = 10.0
+"""Seconds until something answers; a chip that was just switched on verifies two images first."""
+STAGE_TRY_S = 0.25
+BANNER_TIMEOUT_S = 3.0
+"""Seconds; the ROM's banner comes once a second."""
+ROM_LINE = "ASSAY-ROM 1 board="
+
+
+@dataclass
+class OpenPlace:
+    """A place that is ours until it is closed (`interfaces.place.UnitPlace`)."""
+
+    name: str
+    board: Board
+    transport: Transport
+    device: Device
+    loader: RomLoader
+    power: Power | None
+    _held: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def emulated(self) -> bool:
+        """True for a twin."""
+        return self.board.emulated
+
+    def close(self) -> None:
+        """Give port and place back; a second call does nothing."""
+        self._held.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class PlaceAddress:
+    """Where a place is: its board and port, and the twin's folder if it is one."""
+
+    name: str
+    board: Board
+    port: str
+    power: PowerSwitch | None = None
+    twin: Path | None = None
+
+
+def find_place(site: Site, name: str, *, bench: Path | None = None, start: Path | None = None) -> PlaceAddress:
+    """The place called `name`: an entry of the bench file, or a twin of the site.
+
+    Raises `UsageFault` listing what there is, `ManifestFault`.
+    """
+    from assay.drivers.twin.twin_folder import TwinFolder, check_name
+
+    root = manifest_files.project_root(start or Path.cwd())
+    bench_file = bench or root / BENCH_FILE
+    places = manifest_files.load_bench(bench_file).places if bench or bench_file.exists() else ()
+    entry = next((place for place in places if place.name == name), None)
+    if entry is not None:
+        board = manifest_files.load_board(manifest_files.board_file(root, entry.board))
+        return PlaceAddress(name, board, entry.port, entry.power)
+    folder = TwinFolder(site.twins_dir / check_name(name))
+    if not folder.settings.exists():
+        raise UsageFault(
+            f"there is no place and no twin called '{name}'", remedy=_known(site, [p.name for p in places])
+        )
+    board = manifest_files.load_board(manifest_files.board_file(root, folder.read_settings().board))
+    return PlaceAddress(name, board, str(folder.tty), twin=folder.path)
+
+
+def open_place(
+    site: Site, name: str, *, verb: str, wait_s: float = 0.0, bench: Path | None = None, start: Path | None = None
+) -> OpenPlace:
+    """Lock the place, switch a twin on that is off, and open its port.
+
+    A twin that this call starts ends with this process. Raises `PlaceBusy` naming the holder after `wait_s` seconds,
+    `UsageFault`, `LinkError`, `ToolMissing`.
+    """
+    from assay.drivers.locks.file_lock import FileLocks
+    from assay.drivers.mcumgr.device import McumgrDevice
+    from assay.drivers.mcumgr.session import Session
+    from assay.drivers.rom_loader import XmodemRomLoader
+    from assay.drivers.serial_transport import open_serial
+    from assay.protocols.smp.framing import Framing
+
+    address = find_place(site, name, bench=bench, start=start)
+    serial = address.board.serial
+    with ExitStack() as held:
+        held.enter_context(FileLocks().acquire(address.port, verb=verb, place=name, wait_s=wait_s))
+        power = _twin_power(site, address) if address.twin else _switch(address.power)
+        transport = open_serial(address.port, serial.baud)
+        held.callback(transport.close)
+        device = McumgrDevice(Session(transport, Framing(serial.framing), baud=serial.baud))
+        loader = XmodemRomLoader(transport, serial.baud)
+        return OpenPlace(name, address.board, transport, device, loader, power, held.pop_all())
+
+
+def what_answers(place: OpenPlace, timeout_s: float = FIND_TIMEOUT_S) -> Found:
+    """What answers on the place, and it is the board that the bench says.
+
+    Raises `WrongBoard`; `LinkError` that says what came instead when nothing that assay knows answers.
+    """
+    from time import monotonic
+
+    deadline_s = monotonic() + timeout_s
+    while True:
+        found, error = _ask_once(place)
+        if found is not None:
+            _check_board(place, found)
+            return found
+        if monotonic() > deadline_s:
+            raise LinkError(
+                f"nothing that assay knows answers on {place.name} ({place.transport.address}): {error}",
+                remedy="check power, cable and port; a twin: assay twin status, then assay twin power cycle",
+            )
+
+
+def _ask_once(place: OpenPlace) -> tuple[Found | None, str]:
+    error = ""
+    with suppress(DeviceTimeout):
+        if any(ROM_LINE in line for line in place.device.console_lines()):
+            return place.loader.wait_banner(BANNER_TIMEOUT_S), ""
+    for stage in (Stage.APP, Stage.BOOT):
+        try:
+            return place.device.wait_ready(stage, STAGE_TRY_S), ""
+        except LinkError as silence:
+            error = silence.message
+    return None, error
+
+
+def _check_board(place: OpenPlace, found: Found) -> None:
+    if (found.board, found.revision) != (place.board.name, place.board.revision):
+        raise WrongBoard(
+            f"on {place.name} answers a {found.board} revision {found.revision}, "
+            f"the bench says {place.board.name} revision {place.board.revision}",
+            remedy="connect the right board, or correct the place in bench.toml; nothing was written",
+        )
+
+
+def describe(found: Found) -> str:
+    """What answers, in words."""
+    if isinstance(found, RomBanner):
+        return f"the mask ROM of chip {found.chip.hex()} waits for a bootloader ({found.reason})"
+    serial = f"unit {found.serial}" if found.serial else "a unit without serial number"
+    return f"the {found.stage} of {found.name} {found.version} on {serial}, chip {found.chip.hex()}"
+
+
+def _twin_power(site: Site, address: PlaceAddress) -> Power:
+    """Start the twin, or use the one that runs, with power on."""
+    from assay.drivers.twin.lifecycle import start_twin
+    from assay.drivers.twin.twin_folder import TwinFolder
+
+    assert address.twin is not None
+    folder = TwinFolder(address.twin)
+    rom = None
+    if folder.read_settings().rom is None:
+        from assay.pipeline.rom_image import rom_for
+
+        rom = rom_for(site, address.board)
+    return start_twin(folder, rom, owner_pid=os.getpid()).power
+
+
+def _switch(switch: PowerSwitch | None) -> Power | None:
+    """The driver that a place names, from the entry points `assay.power`."""
+    from importlib.metadata import entry_points
+
+    if switch is None:
+        return None
+    drivers = {entry.name: entry for entry in entry_points(group="assay.power")}
+    if switch.driver not in drivers:
+        raise UsageFault(
+            f"there is no power driver '{switch.driver}'",
+            remedy=f"installed: {', '.join(sorted(drivers)) or 'none'}; or leave [power] out and switch by hand",
+        )
+    power: Power = drivers[switch.driver].load()(switch.address)
+    return power
+
+
+def _known(site: Site, places: list[str]) -> str:
+    from assay.drivers.twin.twin_folder import twin_names
+
+    known = [*places, *twin_names(site.twins_dir)]
+    return f"known: {', '.join(known)}" if known else "make one: assay twin create NAME --board BOARD"
