@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from assay.model.identifiers import FileSha256, ImageHash, Name, VersionText
-from assay.model.manifest import PAYLOAD
+from assay.model.manifest import PAYLOAD, Dependency, UpdatePolicy
 from assay.model.trust import Check
 from assay.model.value import Value
 
@@ -42,6 +42,7 @@ class Artifact(Value):
     """The result of a build: the payload that two builds agreed on, and how it was built.
 
     `parameters` are the external parameters (board, version, defines, declared public keys); values are plain JSON.
+    `update` and `dependencies` are what module.toml says about updates in the field.
     """
 
     schema_: Literal["assay.artifact/1"] = Field(default="assay.artifact/1", alias="schema")
@@ -61,6 +62,8 @@ class Artifact(Value):
     builder: str
     builds_compared: int = Field(ge=2)
     variations: tuple[str, ...]
+    update: UpdatePolicy | None = None
+    dependencies: tuple[Dependency, ...] = ()
 
 
 ARTIFACT_FILE = "artifact.json"

@@ -55,6 +55,8 @@ def artifact_of(subject: BuildSubject, builder: Builder, files: Mapping[str, byt
         builder=builder.name,
         builds_compared=2,
         variations=variations(builder.changes_uid),
+        update=module.update,
+        dependencies=module.dependencies,
     )
     return BuiltArtifact(artifact, files, sbom)
 
