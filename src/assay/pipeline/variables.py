@@ -81,17 +81,24 @@ def capture(step: PipelineStep, answer: Mapping[str, Any]) -> dict[str, str]:
     """The variables that `step` takes from its verb's answer. `InfrastructureError` when the answer lacks one."""
     found = {}
     for name, path in step.capture.items():
-        value: Any = answer
-        for part in path.split("."):
-            try:
-                value = value[int(part)] if isinstance(value, list) else value[part]
-            except (KeyError, IndexError, ValueError, TypeError) as error:
-                raise InfrastructureError(
-                    f"step {step.name}: the answer of assay {step.run[0]} has no {path!r}",
-                    remedy="correct `capture` in the pipeline",
-                ) from error
-        found[name] = value if isinstance(value, str) else str(value)
+        value = _walk(answer, path)
+        if not isinstance(value, str | int | float):
+            raise InfrastructureError(
+                f"step {step.name}: the answer of assay {step.run[0]} has no {path!r}",
+                remedy="correct `capture` in the pipeline",
+            )
+        found[name] = str(value)
     return found
+
+
+def _walk(value: Any, path: str) -> Any:
+    """What stands at `path` (`a.b.0`) in a JSON value; None when there is nothing."""
+    for part in path.split("."):
+        try:
+            value = value[int(part)] if isinstance(value, list) else value[part]
+        except (KeyError, IndexError, ValueError, TypeError):
+            return None
+    return value
 
 
 def _check_text(step: PipelineStep, text: str, known: set[str]) -> None:

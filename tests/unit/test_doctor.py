@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`assay doctor`: each thing that can be missing is found missing, and gets its line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from assay.pipeline import host_checks
+from assay.pipeline.host_checks import Finding, State, fix_line, look
+
+BOARD = '[twin]\nqemu = "qemu-system-nowhere"\npackage = "qemu-nowhere"\n'
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "boards").mkdir()
+    (tmp_path / "boards" / "b1.toml").write_text(BOARD)
+    (tmp_path / "boards" / "real.toml").write_text("name = 'a board without a twin'")
+    return tmp_path
+
+
+def named(findings: list[Finding], name: str) -> Finding:
+    return next(finding for finding in findings if finding.name == name)
+
+
+def test_a_missing_emulator_is_named_with_its_package(root: Path) -> None:
+    found = named(look(root, root / "site"), "twin of b1")
+    assert found.state is State.MISSING
+    assert "qemu-system-nowhere" in found.detail
+    assert found.fix.endswith("apt-get install -y --no-install-recommends qemu-nowhere")
+
+
+def test_an_emulator_that_is_there_is_ok(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = root / "bin" / "qemu-system-nowhere"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho QEMU emulator version 1.2.3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    assert named(look(root, root), "twin of b1") == Finding("twin of b1", State.OK, "QEMU emulator version 1.2.3")
+
+
+def test_no_programs_at_all(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(root))
+    findings = look(root, root)
+    assert named(findings, "git").state is State.ADVICE
+    assert named(findings, "sandbox").state is State.ADVICE
+    line = fix_line(findings)
+    assert line.count("apt-get") == 1
+    assert all(package in line.split() for package in ("git", "bubblewrap", "qemu-nowhere"))
+
+
+def test_a_sandbox_that_is_forbidden(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = root / "bwrap"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(root))
+    found = named(look(root, root), "sandbox")
+    assert (found.state, "namespaces" in found.detail) == (State.ADVICE, True)
+
+
+def test_a_compiler_of_another_version(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_checks.importlib.metadata, "requires", lambda name: ["ziglang==0.0.1"])
+    found = named(look(root, root), "compiler")
+    assert (found.state, "0.0.1" in found.fix) == (State.ADVICE, True)
+
+
+def test_no_compiler(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_checks.importlib.metadata, "requires", lambda name: ["ziglang==0.17.1"])
+
+    def missing(name: str) -> None:
+        raise host_checks.importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(host_checks.importlib.metadata, "distribution", missing)
+    found = named(look(root, root), "compiler")
+    assert found.state is State.MISSING
+    assert "pip install 'ziglang==" in found.fix
+
+
+def test_an_old_sqlite(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 31, 0))
+    assert named(look(root, root), "sqlite").state is State.MISSING
+
+
+def test_a_site_that_cannot_be_written(root: Path) -> None:
+    # /proc takes no files, whoever asks: the same for root and for anybody else
+    found = named(look(root, Path("/proc/self/assay-site")), "site folder")
+    assert found.state is State.MISSING
+    assert "--site" in found.detail
+
+
+def test_a_full_disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**12, 10**12, 1024 * 1024))
+    found = named(look(root, root), "disk")
+    assert (found.state, found.detail) == (State.MISSING, "1 MiB free, 500 MiB are needed")
+
+
+def test_a_port_of_the_bench_that_may_not_be_opened(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = root / "ttyUSB7"
+    port.touch()
+    (root / "bench.toml").write_text(
+        f'schema = "assay.bench/1"\n[[places]]\nname = "p"\nboard = "b"\nport = "{port}"\n'
+    )
+    assert named(look(root, root), f"port {port}").state is State.OK
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    found = named(look(root, root), f"port {port}")
+    assert (found.state, "usermod -aG" in found.fix) == (State.MISSING, True)
+
+
+def run_doctor(*words: str, path: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "assay", "doctor", "--site", str(folder / "site"), *words]
+    environment = {**os.environ, "PATH": path}
+    return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder, check=False)
+
+
+def test_status_and_document(root: Path) -> None:
+    ended = run_doctor("--json", path=str(root), folder=root)
+    document = json.loads(ended.stdout)
+    assert (ended.returncode, document["status"]) == (3, 3)
+    assert "qemu-nowhere" in document["fix_line"]
+    (root / "boards" / "b1.toml").unlink()
+    before = time.monotonic()
+    assert run_doctor("--json", path=os.environ["PATH"], folder=root).returncode == 0
+    assert time.monotonic() - before < 5
+
+
+def test_fix_line_alone(root: Path) -> None:
+    ended = run_doctor("--fix-line", path=str(root), folder=root)
+    assert ended.returncode == 3
+    (line,) = ended.stdout.splitlines()
+    assert line.endswith("qemu-nowhere git bubblewrap")

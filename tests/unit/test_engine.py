@@ -1,0 +1,290 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The engine: verbs as processes, only the expected outcome goes on, and a run is taken up where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay.errors import ExitStatus, InfrastructureError, UsageFault
+from assay.model.manifest import Pipeline, PipelineStep
+from assay.pipeline.engine import Engine, Order
+from assay.pipeline.engine_events import Event, RunResult, StepLine, StepOutcome
+from assay.pipeline.site import Site
+from assay.pipeline.variables import capture, check, expand, groups, start_values
+
+VERBS = """
+import json, os, sys, time
+from pathlib import Path
+
+words = [word for word in sys.argv[3:] if word != "--json"]
+verb, *rest = words
+with Path("calls").open("a") as calls:
+    calls.write(" ".join(words) + "\\n")
+if verb == "give":
+    print(json.dumps({"status": 0, "unit": {"serial": rest[0]}, "list": ["a", "b"]}))
+elif verb == "end":
+    print(json.dumps({"status": int(rest[0]), "error": "the unit is bad", "remedy": "mend it"}))
+    sys.exit(int(rest[0]))
+elif verb == "end-unless":
+    good = Path(rest[0]).exists()
+    print(json.dumps({"status": 0 if good else 3}))
+    sys.exit(0 if good else 3)
+elif verb == "say":
+    print("on the way", file=sys.stderr)
+    print("text" if "--json" not in sys.argv else "{}")
+elif verb == "die":
+    os.kill(os.getpid(), 9)
+elif verb == "garbage":
+    print("{} {}")
+elif verb == "leave-child":
+    import subprocess
+    subprocess.Popen(["sleep", "3"])
+    print("{}")
+elif verb == "sleep":
+    time.sleep(float(rest[0]))
+    print("{}")
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project whose `assay` is a small script: the engine is tested, not the verbs."""
+    (tmp_path / "boards").mkdir()
+    (tmp_path / "assay.py").write_text(VERBS)
+    (tmp_path / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{tmp_path}/assay.py" "$@"\n')
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    return tmp_path
+
+
+def pipeline(*steps: dict[str, Any], **variables: str) -> Pipeline:
+    rows = [
+        {"name": f"s{number}", "title": f"step {number}", **step, "run": tuple(step["run"].split())}
+        for number, step in enumerate(steps, 1)
+    ]
+    return Pipeline(
+        schema="assay.pipeline/1",  # type: ignore[call-arg]
+        name="try",
+        variables=variables,
+        steps=tuple(PipelineStep(**row) for row in rows),
+    )
+
+
+def go(project: Path, found: Pipeline, events: list[Event] | None = None, **options: Any) -> RunResult:
+    order = Order(project / "p.toml", found, project, **options)
+    return Engine(Site(project / "site"), order, (events if events is not None else []).append).run()
+
+
+def calls(project: Path) -> list[str]:
+    return (project / "calls").read_text().splitlines()
+
+
+def test_variables_go_from_answers_into_arguments(project: Path) -> None:
+    found = pipeline(
+        {"run": "give S-{board}", "capture": {"serial": "unit.serial", "second": "list.1"}},
+        {"run": "say {serial} {second} {{x}}"},
+        board="b1",
+    )
+    result = go(project, found, chosen={"board": "b2"})
+    assert result.status is ExitStatus.PASS
+    assert calls(project) == ["give S-b2", "say S-b2 b {x}"]
+    assert result.variables["serial"] == "S-b2"
+
+
+@pytest.mark.parametrize("status", [1, 2, 3, 4, 5])
+def test_the_first_unexpected_outcome_stops_with_its_status(project: Path, status: int) -> None:
+    result = go(project, pipeline({"run": f"end {status}"}, {"run": "say never"}))
+    assert result.status == status
+    assert calls(project) == [f"end {status}"]
+    assert result.stopped_by is not None
+    assert (result.stopped_by.message, result.stopped_by.remedy) == ("the unit is bad", "mend it")
+
+
+@pytest.mark.parametrize(("status", "gives"), [(0, 1), (1, 0), (2, 2), (3, 3), (4, 4), (5, 5)])
+def test_expect_fail_takes_status_1_and_nothing_else(project: Path, status: int, gives: int) -> None:
+    result = go(project, pipeline({"run": f"end {status}", "expect": "FAIL"}))
+    assert result.status == gives
+    assert (result.steps[0].outcome is StepOutcome.FAIL_EXPECTED) == (gives == 0)
+
+
+@pytest.mark.parametrize("words", ["die", "garbage", "end 77"])
+def test_a_verb_that_died_or_babbled_is_an_error(project: Path, words: str) -> None:
+    for expect in ("PASS", "FAIL"):
+        result = go(project, pipeline({"run": words, "expect": expect}, x=""), chosen={"x": expect})
+        assert result.status is ExitStatus.ERROR
+
+
+def test_taken_up_again_after_the_last_step_that_is_done(project: Path) -> None:
+    found = pipeline(
+        {"run": "give S-1", "capture": {"serial": "unit.serial"}},
+        {"run": "say start {pid}", "again": True},
+        {"run": "end-unless {serial}"},
+        {"run": "say last {serial}"},
+    )
+    first = go(project, found)
+    assert first.status is ExitStatus.ERROR
+    (project / "S-1").touch()
+    second = go(project, found)
+    assert (second.status, second.run) == (ExitStatus.PASS, first.run)
+    pid = os.getpid()
+    assert calls(project) == [
+        "give S-1", f"say start {pid}", "end-unless S-1", f"say start {pid}", "end-unless S-1", "say last S-1"
+    ]  # fmt: skip
+    assert [step.outcome for step in second.steps].count(StepOutcome.DONE_BEFORE) == 1
+    third = go(project, found)
+    assert third.run != first.run
+
+
+def test_what_a_done_step_made_has_to_be_there_still(project: Path) -> None:
+    found = pipeline({"run": "say hello", "stdout": "{results}/out"}, {"run": "end-unless good"})
+    first = go(project, found)
+    (first.results / "out").unlink()
+    (project / "good").touch()
+    assert go(project, found).status is ExitStatus.PASS
+    assert calls(project).count("say hello") == 2
+    assert (first.results / "out").read_text() == "text\n"
+
+
+def test_a_verdict_ends_the_run(project: Path) -> None:
+    found = pipeline({"run": "give S-1"}, {"run": "end 1"})
+    assert go(project, found).run != go(project, found).run
+
+
+@pytest.mark.parametrize("how", ["fresh", "changed", "no results"])
+def test_when_an_interrupted_run_is_not_taken_up(project: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settled: list[str] = []
+
+    def settle(site: Site, run: Any) -> None:
+        from assay.model.outcome import Outcome
+
+        settled.append(run.run_id)
+        run.finish(Outcome.ABORTED)
+
+    monkeypatch.setattr("assay.pipeline.recovery.settle", settle)
+    found = pipeline({"run": "give S-1"}, {"run": "end 3"})
+    first = go(project, found)
+    if how == "no results":
+        first.results.rename(project / "elsewhere")
+    changed = pipeline({"run": "give S-2"}, {"run": "end 3"}) if how == "changed" else found
+    second = go(project, changed, fresh=how == "fresh")
+    assert second.run != first.run
+    assert len(settled) == 1
+
+
+def test_steps_together_run_at_the_same_time_and_the_gravest_counts(project: Path) -> None:
+    steps = [{"run": "sleep 0.6", "together": "x"}, {"run": "sleep 0.6", "together": "x"}]
+    before = time.monotonic()
+    assert go(project, pipeline(*steps)).status is ExitStatus.PASS
+    assert time.monotonic() - before < 1.15
+    both = pipeline({"run": "end 1", "together": "x"}, {"run": "end 4", "together": "x"}, {"run": "say never"})
+    assert go(project, both).status is ExitStatus.REFUSED
+
+
+def test_progress_passes_through_and_answers_are_kept(project: Path) -> None:
+    events: list[Event] = []
+    result = go(project, pipeline({"run": "say a"}, {"run": "give S-9"}), events)
+    assert StepLine(1, "on the way") in events
+    assert (result.results / "steps" / "01-s1.log").read_text() == "on the way\n"
+    assert json.loads((result.results / "steps" / "02-s2.json").read_text())["unit"] == {"serial": "S-9"}
+
+
+def test_a_child_that_a_verb_left_behind_does_not_hold_the_pipeline(project: Path) -> None:
+    before = time.monotonic()
+    assert go(project, pipeline({"run": "leave-child"})).status is ExitStatus.PASS
+    assert time.monotonic() - before < 2.5
+
+
+def test_killed_engine_takes_its_verb_with_it_and_the_next_waits_for_it(project: Path) -> None:
+    script = f"""
+import sys
+from pathlib import Path
+sys.executable = {str(project / "python")!r}
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from test_engine import go, pipeline
+go(Path({str(project)!r}), pipeline({{"run": "give S-1"}}, {{"run": "sleep 30"}}))
+"""
+    engine = subprocess.Popen([os.path.realpath(f"/proc/{os.getpid()}/exe"), "-c", script],
+                              env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})  # fmt: skip
+    while not (project / "calls").exists() or "sleep 30" not in calls(project):
+        time.sleep(0.05)
+    engine.send_signal(signal.SIGKILL)
+    engine.wait()
+    before = time.monotonic()
+    found = pipeline({"run": "give S-1"}, {"run": "sleep 30"})
+    with pytest.raises(KeyboardInterrupt):  # the second run would sleep as well: it is stopped by its first line
+        go(project, found, _StopAtSecondStep())
+    assert time.monotonic() - before < 5
+    assert calls(project).count("give S-1") == 1
+    assert not [line for line in _processes() if f"{project}/assay.py" in line]
+
+
+class _StopAtSecondStep(list[Event]):
+    def append(self, event: Event) -> None:
+        if getattr(event, "name", "") == "s2":
+            raise KeyboardInterrupt
+
+
+def _processes() -> list[str]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+def test_variables_that_nobody_sets_are_found_before_anything_runs(project: Path) -> None:
+    with pytest.raises(UsageFault, match="step s2: no variable 'serail'"):
+        go(project, pipeline({"run": "give S-1", "capture": {"serial": "unit.serial"}}, {"run": "say {serail}"}))
+    assert not (project / "calls").exists()
+
+
+def test_a_captured_variable_is_not_there_for_its_own_group() -> None:
+    taken = {"run": "give 1", "capture": {"x": "list.0"}, "together": "g"}
+    with pytest.raises(UsageFault, match="no variable 'x'"):
+        check(pipeline(taken, {"run": "say {x}", "together": "g"}))
+    check(pipeline(taken, {"run": "say {x}"}))
+
+
+def test_two_steps_of_one_name_are_refused() -> None:
+    with pytest.raises(UsageFault, match="two steps"):
+        check(pipeline({"run": "say", "name": "a"}, {"run": "say", "name": "a"}))
+
+
+@pytest.mark.parametrize("text", ["{", "}", "{a b}", "{}"])
+def test_lone_braces_are_refused(text: str) -> None:
+    with pytest.raises(UsageFault, match="brace"):
+        expand(text, {"a": "b"})
+
+
+def test_choices_are_checked_and_builtins_are_not_overridden() -> None:
+    found = pipeline({"run": "say"}, board="b", place="p-{board}")
+    assert start_values(found, {"run": "1"}, {"board": "c"})["place"] == "p-c"
+    with pytest.raises(UsageFault, match=r"did you mean|no variable 'baord'"):
+        start_values(found, {}, {"baord": "c"})
+    with pytest.raises(UsageFault, match="set by assay"):
+        start_values(pipeline({"run": "say"}, pid="1"), {}, {})
+
+
+def test_capture_names_what_an_answer_lacks() -> None:
+    step = PipelineStep(name="a", title="a", run=("x",), capture={"v": "unit.serial"})
+    for answer in ({}, {"unit": []}, {"unit": {"serial": {"a": 1}}}, {"unit": {"serial": None}}):
+        with pytest.raises(InfrastructureError, match=r"unit\.serial"):
+            capture(step, answer)
+    assert capture(step, {"unit": {"serial": 5}}) == {"v": "5"}
+
+
+def test_groups_keep_the_order() -> None:
+    found = pipeline({"run": "a", "together": "x"}, {"run": "b", "together": "x"}, {"run": "c"}, {"run": "d"},
+                     {"run": "e", "together": "x"})  # fmt: skip
+    assert [[step.run[0] for step in group] for group in groups(found.steps)] == [["a", "b"], ["c"], ["d"], ["e"]]
