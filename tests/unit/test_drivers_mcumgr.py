@@ -74,7 +74,7 @@ def test_a_device_that_does_not_tell_its_parameters_gets_small_frames(device: Ps
 def test_a_silent_device_is_a_timeout_that_names_what_was_waited_for() -> None:
     device = PseudoDevice()
     device.link.to_device = lambda _: b""
-    with pytest.raises(DeviceTimeout, match="did not answer what it is .*nothing came") as caught:
+    with pytest.raises(DeviceTimeout, match=r"did not answer what it is .*nothing came") as caught:
         device.open().info()
     assert caught.value.status is ExitStatus.ERROR and caught.value.remedy
 
@@ -219,7 +219,7 @@ def test_a_reset_that_did_not_arrive_is_a_timeout() -> None:
 def test_wait_ready_says_what_answers_instead() -> None:
     device = PseudoDevice()
     device.stage = "boot"
-    with pytest.raises(DeviceTimeout, match="waited 2 s for the app.*the boot of n 1.2.3 answers"):
+    with pytest.raises(DeviceTimeout, match=r"waited 2 s for the app.*the boot of n 1.2.3 answers"):
         device.open().wait_ready(Stage.APP, 2.0)
     assert device.open().wait_ready(Stage.BOOT, 2.0).stage is Stage.BOOT
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import subprocess
@@ -50,10 +51,8 @@ class Pair:
 def pair() -> Iterator[Pair]:
     made = Pair()
     yield made
-    try:
+    with contextlib.suppress(OSError):
         made.close()
-    except OSError:
-        pass
 
 
 def test_bytes_both_ways(pair: Pair) -> None:

@@ -151,7 +151,7 @@ def test_a_twins_port_is_its_lasting_path(tmp_path: Path) -> None:
 
 
 def test_a_looker_never_makes_a_lock_fail(folder: Path) -> None:
-    look = "from assay.drivers.locks.file_lock import FileLocks as L\nwhile True: L().holder(%r)" % PORT
+    look = f"from assay.drivers.locks.file_lock import FileLocks as L\nwhile True: L().holder({PORT!r})"
     looker = subprocess.Popen([sys.executable, "-c", look])
     try:
         end_s = time.monotonic() + 1.0

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import Any
@@ -74,10 +75,8 @@ def test_fields_of_a_newer_firmware_are_left_alone_and_wrong_ones_are_not_taken(
 
 @given(st.binary(max_size=300), st.sampled_from(ANSWER_KINDS))
 def test_any_bytes_raise_only_malformed_answer(body: bytes, kind: Any) -> None:
-    try:
+    with contextlib.suppress(MalformedAnswer):
         read_answer(bytes(8) + body, kind)
-    except MalformedAnswer:
-        pass
 
 
 values = st.recursive(
@@ -88,10 +87,8 @@ values = st.recursive(
 
 @given(values, st.sampled_from(ANSWER_KINDS))
 def test_any_cbor_raises_only_malformed_answer(content: Any, kind: Any) -> None:
-    try:
+    with contextlib.suppress(MalformedAnswer):
         read_answer(frame(content), kind)
-    except MalformedAnswer:
-        pass
 
 
 def test_deep_cbor_is_malformed() -> None:

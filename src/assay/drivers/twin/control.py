@@ -85,7 +85,7 @@ class TwinControl:
         if self.alive():
             with contextlib.suppress(LinkError):  # it ended meanwhile, or it is just ending
                 self._ask({"do": "stop"})
-            self._wait_gone()
+            self.wait_gone()
 
     def alive(self) -> bool:
         """True while a wire holds the twin; a wire that is just beginning or ending counts."""
@@ -101,7 +101,8 @@ class TwinControl:
             os.close(lock)
         return False
 
-    def _wait_gone(self) -> None:
+    def wait_gone(self) -> None:
+        """Wait until no wire holds the twin. Raises InfrastructureError when it does not end."""
         deadline_s = time.monotonic() + STOP_TIMEOUT_S
         while self.alive():
             if time.monotonic() > deadline_s:

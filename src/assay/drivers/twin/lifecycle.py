@@ -172,6 +172,7 @@ def _spawn(folder: TwinFolder, owner_pid: int | None, power: bool) -> bool:
     if answer.get("kind") == "PlaceBusy":
         return False
     if answer:
+        TwinControl(folder).wait_gone()
         raise error_of(answer)
     raise InfrastructureError(f"the wire of twin {folder.name!r} did not begin", remedy=f"see {folder.wire_log}")
 

@@ -11,7 +11,6 @@ Leaves to others: the command line of QEMU (`machine`), its life (`emulator`), t
 from __future__ import annotations
 
 import argparse
-import contextlib
 import fcntl
 import json
 import os
@@ -23,18 +22,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+from assay.drivers.twin.cable import Cable
 from assay.drivers.twin.control_server import ControlServer
 from assay.drivers.twin.emulator import Emulator, last_words, power_on
 from assay.drivers.twin.entropy import PORTS, EntropyPort, SilentEntropy
-from assay.drivers.twin.serial_line import SerialLine
 from assay.drivers.twin.terminal import Terminal
 from assay.drivers.twin.twin_folder import TwinFolder
 from assay.errors import AssayError, InfrastructureError, PlaceBusy, UsageFault
 
-READ_MAX = 65536  # bytes in one go
-GRANULARITY_S = 0.001  # a line's bytes are handed on in lots of this length: fine enough for any time-out, cheap
+READ_MAX = 4096  # bytes in one go from the entropy port
 IDLE_WAIT_S = 60.0  # nothing is due: the longest sleep
-STALL_MAX_S = 0.5  # nobody reads the port for this long: from now on bytes fall on the floor, as from a real UART
+OFF_MAX_S = 5.0  # of a power cycle; the wire does nothing else meanwhile
 
 
 class Wire:
@@ -49,15 +47,13 @@ class Wire:
         self._owner_fd = os.pidfd_open(owner_pid) if owner_pid else None
         self._terminal = Terminal(folder.tty)
         self._control = ControlServer(folder.control, self._handle)
-        self._to_host = SerialLine(self._profile.baud)
-        self._to_device = SerialLine(self._profile.baud)
+        self._cable = Cable(self._terminal, self._profile.baud)
         self._emulator: Emulator | None = None
         self._entropy: EntropyPort = SilentEntropy()
         self._wake, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._cut_at_s: float | None = None
-        self._stalled_since_s: float | None = None
         self._stopping = False
-        self._counts = {"power_ons": 0, "resets": 0, "bytes_to_host": 0, "bytes_to_device": 0, "bytes_dropped": 0}
+        self._counts = {"power_ons": 0, "resets": 0}
 
     def run(self) -> None:
         """Serve until told to stop, or until the owner is gone."""
@@ -86,6 +82,7 @@ class Wire:
             raise UsageFault(f"twin {self._folder.name!r} has no mask ROM", remedy="start it with --rom FILE")
         machine, folder = self._settings.machine, self._folder
         self._emulator = power_on(machine, Path(self._settings.rom), folder.flash, folder.qemu_log)
+        self._cable.connect(self._emulator.uart)
         self._entropy = PORTS[machine.entropy](_random) if self._profile.entropy else SilentEntropy()
         self._counts["power_ons"] += 1
         _log(f"power on, qemu pid {self._emulator.pid}")
@@ -96,121 +93,66 @@ class Wire:
         if emulator is None:
             return True
         exact = emulator.cut()
-        self._drain(emulator)
+        self._cable.disconnect(time.monotonic())
         emulator.close()
-        self._to_device.clear()
         _log(f"power off{'' if exact else ', not exact: QEMU did not stop'}")
         return exact
 
     def _turn(self) -> None:
         now_s = time.monotonic()
-        readable, writable, _ = select.select(self._inputs(now_s), self._outputs(now_s), [], self._wait_s(now_s))
+        readers = self._readers() + self._cable.readers(now_s)
+        readable, _, _ = select.select(readers, self._cable.writers(now_s), [], self._wait_s(now_s))
         now_s = time.monotonic()
-        self._read(readable, now_s)
-        self._write(writable, now_s)
+        for source in readable:
+            self._ready(source, now_s)
+        self._cable.hand_on(now_s)
         if self._cut_at_s is not None and now_s >= self._cut_at_s:
             self.power_off()
 
-    def _inputs(self, now_s: float) -> list[Any]:
-        inputs: list[Any] = [self._wake, *self._control.sockets()]
+    def _readers(self) -> list[Any]:
+        readers: list[Any] = [self._wake, *self._control.sockets()]
         if self._owner_fd is not None:
-            inputs.append(self._owner_fd)
-        if self._to_device.room() > 0:
-            inputs.append(self._terminal)
+            readers.append(self._owner_fd)
         if self._emulator is not None:
-            inputs += [self._emulator.entropy, self._emulator.monitor]
-            if self._to_host.room() > 0 or self._stalled(now_s):
-                inputs.append(self._emulator.uart)
-        return inputs
-
-    def _outputs(self, now_s: float) -> list[Any]:
-        outputs: list[Any] = [self._terminal] if self._to_host.due(now_s) else []
-        if self._emulator is not None and self._to_device.due(now_s):
-            outputs.append(self._emulator.uart)
-        return outputs
+            readers += [self._emulator.entropy, self._emulator.monitor]
+        return readers
 
     def _wait_s(self, now_s: float) -> float:
-        waits = [IDLE_WAIT_S]
-        for line in (self._to_host, self._to_device):
-            wait_s = line.wait_s(now_s, GRANULARITY_S)
-            if wait_s is not None:
-                # What is due and not taken waits for select itself; only a stall is looked after by the clock.
-                waits.append(STALL_MAX_S if line.due(now_s) and wait_s == 0.0 else wait_s)
-        if self._cut_at_s is not None:
-            waits.append(max(0.0, self._cut_at_s - now_s))
-        return min(waits)
+        wait_s = self._cable.wait_s(now_s)
+        cut_s = None if self._cut_at_s is None else max(0.0, self._cut_at_s - now_s)
+        return min(wait for wait in (IDLE_WAIT_S, wait_s, cut_s) if wait is not None)
 
-    def _read(self, readable: list[Any], now_s: float) -> None:
+    def _ready(self, source: Any, now_s: float) -> None:
         emulator = self._emulator
-        for source in readable:
-            if source is self._terminal:
-                self._from_host(now_s)
-            elif source is self._wake or source is self._owner_fd:
-                self._stopping = True
-                _log("owner is gone" if source is self._owner_fd else "told to end")
-            elif isinstance(source, socket.socket) and source in self._control.sockets():
-                self._control.ready(source)
-            elif emulator is not None and emulator is self._emulator:
-                self._from_emulator(emulator, source, now_s)
-
-    def _from_host(self, now_s: float) -> None:
-        data = self._terminal.read(self._to_device.room())
-        if self._emulator is not None:  # a chip without power hears nothing
-            self._to_device.put(data, now_s)
-            self._counts["bytes_to_device"] += len(data)
-
-    def _from_emulator(self, emulator: Emulator, source: Any, now_s: float) -> None:
-        try:
-            if source is emulator.uart:
-                self._from_chip(emulator, now_s)
-            elif source is emulator.entropy:
-                emulator.entropy.send(self._entropy.feed(emulator.entropy.recv(READ_MAX)))
-            elif source is emulator.monitor:
-                self._counts["resets"] += emulator.monitor.pending_events().count("RESET")
-        except (BlockingIOError, InterruptedError):
-            return
-        except (OSError, InfrastructureError):
-            self._emulator_gone(emulator)
-
-    def _from_chip(self, emulator: Emulator, now_s: float) -> None:
-        stalled = self._stalled(now_s)
-        data = emulator.uart.recv(READ_MAX if stalled else self._to_host.room())
-        if not data:
-            raise InfrastructureError("QEMU closed its UART", remedy="")
-        self._counts["bytes_to_host"] += len(data)
-        if stalled:
-            self._counts["bytes_dropped"] += len(data)
+        if source is self._wake or source is self._owner_fd:
+            self._stopping = True
+            _log("owner is gone" if source is self._owner_fd else "told to end")
+        elif isinstance(source, socket.socket) and source in self._control.sockets():
+            self._control.ready(source)
         else:
-            self._to_host.put(data, now_s)
+            try:
+                if not self._cable.take_in(source, now_s) and emulator is not None:
+                    self._from_emulator(emulator, source)
+            except BlockingIOError:
+                return
+            except (OSError, InfrastructureError):
+                if emulator is not None:
+                    self._emulator_gone(emulator)
+
+    def _from_emulator(self, emulator: Emulator, source: Any) -> None:
+        """A source of an emulator that was switched off in this very turn is none of these."""
+        if source is emulator.entropy:
+            emulator.entropy.send(self._entropy.feed(emulator.entropy.recv(READ_MAX)))
+        elif source is emulator.monitor:
+            self._counts["resets"] += emulator.monitor.pending_events().count("RESET")
 
     def _emulator_gone(self, emulator: Emulator) -> None:
         """QEMU ended by itself: the power is off, and the reason is kept for whoever asks."""
         self._emulator = None
         emulator.cut()
+        self._cable.disconnect(time.monotonic())
         emulator.close()
         _log(f"QEMU ended with {emulator.exit_status()}: {last_words(self._folder.qemu_log)}")
-
-    def _stalled(self, now_s: float) -> bool:
-        return self._stalled_since_s is not None and now_s - self._stalled_since_s >= STALL_MAX_S
-
-    def _write(self, writable: list[Any], now_s: float) -> None:
-        due = self._to_host.due(now_s)
-        count = self._terminal.write(due) if due else 0
-        self._to_host.taken(count)
-        if count or not due:
-            self._stalled_since_s = None
-        elif self._stalled_since_s is None:
-            self._stalled_since_s = now_s
-        emulator = self._emulator
-        if emulator is not None and emulator.uart in writable:
-            with contextlib.suppress(BlockingIOError, ConnectionError):
-                self._to_device.taken(emulator.uart.send(self._to_device.due(now_s)))
-
-    def _drain(self, emulator: Emulator) -> None:
-        """What the chip had sent before the cut is on the line."""
-        with contextlib.suppress(OSError):
-            while data := emulator.uart.recv(READ_MAX):
-                self._to_host.put(data[: self._to_host.room()], time.monotonic())
 
     def _handle(self, request: dict[str, Any]) -> dict[str, Any]:
         word = request.get("do")
@@ -225,8 +167,8 @@ class Wire:
         return self._status()
 
     def _power(self, request: dict[str, Any]) -> dict[str, Any]:
-        action, after_s = request.get("action"), request.get("after_s", 0)
-        if action not in ("on", "off", "cycle", "cut") or not isinstance(after_s, int | float):
+        action, after_s = request.get("action"), _seconds(request.get("after_s", 0), IDLE_WAIT_S)
+        if action not in ("on", "off", "cycle", "cut"):
             raise UsageFault(f"no power action {action!r}", remedy="use on, off, cycle or cut")
         exact = True
         if action == "cut" and after_s > 0:
@@ -234,7 +176,7 @@ class Wire:
         elif action != "on":
             exact = self.power_off()
         if action == "cycle":
-            time.sleep(min(float(request.get("off_s", 0)), IDLE_WAIT_S))
+            time.sleep(_seconds(request.get("off_s", 0), OFF_MAX_S))
         if action in ("on", "cycle"):
             self.power_on()
         return {**self._status(), "exact": exact}
@@ -243,8 +185,7 @@ class Wire:
         if not isinstance(baud, int | None):
             raise UsageFault(f"a baud rate of {baud!r}", remedy="give a number")
         self._profile = self._profile.with_baud(baud)
-        for line in (self._to_host, self._to_device):
-            line.set_baud(self._profile.baud, time.monotonic())
+        self._cable.set_baud(self._profile.baud, time.monotonic())
 
     def _status(self) -> dict[str, Any]:
         emulator = self._emulator
@@ -263,7 +204,14 @@ class Wire:
             "owner_pid": self._owner_pid,
             "profile": self._profile.as_json(),
             **self._counts,
+            **self._cable.counts,
         }
+
+
+def _seconds(value: Any, most_s: float) -> float:
+    if not isinstance(value, int | float) or not 0 <= value <= most_s:
+        raise UsageFault(f"a time of {value!r} s", remedy=f"give 0 to {most_s:g}")
+    return float(value)
 
 
 def _random(count: int) -> bytes:

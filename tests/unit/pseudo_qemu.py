@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Stands in for QEMU where a test is about the wire and not about a machine: same sockets, same monitor words.
+
+UART 0 prints `BOOT n` (n counts the runs by a byte in the flash file) and echoes; `!exit` ends it, `!entropy N` asks
+the entropy port for N bytes and prints how many came; the monitor knows qmp_capabilities and stop.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import signal
+import socket
+import sys
+from pathlib import Path
+
+
+def fd_of(name: str) -> socket.socket:
+    wanted = f"socket,id={name},fd="
+    return socket.socket(fileno=int(next(a for a in sys.argv if a.startswith(wanted)).removeprefix(wanted)))
+
+
+def count_run(drive: str) -> int:
+    flash = Path(next(part for part in drive.split(",") if part.startswith("file=")).removeprefix("file="))
+    content = bytearray(flash.read_bytes())
+    content[0] = (content[0] + 1) & 0xFF
+    flash.write_bytes(content)
+    return content[0]
+
+
+def on_uart(data: bytes, uart: socket.socket, entropy: socket.socket) -> None:
+    if data.startswith(b"!exit"):
+        sys.exit("qemu: fatal: Lockup")
+    if not data.startswith(b"!entropy"):
+        uart.sendall(data)
+        return
+    entropy.sendall(bytes([int(data.split()[1])]))
+    entropy.settimeout(0.5)
+    try:
+        uart.sendall(b"%d bytes\r\n" % len(entropy.recv(300)))
+    except TimeoutError:
+        uart.sendall(b"silence\r\n")
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    drive = next(a for a in sys.argv if a.startswith("if="))
+    if drive.endswith("aio=io_uring") and "-no-io-uring" in sys.argv:
+        sys.exit("qemu: aio=io_uring was specified, but is not supported in this build.")
+    if "-crash" in sys.argv:
+        sys.exit("qemu: could not load the ROM")
+    uart, entropy, monitor = fd_of("uart0"), fd_of("entropy"), fd_of("monitor")
+    monitor.sendall(b'{"QMP": {}}\n')
+    uart.sendall(b"BOOT %d\r\n" % count_run(drive))
+    while True:
+        for source in select.select([uart, monitor], [], [])[0]:
+            data = source.recv(65536)
+            if not data:
+                sys.exit(0)
+            if source is uart:
+                on_uart(data, uart, entropy)
+            for line in data.splitlines() if source is monitor else []:
+                json.loads(line)
+                monitor.sendall(b'{"event": "STOP"}\n{"return": {}}\n')
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The wire as a process: it starts once, ends with its owner, leaves nothing, and says why when it cannot."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from assay.drivers.twin.control import TwinControl
+from assay.drivers.twin.control_server import short_path
+from assay.drivers.twin.lifecycle import Twin, running_twin, start_twin
+from assay.drivers.twin.twin_folder import TwinFolder, create_twin
+from assay.errors import AssayError, InfrastructureError, LinkError, StorageError, ToolMissing, UsageFault
+from assay.model.manifest import Board
+
+PSEUDO_QEMU = str(Path(__file__).with_name("pseudo_qemu.py"))
+BOARD = Path(__file__).parents[2] / "boards" / "ast1030-evb.toml"
+
+
+def gone(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return True
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 5.0) -> float:
+    begun_s = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun_s < timeout_s, "waited in vain"
+        time.sleep(0.005)
+    return time.monotonic() - begun_s
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[TwinFolder]:
+    board = Board.model_validate_json(json.dumps(tomllib.loads(BOARD.read_text())))
+    made = create_twin(tmp_path / "twins", "t", board)
+    machine = replace(made.read_settings().machine, qemu=PSEUDO_QEMU)
+    rom = tmp_path / "rom.elf"
+    rom.write_bytes(b"rom")
+    made.write_settings(replace(made.read_settings(), machine=machine, rom=str(rom)))
+    yield made
+    TwinControl(made).stop()
+
+
+def use(folder: TwinFolder, **changes: object) -> None:
+    settings = folder.read_settings()
+    folder.write_settings(replace(settings, machine=replace(settings.machine, **changes)))
+
+
+@contextlib.contextmanager
+def port(twin: Twin) -> Iterator[int]:
+    fd = os.open(twin.tty, os.O_RDWR | os.O_NOCTTY)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def read_line(fd: int) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        line += os.read(fd, 1)
+    return line
+
+
+def test_start_talk_cycle_stop(folder: TwinFolder) -> None:
+    twin = start_twin(folder, owner_pid=os.getpid())
+    with port(twin) as fd:
+        assert read_line(fd) == b"BOOT 0\r\n"
+        os.write(fd, b"hello\n")
+        assert read_line(fd) == b"hello\n"
+        twin.power.cycle()  # the same port, still open
+        assert read_line(fd) == b"BOOT 1\r\n"
+        assert twin.power.is_on()
+        twin.power.off()
+        twin.power.off()
+        assert not twin.power.is_on()
+        os.write(fd, b"nobody hears this\n")
+        twin.power.on()
+        assert read_line(fd) == b"BOOT 2\r\n"
+        os.write(fd, b"x\n")
+        assert read_line(fd) == b"x\n"
+    status = twin.status()
+    assert (status.running, status.power, status.power_ons, status.owner_pid) == (True, "on", 3, os.getpid())
+    pids = (status.wire_pid, status.qemu_pid)
+    twin.stop()
+    assert all(gone(pid) for pid in pids if pid)
+    assert not folder.tty.is_symlink() and not folder.control.exists()
+    assert not twin.status().running
+    twin.stop()
+
+
+def test_a_start_of_a_running_twin_uses_it(folder: TwinFolder) -> None:
+    first = start_twin(folder, owner_pid=os.getpid())
+    second = start_twin(folder, owner_pid=os.getpid(), baud=9600)
+    assert first.status().wire_pid == second.status().wire_pid
+    assert first.status().baud == 9600
+    other = folder.path.parent / "other.elf"
+    other.write_bytes(b"other")
+    with pytest.raises(UsageFault, match="runs with the mask ROM"):
+        start_twin(folder, other)
+
+
+def test_many_starters_start_one_wire(folder: TwinFolder) -> None:
+    pids: list[int | None] = []
+    threads = [
+        threading.Thread(target=lambda: pids.append(start_twin(folder, owner_pid=os.getpid()).status().wire_pid))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(pids) == 4 and len(set(pids)) == 1
+
+
+def test_a_killed_wire_leaves_no_orphan_and_the_next_start_works(folder: TwinFolder) -> None:
+    status = start_twin(folder, owner_pid=os.getpid()).status()
+    assert status.wire_pid and status.qemu_pid
+    os.kill(status.wire_pid, signal.SIGKILL)
+    assert wait_until(lambda: gone(status.qemu_pid or 0), 1.0) < 1.0
+    assert folder.tty.is_symlink()  # what a killed wire leaves
+    twin = start_twin(folder, owner_pid=os.getpid())
+    with port(twin) as fd:
+        assert read_line(fd).startswith(b"BOOT")
+
+
+def test_the_wire_ends_with_its_owner_however_that_ends(folder: TwinFolder) -> None:
+    owner = subprocess.Popen(["sleep", "60"])
+    status = start_twin(folder, owner_pid=owner.pid).status()
+    owner.send_signal(signal.SIGKILL)
+    owner.wait()
+    wait_until(lambda: gone(status.wire_pid or 0) and gone(status.qemu_pid or 0))
+    assert not folder.tty.is_symlink()
+
+
+def test_without_an_owner_it_lives_on(folder: TwinFolder) -> None:
+    code = (
+        "import sys; from pathlib import Path; from assay.drivers.twin.lifecycle import start_twin;"
+        "from assay.drivers.twin.twin_folder import TwinFolder; start_twin(TwinFolder(Path(sys.argv[1])))"
+    )
+    subprocess.run([sys.executable, "-c", code, str(folder.path)], check=True, timeout=20)
+    assert TwinControl(folder).status().running
+
+
+def test_the_block_ends_the_twin(folder: TwinFolder) -> None:
+    with running_twin(folder) as twin:
+        assert twin.status().running
+    assert not TwinControl(folder).status().running
+
+
+def test_a_dead_owner_starts_nothing(folder: TwinFolder) -> None:
+    owner = subprocess.Popen(["true"])
+    owner.wait()
+    with pytest.raises(InfrastructureError, match="cannot begin"):
+        start_twin(folder, owner_pid=owner.pid)
+    assert not TwinControl(folder).alive()
+
+
+def test_qemu_missing_says_what_to_install(folder: TwinFolder) -> None:
+    use(folder, qemu="qemu-system-none", package="qemu-system-arm")
+    with pytest.raises(ToolMissing, match="qemu-system-none is not installed") as caught:
+        start_twin(folder, owner_pid=os.getpid())
+    assert "apt-get install -y qemu-system-arm" in caught.value.remedy
+    assert not folder.tty.is_symlink()
+
+
+def test_qemu_that_does_not_start_is_quoted(folder: TwinFolder) -> None:
+    use(folder, arguments=("-crash",))
+    with pytest.raises(InfrastructureError, match="could not load the ROM"):
+        start_twin(folder, owner_pid=os.getpid())
+
+
+def test_a_rom_that_vanished(folder: TwinFolder) -> None:
+    Path(folder.read_settings().rom or "").unlink()
+    with pytest.raises(StorageError, match=r"cannot read .*rom\.elf"):
+        start_twin(folder, owner_pid=os.getpid())
+    with pytest.raises(UsageFault, match="no mask ROM at"):
+        start_twin(folder, Path("/nonexistent.elf"))
+
+
+def test_a_qemu_without_io_uring_is_started_without(folder: TwinFolder) -> None:
+    use(folder, arguments=("-no-io-uring",))
+    with port(start_twin(folder, owner_pid=os.getpid())) as fd:
+        assert read_line(fd) == b"BOOT 0\r\n"
+
+
+def test_qemu_that_ends_by_itself_is_power_off_and_why_is_logged(folder: TwinFolder) -> None:
+    twin = start_twin(folder, owner_pid=os.getpid())
+    with port(twin) as fd:
+        os.write(fd, b"!exit\n")
+        wait_until(lambda: not twin.power.is_on())
+        assert "Lockup" in folder.wire_log.read_text()
+        twin.power.on()
+        assert twin.power.is_on()
+
+
+def test_entropy_comes_and_is_in_no_log(folder: TwinFolder) -> None:
+    twin = start_twin(folder, owner_pid=os.getpid())
+    with port(twin) as fd:
+        read_line(fd)
+        os.write(fd, b"!entropy 32\n")
+        assert read_line(fd) == b"32 bytes\r\n"
+        twin.stop()
+    settings = folder.read_settings()
+    folder.write_settings(replace(settings, profile=replace(settings.profile, entropy=False)))
+    with port(start_twin(folder, owner_pid=os.getpid())) as fd:
+        read_line(fd)
+        os.write(fd, b"!entropy 32\n")
+        assert read_line(fd) == b"silence\r\n"
+    assert len(folder.wire_log.read_bytes()) < 1000 and folder.wire_log.read_bytes().isascii()
+
+
+def test_a_cut_at_a_moment_of_the_wires_clock(folder: TwinFolder) -> None:
+    twin = start_twin(folder, owner_pid=os.getpid())
+    begun_s = time.monotonic()
+    twin.control.power("cut", after_s=0.3)
+    assert twin.power.is_on()
+    wait_until(lambda: not twin.power.is_on())
+    assert 0.28 < time.monotonic() - begun_s < 1.0
+
+
+@pytest.mark.parametrize("baud", [57600, 230400])
+def test_the_line_has_the_rate_that_was_asked_for(folder: TwinFolder, baud: int) -> None:
+    twin = start_twin(folder, owner_pid=os.getpid(), baud=baud)
+    size = baud // 10 * 2  # two seconds there; back at the same time
+    with port(twin) as fd:
+        read_line(fd)
+        sent = os.urandom(size).replace(b"!", b".")
+        writer = threading.Thread(target=lambda: os.write(fd, sent))
+        writer.start()
+        first_s, got = 0.0, bytearray()
+        while len(got) < size:
+            got += os.read(fd, 65536)
+            first_s = first_s or time.monotonic()
+        took_s = time.monotonic() - first_s
+        writer.join()
+    assert bytes(got) == sent
+    assert size * 10 / took_s == pytest.approx(baud, rel=0.02)
+
+
+def test_a_port_that_nobody_reads_does_not_hold_up_the_chip(folder: TwinFolder) -> None:
+    twin = start_twin(folder, owner_pid=os.getpid())
+    with port(twin) as fd:
+        os.set_blocking(fd, False)
+        end_s = time.monotonic() + 10
+        while not twin.status().bytes_dropped and time.monotonic() < end_s:
+            with contextlib.suppress(BlockingIOError):
+                os.write(fd, b"x" * 4096)
+            time.sleep(0.01)
+        assert twin.status().bytes_dropped
+    with port(twin) as fd:
+        twin.power.cycle()
+        line = b""
+        while b"BOOT" not in line:
+            line = os.read(fd, 65536)
+
+
+def test_nonsense_on_the_control_socket_harms_only_itself(folder: TwinFolder) -> None:
+    twin = start_twin(folder, owner_pid=os.getpid())
+    assert stat.S_IMODE(folder.control.stat().st_mode) & 0o077 == 0
+    for request, word in [
+        (b"nonsense\n", "no JSON"), (b"[1]\n", "no object"), (b'{"do": "dance"}\n', "knows no"),
+        (b'{"do": "power", "action": "up"}\n', "no power action"), (b'{"do": "baud", "baud": "x"}\n', "baud"),
+        (b'{"do": "baud", "baud": 1}\n', "baud"), (b'{"do": "power", "action": "cycle", "off_s": 1e9}\n', "a time of"),
+    ]:  # fmt: skip
+        with socket.socket(socket.AF_UNIX) as client, short_path(folder.control) as path:
+            client.connect(path)
+            client.sendall(request)
+            answer = json.loads(client.recv(4096))
+            assert not answer["ok"] and word in answer["error"], request
+    with socket.socket(socket.AF_UNIX) as client, short_path(folder.control) as path:
+        client.connect(path)
+        client.sendall(b"x" * 10_000)
+        with contextlib.suppress(ConnectionResetError):
+            assert client.recv(100) == b""
+    assert twin.status().running
+
+
+def test_a_twin_that_does_not_run_says_so(folder: TwinFolder) -> None:
+    with pytest.raises(LinkError, match="does not run") as caught:
+        Twin(folder).power.on()
+    assert "assay twin start t" in caught.value.remedy
+
+
+def test_a_folder_deeper_than_a_socket_path(folder: TwinFolder) -> None:
+    deep = folder.path.parent.joinpath(*["d" * 60] * 4)
+    deep.mkdir(parents=True)
+    moved = TwinFolder(folder.path.rename(deep / "t"))
+    with running_twin(moved) as twin, port(twin) as fd:
+        assert read_line(fd).startswith(b"BOOT")
+
+
+def test_an_unwritable_folder_says_so(folder: TwinFolder) -> None:
+    folder.wire_log.mkdir()  # root may write anywhere; a folder in the file's place refuses root too
+    with pytest.raises(AssayError, match=r"cannot write .*wire\.log"):
+        start_twin(folder, owner_pid=os.getpid())
+    folder.wire_log.rmdir()
+
+
+def test_the_wire_starts_fast(folder: TwinFolder) -> None:
+    begun_s = time.monotonic()
+    best_s = 10.0
+    for _ in range(3):
+        begun_s = time.monotonic()
+        twin = start_twin(folder, owner_pid=os.getpid())
+        best_s = min(best_s, time.monotonic() - begun_s)
+        twin.stop()
+    assert best_s < 1.0
