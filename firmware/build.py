@@ -34,7 +34,7 @@ AREAS = ("boot", "primary", "secondary", "scratch", "status", "counters", "notes
 RAM_AREAS = ("rom", "boot", "app", "handoff", "work")
 DEFINE = re.compile(r"[A-Z][A-Z0-9_]*(=[0-9]+)?")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
-VERSION = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,5}")
+VERSION = re.compile(r"([0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,5})(?:\+([0-9]{1,10}))?")
 WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wundef", "-Werror")
 CODE_FLAGS = ("-std=c11", "-Os", "-g0", "-ffreestanding", "-fno-common", "-ffunction-sections", "-fdata-sections",
               "-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables")  # fmt: skip
@@ -167,6 +167,13 @@ def sources(request: Request) -> list[Path]:
     return sorted([*core, *shared, *port.glob("*.c"), *(HERE / request.part).glob("*.c")])
 
 
+def version_text(version: str) -> str:
+    """`1.2.3+4` as the firmware says it: `1.2.3.4` (so do SMP servers), without a build number of 0."""
+    match = VERSION.fullmatch(version)
+    assert match is not None  # parse() has checked it
+    return f"{match[1]}.{int(match[2])}" if match[2] and int(match[2]) else match[1]
+
+
 def compile_command(request: Request, work: Path, elf: Path, library: Path) -> list[str]:
     """One call that compiles and links, by zig or by gcc."""
     chain = request.board["toolchain"]
@@ -176,7 +183,7 @@ def compile_command(request: Request, work: Path, elf: Path, library: Path) -> l
         driver = [f"{chain['gcc_prefix']}gcc", *chain["gcc_flags"]]
     includes = [HERE / "core" / "include", HERE / "crypto" / "include", HERE / "port" / "include",
                 HERE / "port" / "ns16550", work]  # fmt: skip
-    defines = [f'-DMODULE_NAME="{request.name}"', f'-DMODULE_VERSION="{request.version}"']
+    defines = [f'-DMODULE_NAME="{request.name}"', f'-DMODULE_VERSION="{version_text(request.version)}"']
     return [*driver, *CODE_FLAGS, *WARNINGS, f"-ffile-prefix-map={HERE}=.", f"-ffile-prefix-map={work}=.",
             *(f"-I{path}" for path in includes), *defines, *(f"-D{define}" for define in request.defines),
             *(str(path) for path in sources(request)), "-nostdlib", "-static", "-s", "-Wl,--gc-sections",

@@ -45,7 +45,12 @@ uint32_t port_millis(void) {
     return latest;
 }
 
-void port_idle(void) { __asm__ volatile("wfi"); }
+// With interrupts off, so that a byte that comes between the look and the sleep ends the sleep.
+void port_idle(void) {
+    __asm__ volatile("cpsid i" ::: "memory");
+    if (!ns16550_waiting()) __asm__ volatile("wfi");
+    __asm__ volatile("cpsie i\n isb" ::: "memory");
+}
 
 uint32_t port_uart_read(uint8_t *data, uint32_t limit) { return ns16550_read(data, limit); }
 void port_uart_write(const void *data, uint32_t length) { ns16550_write(&console, data, length); }

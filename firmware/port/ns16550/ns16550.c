@@ -60,6 +60,8 @@ uint32_t ns16550_read(uint8_t *data, uint32_t limit) {
     return count;
 }
 
+bool ns16550_waiting(void) { return head != tail; }
+
 uint32_t ns16550_lost(void) { return lost; }
 
 void ns16550_write(const struct ns16550 *uart, const uint8_t *data, uint32_t length) {

@@ -4,6 +4,7 @@
 #ifndef ASSAY_NS16550_H
 #define ASSAY_NS16550_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct ns16550 {
@@ -15,6 +16,7 @@ struct ns16550 {
 void ns16550_init(const struct ns16550 *uart, uint32_t interrupts);
 void ns16550_interrupt(const struct ns16550 *uart);
 uint32_t ns16550_read(uint8_t *data, uint32_t limit);
+bool ns16550_waiting(void);  // something can be read
 uint32_t ns16550_lost(void);
 void ns16550_write(const struct ns16550 *uart, const uint8_t *data, uint32_t length);
 void ns16550_flush(const struct ns16550 *uart);
