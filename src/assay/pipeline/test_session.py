@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One pytest process on the bench: what it was asked, its place, its tests, and the events it leaves.
+
+Guards: an event is on disk before what comes after it; reports are made of the events, so that they cannot say more.
+Leaves to others: pytest's hooks (`pytest_plugin`), the place (`test_place`), the verdict (`stages.hil.verdict`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from assay.errors import AssayError
+from assay.model.outcome import Outcome
+
+if TYPE_CHECKING:
+    from assay.interfaces.clock import Clock
+    from assay.model.verdict import Measurement
+    from assay.pipeline.test_events import EventFile
+    from assay.pipeline.test_place import BenchPlace
+    from assay.stages.hil.case_watch import CaseWatch
+    from assay.stages.hil.events import Event
+    from assay.stages.hil.faults import Fault
+    from assay.stages.hil.unit_under_test import UnitUnderTest
+
+VARIABLE_PREFIX = "ASSAY_"
+MESSAGE_END_MAX = 2000
+"""Characters of the end of a message about a file that cannot be loaded: the error is in its last lines."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the options and variables ask for."""
+
+    places: tuple[str, ...] = ()
+    board: str | None = None
+    release: str | None = None
+    trust: Path | None = None
+    site: Path | None = None
+    bench: Path | None = None
+    results: Path | None = None
+    events: Path | None = None
+
+    def incomplete(self) -> str:
+        """What is missing, with what to do; empty when nothing is."""
+        if not self.places:
+            return ""
+        missing = [f"--assay-{name}" for name in ("release", "trust") if getattr(self, name) is None]
+        needs = f"--assay-place needs {' and '.join(missing)}: which image is under test, and who vouches for it"
+        return needs if missing else ""
+
+
+def wish_of(options: Mapping[str, Any]) -> Wish:
+    """From `--assay-...`, else from `ASSAY_...`; several places in one variable are parted by commas."""
+    found: dict[str, Any] = {}
+    for name in ("board", "release", "trust", "site", "bench", "results", "events"):
+        text = options.get(name) or os.environ.get(VARIABLE_PREFIX + name.upper())
+        found[name] = text if name in ("board", "release") or not text else Path(text).absolute()
+    named = options.get("place") or os.environ.get(VARIABLE_PREFIX + "PLACE", "").split(",")
+    places = tuple(place.strip() for place in named if place.strip())
+    if found["board"]:
+        places = tuple(f"twin:{found['board']}" if place == "twin" else place for place in places)
+    return Wish(places=places, **found)
+
+
+class SuiteSession:
+    """One process of pytest: `worker` is `main`, or the name that xdist gave it."""
+
+    def __init__(self, wish: Wish, worker: str, suite: str) -> None:
+        self.wish = wish
+        self.worker = worker
+        self.suite = suite
+        self._attempts: dict[str, int] = {}
+        self._units: set[str] = set()
+        self._place: BenchPlace | None = None
+        self._file: EventFile | None = None
+        self._aborted = False
+        self._started = ""
+        if self._folder is not None:
+            from assay.pipeline.test_events import EventFile
+
+            self._file = EventFile(self._folder, worker)
+
+    @property
+    def active(self) -> bool:
+        """True when this run is about a place, or leaves results."""
+        return bool(self.wish.places) or self._file is not None
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The host's clock."""
+        from assay.backends.clocks.system_clock import SystemClock
+
+        return SystemClock()
+
+    def watch_signals(self) -> None:
+        """SIGTERM ends pytest as SIGINT does, so that results are written and the place is given back."""
+        if not self.active or self.worker != "main" or threading.current_thread() is not threading.main_thread():
+            return
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _interrupt)
+
+    # The session
+
+    def began(self) -> None:
+        """The session starts."""
+        self._started = self._now()
+        if self._file is not None:
+            from assay.stages.hil.events import SessionStarted
+
+            self._write(SessionStarted(worker=self.worker, suite=self.suite, at=self._started))
+
+    def collected(self, names: Iterable[str]) -> None:
+        """The tests that will be run."""
+        if self._file is not None:
+            from assay.stages.hil.events import Collected
+
+            self._write(Collected(cases=tuple(names)))
+
+    def collect_failed(self, name: str, message: str) -> None:
+        """A file of the suite cannot be loaded."""
+        if self._file is not None:
+            from assay.stages.hil.events import CollectFailed
+
+            self._write(CollectFailed(name=name, message=message[-MESSAGE_END_MAX:]))
+
+    def aborted(self, reason: str) -> None:
+        """Somebody stops the run."""
+        self._aborted = True
+        if self._file is not None:
+            from assay.stages.hil.events import Aborted
+
+            self._write(Aborted(reason=f"stopped: {reason}", at=self._now()))
+
+    def finished(self, exit_status: int) -> None:
+        """The session ends; the main process writes the reports."""
+        if self._file is None:
+            return
+        from assay.stages.hil.events import SessionFinished
+
+        self._write(SessionFinished(worker=self.worker, exit_status=exit_status, at=self._now()))
+        if self.worker == "main" and self.wish.results is not None:
+            from assay.pipeline.test_reports import write_reports
+
+            write_reports(self.wish.results, self.suite, started=self._started, finished=self._now())
+
+    def close(self) -> None:
+        """Release what is held."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    # The tests
+
+    def begin_case(self, name: str) -> CaseWatch:
+        """A test, or another attempt at it, begins."""
+        from assay.stages.hil.case_watch import CaseWatch
+
+        attempt = self._attempts[name] = self._attempts.get(name, 0) + 1
+        now = self._now()
+        if self._file is not None:
+            from assay.stages.hil.events import CaseStarted
+
+            self._write(CaseStarted(name=name, attempt=attempt, at=now))
+        return CaseWatch(
+            name=name,
+            attempt=attempt,
+            started=now,
+            started_s=self.clock.monotonic_s(),
+            on_taken=functools.partial(self._measured, name),
+        )
+
+    def end_case(self, watch: CaseWatch) -> None:
+        """A test has ended, its teardown too."""
+        if self._file is None:
+            return
+        from assay.model.verdict import CaseResult
+        from assay.stages.hil.events import CaseEnded, CaseSkipped
+
+        result = watch.result(self.clock.monotonic_s())
+        self._write(CaseEnded(case=result) if isinstance(result, CaseResult) else CaseSkipped(case=result))
+
+    def judge(self, watch: CaseWatch, report: Any, error: BaseException | None) -> None:
+        """Put one phase's report of pytest into our words, and ours into the report."""
+        if report.skipped:
+            watch.skipped(report.when, _skip_reason(report))
+            return
+        fault = self._fault_of(watch, report, error)
+        watch.saw(report.when, fault)
+        if fault is None:
+            return
+        if fault.outcome is Outcome.TIMEOUT and self._place is not None:
+            watch.timed_out(self._place.answers)
+        if fault.outcome is not Outcome.FAIL:
+            report.assay_outcome = f"{fault.outcome} ({fault.layer})" if fault.layer else fault.outcome.value
+        if isinstance(error, AssayError) and report.when != "call":
+            report.longrepr = f"{error.message}\n  next: {error.remedy}"  # the traceback is ours, and of no help
+
+    def _fault_of(self, watch: CaseWatch, report: Any, error: BaseException | None) -> Fault | None:
+        from assay.stages.hil.faults import Fault, judge_exception
+
+        if report.failed and error is not None:
+            return judge_exception(error, report.when)
+        if report.failed:  # a strict xfail that passed
+            return Fault(Outcome.FAIL, None, report.longreprtext)
+        fault = watch.out_of_limits() if report.when == "call" else None
+        if fault is not None:
+            report.outcome = "failed"
+            report.longrepr = fault.message
+        return fault
+
+    # The place
+
+    @contextlib.contextmanager
+    def open_place(self) -> Iterator[BenchPlace]:
+        """The place of this process, until the block is left."""
+        from assay.pipeline.test_place import open_bench_place
+
+        with open_bench_place(self.wish, self.worker) as place:
+            self._place = place
+            try:
+                yield place
+            finally:
+                self._place = None
+
+    def ready(self, place: BenchPlace, watch: CaseWatch) -> UnitUnderTest:
+        """The unit, proved to run the image under test; nothing that its console said before is left."""
+        watch.place = place.name
+        unit = place.ready()
+        place.device.drop_console()
+        if self._file is not None and place.name not in self._units:
+            from assay.stages.hil.events import UnitOpened
+
+            self._write(UnitOpened(unit=place.seen(unit)))
+            self._units.add(place.name)
+        return unit
+
+    def prove_again(self, place: BenchPlace, watch: CaseWatch) -> None:
+        """After the test, whatever it did to the power: the same image on the same chip, or the test does not count."""
+        silent = any(fault.outcome is Outcome.TIMEOUT for fault in watch.faults) and not watch.device_answers
+        if not self._aborted and not silent:
+            place.ready()
+
+    def _measured(self, name: str, measurement: Measurement) -> None:
+        if self._file is not None:
+            from assay.stages.hil.events import Measured
+
+            self._write(Measured(case=name, measurement=measurement))
+
+    @property
+    def _folder(self) -> Path | None:
+        return self.wish.events or self.wish.results
+
+    def _write(self, event: Event) -> None:
+        if self._file is not None:
+            self._file.write(event)
+
+    def _now(self) -> str:
+        from assay.pipeline.run_journal import timestamp
+
+        return timestamp(self.clock)
+
+
+def _skip_reason(report: Any) -> str:
+    expected = getattr(report, "wasxfail", None)
+    if expected is not None:
+        return f"expected to fail: {expected}" if expected else "expected to fail"
+    longrepr = report.longrepr
+    text = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr)
+    return text.removeprefix("Skipped: ")
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    del frame
+    raise KeyboardInterrupt(signal.Signals(number).name)

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The pytest plugin: fixtures `unit`, `console`, `power`, `smp` and `measure` for tests that run on a board.
+
+Guards: a test counts only when the device has proved, before it and after it, that it runs the image under test; what
+the bench did wrong is ERROR and never FAIL; results are on disk before the next test begins.
+Leaves to others: places and twins (`pipeline.test_place`), what an exception says (`stages.hil`), signing.
+Every pytest of the environment loads this module: it imports nothing of ours before an option or a fixture asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from assay.interfaces.device import Device
+    from assay.pipeline.test_place import BenchPlace
+    from assay.pipeline.test_session import SuiteSession
+    from assay.stages.hil.case_watch import CaseWatch
+    from assay.stages.hil.measuring import DeclaredMeasurement
+    from assay.stages.hil.unit_under_test import ConsoleLines, UnitPower, UnitUnderTest
+
+NO_PLACE = "no place: name one with --assay-place NAME (or ASSAY_PLACE)"
+_SESSION: pytest.StashKey[SuiteSession] = pytest.StashKey()
+_WATCH: pytest.StashKey[CaseWatch] = pytest.StashKey()
+
+_OPTIONS = (
+    ("place", "NAME", "A place of the bench, a twin of the site, or twin:BOARD for a fresh twin; may be repeated."),
+    ("board", "BOARD", "The board that has to be on the place."),
+    ("release", "NAME@VERSION", "The release under test."),
+    ("trust", "FILE", "The trust file that the release has to verify with."),
+    ("site", "DIR", "The site folder [default: the nearest .assay]."),
+    ("bench", "FILE", "The bench.toml with the places."),
+    ("results", "DIR", "Write events, suite.json, junit.xml and openhtf.json to this new folder."),
+    ("events", "DIR", "Write only the events."),
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Every option has a variable: `--assay-place` is `ASSAY_PLACE`, several places with commas."""
+    group = parser.getgroup("assay", "tests on a board (assay)")
+    for name, metavar, help_text in _OPTIONS:
+        action = "append" if name == "place" else "store"
+        group.addoption(f"--assay-{name}", action=action, default=None, metavar=metavar, help=help_text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One session object for each process: the main one, and each worker of xdist."""
+    config.addinivalue_line("markers", "unit(board=NAME): what a test needs of the unit; skipped on another board")
+    from assay.errors import AssayError
+    from assay.pipeline.test_session import SuiteSession, wish_of
+
+    wish = wish_of({name: config.getoption(f"--assay-{name}") for name, _, _ in _OPTIONS})
+    if fault := wish.incomplete():
+        raise pytest.UsageError(fault)
+    try:
+        session = SuiteSession(wish, _worker_of(config), config.rootpath.name)
+    except AssayError as error:
+        raise pytest.UsageError(str(error)) from error
+    config.stash[_SESSION] = session
+    config.pluginmanager.register(_Interruptions(session), "assay-interruptions")
+    session.watch_signals()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Release what this process held."""
+    if _SESSION in config.stash:
+        config.stash[_SESSION].close()
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say what is tested, before it is."""
+    wish = config.stash[_SESSION].wish
+    return [f"assay: {wish.release} on {', '.join(wish.places)}"] if wish.places else []
+
+
+# What happens in the session
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """The first event."""
+    session.config.stash[_SESSION].began()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The tests that this process knows of."""
+    session.config.stash[_SESSION].collected(item.nodeid for item in session.items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """A file that cannot be loaded is a fault of the suite."""
+    report = yield
+    if report.failed:
+        collector.config.stash[_SESSION].collect_failed(report.nodeid, report.longreprtext)
+    return report
+
+
+class _Interruptions:
+    """A plug-in of its own, since pytest tells this hook nothing but the exception."""
+
+    def __init__(self, session: SuiteSession) -> None:
+        self._session = session
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """SIGINT, SIGTERM (see `watch_signals`) and `pytest.exit`."""
+        self._session.aborted(str(excinfo.value) or excinfo.typename)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
+    """The last event, and the reports: after every other plugin, so after the workers of xdist."""
+    yield
+    session.config.stash[_SESSION].finished(int(session.exitstatus if session.exitstatus else exitstatus))
+
+
+# What happens in a test
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Watch the test from its beginning; an interrupted one gets no end, and so never looks like one that passed."""
+    session = item.config.stash[_SESSION]
+    if session.active or "measure" in getattr(item, "fixturenames", ()):
+        item.stash[_WATCH] = session.begin_case(item.nodeid)
+    answer = yield
+    if _WATCH in item.stash:
+        session.end_case(item.stash[_WATCH])
+    return answer
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Judge each phase; a call whose measurements are out of limits failed, whatever it asserted."""
+    report = yield
+    session = item.config.stash[_SESSION]
+    if _WATCH not in item.stash:
+        return report
+    if report.when == "setup" and item.stash[_WATCH].phases:  # somebody's plugin tries the test again
+        session.end_case(item.stash[_WATCH])
+        item.stash[_WATCH] = session.begin_case(item.nodeid)
+    session.judge(item.stash[_WATCH], report, _raised(call))
+    return report
+
+
+def pytest_report_teststatus(report: Any) -> tuple[str, str, str] | None:
+    """ERROR, TIMEOUT and their layer in pytest's own words."""
+    word: str | None = getattr(report, "assay_outcome", None)
+    return ("error", "E", word) if word and report.when == "call" else None
+
+
+def _raised(call: pytest.CallInfo[None]) -> BaseException | None:
+    """What was raised, in words that `stages.hil.faults` knows: pytest's own failures are failed checks."""
+    if call.excinfo is None:
+        return None
+    error = call.excinfo.value
+    if isinstance(error, pytest.fail.Exception):
+        # pytest-timeout ends a test by pytest.fail, and says so in these words only.
+        from assay.errors import DeviceTimeout
+
+        if str(error).startswith("Timeout (>"):
+            return DeviceTimeout(str(error), remedy="")
+        return AssertionError(str(error))
+    return error
+
+
+def _worker_of(config: pytest.Config) -> str:
+    worker: dict[str, str] = getattr(config, "workerinput", {})
+    return worker.get("workerid", "main")
+
+
+# Fixtures
+
+
+@pytest.fixture
+def measure(request: pytest.FixtureRequest) -> Callable[..., DeclaredMeasurement]:
+    """`measure("boot_time", unit="ms", high=400).take(value)`: limits first, then the value."""
+    return request.node.stash[_WATCH].book.declare  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="session")
+def _assay_place(request: pytest.FixtureRequest) -> Iterator[BenchPlace]:
+    """The place of this process: opened when the first test needs it, ours until the last one is done."""
+    session = request.config.stash[_SESSION]
+    if not session.wish.places:
+        pytest.skip(NO_PLACE)
+    with session.open_place() as place:
+        yield place
+
+
+@pytest.fixture
+def _assay_unit(request: pytest.FixtureRequest, _assay_place: BenchPlace) -> Iterator[UnitUnderTest]:
+    """The unit, proved before the test and after it; stale console lines are dropped."""
+    marker = request.node.get_closest_marker("unit")
+    needed = marker.kwargs.get("board") if marker else None
+    if needed is not None and needed != _assay_place.board.name:
+        pytest.skip(f"needs board {needed}, the place has {_assay_place.board.name}")
+    session = request.config.stash[_SESSION]
+    yield session.ready(_assay_place, request.node.stash[_WATCH])
+    session.prove_again(_assay_place, request.node.stash[_WATCH])
+
+
+@pytest.fixture
+def unit(_assay_unit: UnitUnderTest) -> UnitUnderTest:
+    """The unit: `info`, `serial`, `board`, `emulated`, `release`, `place`."""
+    return _assay_unit
+
+
+@pytest.fixture
+def console(_assay_unit: UnitUnderTest, _assay_place: BenchPlace) -> ConsoleLines:
+    """The unit's console: `wait_for(pattern, timeout_s)`, `send(text)`, `lines()`."""
+    return _assay_place.console
+
+
+@pytest.fixture
+def power(_assay_unit: UnitUnderTest, _assay_place: BenchPlace) -> UnitPower:
+    """The unit's power: `on()`, `off()`, `cut()`, `cycle(off_s)`, `is_on()`."""
+    if _assay_place.power is None:
+        pytest.skip(f"place {_assay_place.name} has no power switch")
+    return _assay_place.power
+
+
+@pytest.fixture
+def smp(_assay_unit: UnitUnderTest, _assay_place: BenchPlace) -> Device:
+    """The unit as SMP sees it (`assay.interfaces.device.Device`)."""
+    return _assay_place.device
