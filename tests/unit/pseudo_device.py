@@ -66,6 +66,7 @@ class PseudoDevice:
         self.upload_size = 0
         self.upload_sha = b""
         self.boots = 1
+        self.uptime_ms = 5
         self.resets = 0
         self.requests: list[tuple[int, int, dict[str, Any]]] = []
         self.longest = 0
@@ -125,7 +126,7 @@ class PseudoDevice:
             (2, 0x4153, 4): {"evidence": b"cose"},
             (0, 0x4153, 5): {"state": "fail", "code": 3, "reason": "ram"},
             (0, 0x4153, 6): self._notes(content.get("from", 0)),
-            (0, 0x4153, 7): {"uptime_ms": 5, "boots": self.boots, "stack_free": 1, "frames_bad": 0},
+            (0, 0x4153, 7): {"uptime_ms": self.uptime_ms, "boots": self.boots, "stack_free": 1, "frames_bad": 0},
         }  # fmt: skip
         return answers.get((operation, group, command), {"rc": 8})
 

@@ -224,6 +224,29 @@ def test_wait_ready_says_what_answers_instead() -> None:
     assert device.open().wait_ready(Stage.BOOT, 2.0).stage is Stage.BOOT
 
 
+def test_a_slow_answer_counts_though_it_was_asked_again() -> None:
+    device, late = PseudoDevice(), []
+    feed = device.link.answer
+
+    def slowly(data: bytes) -> bytes:
+        late.append(feed(data))
+        return late.pop(0) if len(late) > 3 else b""
+
+    device.link.answer = slowly
+    assert device.open().wait_ready(Stage.APP, 5.0).version == "1.2.3"
+
+
+def test_the_app_that_was_told_to_reset_is_not_taken_for_the_next_one() -> None:
+    device = PseudoDevice()
+    unit = device.open()
+    device.uptime_ms = 60_000  # it goes on answering: it resets a little later
+    unit.reset()
+    with pytest.raises(DeviceTimeout):
+        unit.wait_ready(Stage.APP, 2.0)
+    device.uptime_ms = 5
+    assert unit.wait_ready(Stage.APP, 2.0).stage is Stage.APP
+
+
 def test_console_lines_come_between_answers(device: PseudoDevice) -> None:
     unit = device.open()
     device.console = b"ASSAY-APP 1 one\r\ntwo\r\n"

@@ -109,7 +109,7 @@ class XmodemRomLoader:
 
     def _wait_for(self, pattern: re.Pattern[bytes], timeout_s: float, what: str) -> re.Match[bytes]:
         deadline_s = time.monotonic() + timeout_s
-        while (found := pattern.search(self._received)) is None:
+        while (found := pattern.search(bytes(self._received))) is None:  # a copy: its groups outlive the buffer
             self._check_error(pattern)
             rest_s = deadline_s - time.monotonic()
             if rest_s <= 0:
@@ -119,7 +119,7 @@ class XmodemRomLoader:
         return found
 
     def _check_error(self, waited_for: re.Pattern[bytes]) -> None:
-        error = _ERROR.search(self._received)
+        error = _ERROR.search(bytes(self._received))
         if error is not None and waited_for is not _BANNER:
             word = error.group(1).decode("utf-8", "replace")
             raise DeviceRefusal(

@@ -11,21 +11,26 @@ import re
 
 from smp import image_management as image
 from smp import os_management as osm
+from smp.message import Request
 
-from assay.drivers.mcumgr.session import ANSWER_TIMEOUT_S, Noise, Session
+from assay.drivers.mcumgr.session import Noise, Session, refusal
 from assay.drivers.mcumgr.upload import Upload
 from assay.errors import DeviceTimeout, LinkError
 from assay.interfaces import device as answers
 from assay.interfaces.device import DeviceInfo, DeviceRefusal, Note, NoteKind, Parameters, Progress, Stage, UploadReport
 from assay.protocols.smp import assay_group as group
+from assay.protocols.smp.answers import No
 from assay.protocols.smp.framing import Framing
 
 BUFFER_SIZE_DEFAULT = 256  # bytes; of a device that does not tell, MCUboot's serial recovery for one
 KEY_TIMEOUT_S = 5.0  # a board without entropy says so after 2 s
 MEASURE_TIMEOUT_S = 5.0  # SHA-256 over a slot of 512 KiB at some 10 MHz
 ERASE_TIMEOUT_S = 30.0  # a slot of 512 KiB in sectors of 4 KiB, 45 ms each (typical NOR flash), and some
-READY_TIMEOUT_S = 0.2  # one question to a device that may not be up
-READY_PAUSE_S = 0.02
+READY_PAUSE_S = 0.03  # between questions to a device that may not be up, doubled each time ...
+READY_PAUSE_MAX_S = 0.5  # ... up to this: a slow host's answer to an earlier question counts too
+READY_ASKED_MAX = 16  # questions whose answer still counts
+INFO_BYTES = 400  # on the line, of a question what it is with its answer
+CLOCK_SLACK_S = 0.01  # of the device's clock against ours, over the seconds that a reset takes
 CONSOLE_POLL_S = 0.1
 LAST_LINES = 3  # quoted in an error
 NOTES_ROUNDS_MAX = 1000  # answers with notes; a device whose notes never end is broken
@@ -45,6 +50,7 @@ class McumgrDevice:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._reset_at_s: float | None = None  # when a reset was asked for that nobody has seen done
 
     @property
     def address(self) -> str:
@@ -53,7 +59,7 @@ class McumgrDevice:
 
     def info(self) -> DeviceInfo:
         """What answers on the port."""
-        return self._info(ANSWER_TIMEOUT_S, tries=3)
+        return _info(self._session.request(lambda n: group.InfoRequest(sequence=n), group.InfoAnswer, "what it is"))
 
     def echo(self, text: str) -> str:
         """`text`, once to the device and back."""
@@ -111,6 +117,7 @@ class McumgrDevice:
     def reset(self) -> None:
         """Reset the device; its acknowledgement may get lost, the reset is still done once."""
         boots = self._boots()
+        self._reset_at_s = self._session.monotonic_s()
         try:
             self._session.request(
                 lambda n: osm.ResetWriteRequest(sequence=n), osm.ResetWriteResponse, "to reset", tries=1
@@ -187,24 +194,31 @@ class McumgrDevice:
         return answers.Stats(answer.uptime_ms, answer.boots, answer.stack_free, answer.frames_bad)
 
     def wait_ready(self, stage: Stage, timeout_s: float) -> DeviceInfo:
-        """Wait until `stage` answers."""
+        """Wait until `stage` answers; after `reset`, not before the reset was done."""
         session = self._session
         deadline_s = session.monotonic_s() + timeout_s
-        seen = ""
-        while True:
-            try:
-                info = self._info(READY_TIMEOUT_S, tries=1)
-                if info.stage is stage:
-                    return info
-                seen = f"; the {info.stage} of {info.name} {info.version} answers"
-            except (DeviceTimeout, DeviceRefusal, Noise) as error:
-                seen = f"; {error.message}"
-            if session.monotonic_s() >= deadline_s:
-                raise DeviceTimeout(
-                    f"waited {timeout_s:g} s for the {stage} on {self.address}{seen}",
-                    remedy="check the power and that this is the port; assay twin status NAME for a twin",
-                )
+        asked: list[Request] = []
+        pause_s, seen = READY_PAUSE_S, "nothing came"
+        while session.monotonic_s() < deadline_s or not asked:
+            asked = [*asked, group.InfoRequest(sequence=session.next_sequence())][-READY_ASKED_MAX:]
+            session.send(asked[-1])
+            frame = session.receive(asked, pause_s + session.line_s(INFO_BYTES))
+            if frame is None:
+                seen = session.silence("what it is", timeout_s).message
+                pause_s = min(2 * pause_s, READY_PAUSE_MAX_S)
+                continue
+            answer = session.read(frame, group.InfoAnswer, "what it is")
+            if isinstance(answer, No):
+                seen = refusal("what it is", answer).message
+            elif answer.stage == stage and self._has_reset(stage):
+                return _info(answer)
+            else:
+                seen = f"the {answer.stage} of {answer.name} {answer.version} answers"
             session.sleep(READY_PAUSE_S)
+        raise DeviceTimeout(
+            f"waited {timeout_s:g} s for the {stage} on {self.address}; {seen}",
+            remedy="check the power and that this is the port; assay twin status NAME for a twin",
+        )
 
     def console_lines(self) -> tuple[str, ...]:
         """Lines that came in and were not taken yet."""
@@ -245,22 +259,18 @@ class McumgrDevice:
         """Release the link."""
         self._session.transport.close()
 
-    def _info(self, timeout_s: float, tries: int) -> DeviceInfo:
-        answer = self._session.request(
-            lambda n: group.InfoRequest(sequence=n), group.InfoAnswer, "what it is", timeout_s=timeout_s, tries=tries
-        )
-        return DeviceInfo(
-            answer.proto,
-            Stage(answer.stage),
-            answer.board,
-            answer.rev,
-            answer.chip,
-            answer.name,
-            answer.version,
-            answer.serial,
-            answer.state,
-            answer.hash,
-        )
+    def _has_reset(self, stage: Stage) -> bool:
+        """False while the app that was told to reset still answers: its uptime goes back to before we asked."""
+        if self._reset_at_s is None or stage is not Stage.APP:
+            return True
+        try:
+            uptime_s = self.stats().uptime_ms / 1000
+        except (DeviceRefusal, DeviceTimeout, Noise):
+            return False
+        if uptime_s > self._session.monotonic_s() - self._reset_at_s + CLOCK_SLACK_S:
+            return False
+        self._reset_at_s = None
+        return True
 
     def _boots(self) -> int | None:
         """Boots since power-on, None where that is not told: the bootloader, a foreign firmware, a silent device."""
@@ -268,6 +278,21 @@ class McumgrDevice:
             return self.stats().boots
         except (DeviceRefusal, DeviceTimeout, Noise):
             return None
+
+
+def _info(answer: group.InfoAnswer) -> DeviceInfo:
+    return DeviceInfo(
+        answer.proto,
+        Stage(answer.stage),
+        answer.board,
+        answer.rev,
+        answer.chip,
+        answer.name,
+        answer.version,
+        answer.serial,
+        answer.state,
+        answer.hash,
+    )
 
 
 def _slot(row: image.ImageState) -> answers.ImageSlot:

@@ -69,7 +69,7 @@ class Session:
         self.counters = Counters()
         self.monotonic_s = monotonic_s
         self.sleep = sleep
-        self._line_time_s = 2 * FRAME_BYTES_MAX * BITS_PER_BYTE / baud
+        self._byte_s = BITS_PER_BYTE / baud
         self._demultiplexer = Demultiplexer(framing)
         self._frames: deque[bytes] = deque()
         self._lines: deque[str] = deque(maxlen=LINES_MAX)
@@ -81,9 +81,13 @@ class Session:
         self._sequence = (self._sequence + 1) & 0xFF
         return self._sequence
 
+    def line_s(self, size: int) -> float:
+        """How long the line needs for `size` bytes."""
+        return size * self._byte_s
+
     def timeout_s(self, base_s: float) -> float:
         """`base_s` for the device, and what the line needs for the longest frame and its answer."""
-        return base_s + self._line_time_s
+        return base_s + self.line_s(2 * FRAME_BYTES_MAX)
 
     def request(
         self,
