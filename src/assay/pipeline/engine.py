@@ -103,10 +103,11 @@ class Engine:
         setup = run.result(SETUP)
         if setup is None or (setup["digest"] == self._order.digest and self._wanted(setup)):
             return run
-        from assay.pipeline.recovery import settle
+        from assay.pipeline.recovery import recover, settle
 
         with run:
             settle(self._site, run)
+        recover(self._site)  # what its verbs left behind, nobody takes up again
         return self._site.journals.open_run("run", self._order.key)
 
     def _wanted(self, setup: dict[str, Any]) -> bool:
