@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`assay bench`: the places of this host, what is on them, and who uses them now.
+
+Guards: looking never disturbs: no port is opened and no lock is taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from assay.cli.session import Answer, Session, verb
+from assay.errors import UsageFault
+
+BENCH_FILE = "bench.toml"
+
+
+@dataclass(frozen=True)
+class PlaceRow:
+    """A place: an entry of the bench file, or a twin of the site."""
+
+    name: str
+    board: str
+    port: str
+    kind: str
+    state: str
+    holder: dict[str, Any] | None
+    used_by: str | None
+
+
+@click.group()
+def command() -> None:
+    """Places of this host: list them, see who holds them."""
+
+
+bench_option = click.option(
+    "--bench", type=click.Path(path_type=Path, dir_okay=False), help="The bench file [default: bench.toml]."
+)
+
+
+@command.command(name="list")
+@bench_option
+@verb
+def list_(session: Session, bench: Path | None) -> Answer:
+    """List the places of the bench file and the twins of the site, with their holders."""
+    rows = _rows(session, bench)
+    known = {row.port for row in rows}
+    free = [port for port in _ports() if port not in known]
+    lines = [_line(row) for row in rows] or ["no places: write a bench.toml, or assay twin create NAME --board BOARD"]
+    lines += [f"port without a place: {port}" for port in free]
+    return Answer("\n".join(lines), {"places": [asdict(row) for row in rows], "other_ports": free})
+
+
+@command.command()
+@click.argument("place")
+@bench_option
+@verb
+def who(session: Session, place: str, bench: Path | None) -> Answer:
+    """Say who uses PLACE (a name, or a port) now."""
+    rows = _rows(session, bench)
+    row = next((row for row in rows if place in (row.name, row.port)), None)
+    if row is None and "/" in place:
+        row = _row(place, "", place, "port", "")
+    if row is None:
+        raise UsageFault(f"no place called {place!r}", remedy=f"known: {', '.join(row.name for row in rows) or 'none'}")
+    return Answer(f"{row.name} is used by {row.used_by}" if row.used_by else f"{row.name} is free", asdict(row))
+
+
+def _rows(session: Session, bench: Path | None) -> list[PlaceRow]:
+    from assay.drivers.twin.control import TwinControl
+    from assay.drivers.twin.twin_folder import TwinFolder, twin_names
+
+    rows = []
+    for entry in _bench_places(bench):
+        state = "there" if "://" in entry.port or Path(entry.port).exists() else "port missing"
+        rows.append(_row(entry.name, entry.board, entry.port, "bench", state))
+    for name in twin_names(session.site.twins_dir):
+        folder = TwinFolder(session.site.twins_dir / name)
+        status = TwinControl(folder).status()
+        state = f"power {status.power}" if status.running else "stopped"
+        rows.append(_row(name, status.board, str(folder.tty), "twin", state))
+    return rows
+
+
+def _row(name: str, board: str, port: str, kind: str, state: str) -> PlaceRow:
+    from assay.drivers.locks.file_lock import FileLocks
+    from assay.drivers.port_users import programs_with
+
+    holder = FileLocks().holder(port)
+    # A program that takes no locks (a terminal, another tool) is a user too.
+    used_by = str(holder) if holder else ", ".join(programs_with(port)) or None
+    facts = {**asdict(holder), "since": holder.since.isoformat()} if holder else None
+    return PlaceRow(name, board, port, kind, state, facts, used_by)
+
+
+def _bench_places(bench: Path | None) -> tuple[Any, ...]:
+    from assay.pipeline.manifest_files import load_bench, project_root
+
+    if bench is None:
+        try:
+            bench = project_root(Path.cwd()) / BENCH_FILE
+        except UsageFault:  # outside of a project there is no bench file, and twins are listed all the same
+            return ()
+        if not bench.exists():
+            return ()
+    return load_bench(bench).places
+
+
+def _ports() -> list[str]:
+    from assay.drivers.serial_transport import ports
+
+    return ports()
+
+
+def _line(row: PlaceRow) -> str:
+    used = f"used by {row.used_by}" if row.used_by else "free"
+    return f"{row.name:<16} {row.board:<14} {row.kind:<6} {row.state:<12} {used}\n  port  {row.port}"

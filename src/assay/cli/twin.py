@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`assay twin`: create, start, stop emulated boards, switch and cut their power, see their state.
+
+Guards: a twin that somebody uses is not switched off under him unasked. Leaves to others: all that a twin is
+(`drivers.twin`).
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.shell_completion import CompletionItem
+
+from assay.cli.session import Answer, Session, find_site, verb
+
+if TYPE_CHECKING:
+    from assay.drivers.twin.control import TwinStatus
+    from assay.drivers.twin.twin_folder import TwinFolder
+    from assay.model.manifest import Board
+
+
+def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from assay.drivers.twin.twin_folder import twin_names
+
+    names = twin_names(find_site(Path.cwd()) / "twins")
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+twin_name = click.argument("name", shell_complete=_complete)
+force_option = click.option("--force", is_flag=True, help="Even if somebody uses it.")
+
+
+@click.group()
+def command() -> None:
+    """Emulated boards: real firmware behind a real port, with power that can be cut.
+
+    A twin proves software, not a product: everything that rests on one says `emulated`.
+    """
+
+
+@command.command()
+@click.argument("name")
+@click.option("--board", required=True, help="Name of the board (boards/NAME.toml).")
+@verb
+def create(session: Session, name: str, board: str) -> Answer:
+    """Make a twin: a blank chip with a chip id of its own. Made already: nothing happens."""
+    from assay.drivers.twin.control import TwinControl
+    from assay.drivers.twin.twin_folder import create_twin
+
+    folder = create_twin(session.site.twins_dir, name, _board(board))
+    status = TwinControl(folder).status()
+    return Answer(f"twin {name} is a {board}, chip {status.chip}\n  port  {folder.tty}", asdict(status))
+
+
+@command.command()
+@twin_name
+@click.option("--rom", type=click.Path(path_type=Path, dir_okay=False), help="ELF of the mask ROM [default: built].")
+@click.option("--board", help="Create the twin as this board if it is not there.")
+@click.option("--baud", type=int, help="Rate of the line in bit/s, 0 for no limit [default: as last time].")
+@click.option("--off", is_flag=True, help="Leave the power off.")
+@verb
+def start(session: Session, name: str, rom: Path | None, board: str | None, baud: int | None, off: bool) -> Answer:
+    """Start a twin and switch its power on. It runs until `assay twin stop`."""
+    from assay.drivers.twin.lifecycle import start_twin
+    from assay.drivers.twin.twin_folder import create_twin
+
+    folder = create_twin(session.site.twins_dir, name, _board(board)) if board else _folder(session, name)
+    if rom is None and folder.read_settings().rom is None:
+        rom = _default_rom(session, folder)
+    status = start_twin(folder, rom, baud=baud, power=not off).status()
+    return Answer(_line(status, None), asdict(status))
+
+
+@command.command()
+@twin_name
+@force_option
+@verb
+def stop(session: Session, name: str, force: bool) -> Answer:
+    """Switch a twin off and end its wire. What its flash holds stays."""
+    from assay.drivers.twin.control import TwinControl
+
+    folder = _folder(session, name)
+    with _ours(folder, "twin stop", force):
+        control = TwinControl(folder)
+        control.stop()
+        status = control.status()
+    return Answer(_line(status, None), asdict(status))
+
+
+@command.command()
+@click.argument("action", type=click.Choice(["on", "off", "cycle", "cut"]))
+@twin_name
+@click.option("--after", "after_s", type=click.FloatRange(0, 60), default=0.0, help="cut: in that many seconds.")
+@click.option("--off-time", "off_s", type=click.FloatRange(0, 5), default=0.05, help="cycle: seconds without power.")
+@force_option
+@verb
+def power(session: Session, action: str, name: str, after_s: float, off_s: float, force: bool) -> Answer:
+    """Switch the power of a running twin on or off, off and on again (cycle), or cut it.
+
+    However the power goes, the flash file then holds exactly what the chip held. `cut --after` lets it go at a moment
+    of the wire's own clock, in the middle of whatever the unit does then.
+    """
+    from assay.drivers.twin.control import TwinControl
+
+    folder = _folder(session, name)
+    control = TwinControl(folder)
+    with _ours(folder, f"twin power {action}", force):
+        control.power(action, off_s=off_s, after_s=after_s)
+        status = control.status()
+    return Answer(_line(status, None), asdict(status))
+
+
+@command.command()
+@click.argument("name", shell_complete=_complete)
+@verb
+def status(session: Session, name: str) -> Answer:
+    """Show the state of one twin."""
+    from assay.drivers.locks.file_lock import FileLocks
+    from assay.drivers.twin.control import TwinControl
+
+    folder = _folder(session, name)
+    found, holder = TwinControl(folder).status(), FileLocks().holder(str(folder.tty))
+    data = {**asdict(found), "holder": str(holder) if holder else None}
+    rows = [f"  {key.replace('_', ' '):<16}{value}" for key, value in data.items() if value is not None]
+    return Answer("\n".join([_line(found, str(holder) if holder else None), *rows]), data)
+
+
+@command.command(name="list")
+@verb
+def list_(session: Session) -> Answer:
+    """List the twins of this site."""
+    from assay.drivers.locks.file_lock import FileLocks
+    from assay.drivers.twin.control import TwinControl
+    from assay.drivers.twin.twin_folder import TwinFolder, twin_names
+
+    rows, data = [], []
+    for name in twin_names(session.site.twins_dir):
+        folder = TwinFolder(session.site.twins_dir / name)
+        found, holder = TwinControl(folder).status(), FileLocks().holder(str(folder.tty))
+        rows.append(_line(found, str(holder) if holder else None))
+        data.append({**asdict(found), "holder": str(holder) if holder else None})
+    text = "\n".join(rows) or "no twins; make one: assay twin create NAME --board BOARD"
+    return Answer(text, {"twins": data})
+
+
+def _board(name: str) -> Board:
+    from assay.pipeline.manifest_files import board_file, load_board, project_root
+
+    return load_board(board_file(project_root(Path.cwd()), name))
+
+
+def _folder(session: Session, name: str) -> TwinFolder:
+    from assay.drivers.twin.twin_folder import TwinFolder, check_name
+
+    folder = TwinFolder(session.site.twins_dir / check_name(name))
+    folder.read_settings()  # UsageFault when there is no such twin
+    return folder
+
+
+def _default_rom(session: Session, folder: TwinFolder) -> Path:
+    from assay.pipeline.rom_image import rom_for
+
+    return rom_for(session.site, _board(folder.read_settings().board))
+
+
+def _ours(folder: TwinFolder, verb_name: str, force: bool) -> AbstractContextManager[object]:
+    """The twin's place, so that nobody else uses it; `force` goes without."""
+    from assay.drivers.locks.file_lock import FileLocks
+    from assay.errors import PlaceBusy
+
+    if force:
+        return nullcontext()
+    try:
+        return FileLocks().acquire(str(folder.tty), verb=verb_name, place=folder.name)
+    except PlaceBusy as busy:
+        raise PlaceBusy(busy.message, remedy="wait until it is done, or do it under its hands with --force") from busy
+
+
+def _line(status: TwinStatus, holder: str | None) -> str:
+    state = f"power {status.power}" if status.running else "stopped"
+    rate = f", {status.baud} bit/s" if status.baud else ""
+    used = f", used by {holder}" if holder else ""
+    return f"{status.name}: {status.board} (emulated), {state}{rate}{used}\n  port  {status.tty}"
