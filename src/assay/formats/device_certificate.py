@@ -109,6 +109,11 @@ def is_ca_certificate_of(der: bytes, key: TrustedKey) -> bool:
         return False
 
 
+def pem(der: bytes) -> bytes:
+    """A certificate in PEM, for other people's tools."""
+    return x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+
+
 def verify(der: bytes, trust: TrustFile) -> DeviceCertificate:
     """What the certificate `der` says, when a device CA of `trust` signed it and it keeps the profile.
 

@@ -106,7 +106,7 @@ class Flash(Value):
     """`urn:assay:predicate:flash:v1`: an image was written and its hash read back."""
 
     run: RunHeader
-    serial: SerialNumber | None
+    serial: SerialNumber | None = None
     chip: str
     image: ImageReference
     slot: int
@@ -125,7 +125,7 @@ class Update(Value):
     plan_sha256: FileSha256
     image: ImageReference
     before: DeviceReport
-    after: DeviceReport | None
+    after: DeviceReport | None = None
     steps: tuple[StepRecord, ...]
     device_reason: str = ""
     after_evidence: EvidenceQuote | None = None

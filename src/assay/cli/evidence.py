@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`assay evidence`: ask a unit what it runs, and verify what it signs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from assay.cli.session import Answer, Session, verb
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(name="evidence", short_help="Ask a unit what it runs, and verify its answer.")
+@click.option("--place", required=True, metavar="NAME", help="The place on the bench, or a twin.")
+@click.option("--trust", required=True, type=FILE, help="The trust file.")
+@click.option("--bench", type=FILE, default=None, help="The bench file [default: bench.toml of the project].")
+@click.option("--wait", "wait_s", type=float, default=0.0, help="Seconds to wait for a place that is taken.")
+@verb
+def command(session: Session, place: str, trust: Path, bench: Path | None, wait_s: float) -> Answer:
+    """Ask the unit for signed evidence of what it runs, verify it against its certificate, and record it."""
+    from assay.pipeline import evidence_run
+
+    result = evidence_run.ask_evidence(session.site, evidence_run.EvidenceOrder(place, trust, wait_s, bench))
+    claims, verified = result.evidence.claims, result.evidence
+    data = {
+        "serial": claims.serial,
+        "chip": claims.chip.hex(),
+        "board": claims.board,
+        "revision": claims.revision,
+        "emulated": verified.certificate.emulated,
+        "name": claims.name,
+        "version": claims.version,
+        "image_hash": claims.image_hash.hex(),
+        "state": claims.state,
+        "how": verified.report.how,
+        "bootloader_hash": claims.bootloader_hash.hex(),
+        "security_counter": claims.security_counter,
+        "reverted_at_boot": claims.reverted,
+        "nonce": verified.quote.nonce_hex,
+        "certificate_sha256": verified.certificate.sha256,
+        "checks": [{"what": check.what, "key": check.key.name if check.key else None} for check in verified.checks],
+        "record": result.record.entry.record,
+        "log_index": result.record.index,
+    }
+    lines = [
+        f"PASS unit {claims.serial} ({claims.board} revision {claims.revision}) runs {claims.name} {claims.version}, "
+        f"{claims.state}",
+        f"  image {data['image_hash']}, {verified.report.how}",
+        f"  bootloader {data['bootloader_hash']}",
+        f"  security counter {claims.security_counter}" + ("; this boot reverted an update" if claims.reverted else ""),
+    ]
+    lines += [f"  verified: {check.what}" + (f" [{check.key.name}]" if check.key else "") for check in verified.checks]
+    lines.append(f"  record {result.record.entry.record[:16]}, entry {result.record.index} of the log")
+    return Answer("\n".join(lines), data)

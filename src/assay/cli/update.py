@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`assay update`: bring a unit to another release by a plan; a bad release goes back by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from assay.cli.session import Answer, Session, verb
+from assay.cli.upload_progress import upload_progress
+
+if TYPE_CHECKING:
+    from assay.pipeline.update_run import PlannedUpdate, UpdateResult
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command(name="update", short_help="Bring a unit to another release, with rollback.")
+@click.argument("release", metavar="NAME@VERSION")
+@click.option("--place", required=True, metavar="NAME", help="The place on the bench, or a twin.")
+@click.option("--trust", required=True, type=FILE, help="The trust file.")
+@click.option("--plan", "--dry-run", "plan_only", is_flag=True, help="Ask the unit, show the plan, change nothing.")
+@click.option(
+    "--unsafe-allow-older-version",
+    is_flag=True,
+    help="Also go to an older version. Never below the unit's security counter.",
+)
+@click.option("--bench", type=FILE, default=None, help="The bench file [default: bench.toml of the project].")
+@click.option("--wait", "wait_s", type=float, default=0.0, help="Seconds to wait for a place that is taken.")
+@verb
+def command(
+    session: Session,
+    release: str,
+    place: str,
+    trust: Path,
+    plan_only: bool,
+    unsafe_allow_older_version: bool,
+    bench: Path | None,
+    wait_s: float,
+) -> Answer:
+    """Bring the unit to another release: upload, test, health check, confirm; and record it.
+
+    FAIL (1) means that the unit went back to the version that it had; ERROR (3), that the link or the power was lost:
+    run it again. Run it again after any interruption.
+    """
+    from assay.pipeline import update_run
+
+    order = update_run.UpdateOrder(release, place, trust, unsafe_allow_older_version, wait_s, bench)
+    if unsafe_allow_older_version:
+        session.say("UNSAFE: an older version may bring back faults that were corrected")
+    if plan_only:
+        planned = update_run.plan_only(session.site, order)
+        return Answer(_plan_text(planned), {"dry_run": True, **_plan_data(planned)})
+    with upload_progress(session) as display:
+        result = update_run.update(session.site, order, display.say, display.progress_for)
+    return _done(place, result)
+
+
+def _plan_text(planned: PlannedUpdate) -> str:
+    from assay.stages.field.plan import upload_estimate_s
+
+    plan, unit = planned.plan, planned.plan.unit
+    lines = [
+        f"unit {unit.serial} ({unit.board}) runs {unit.name} {unit.version}, {unit.state}",
+        f"plan {planned.sha256[:16]} to {plan.release}: {len(plan.steps)} steps",
+    ]
+    for number, step in enumerate(plan.steps, start=1):
+        estimate = f"{plan.size / 1000:.1f} kB, about {upload_estimate_s(plan.size, planned.baud):.0f} s; "
+        detail = estimate if step.action == "upload" else ""
+        lines.append(f"  {number}. {step.action}: {detail}at most {step.timeout_s:g} s; then {step.after}")
+    return "\n".join(lines)
+
+
+def _plan_data(planned: PlannedUpdate) -> dict[str, object]:
+    return {
+        "plan": planned.plan.model_dump(mode="json", by_alias=True),
+        "plan_sha256": planned.sha256,
+        "before": planned.before.model_dump(mode="json"),
+    }
+
+
+def _done(place: str, result: UpdateResult) -> Answer:
+    unit, after = result.planned.plan.unit, result.after
+    data = {
+        "outcome": result.outcome.value,
+        "reason": result.reason,
+        "device_reason": result.device_reason,
+        "place": place,
+        "serial": unit.serial,
+        "release": result.planned.plan.release,
+        **_plan_data(result.planned),
+        "after": after.model_dump(mode="json") if after else None,
+        "record": result.record.entry.record,
+        "log_index": result.record.index,
+    }
+    text = f"{result.outcome} update of unit {unit.serial} to {result.planned.plan.release}"
+    text += f": {result.reason}" if result.reason else ""
+    runs = f"{after.version}, {after.state}, hash {after.image_hash[:16]} (its own evidence)" if after else "unknown"
+    text += f"\n  it runs {runs}"
+    text += f"\n  next: {result.remedy}" if result.remedy else ""
+    text += f"\n  record {result.record.entry.record[:16]}, entry {result.record.index} of the log"
+    return Answer(text, data, result.status)

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An update in the field: a unit that proved what it runs and a verified release in; a plan, its walk and a record out.
+
+Guards: the unit's own evidence, verified, is what the plan begins with and what the record ends with; a resumed run
+walks the plan that it began with; every way to end but a kill leaves a record.
+Leaves to others: what may be updated (`stages.field.plan`), the walk (`stages.field.execute`).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.errors import AssayError, ExitStatus, InfrastructureError, UnitFailed
+from assay.interfaces.device import DeviceInfo, DeviceRefusal, Stage
+from assay.interfaces.step_book import DETAIL, ProgressFor, Say, StepBook
+from assay.model.artifact import Release, VerifiedImage
+from assay.model.outcome import Outcome
+from assay.model.plan import Plan, UnitState, UpdateRules
+from assay.model.predicates import DeviceReport, Update
+from assay.model.record import RecordRef, RecordType
+from assay.model.statement import PredicateType, Statement
+from assay.model.trust import Role, TrustFile
+from assay.pipeline.evidence_run import attest, provisioned_app
+from assay.pipeline.places import OpenPlace, describe, open_place, what_answers
+from assay.pipeline.recovery import conclude
+from assay.pipeline.release_gate import verify_release
+from assay.pipeline.run_journal import Run
+from assay.pipeline.trust_file import load_trust
+from assay.pipeline.unit_records import image_subject, parse_reference, reference_of, run_header, statement_of
+from assay.stages.field import plan as planning
+from assay.stages.field.evidence import VerifiedEvidence
+from assay.stages.field.execute import UpdateWalk, WentBack
+
+if TYPE_CHECKING:
+    from assay.pipeline.site import Site
+
+VERB = "update"
+PLAN_STEP = "plan"
+AFTER_TIMEOUT_S = 10.0
+"""Seconds for the unit to answer after a walk that ended badly; it may be in the middle of going back."""
+
+
+@dataclass(frozen=True)
+class UpdateOrder:
+    """What the user asks for; `release` is `name@version`, `wait_s` seconds for a place that is taken."""
+
+    release: str
+    place: str
+    trust: Path
+    allow_older_version: bool = False
+    wait_s: float = 0.0
+    bench: Path | None = None
+
+
+@dataclass(frozen=True)
+class PlannedUpdate:
+    """The plan with its digest, and what the unit proved that it runs."""
+
+    plan: Plan
+    sha256: str
+    before: DeviceReport
+    baud: int
+
+
+@dataclass(frozen=True)
+class UpdateResult:
+    """How it ended; `after` is what the unit proved afterwards (None: it did not answer)."""
+
+    planned: PlannedUpdate
+    outcome: Outcome
+    status: ExitStatus
+    reason: str
+    device_reason: str
+    after: DeviceReport | None
+    record: RecordRef
+    remedy: str
+
+
+def plan_only(site: Site, order: UpdateOrder) -> PlannedUpdate:
+    """Ask the unit, verify, and plan; nothing is changed."""
+    with _Field(site, order) as field:
+        return field.plan()
+
+
+def update(site: Site, order: UpdateOrder, say: Say, progress_for: ProgressFor) -> UpdateResult:
+    """Update the unit on the place. Raises `Refused` and its kin before anything is written, and `NotRecorded`.
+
+    FAIL (the unit went back) and ERROR (the link died) are answers, with a record.
+    """
+    with _Field(site, order) as field:
+        board, key = field.place.board, f"{order.place} {order.release}"
+        say(f"{order.place}: {describe(field.info)}")
+        planned = field.plan()
+        with site.journals.open_run(
+            VERB, key, serial=field.info.serial, place=order.place, board=board.name, emulated=board.emulated
+        ) as run:
+            return _FieldRun(field, run, StepBook(run, say, progress_for), planned).carry_out()
+
+
+class _Field:
+    """The place, the unit that answers for itself, and the image, all checked."""
+
+    def __init__(self, site: Site, order: UpdateOrder) -> None:
+        self.site = site
+        self.order = order
+        self.trust: TrustFile = load_trust(order.trust)
+        self.place: OpenPlace = open_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench)
+        self.image: VerifiedImage
+        self.info: DeviceInfo
+        self.checkpoint = b""
+
+    def __enter__(self) -> _Field:
+        try:
+            name, version = parse_reference(self.order.release)
+            self.image = verify_release(self.site, self.trust, name, version, self.place.board)
+            self.info = provisioned_app(what_answers(self.place), self.place)
+            self.checkpoint = self.site.recorder.checkpoint()
+        except BaseException:
+            self.place.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.place.close()
+
+    def attest(self) -> VerifiedEvidence:
+        """Fresh evidence of the unit."""
+        return attest(self.place, self.info, self.checkpoint, self.trust)
+
+    def plan(self) -> PlannedUpdate:
+        """The plan from what the unit proves now."""
+        verified = self.attest()
+        baud = self.place.board.serial.baud
+        plan = planning.plan_update(self._unit(verified), self.image.release, self._rules(), baud=baud)
+        return PlannedUpdate(plan, planning.digest(plan), verified.report, baud)
+
+    def _unit(self, verified: VerifiedEvidence) -> UnitState:
+        claims = verified.claims
+        return UnitState(
+            serial=claims.serial,
+            board=claims.board,
+            revision=claims.revision,
+            name=claims.name,
+            version=claims.version,
+            image_hash=claims.image_hash.hex(),
+            state=claims.state,
+            security_counter=claims.security_counter,
+            modules=_modules(self.site.store.releases(), claims.bootloader_hash.hex()),
+        )
+
+    def _rules(self) -> UpdateRules:
+        artifact = self.image.release.artifact
+        said: dict[str, Any] = {}
+        if artifact.update is not None:
+            said = {"policy": artifact.update.policy, "health_timeout_s": artifact.update.health_timeout_s}
+        return UpdateRules(
+            dependencies=artifact.dependencies, allow_older_version=self.order.allow_older_version, **said
+        )
+
+
+def _modules(releases: tuple[Release, ...], bootloader_hash: str) -> dict[str, str]:
+    """The bootloader that the unit proved, by name and version, when a release of this site has its hash."""
+    return {
+        release.name: release.version
+        for release in releases
+        if release.kind == "bootloader" and release.image.image_hash == bootloader_hash
+    }
+
+
+class _FieldRun:
+    """One journaled walk."""
+
+    def __init__(self, field: _Field, run: Run, book: StepBook, planned: PlannedUpdate) -> None:
+        self._field = field
+        self._site = field.site
+        self._run = run
+        self._book = book
+        self._fresh = planned
+
+    def carry_out(self) -> UpdateResult:
+        """Walk, prove what runs now, and record it."""
+        planned, notes_from = self._begin()
+        walk = UpdateWalk(self._field.place, planned.plan, self._field.image, self._book, self._site.clock, notes_from)
+        failure: AssayError | None = None
+        try:
+            walk.run()
+        except (UnitFailed, InfrastructureError) as error:
+            failure = error
+        return self._conclude(planned, failure)
+
+    def _begin(self) -> tuple[PlannedUpdate, int]:
+        """The plan of this run: the one that it began with, if it was begun before."""
+        kept = self._run.result(PLAN_STEP)
+        if kept is None:
+            notes = self._field.place.device.notes()
+            fresh = self._fresh
+            kept = self._book.run(
+                PLAN_STEP,
+                lambda: {
+                    "plan": fresh.plan.model_dump(mode="json", by_alias=True),
+                    "before": fresh.before.model_dump(mode="json"),
+                    "notes_from": max((note.seq + 1 for note in notes), default=0),
+                    DETAIL: f"{len(fresh.plan.steps)} steps to {fresh.plan.release}, plan {fresh.sha256[:16]}",
+                },
+            )
+        plan = Plan.model_validate_json(json.dumps(kept["plan"]))
+        before = DeviceReport.model_validate_json(json.dumps(kept["before"]))
+        return PlannedUpdate(plan, planning.digest(plan), before, self._fresh.baud), int(kept["notes_from"])
+
+    def _conclude(self, planned: PlannedUpdate, failure: AssayError | None) -> UpdateResult:
+        after = self._after(failure)
+        outcome, reason = _judge(planned.plan, after, failure)
+        device_reason = failure.reason if isinstance(failure, WentBack) else ""
+        status = ExitStatus.PASS if outcome is Outcome.PASS else failure.status if failure else ExitStatus.ERROR
+        status = ExitStatus.FAIL if outcome is Outcome.FAIL else status
+        statement = self._statement(planned, after, outcome, reason, device_reason)
+        serial = planned.plan.unit.serial
+        record = conclude(
+            self._site, self._run, statement, RecordType.UPDATE, Role.FIELD, outcome, serial=serial, reason=reason
+        )
+        report = after.report if after else None
+        remedy = failure.remedy if failure else ""
+        return UpdateResult(planned, outcome, status, reason, device_reason, report, record, remedy)
+
+    def _after(self, failure: AssayError | None) -> VerifiedEvidence | None:
+        """What the unit proves now; None when the walk failed and it does not answer any more."""
+        try:
+            self._field.place.device.wait_ready(Stage.APP, AFTER_TIMEOUT_S)
+            return self._field.attest()
+        except (InfrastructureError, DeviceRefusal):
+            if failure is None:
+                raise
+            return None
+
+    def _statement(
+        self, planned: PlannedUpdate, after: VerifiedEvidence | None, outcome: Outcome, reason: str, device_reason: str
+    ) -> Statement:
+        predicate = Update(
+            run=run_header(self._site, self._run, self._field.place, self._field.checkpoint, outcome, reason),
+            serial=planned.plan.unit.serial,
+            plan=planned.plan,
+            plan_sha256=planned.sha256,
+            image=reference_of(self._field.image.release),
+            before=planned.before,
+            after=after.report if after else None,
+            steps=self._book.records,
+            device_reason=device_reason,
+            after_evidence=after.quote if after else None,
+        )
+        return statement_of(PredicateType.UPDATE, predicate, image_subject(self._field.image.release))
+
+
+def _judge(plan: Plan, after: VerifiedEvidence | None, failure: AssayError | None) -> tuple[Outcome, str]:
+    """PASS needs the unit's proof that it keeps the new image; FAIL, that it does not run it."""
+    runs_new = after is not None and after.report.image_hash == plan.image_hash
+    if failure is None:
+        if runs_new and after is not None and after.report.state == "confirmed":
+            return Outcome.PASS, ""
+        return Outcome.ERROR, "the walk was done, and the unit does not prove that it keeps the new image"
+    if isinstance(failure, UnitFailed) and not runs_new:
+        return Outcome.FAIL, failure.message
+    return Outcome.ERROR, failure.message
