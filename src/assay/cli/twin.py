@@ -62,16 +62,25 @@ def create(session: Session, name: str, board: str) -> Answer:
 @click.option("--board", help="Create the twin as this board if it is not there.")
 @click.option("--baud", type=int, help="Rate of the line in bit/s, 0 for no limit [default: as last time].")
 @click.option("--off", is_flag=True, help="Leave the power off.")
+@click.option("--owner-pid", type=click.IntRange(1), help="End with this process, however it ends.")
 @verb
-def start(session: Session, name: str, rom: Path | None, board: str | None, baud: int | None, off: bool) -> Answer:
-    """Start a twin and switch its power on. It runs until `assay twin stop`."""
+def start(
+    session: Session,
+    name: str,
+    rom: Path | None,
+    board: str | None,
+    baud: int | None,
+    off: bool,
+    owner_pid: int | None,
+) -> Answer:
+    """Start a twin and switch its power on. It runs until `assay twin stop`, or until its owner ends."""
     from assay.drivers.twin.lifecycle import start_twin
     from assay.drivers.twin.twin_folder import create_twin
 
     folder = create_twin(session.site.twins_dir, name, _board(board)) if board else _folder(session, name)
     if rom is None and folder.read_settings().rom is None:
         rom = _default_rom(session, folder)
-    status = start_twin(folder, rom, baud=baud, power=not off).status()
+    status = start_twin(folder, rom, owner_pid=owner_pid, baud=baud, power=not off).status()
     return Answer(_line(status, None), asdict(status))
 
 
