@@ -12,15 +12,15 @@ from assay.pipeline.trace_tree import Look, render_text
 
 
 def test_a_verified_tree() -> None:
-    text = render_text(sample_trace())
+    text = render_text(sample_trace().root)
     assert "✓ Unit DEMO-000001" in text
-    assert "VERIFIED: 3 links of DEMO-000001" in text
+    assert "VERIFIED: 3 links of Unit DEMO-000001" in text
     assert "builder UNSAFE-DEVELOPMENT builder (3f3f3f3f3f3f): statement signature" in text
     assert "[emulated]" in text and "UNSAFE-DEVELOPMENT: this rests on development keys" in text
 
 
 def test_a_broken_link_is_seen_from_above_and_named() -> None:
-    text = render_text(sample_trace(broken=True))
+    text = render_text(sample_trace(broken=True).root)
     assert "✗ Unit DEMO-000001" in text and "✗ History of the unit" in text and "✓ Releases" in text
     assert "BROKEN: 1 of 3 links" in text
     assert "\n  history/00000012-update: the record has the SHA-256 " in text
@@ -29,7 +29,7 @@ def test_a_broken_link_is_seen_from_above_and_named() -> None:
 
 @pytest.mark.parametrize("look", [Look(), Look(unicode=False), Look(colour=True)])
 def test_no_control_characters_from_records(look: Look) -> None:
-    text = render_text(sample_trace(broken=True), look)
+    text = render_text(sample_trace(broken=True).root, look)
     if look.colour:
         text = text.replace("\x1b[", "").replace("\x1b", "!")
     assert all(char.isprintable() or char == "\n" for char in text)
@@ -37,16 +37,16 @@ def test_no_control_characters_from_records(look: Look) -> None:
 
 
 def test_colour_only_when_asked() -> None:
-    assert "\x1b[" not in render_text(sample_trace())
-    assert "\x1b[32m✓\x1b[0m" in render_text(sample_trace(), Look(colour=True))
+    assert "\x1b[" not in render_text(sample_trace().root)
+    assert "\x1b[32m✓\x1b[0m" in render_text(sample_trace().root, Look(colour=True))
 
 
 def test_ascii_when_the_locale_cannot() -> None:
-    assert render_text(sample_trace(broken=True), Look(unicode=False)).isascii()
+    assert render_text(sample_trace(broken=True).root, Look(unicode=False)).isascii()
 
 
 def test_width_is_kept_but_for_long_words() -> None:
-    lines = render_text(sample_trace(), Look(width=70)).splitlines()[:-3]
+    lines = render_text(sample_trace().root, Look(width=70)).splitlines()[:-3]
     assert max(len(line) for line in lines) <= 80
 
 

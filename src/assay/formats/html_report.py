@@ -72,13 +72,15 @@ def escape(text: str) -> str:
 
 
 def _verdict_word(trace: Trace) -> str:
-    return "broken" if trace.broken else "verified"
+    return "broken" if trace.root.broken else "verified"
 
 
 def _header(trace: Trace, title: str) -> Iterator[str]:
-    links = trace.links
+    links = trace.root.links
     word = _verdict_word(trace)
-    said = f"{len(trace.broken)} of {links} links are broken" if trace.broken else f"all {links} links verified"
+    said = (
+        f"{len(trace.root.broken)} of {links} links are broken" if trace.root.broken else f"all {links} links verified"
+    )
     yield "<header>"
     yield f'<p class="kicker">Verified history · {escape(trace.source)}</p>'
     yield f"<h1>{escape(title)}</h1>"
@@ -90,16 +92,16 @@ def _header(trace: Trace, title: str) -> Iterator[str]:
 
 
 def _status(trace: Trace) -> LinkStatus:
-    return LinkStatus.BROKEN if trace.broken else LinkStatus.VERIFIED
+    return LinkStatus.BROKEN if trace.root.broken else LinkStatus.VERIFIED
 
 
 def _faults(trace: Trace) -> Iterator[str]:
-    if not trace.broken:
+    if not trace.root.broken:
         return
     yield '<section aria-labelledby="faults" class="faults">'
     yield '<h2 id="faults">What broke</h2>'
     yield "<ul>"
-    for node in trace.broken:
+    for node in trace.root.broken:
         for fault in node.faults or (node.title,):
             yield f'<li><a href="#{_anchor(node)}">{escape(node.link)}</a>: {escape(fault)}</li>'
     yield "</ul>"

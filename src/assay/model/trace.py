@@ -91,6 +91,16 @@ class TraceNode(Value):
         return self.gravest if self.broken_below or self.status is LinkStatus.NOTE else self.status
 
     @property
+    def links(self) -> int:
+        """How many links there are from here down; headings and notes are none."""
+        return sum(1 for node in self.walk() if node.status is not LinkStatus.NOTE)
+
+    @property
+    def broken(self) -> tuple[TraceNode, ...]:
+        """The links from here down that are broken or missing, in the order of the tree."""
+        return tuple(node for node in self.walk() if node.status in _BAD)
+
+    @property
     def all_marks(self) -> tuple[Mark, ...]:
         """The marks of this node and all below it, each once."""
         found = {mark for node in self.walk() for mark in node.marks}
@@ -116,16 +126,6 @@ class Trace(Value):
     origin: str | None
     tree_size: int | None
     root: TraceNode
-
-    @property
-    def links(self) -> int:
-        """How many links there are; headings and notes are none."""
-        return sum(1 for node in self.root.walk() if node.status is not LinkStatus.NOTE)
-
-    @property
-    def broken(self) -> tuple[TraceNode, ...]:
-        """The links that are broken or missing, in the order of the tree."""
-        return tuple(n for n in self.root.walk() if n.status in _BAD)
 
 
 @dataclass(frozen=True)

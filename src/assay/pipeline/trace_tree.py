@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from assay.formats.visible_text import visible
-from assay.model.trace import LinkCheck, LinkStatus, Mark, Trace, TraceNode
+from assay.model.trace import LinkCheck, LinkStatus, Mark, TraceNode
 
 KEYID_SHOWN = 12
 """Hex digits of a key id or digest that people are shown; JSON has all 64."""
@@ -30,11 +30,12 @@ _MARK_COLOURS = {Mark.DEVELOPMENT: "33;1", Mark.EMULATED: "35"}
 
 @dataclass(frozen=True)
 class Look:
-    """How the text may look: `width` in columns; without `unicode` only ASCII is written."""
+    """How the text may look: `width` in columns; without `unicode` only ASCII is written; `brief` shows no details."""
 
     colour: bool = False
     unicode: bool = True
     width: int = 110
+    brief: bool = False
 
     @property
     def symbols(self) -> dict[LinkStatus, str]:
@@ -52,28 +53,27 @@ class Look:
         return shown if self.unicode else shown.encode("ascii", "backslashreplace").decode("ascii")
 
 
-def render_text(trace: Trace, look: Look | None = None) -> str:
+def render_text(root: TraceNode, look: Look | None = None) -> str:
     """The tree, and under it one line for each link that broke, or one that says that none did."""
     look = look or Look()
-    lines = list(_node_lines(trace.root, look, "", ""))
-    return "\n".join([*lines, "", *_verdict_lines(trace, look)])
+    lines = list(_node_lines(root, look, "", ""))
+    return "\n".join([*lines, "", *_verdict_lines(root, look)])
 
 
-def _verdict_lines(trace: Trace, look: Look) -> Iterator[str]:
-    links = trace.links
-    if not trace.broken:
-        yield look.paint(f"VERIFIED: {links} links of {look.safe(trace.serial)}", _COLOURS[LinkStatus.VERIFIED])
+def _verdict_lines(root: TraceNode, look: Look) -> Iterator[str]:
+    if not root.broken:
+        yield look.paint(f"VERIFIED: {root.links} links of {look.safe(root.title)}", _COLOURS[LinkStatus.VERIFIED])
     else:
-        yield look.paint(f"BROKEN: {len(trace.broken)} of {links} links", _COLOURS[LinkStatus.BROKEN])
-    for node in trace.broken:
+        yield look.paint(f"BROKEN: {len(root.broken)} of {root.links} links", _COLOURS[LinkStatus.BROKEN])
+    for node in root.broken:
         for fault in node.faults or (node.title,):
             yield look.safe(f"  {node.link}: {fault}")
-    if Mark.DEVELOPMENT in trace.root.all_marks:
+    if Mark.DEVELOPMENT in root.all_marks:
         yield look.paint(
             "UNSAFE-DEVELOPMENT: this rests on development keys; whoever can read the site's folder can forge it",
             _MARK_COLOURS[Mark.DEVELOPMENT],
         )
-    if Mark.EMULATED in trace.root.all_marks:
+    if Mark.EMULATED in root.all_marks:
         yield look.paint(
             "emulated: the unit is a twin; this proves software, not a product", _MARK_COLOURS[Mark.EMULATED]
         )
@@ -82,7 +82,7 @@ def _verdict_lines(trace: Trace, look: Look) -> Iterator[str]:
 def _node_lines(node: TraceNode, look: Look, first: str, rest: str) -> Iterator[str]:
     yield first + _headline(node, look)
     below = rest + (("│  " if look.unicode else "|  ") if node.children else "   ")
-    for label, text, code in _rows(node):
+    for label, text, code in _rows(node, brief=look.brief):
         yield from _wrapped(label, look.safe(text), code, below, look)
     for child in node.children:
         last = child is node.children[-1]
@@ -103,10 +103,12 @@ def _headline(node: TraceNode, look: Look) -> str:
     return " ".join(parts)
 
 
-def _rows(node: TraceNode) -> Iterator[tuple[str, str, str]]:
-    """Label, text and colour of each row under a headline."""
+def _rows(node: TraceNode, *, brief: bool) -> Iterator[tuple[str, str, str]]:
+    """Label, text and colour of each row under a headline; `brief` leaves the faults only."""
     for fault in node.faults:
         yield _WORDS[node.status], fault, _COLOURS[node.status]
+    if brief:
+        return
     for detail in node.details:
         yield detail.name, detail.value, ""
     plain = [check.what for check in node.checks if check.keyid is None]
@@ -127,13 +129,14 @@ def _by_key(checks: tuple[LinkCheck, ...]) -> dict[str, list[str]]:
 
 def key_words(check: LinkCheck) -> str:
     """A key in words: role, name, the start of its id, and whether it is a development key."""
-    words = f"{check.role or 'key'} {check.key_name} ({(check.keyid or '')[:KEYID_SHOWN]})"
+    name = "" if check.role == "log" else f" {check.key_name}"  # the log's name is its origin: long, and said once
+    words = f"{check.role or 'key'}{name} ({(check.keyid or '')[:KEYID_SHOWN]})"
     loud = check.development and Mark.DEVELOPMENT not in words
     return f"{words} {Mark.DEVELOPMENT}" if loud else words
 
 
 def _wrapped(label: str, text: str, code: str, prefix: str, look: Look) -> Iterator[str]:
     room = max(look.width - len(prefix) - 12, 40)
-    for number, line in enumerate(textwrap.wrap(text, room, break_long_words=False) or [""]):
+    for number, line in enumerate(textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]):
         head = f"{label:<11}" if number == 0 else " " * 11
         yield f"{prefix}{head} {look.paint(line, code) if code else line}"

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dossier of one unit, collected from a site folder: its records, those of its images, and every file they name.
+
+Guards: reading changes nothing; a file that is missing or damaged costs itself only, and the rest of the history is
+still collected. Nothing that is read here is believed.
+Leaves to others: whether any of it verifies (`trace`), files of the site beyond this unit (`trace_site`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.backends.records.record_store import RECORD_SUFFIX
+from assay.errors import AssayError, NotVerified, StorageError, UsageFault
+from assay.formats import log_entry
+from assay.model.record import LogEntry, RecordType
+from assay.model.statement import Statement
+from assay.model.trace import Dossier, LoggedRecord
+from assay.pipeline.trace_digests import reachable
+from assay.pipeline.trace_log import size_of
+from assay.pipeline.trace_record import claim_of, payload_of
+from assay.pipeline.trace_site_log import UNREADABLE, SiteLog
+
+RELEASE_KINDS = (RecordType.PROVENANCE, RecordType.SBOM, RecordType.RELEASE)
+NEAR_NAMES_MAX = 5
+"""Serial numbers that are offered when one is not known."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A record file and what names it. `claim` is unverified."""
+
+    index: int | None
+    entry: LogEntry | None
+    bundle: bytes | None
+    claim: Statement | None
+
+    @property
+    def predicate(self) -> dict[str, Any]:
+        """What the record claims; empty when it cannot be read."""
+        return self.claim.predicate if self.claim is not None else {}
+
+    def is_about(self, serial: str, chips: set[str]) -> bool:
+        """Whether the log or the record itself says that it is about this unit."""
+        if self.entry is not None and self.entry.serial is not None:
+            return self.entry.serial == serial
+        said = set(_values(self.predicate, "serial"))
+        return serial in said or (not said and bool(chips & set(_values(self.predicate, "chip"))))
+
+    def is_about_image(self, files: set[str]) -> bool:
+        """Whether it says how one of `files` was made."""
+        digests = {subject.digest.get("sha256") for subject in self.claim.subject} if self.claim else set()
+        kind = self.entry.type if self.entry is not None else None
+        return (kind is None or kind in RELEASE_KINDS) and bool(digests & files) and "run" not in self.predicate
+
+
+class SiteReading:
+    """The site in `folder`, read once."""
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise UsageFault(
+                f"there is no site in {folder}", remedy="name it with --site, or run a verb that makes one"
+            )
+        self.folder = folder
+        self.log = SiteLog(folder / "log")
+        self._found = [*self._logged(), *self._not_logged()]
+
+    def serials(self) -> list[str]:
+        """All serial numbers that the log or a record names."""
+        named = {found.entry.serial for found in self._found if found.entry is not None and found.entry.serial}
+        return sorted(named | {serial for found in self._found for serial in _values(found.predicate, "serial")})
+
+    def dossier(self, serial: str) -> Dossier:
+        """What concerns the unit `serial`. `UsageFault` names near serial numbers when there is none."""
+        chosen = self._choose(serial)
+        if not chosen:
+            self._unknown(serial)
+        records = tuple(self._record(found) for found in chosen)
+        named = [record.bundle for record in chosen if record.bundle is not None]
+        return Dossier(
+            serial=serial,
+            checkpoint=self.log.note,
+            records=records,
+            consistency=self._consistency(chosen),
+            files=self._files(named),
+            leaves=self.log.leaves,
+        )
+
+    def read_file(self, sha256: str) -> bytes | None:
+        """The attachment or the blob of the store with that name, as it lies there."""
+        for folder in (self.folder / "attachments", self.folder / "store" / "blobs" / "sha256"):
+            data = _read(folder / sha256)
+            if data is not None:
+                return data
+        return None
+
+    def _logged(self) -> Iterable[_Found]:
+        for index, leaf in enumerate(self.log.leaves):
+            try:
+                entry = log_entry.decode(leaf, f"entry {index} of the log")
+            except AssayError:
+                continue
+            bundle = _read(self._record_path(entry.record))
+            yield _Found(index, entry, bundle, claim_of(bundle))
+
+    def _not_logged(self) -> Iterable[_Found]:
+        """Record files that no readable entry names."""
+        named = {found.entry.record for found in self._logged() if found.entry is not None}
+        folder = self.folder / "records"
+        for path in sorted(folder.glob(f"*{RECORD_SUFFIX}")) if folder.is_dir() else ():
+            if not path.name.startswith(".") and path.name.removesuffix(RECORD_SUFFIX) not in named:
+                bundle = _read(path)
+                yield _Found(None, None, bundle, claim_of(bundle))
+
+    def _choose(self, serial: str) -> list[_Found]:
+        chips = {
+            chip
+            for found in self._found
+            if found.entry is not None and found.entry.type is RecordType.PROVISIONING and found.entry.serial == serial
+            for chip in _values(found.predicate, "chip")
+        }
+        own = [found for found in self._found if found.is_about(serial, chips)]
+        images = {digest for found in own for digest in _values(found.predicate, "file_sha256")}
+        about_images = [found for found in self._found if found not in own and found.is_about_image(images)]
+        return [found for found in self._found if found in own or found in about_images] if own else []
+
+    def _unknown(self, serial: str) -> None:
+        if self.log.faults or UNREADABLE in self.log.leaves or self.log.head is None:
+            raise NotVerified(
+                f"the log of {self.folder} is damaged, and nothing readable in it is about {serial}: "
+                + "; ".join(self.log.faults or ["its checkpoint cannot be read"]),
+                remedy="restore the log from a copy; `assay log verify` says what is wrong",
+            )
+        known = self.serials()
+        near = difflib.get_close_matches(serial, known, NEAR_NAMES_MAX, 0.5) or known[:NEAR_NAMES_MAX]
+        raise UsageFault(
+            f"no record of this site is about {serial}",
+            remedy=f"did you mean {', '.join(near)}?" if near else "the site has no unit yet: provision one",
+        )
+
+    def _record(self, found: _Found) -> LoggedRecord:
+        if found.index is None:
+            return LoggedRecord(None, None, (), found.bundle)
+        return LoggedRecord(found.index, self.log.leaves[found.index], self.log.inclusion(found.index), found.bundle)
+
+    def _consistency(self, chosen: list[_Found]) -> dict[int, tuple[bytes, ...]]:
+        proofs: dict[int, tuple[bytes, ...]] = {}
+        for found in chosen:
+            for note in _values(found.predicate, "checkpoint"):
+                size = size_of(note)
+                if size and (proof := self.log.consistency(size)) is not None:
+                    proofs[size] = proof
+        return proofs
+
+    def _files(self, bundles: list[bytes]) -> dict[str, bytes]:
+        """Files that the records name; a bundle that lies in the store too is not taken twice."""
+        files = reachable([payload for bundle in bundles if (payload := payload_of(bundle))], self.read_file)
+        return {sha256: data for sha256, data in files.items() if data not in bundles}
+
+    def _record_path(self, sha256: str) -> Path:
+        return self.folder / "records" / f"{sha256}{RECORD_SUFFIX}"
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes() if path.is_file() and not path.is_symlink() else None
+    except OSError as error:
+        raise StorageError(f"{path} cannot be read: {error.strerror}", remedy="make it readable") from error
+
+
+def _values(value: Any, name: str) -> list[str]:
+    """All texts that stand under `name`, anywhere in plain JSON."""
+    if isinstance(value, dict):
+        here = [value[name]] if isinstance(value.get(name), str) else []
+        return here + [text for item in value.values() for text in _values(item, name)]
+    if isinstance(value, list):
+        return [text for item in value for text in _values(item, name)]
+    return []

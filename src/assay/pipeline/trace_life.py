@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of a unit after the records so far: who it is, what it runs, which images it met, what it last said.
+
+Guards: one value goes through all records in the order of the log, so that each is held against those before it.
+Leaves to others: the records (`trace_unit`, `trace_update`, `trace_tested`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from assay.formats.device_certificate import DeviceCertificate
+from assay.model.predicates import EvidenceRecord, ImageReference
+from assay.model.trust import TrustFile
+from assay.pipeline.trace_continuity import Running
+from assay.pipeline.trace_link import Link
+
+
+@dataclass
+class Life:
+    """What is known of the unit after the records so far. `images` are those that any record named, by file."""
+
+    serial: str
+    trust: TrustFile
+    files: Mapping[str, bytes]
+    running: Running = field(default_factory=Running)
+    certificate: DeviceCertificate | None = None
+    images: dict[str, ImageReference] = field(default_factory=dict)
+    evidence: tuple[int | None, EvidenceRecord] | None = None
+    changed_after_evidence: list[str] = field(default_factory=list)
+
+    def meet(self, image: ImageReference) -> None:
+        """A record names `image`."""
+        self.images.setdefault(image.file_sha256, image)
+        self.running.know(image.image_hash, image.release)
+
+    def changed(self, name: str, *images: str) -> None:
+        """The record `name` left the unit running one of `images`."""
+        self.running.now(name, *images)
+        if self.evidence is not None:
+            self.changed_after_evidence.append(name)
+
+    def must_be_chip(self, link: Link, chip: str) -> None:
+        """Check that a record about `chip` is about the chip that the certificate was given to."""
+        if self.certificate is not None:
+            certified = self.certificate.chip.hex()
+            link.expect(
+                chip == certified, "the chip in the certificate", f"chip {chip}, the certificate is of {certified}"
+            )
+
+
+def number_of(link: Link) -> str:
+    """`#12`, or what stands for it, from the title that the record began with."""
+    return link.title.split(" ")[0] if link.title.startswith("#") else "a record that is not in the log"

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The site that a unit's dossier comes from: all of its log, its records and attachments, and its store of releases.
+
+Guards: a byte that was changed in any of them is named, also when it belongs to another unit: a log that was tampered
+with in one place is not to be relied on in another. What an interrupted process left in the outbox is told and is no
+fault.
+Leaves to others: the unit's own history (`trace`). Not covered: docs/reference/trace lists it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from assay.backends.records.record_store import RecordStore
+from assay.model.trace import LinkStatus, TraceNode
+from assay.model.trust import TrustFile
+from assay.pipeline.trace_link import Link, count
+from assay.stages.records.verify import LogFault, verify_log
+
+_OF_AN_UNFINISHED_RUN = re.compile(r"log (tile/.+)|record ([0-9a-f]{64})")
+"""Links of the log's report that are left behind when a recorder is killed, and gone after its next run."""
+
+
+def verify_site(folder: Path, trust: TrustFile) -> tuple[TraceNode, ...]:
+    """What is wrong with the site in `folder` as a whole, if anything is."""
+    return (_log_node(folder, trust),)
+
+
+def _log_node(folder: Path, trust: TrustFile) -> TraceNode:
+    link = Link("site/log", "Log, records and attachments of the whole site")
+    pending = _pending(folder)
+    report = verify_log(RecordStore(folder), trust)
+    for fault in report.faults:
+        if pending and _is_unfinished(fault, pending):
+            link.tell("unfinished", f"{fault.link} {fault.what}: its recorder was stopped, the next run finishes it")
+        else:
+            link.add(_broken(fault))
+    if not report.faults:
+        link.checked(f"all {report.size} entries, {report.records} records, {count(report.attachments, 'attachment')}")
+    if pending:
+        link.tell(
+            "outbox", f"{count(len(pending), 'record')} on the way into the log: the next verb that records finishes it"
+        )
+    return link.node()
+
+
+def _broken(fault: LogFault) -> TraceNode:
+    name = fault.link.replace(" ", "/", 1).split(" ")[0]
+    return TraceNode(
+        link=f"site/{name}",
+        title=fault.link.capitalize(),
+        status=LinkStatus.BROKEN,
+        faults=(f"{fault.link} {fault.what}",),
+    )
+
+
+def _is_unfinished(fault: LogFault, pending: set[str]) -> bool:
+    match = _OF_AN_UNFINISHED_RUN.fullmatch(fault.link)
+    if match is None:
+        return False
+    return match.group(2) in pending if match.group(2) else "is not covered" in fault.what
+
+
+def _pending(folder: Path) -> set[str]:
+    """Digests of the records in the outbox that are signed and not logged; read without changing anything."""
+    path = folder / "outbox.sqlite"
+    if not path.is_file():
+        return set()
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            rows = database.execute("SELECT bundle, payload FROM outbox").fetchall()
+    except sqlite3.Error:
+        return set()
+    return {hashlib.sha256(bundle).hexdigest() if bundle else payload for bundle, payload in rows}
