@@ -109,7 +109,11 @@ def test_what_two_builds_agree_on_is_an_artifact(project: Path, site: Site, buil
     assert ("user id" in artifact.variations) == (builder == "sandbox")
     assert {tool.name for tool in artifact.tools} == {"ziglang", "python"}
     assert read_artifact(project / "out") == report.built
-    assert sorted(path.name for path in (project / "out").iterdir()) == ["artifact.json", "payload.bin", "sbom.cdx.json"]
+    assert sorted(path.name for path in (project / "out").iterdir()) == [
+        "artifact.json",
+        "payload.bin",
+        "sbom.cdx.json",
+    ]
 
 
 LEAKS = {
@@ -172,9 +176,7 @@ def test_differences_are_told_with_offset_and_bytes() -> None:
         "open('/etc/shadow').read()",
     ],
 )
-def test_the_sandbox_keeps_a_build_in(
-    project: Path, site: Site, attempt: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_sandbox_keeps_a_build_in(project: Path, site: Site, attempt: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSAY_TEST_SECRET", "x")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -184,9 +186,7 @@ def test_the_sandbox_keeps_a_build_in(
             build(project, site, "sandbox")
 
 
-def test_the_host_builder_gets_a_clean_environment(
-    project: Path, site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_host_builder_gets_a_clean_environment(project: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASSAY_TEST_SECRET", "x")
     write_script(project, "os.environ['ASSAY_TEST_SECRET']")
     with pytest.raises(UnitFailed, match="KeyError"):
@@ -257,7 +257,7 @@ def test_declared_keys_are_inputs_by_value(project: Path, site: Site) -> None:
     write_script(project, "open(sys.argv[1] + '/payload.bin', 'w').write(open(sys.argv[2]).read())")
     report = build(project, site, keys={"image": pem + "\n"})
     assert report.built.payload.decode() == pem
-    assert report.built.artifact.parameters["keys"]["image"]["pem"] == pem
+    assert report.built.artifact.parameters["publicKeys"]["image"]["pem"] == pem
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     for bad, said in ((private, "is a private key"), ("nonsense", "not PEM")):
         with pytest.raises(UsageFault, match=said):

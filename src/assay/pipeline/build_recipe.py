@@ -61,11 +61,12 @@ def prepare(request: BuildRequest, cache: Path) -> Recipe:
     files = collect(root, [*module.build.sources, *named])
     pems = {name: _public_pem(name, text) for name, text in request.keys.items()}
     parameters = {
-        "module": named[0],
-        "board": board.name,
+        "module": module.name,
+        "kind": module.kind,
         "version": version,
+        "board": board.name,
         "defines": dict(request.defines),
-        "keys": {name: {"pem": pem, "sha256": public_key.keyid_of(pem)} for name, pem in pems.items()},
+        "publicKeys": {name: {"pem": pem, "sha256": public_key.keyid_of(pem)} for name, pem in pems.items()},
     }
     source = source_state(root, files, digest_of(files))
     tools = toolchain(cache / "tools.json")

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The store of releases as an OCI image layout in a folder: other people's tools can copy it to a registry.
+
+Guards: a release is published whole or not at all, whenever the process dies; publishers take turns; nothing that was
+published changes under its name. What comes out has the digests that it is known by.
+Leaves to others: whether a release is to be trusted (`pipeline.release_gate`), the documents (`formats.oci_layout`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from assay.backends.durable_file import exclusive, make_folder, write_durably
+from assay.backends.stores.blob_folder import BlobFolder
+from assay.errors import NotVerified, Refused, StorageError, UsageFault
+from assay.formats import canonical_json, oci_layout
+from assay.formats.oci_layout import Descriptor, Index
+from assay.model.artifact import Release
+from assay.model.identifiers import Version
+
+
+class OciLayoutStore:
+    """Implements `interfaces.store.Store` in the folder `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._blobs = BlobFolder(root / "blobs" / "sha256")
+
+    def put(self, data: bytes) -> str:
+        """Keep `data` durably; answers its SHA-256 in hex."""
+        with self._writing():
+            self._prepare()
+            return self._blobs.put(data)
+
+    def get(self, sha256: str) -> bytes:
+        """The bytes with that digest."""
+        return self._blobs.get(sha256)
+
+    def publish(self, release: Release) -> str:
+        """Publish `release`, whose blobs were `put` before; answers the digest of its manifest.
+
+        An image that was published under this name, version and board before stays as it is, with the attestations
+        that it had then; another image under the same name is `Refused`.
+        """
+        bundles = {kind: self.get(sha256) for kind, sha256 in sorted(release.attestations.items())}
+        if len(self.get(release.image.file_sha256)) != release.image.size:
+            raise NotVerified(f"the image of {release.reference} has another size", remedy="sign the artifact again")
+        with self._writing():
+            self._prepare()
+            with exclusive(self._root / ".lock"):
+                index = self._index()
+                there = self._published(index, release)
+                return there.sha256 if there else self._add(index, release, bundles)
+
+    def find(self, name: str, version: str | None, board: str) -> Release:
+        """The release; without `version` the highest one."""
+        releases = self.releases()
+        fitting = [
+            release
+            for release in releases
+            if (release.name, release.board) == (name, board) and version in (None, release.version)
+        ]
+        if not fitting:
+            wanted = f"{name}@{version}" if version else name
+            known = ", ".join(f"{release.reference} for {release.board}" for release in releases) or "it is empty"
+            raise UsageFault(f"the store has no {wanted} for {board}", remedy=f"publish it; in the store: {known}")
+        return max(fitting, key=lambda release: Version(release.version))
+
+    def releases(self) -> tuple[Release, ...]:
+        """All releases, by name, version and board."""
+        found = (self._release(descriptor) for descriptor in _releases(self._index()))
+        return tuple(sorted(found, key=lambda each: (each.name, Version(each.version), each.board)))
+
+    def _release(self, descriptor: Descriptor) -> Release:
+        manifest = oci_layout.read_manifest(self.get(descriptor.sha256))
+        release = oci_layout.read_release(manifest, self.get(manifest.config.sha256))
+        if (descriptor.annotations or {}).get(oci_layout.REFERENCE_ANNOTATION) != oci_layout.reference_of(release):
+            text = f"the store's index gives {release.reference} another name"
+            raise NotVerified(text, remedy="restore index.json from a copy, or publish into a new store")
+        return release
+
+    def _published(self, index: Index, release: Release) -> Descriptor | None:
+        for descriptor in _releases(index):
+            if (descriptor.annotations or {}).get(oci_layout.REFERENCE_ANNOTATION) == oci_layout.reference_of(release):
+                if self._release(descriptor).image == release.image:
+                    return descriptor
+                text = f"{release.reference} for {release.board} is published with another image"
+                raise Refused(text, remedy="give the new image a version of its own")
+        return None
+
+    def _add(self, index: Index, release: Release, bundles: dict[str, bytes]) -> str:
+        manifest = oci_layout.release_manifest(release)
+        attestations = [oci_layout.attestation_manifest(manifest, kind, data) for kind, data in bundles.items()]
+        for data in (oci_layout.EMPTY, oci_layout.release_config(release), *attestations, manifest):
+            self._blobs.put(data)
+        named = {oci_layout.REFERENCE_ANNOTATION: oci_layout.reference_of(release)}
+        added = oci_layout.describe(
+            manifest, oci_layout.MANIFEST_TYPE, artifactType=oci_layout.RELEASE_TYPE, annotations=named
+        )
+        referring = [
+            oci_layout.describe(data, oci_layout.MANIFEST_TYPE, artifactType=oci_layout.BUNDLE_TYPE)
+            for data in attestations
+        ]
+        grown = index.model_copy(update={"manifests": (*index.manifests, added, *referring)})
+        # Last of all: what the index does not name is not published.
+        write_durably(self._root / "index.json", canonical_json.encode_value(grown))
+        return added.sha256
+
+    def _index(self) -> Index:
+        path = self._root / "index.json"
+        if path.is_symlink():
+            raise NotVerified(f"{path} is a symbolic link; a store has none", remedy="restore it from a copy")
+        try:
+            return oci_layout.read_index(path.read_bytes())
+        except FileNotFoundError:
+            return Index()
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror}", remedy="check the store's folder") from error
+
+    def _prepare(self) -> None:
+        make_folder(self._root)
+        if not (self._root / "oci-layout").exists():
+            with exclusive(self._root / ".lock"):
+                write_durably(self._root / "oci-layout", oci_layout.LAYOUT)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            text = f"the store {self._root} cannot be written: {error.strerror}"
+            raise StorageError(text, remedy="free disk space, and make its folder writable") from error
+
+
+def _releases(index: Index) -> list[Descriptor]:
+    return [descriptor for descriptor in index.manifests if descriptor.artifactType == oci_layout.RELEASE_TYPE]

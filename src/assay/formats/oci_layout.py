@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: N815  # members are called as in the OCI specification
+"""Releases as documents of the OCI image specification 1.1: manifests, descriptors and the index of a layout.
+
+Guards: what is read is strict JSON of the form that we write; a release that another tool put beside ours is left
+alone, one that claims to be ours and is not whole is `NotVerified`. The manifest of a release is the same bytes for the
+same release. Leaves to others: files and digests (`backends.stores.oci_layout`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Final, Literal, TypeVar
+
+from pydantic import Field, ValidationError
+
+from assay.errors import NotVerified
+from assay.formats import canonical_json, strict_json
+from assay.model.artifact import Release
+from assay.model.identifiers import FileSha256
+from assay.model.value import ForeignValue
+
+LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+"""Content of the file `oci-layout`; 1.0.0 is the layout version of image specification 1.1 too."""
+
+MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPE: Final = "application/vnd.oci.image.index.v1+json"
+EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+EMPTY = b"{}"
+RELEASE_TYPE = "application/vnd.assay.release.v1"
+RELEASE_CONFIG_TYPE = "application/vnd.assay.release.config.v1+json"
+IMAGE_LAYER_TYPE = "application/vnd.assay.mcuboot.image.v1"
+BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+PREDICATE_ANNOTATION = "dev.sigstore.bundle.predicateType"
+REFERENCE_ANNOTATION = "org.opencontainers.image.ref.name"
+
+
+M = TypeVar("M", bound=ForeignValue)
+
+
+class Descriptor(ForeignValue):
+    """OCI content descriptor."""
+
+    mediaType: str
+    digest: str = Field(pattern=r"^sha256:[0-9a-f]{64}$")
+    size: int = Field(ge=0)
+    artifactType: str | None = None
+    annotations: dict[str, str] | None = None
+
+    @property
+    def sha256(self) -> FileSha256:
+        """The digest without its algorithm."""
+        return self.digest.removeprefix("sha256:")
+
+
+class Manifest(ForeignValue):
+    """OCI image manifest, as far as a release needs it."""
+
+    schemaVersion: Literal[2]
+    mediaType: Literal["application/vnd.oci.image.manifest.v1+json"] = MANIFEST_TYPE
+    artifactType: str
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    subject: Descriptor | None = None
+    annotations: dict[str, str] | None = None
+
+
+class Index(ForeignValue):
+    """OCI image index: `index.json` of a layout."""
+
+    schemaVersion: Literal[2] = 2
+    mediaType: Literal["application/vnd.oci.image.index.v1+json"] = INDEX_TYPE
+    manifests: tuple[Descriptor, ...] = ()
+
+
+def describe(data: bytes, media_type: str, **more: Any) -> Descriptor:
+    """The descriptor of `data`."""
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    return Descriptor(mediaType=media_type, digest=digest, size=len(data), **more)
+
+
+def release_config(release: Release) -> bytes:
+    """The document of a release: the config of its manifest."""
+    return canonical_json.encode_value(release)
+
+
+def release_manifest(release: Release) -> bytes:
+    """The manifest of a release: its document and its image."""
+    image = Descriptor(
+        mediaType=IMAGE_LAYER_TYPE,
+        digest=f"sha256:{release.image.file_sha256}",
+        size=release.image.size,
+        annotations={"org.opencontainers.image.title": f"{release.name}-{release.version}-{release.board}.signed.bin"},
+    )
+    return canonical_json.encode_value(
+        Manifest(
+            schemaVersion=2,
+            artifactType=RELEASE_TYPE,
+            config=describe(release_config(release), RELEASE_CONFIG_TYPE),
+            layers=(image,),
+            annotations={
+                "org.opencontainers.image.title": release.name,
+                "org.opencontainers.image.version": release.version,
+            },
+        )
+    )
+
+
+def attestation_manifest(release: bytes, predicate_type: str, bundle: bytes) -> bytes:
+    """The manifest of a Sigstore bundle that refers to the release with the manifest `release`."""
+    return canonical_json.encode_value(
+        Manifest(
+            schemaVersion=2,
+            artifactType=BUNDLE_TYPE,
+            config=describe(EMPTY, EMPTY_TYPE),
+            layers=(describe(bundle, BUNDLE_TYPE),),
+            subject=describe(release, MANIFEST_TYPE, artifactType=RELEASE_TYPE),
+            annotations={PREDICATE_ANNOTATION: predicate_type},
+        )
+    )
+
+
+def reference_of(release: Release) -> str:
+    """The name of a release in the index (OCI: annotation `org.opencontainers.image.ref.name`)."""
+    return f"{release.board}/{release.name}:{release.version}"
+
+
+def read_index(data: bytes) -> Index:
+    """`index.json`. Raises `NotVerified`."""
+    return _read(data, Index, "the store's index.json")
+
+
+def read_manifest(data: bytes) -> Manifest:
+    """A manifest. Raises `NotVerified`."""
+    return _read(data, Manifest, "a manifest in the store")
+
+
+def read_release(manifest: Manifest, config: bytes) -> Release:
+    """The release whose manifest is `manifest`. Raises `NotVerified` when the two do not belong together."""
+    document = strict_json.loads_object(config, "a release in the store")
+    try:
+        release = Release.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        raise _damaged("a release in the store", error) from error
+    if [layer.sha256 for layer in manifest.layers] != [release.image.file_sha256]:
+        text = f"the store's manifest of {release.reference} names another image than its release"
+        raise NotVerified(text, remedy="publish it again into a new store")
+    return release
+
+
+def _read(data: bytes, model: type[M], what: str) -> M:
+    document = strict_json.loads_object(data, what)
+    try:
+        return model.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        raise _damaged(what, error) from error
+
+
+def _damaged(what: str, error: ValidationError) -> NotVerified:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return NotVerified(f"{what} is damaged: {where}: {first['msg']}", remedy="restore the store, or publish again")

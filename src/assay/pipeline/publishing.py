@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Publish a signed image: into the store, and into the log.
+
+Guards: what is published passes the gate with this site's own keys first, so that a broken release is found before a
+station finds it. Leaves to others: keeping it (`backends.stores`), who trusts it later (`pipeline.release_gate`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.model.artifact import Release
+from assay.model.record import RecordRef, RecordType
+from assay.model.trust import Role
+from assay.pipeline.image_signing import read_signed
+from assay.pipeline.manifest_files import board_file, load_board, project_root
+from assay.pipeline.release_gate import verify_parts
+from assay.pipeline.site import Site
+from assay.pipeline.trust_file import site_trust
+from assay.stages.provenance.statements import release_statement
+
+
+@dataclass(frozen=True)
+class Published:
+    """A release as the store has it, the digest of its manifest there, and its record."""
+
+    release: Release
+    manifest_sha256: str
+    record: RecordRef
+
+
+def publish_signed(signed_dir: Path, site: Site) -> Published:
+    """Publish what `assay sign` left in `signed_dir`. The same image again is fine. Raises `Refused`, `NotRecorded`."""
+    signed = read_signed(signed_dir)
+    board = load_board(board_file(project_root(Path.cwd()), signed.release.board))
+    trust = site_trust(site, "this-site", allow_development=True, allow_emulated=True)
+    verify_parts(signed.release, signed.image, signed.bundles, trust, board)
+    for data in (signed.image, *signed.bundles.values()):
+        site.store.put(data)
+    manifest = site.store.publish(signed.release)
+    # The store may have had this image under this name before: then its release of that time is the one.
+    release = site.store.find(signed.release.name, signed.release.version, signed.release.board)
+    record = site.recorder.record(release_statement(release), RecordType.RELEASE, Role.BUILDER)
+    return Published(release, manifest, record)

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The release gate: the only place that makes a `VerifiedImage`, and only such an image is ever written to a unit.
+
+Guards: bytes, signature, hash, board, revision, name, version, how it was built and what is in it were verified against
+the trust file, for the very bytes that it hands out. Whatever is wrong is `Refused` with one message.
+Leaves to others: whether this unit may take it (`stages.flashing`, `stages.field`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from assay.errors import NotVerified, Refused, WrongBoard
+from assay.formats.mcuboot_image import CheckedImage, verify_image
+from assay.formats.statement_verifier import verify_statement
+from assay.interfaces.store import Store
+from assay.model.artifact import Release, VerifiedImage
+from assay.model.manifest import Board
+from assay.model.statement import PredicateType
+from assay.model.trust import Check, Role, TrustFile, VerifiedStatement
+from assay.stages.provenance.statements import provenance_statement
+from assay.stages.provenance.verify import verify_provenance
+from assay.stages.registry.release import check_consistent
+from assay.stages.signing.sign import check_says
+
+
+def verify_release(store: Store, trust: TrustFile, name: str, version: str | None, board: Board) -> VerifiedImage:
+    """The release `name@version` (None: the highest) for `board`, verified. Raises `UsageFault` when there is none,
+    `NotVerified`, `WrongBoard` or `Refused` when it must not be written.
+    """
+    release = store.find(name, version, board.name)
+    bundles = {kind: store.get(sha256) for kind, sha256 in release.attestations.items()}
+    return verify_parts(release, store.get(release.image.file_sha256), bundles, trust, board)
+
+
+def verify_parts(
+    release: Release, data: bytes, bundles: Mapping[str, bytes], trust: TrustFile, board: Board
+) -> VerifiedImage:
+    """A release whose parts are at hand: image bytes, and Sigstore bundles by predicate type."""
+    check_consistent(release)
+    checks = [_check_emulated(trust, board)]
+    image = verify_image(data, trust)
+    checks += [*image.checks, *_check_image(release, image, board)]
+    for kind in (PredicateType.PROVENANCE, PredicateType.SBOM):
+        statement = _statement(release, bundles, kind, trust)
+        checks += statement.checks
+        if kind is PredicateType.PROVENANCE:
+            checks += verify_provenance(statement, _expected(release))
+            _check_built(release, statement)
+        else:
+            checks.append(_check_bill(release, statement))
+    return VerifiedImage(release, data, tuple(checks))
+
+
+def _check_emulated(trust: TrustFile, board: Board) -> Check:
+    if board.emulated and not trust.allow_emulated:
+        text = f"{board.name} is emulated, which '{trust.name}' refuses"
+        raise Refused(text, remedy="use a real board, or a trust file for demonstrations that allows emulated ones")
+    return Check(
+        f"board {board.name}{' is EMULATED: this proves the software, not a product' if board.emulated else ''}"
+    )
+
+
+def _check_image(release: Release, image: CheckedImage, board: Board) -> tuple[Check, ...]:
+    says = image.says
+    if says.board != board.name:
+        text = f"the image of {release.reference} is for {says.board}, not for {board.name}"
+        raise WrongBoard(text, remedy=f"publish {release.name} for {board.name}, or name the right board")
+    if says.min_revision > board.revision:
+        text = f"{release.reference} needs revision {says.min_revision} of {board.name}, this is {board.revision}"
+        raise WrongBoard(text, remedy="use a board of that revision, or an older release")
+    if (image.file_sha256, image.image_hash) != (release.image.file_sha256, release.image.image_hash):
+        raise NotVerified(f"the image of {release.reference} is not the one that was published", remedy="publish again")
+    check_says(image, release.artifact)
+    return (
+        Check(f"file SHA-256 {image.file_sha256}"),
+        Check(f"image for {says.board} from revision {says.min_revision} on, {says.name} {says.version}"),
+        Check(f"payload SHA-256 {release.image.payload_sha256}: two builds agreed on it"),
+    )
+
+
+def _statement(
+    release: Release, bundles: Mapping[str, bytes], kind: PredicateType, trust: TrustFile
+) -> VerifiedStatement:
+    bundle = bundles.get(kind.value)
+    if bundle is None or hashlib.sha256(bundle).hexdigest() != release.attestations[kind.value]:
+        text = f"{release.reference} has no {kind.name.lower()} statement, or another than it was published with"
+        raise NotVerified(text, remedy="sign and publish it again")
+    try:
+        return verify_statement(
+            bundle,
+            trust,
+            role=Role.BUILDER,
+            predicate_types={kind.value},
+            subject_sha256=release.image.file_sha256,
+        )
+    except NotVerified as error:
+        text = f"the {kind.name.lower()} of {release.reference}: {error.message}"
+        raise NotVerified(text, remedy=error.remedy) from error
+
+
+def _expected(release: Release) -> dict[str, Any]:
+    """The external parameters that make the build this release's."""
+    return {"module": release.name, "kind": release.kind, "version": release.version, "board": release.board}
+
+
+def _check_built(release: Release, statement: VerifiedStatement) -> None:
+    """The artifact in the release is what the signed provenance is about, not what somebody wrote beside it."""
+    attested = statement.statement.predicate.get("buildDefinition")
+    if provenance_statement(release.artifact, release.image).predicate["buildDefinition"] != attested:
+        text = f"{release.reference} tells of another build than its signed provenance"
+        raise NotVerified(text, remedy="sign and publish it again")
+
+
+def _check_bill(release: Release, statement: VerifiedStatement) -> Check:
+    subject = statement.statement.predicate.get("metadata", {}).get("component", {})
+    if (subject.get("name"), subject.get("version")) != (release.name, release.version):
+        text = f"the bill of materials of {release.reference} is about {subject.get('name')} {subject.get('version')}"
+        raise NotVerified(text, remedy="sign and publish it again")
+    parts = statement.statement.predicate.get("components", [])
+    return Check(f"bill of materials of {release.reference}: {len(parts)} parts")

@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the image of an artifact says besides its payload: from the artifact and the board, nothing else.
+
+Guards: what a device checks before it starts an image (board, revision, counter) is what was built and attested.
+"""
+
+from __future__ import annotations
+
+from assay.errors import Refused, UsageFault
+from assay.model.artifact import Artifact
+from assay.model.image_parameters import ImageParameters
+from assay.model.manifest import Board
+
+_AREAS = {"app": "primary", "bootloader": "boot"}
+"""The flash area that an image of this kind must fit."""
+
+
+def image_parameters(artifact: Artifact, board: Board) -> ImageParameters:
+    """Raises `Refused` for a ROM, which is no image, `UsageFault` for another board than the artifact's."""
+    if artifact.kind not in _AREAS:
+        raise Refused(f"a {artifact.kind} is not signed: it is no MCUboot image", remedy="sign a bootloader or an app")
+    if artifact.board != board.name:
+        raise UsageFault(f"the artifact is for {artifact.board}, not for {board.name}", remedy="use that board's file")
+    return ImageParameters(
+        version=artifact.version,
+        slot_size=board.flash.areas[_AREAS[artifact.kind]].size,
+        alignment=board.flash.write_alignment,
+        security_counter=artifact.security_counter,
+        board=artifact.board,
+        min_revision=artifact.min_revision,
+        name=artifact.module,
+    )
