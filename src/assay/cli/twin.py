@@ -173,7 +173,7 @@ def _folder(session: Session, name: str) -> TwinFolder:
 def _default_rom(session: Session, folder: TwinFolder) -> Path:
     from assay.pipeline.rom_image import rom_for
 
-    return rom_for(session.site, _board(folder.read_settings().board))
+    return rom_for(session.site, folder.read_settings().board)
 
 
 def _ours(folder: TwinFolder, verb_name: str, force: bool) -> AbstractContextManager[object]:
