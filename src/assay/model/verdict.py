@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from assay.model.identifiers import FileSha256, ImageHash, Name, SerialNumber
 from assay.model.outcome import MeasurementOutcome, Outcome
-from assay.model.predicates import DeviceReport, ImageReference, RunHeader
+from assay.model.predicates import DeviceReport, EvidenceQuote, ImageReference, RunHeader
 from assay.model.statement import ResourceDescriptor
 from assay.model.value import Value
 
@@ -95,6 +95,8 @@ class TestedUnit(Value):
 
     `before` and `after` are what the bootloader measured at the last boot; `*_in_flash` was recomputed by the device
     over flash when it was asked. `after` is missing when the unit did not answer any more.
+    `evidence_*` is signed by the key in the unit's certificate, over the run's checkpoint; a unit that was never
+    provisioned has neither.
     """
 
     __test__ = False  # not a test class, whatever pytest thinks of its name
@@ -110,6 +112,8 @@ class TestedUnit(Value):
     before_in_flash: ImageHash
     after: DeviceReport | None = None
     after_in_flash: ImageHash | None = None
+    evidence_before: EvidenceQuote | None = None
+    evidence_after: EvidenceQuote | None = None
 
 
 class BenchRun(Value):

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`assay test`: run a suite on a unit, and sign what it found."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from assay.cli.session import Answer, Session, verb
+
+if TYPE_CHECKING:
+    from assay.pipeline.test_run import TestAnswer
+
+FILE = click.Path(path_type=Path, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+CASES_SHOWN_MAX = 20
+"""Tests that did not pass, in the answer for people; all of them are in the reports."""
+
+
+@click.command(name="test", short_help="Test a unit, and sign what the tests found.")
+@click.argument("suite", type=FOLDER)
+@click.option("--place", required=True, metavar="NAME", help="A place, a twin, or twin:BOARD for a fresh twin.")
+@click.option("--release", required=True, metavar="NAME@VERSION", help="The release that the unit has to run.")
+@click.option("--trust", required=True, type=FILE, help="The trust file.")
+@click.option("--results", required=True, type=FOLDER, help="Where the reports go.")
+@click.option("-n", "workers", type=int, default=1, help="Fresh twins that share the tests out (--place twin:BOARD).")
+@click.option("--timeout", "timeout_s", type=float, default=600.0, show_default=True, help="Seconds for the suite.")
+@click.option("--bench", type=FILE, default=None, help="The bench file [default: bench.toml of the project].")
+@click.option("--wait", "wait_s", type=float, default=0.0, help="Seconds to wait for a place that is taken.")
+@verb
+def command(session: Session, suite: Path, **options: Any) -> Answer:
+    """Run the pytest suite in the folder SUITE on a unit, and sign what it found.
+
+    The unit is asked for its image hash before and after. The tests run in a process that has no key. Reports for other
+    tools (junit.xml, openhtf.json) and pytest's own words (pytest.log) go to the results folder.
+    """
+    from assay.pipeline.test_run import TestOrder, run_suite
+
+    order = TestOrder(suite=suite, **options)
+    answer = run_suite(session.site, order, session.say, _tell if sys.stderr.isatty() and not session.json else None)
+    return Answer(_text(answer, order.results), _data(answer, order.results), answer.status)
+
+
+def _tell(line: bytes) -> None:
+    """pytest's output as it comes, for who watches."""
+    click.echo(line.decode("utf-8", "replace"), err=True, nl=False)
+
+
+def _data(answer: TestAnswer, results: Path) -> dict[str, Any]:
+    run, release = answer.run, answer.image.release
+    return {
+        "outcome": run.outcome.value,
+        "reason": run.reason,
+        "suite": run.suite,
+        "release": release.reference,
+        "file_sha256": release.image.file_sha256,
+        "image_hash": release.image.image_hash,
+        "units": [
+            {"place": unit.place, "serial": unit.serial, "chip": unit.chip, "emulated": unit.emulated}
+            for unit in answer.units
+        ],
+        "serial": answer.units[0].serial if len(answer.units) == 1 else None,
+        "cases": [case.model_dump(mode="json", exclude_none=True) for case in run.cases],
+        "skipped": [skipped.model_dump(mode="json") for skipped in run.skipped],
+        "sandbox": answer.sandbox,
+        "results": str(results),
+        "files": answer.files,
+        "record_type": answer.record.entry.type.value,
+        "record": answer.record.entry.record,
+        "log_index": answer.record.index,
+    }
+
+
+def _text(answer: TestAnswer, results: Path) -> str:
+    run = answer.run
+    passed = sum(case.outcome == "PASS" for case in run.cases)
+    units = ", ".join(f"{unit.place} ({unit.serial or 'chip ' + unit.chip[:8]})" for unit in answer.units)
+    lines = [f"{run.outcome} {run.suite} on {units}, {answer.image.release.reference}"]
+    lines[0] += f": {run.reason}" if run.reason else ""
+    lines.append(
+        f"  {passed} of {len(run.cases)} tests passed" + (f", {len(run.skipped)} skipped" if run.skipped else "")
+    )
+    bad = [case for case in run.cases if case.outcome != "PASS"]
+    for case in bad[:CASES_SHOWN_MAX]:
+        layer = f" ({case.layer})" if case.layer else ""
+        lines.append(f"  {case.outcome}{layer} {case.name}: {case.message.strip().partition(chr(10))[0]}")
+    lines += [f"  {line}" for line in _measurements(answer)]
+    lines.append(f"  reports in {results}: {', '.join(sorted(answer.files))}")
+    record = answer.record
+    lines.append(f"  {record.entry.type.value} record {record.entry.record[:16]}, entry {record.index} of the log")
+    return "\n".join(lines)
+
+
+def _measurements(answer: TestAnswer) -> list[str]:
+    from assay.stages.hil.measuring import describe
+
+    return [describe(measurement) for case in answer.run.cases for measurement in case.measurements]

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The place of one test process: taken by the host's lock, its unit proved, its twin fresh if that was asked for.
+
+Guards: each process has a place of its own; a fresh twin runs nothing but verified images and ends with this process.
+Leaves to others: opening a place (`places`), verifying a release (`release_gate`), making a twin (`fresh_twin`), the
+proof (`stages.hil.running_image`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assay.errors import AssayError, PlaceBusy, UsageFault, WrongBoard
+from assay.interfaces.device import Stage
+from assay.stages.hil.faults import at_layer
+from assay.stages.hil.running_image import Expected, prove
+from assay.stages.hil.unit_under_test import ConsoleLines, UnitPower, UnitUnderTest
+
+if TYPE_CHECKING:
+    from assay.interfaces.device import Device
+    from assay.model.artifact import Release, VerifiedImage
+    from assay.model.manifest import Board
+    from assay.model.trust import TrustFile
+    from assay.model.verdict import UnitSeen
+    from assay.pipeline.places import OpenPlace
+    from assay.pipeline.site import Site
+    from assay.pipeline.test_session import Wish
+
+READY_TIMEOUT_S = 15.0
+"""Seconds for the app to answer after power on: the emulated boards need 0.1 s, one with a swap to finish some more."""
+FRESH_TWIN = "twin:"
+VERB = "test"
+
+
+@dataclass
+class BenchPlace:
+    """A place with its unit; `expected` learns the chip at the first proof, and holds to it."""
+
+    name: str
+    board: Board
+    release: Release
+    device: Device
+    console: ConsoleLines
+    power: UnitPower | None
+    expected: Expected
+
+    def ready(self) -> UnitUnderTest:
+        """Power on, app up, image proved. Raises InfrastructureError or WrongBoard with the layer that is to blame."""
+        if self.power is not None and not self.power.is_on():
+            self.power.on()
+        with at_layer("link"):
+            self.device.wait_ready(Stage.APP, READY_TIMEOUT_S)
+        proof = prove(self.device, self.expected)
+        self.expected = replace(self.expected, chip=proof.info.chip)
+        return UnitUnderTest(self.name, self.board, self.release, proof)
+
+    def answers(self) -> bool:
+        """True when the device answers anything."""
+        try:
+            self.device.info()
+        except AssayError:
+            return False
+        return True
+
+    def seen(self, unit: UnitUnderTest) -> UnitSeen:
+        """The unit, for an event."""
+        from assay.model.verdict import UnitSeen
+
+        info = unit.info
+        return UnitSeen(
+            place=self.name,
+            board=self.board.name,
+            revision=info.revision,
+            emulated=self.board.emulated,
+            chip=info.chip.hex(),
+            serial=info.serial,
+            version=info.version,
+            image_hash=(info.image_hash or b"").hex(),
+        )
+
+
+@contextlib.contextmanager
+def open_bench_place(wish: Wish, worker: str) -> Iterator[BenchPlace]:
+    """The first place of the wish that is free. Raises PlaceBusy when none is, and what `places` raises."""
+    from assay.pipeline.site import Site
+
+    site = Site(wish.site or nearest_site(Path.cwd()))
+    with contextlib.ExitStack() as stack:
+        place, image = _take_one(site, wish, worker, stack)
+        yield bench_place(site, place, image)
+
+
+def bench_place(site: Site, place: OpenPlace, image: VerifiedImage) -> BenchPlace:
+    """`place`, with what the image under test makes of it."""
+    release = image.release
+    expected = Expected(bytes.fromhex(release.image.image_hash), place.board.name, release.reference)
+    power = UnitPower(place.power, place.device, site.clock.sleep) if place.power is not None else None
+    return BenchPlace(place.name, place.board, release, place.device, ConsoleLines(place.device), power, expected)
+
+
+def _named(site: Site, wish: Wish, name: str, stack: contextlib.ExitStack) -> tuple[OpenPlace, VerifiedImage]:
+    from assay.pipeline.places import open_place
+
+    place = stack.enter_context(open_place(site, name, verb=VERB, bench=wish.bench))
+    if wish.board is not None and wish.board != place.board.name:
+        raise WrongBoard(
+            f"place {name} has board {place.board.name}, asked for is {wish.board}", remedy="name another place"
+        )
+    return place, _image(site, wish, place.board)
+
+
+def _fresh(
+    site: Site, wish: Wish, board_name: str, worker: str, stack: contextlib.ExitStack
+) -> tuple[OpenPlace, VerifiedImage]:
+    from assay.pipeline.fresh_twin import fresh_twin
+    from assay.pipeline.manifest_files import board_file, load_board, project_root
+    from assay.pipeline.places import open_place
+
+    board = load_board(board_file(project_root(Path.cwd()), board_name))
+    image = _image(site, wish, board)
+    with at_layer("flasher"):
+        name = stack.enter_context(fresh_twin(site, board, image, _trust(wish), worker))
+    return stack.enter_context(open_place(site, name, verb=VERB)), image
+
+
+def _image(site: Site, wish: Wish, board: Board) -> VerifiedImage:
+    from assay.pipeline.release_gate import verify_release
+    from assay.pipeline.unit_records import parse_reference
+
+    name, version = parse_reference(wish.release or "")
+    return verify_release(site.store, _trust(wish), name, version, board)
+
+
+def _trust(wish: Wish) -> TrustFile:
+    from assay.pipeline.trust_file import load_trust
+
+    if wish.trust is None:
+        raise UsageFault("no trust file", remedy="name one with --assay-trust FILE (or ASSAY_TRUST)")
+    return load_trust(wish.trust)
+
+
+def _take_one(site: Site, wish: Wish, worker: str, stack: contextlib.ExitStack) -> tuple[OpenPlace, VerifiedImage]:
+    busy: list[PlaceBusy] = []
+    for name in wish.places:
+        try:
+            if name.startswith(FRESH_TWIN):
+                return _fresh(site, wish, name.removeprefix(FRESH_TWIN), worker, stack)
+            return _named(site, wish, name, stack)
+        except PlaceBusy as error:
+            busy.append(error)
+    raise PlaceBusy(
+        "no place is free: " + "; ".join(error.message for error in busy),
+        remedy="give as many places as there are workers (--assay-place, -n), or wait",
+    )
+
+
+def nearest_site(start: Path) -> Path:
+    """The nearest `.assay` upwards from `start`. Raises UsageFault."""
+    for folder in (start, *start.parents):
+        if (folder / ".assay").is_dir():
+            return folder / ".assay"
+    raise UsageFault(f"no site in {start} or above", remedy="name one with --assay-site DIR (or ASSAY_SITE)")

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`assay test`: a suite on a unit, judged, reported and signed by a process that no test ever was in.
+
+Guards: the digests of suite, image and unit are taken here, before and after; PASS only when events, exit status and
+the unit itself agree, and when the record is durable. A run without a test result leaves a record that says where it
+stopped.
+Leaves to others: pytest (`test_process`), the units (`test_units`), the verdict (`stages.hil`), the record
+(`test_record`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assay.errors import AssayError, ExitStatus, Interrupted, StorageError, UsageFault
+from assay.model.outcome import Outcome, exit_status
+from assay.model.trust import Role
+from assay.pipeline import test_sandbox
+from assay.pipeline.test_place import FRESH_TWIN
+from assay.pipeline.test_process import TestCommand, running
+from assay.pipeline.test_record import VERB, SuiteFacts, record_run
+from assay.pipeline.test_suite import suite_digest
+
+if TYPE_CHECKING:
+    from assay.model.artifact import VerifiedImage
+    from assay.model.manifest import Board
+    from assay.model.record import RecordRef
+    from assay.model.trust import TrustFile
+    from assay.model.verdict import SuiteRun, TestedUnit
+    from assay.pipeline.site import Site
+    from assay.pipeline.test_units import UnitExaminer
+
+WORKERS_MAX = 32
+"""Twins at once: 32 boot in 2.4 s on two cores, and hold 40 MB each."""
+_NOT_DONE = "not done after "
+
+Say = Callable[[str], None]
+Tell = Callable[[bytes], None] | None
+"""Gets the lines of pytest as they come."""
+
+
+@dataclass(frozen=True)
+class TestOrder:
+    """What the user asks for. `place` is a place's name, or `twin:BOARD`; times in seconds."""
+
+    __test__ = False
+
+    suite: Path
+    place: str
+    release: str
+    trust: Path
+    results: Path
+    workers: int = 1
+    timeout_s: float = 600.0
+    wait_s: float = 0.0
+    bench: Path | None = None
+
+
+@dataclass(frozen=True)
+class TestAnswer:
+    """What came of it: the run, the units as we saw them, the record, and the SHA-256 of the reports by name."""
+
+    __test__ = False
+
+    run: SuiteRun
+    units: tuple[TestedUnit, ...]
+    image: VerifiedImage
+    record: RecordRef
+    files: dict[str, str]
+    sandbox: test_sandbox.Sandbox
+
+    @property
+    def status(self) -> ExitStatus:
+        """The exit status of the verb."""
+        return exit_status(self.run.outcome, device_answers=self.run.device_answers)
+
+
+def run_suite(site: Site, order: TestOrder, say: Say, tell: Tell = None) -> TestAnswer:
+    """Test the unit on the place. FAIL and ERROR of the suite are answers.
+
+    Raises what keeps a run from beginning: UsageFault, Refused and its kin, InfrastructureError; NotRecorded.
+    """
+    from assay.pipeline.release_gate import verify_release
+    from assay.pipeline.trust_file import load_trust
+    from assay.pipeline.unit_records import parse_reference
+
+    _check(order)
+    digest, trust, sandbox = suite_digest(order.suite), load_trust(order.trust), test_sandbox.choose()
+    if sandbox == "none":
+        say(f"no sandbox, the tests could read this site's keys: {test_sandbox.why_not()}")
+    board = _board(site, order)
+    image = verify_release(site.store, trust, *parse_reference(order.release), board)
+    site.signers.public_key(Role.BENCH)  # a bench that cannot sign finds out before the suite runs
+    key = f"{order.place}#{secrets.token_hex(8)}"  # a suite is never taken up in its middle
+    with contextlib.ExitStack() as stack:
+        places = _hold_places(site, order, board, image, trust, stack)
+        run = stack.enter_context(
+            site.journals.open_run(VERB, key, place=order.place, board=board.name, emulated=board.emulated)
+        )
+        checkpoint = site.recorder.checkpoint()
+        facts = SuiteFacts(
+            site, run, order.place, board, image, order.suite.absolute().name, digest, checkpoint, sandbox
+        )
+        return _SuiteRunner(order, facts, trust, say).carry_out(places, tell)
+
+
+def _check(order: TestOrder) -> None:
+    if not 1 <= order.workers <= WORKERS_MAX:
+        raise UsageFault(f"{order.workers} workers", remedy=f"give 1 to {WORKERS_MAX}")
+    if order.workers > 1 and not order.place.startswith(FRESH_TWIN):
+        raise UsageFault(
+            "the verdict on a unit needs the whole suite on that unit, not shared out to workers",
+            remedy="leave -n out, and run `assay test` once for each place; -n is for --place twin:BOARD",
+        )
+
+
+def _board(site: Site, order: TestOrder) -> Board:
+    from assay.pipeline.manifest_files import board_file, load_board, project_root
+    from assay.pipeline.places import find_place
+
+    if order.place.startswith(FRESH_TWIN):
+        return load_board(board_file(project_root(Path.cwd()), order.place.removeprefix(FRESH_TWIN)))
+    return find_place(site, order.place, bench=order.bench).board
+
+
+def _hold_places(
+    site: Site, order: TestOrder, board: Board, image: VerifiedImage, trust: TrustFile, stack: contextlib.ExitStack
+) -> tuple[str, ...]:
+    """The names of the places, ours until the stack ends: the children share what we hold, others wait."""
+    from assay.drivers.locks.file_lock import FileLocks
+    from assay.pipeline.fresh_twin import fresh_twin
+    from assay.pipeline.places import find_place
+
+    names = [order.place]
+    if order.place.startswith(FRESH_TWIN):
+        workers = range(order.workers)
+        names = [stack.enter_context(fresh_twin(site, board, image, trust, str(number))) for number in workers]
+    for name in names:
+        port = find_place(site, name, bench=order.bench).port
+        stack.enter_context(FileLocks().acquire(port, verb=VERB, place=name, wait_s=order.wait_s))
+    return tuple(names)
+
+
+@dataclass
+class _SuiteRunner:
+    """One run, from the first question to the unit to the record."""
+
+    order: TestOrder
+    facts: SuiteFacts
+    trust: TrustFile
+    say: Say
+    units: list[TestedUnit] = field(default_factory=list)
+
+    def carry_out(self, places: tuple[str, ...], tell: Tell) -> TestAnswer:
+        """Ask, test, ask again, judge, record."""
+        from assay.pipeline.test_units import UnitExaminer
+
+        facts = self.facts
+        examiner = UnitExaminer(facts.site, facts.image, self.trust, facts.checkpoint, self.order.bench)
+        self._find(examiner, places)
+        verdict = self._ask_again(examiner, self._test(places, tell))
+        if suite_digest(self.order.suite) != facts.suite_sha256:
+            verdict = _error(verdict, "the suite's files changed while it ran")
+        facts.run.begin("record")
+        record, files = record_run(facts, verdict, tuple(self.units), self.order.results)
+        return TestAnswer(verdict, tuple(self.units), facts.image, record, files, facts.sandbox)
+
+    def _find(self, examiner: UnitExaminer, places: tuple[str, ...]) -> None:
+        run = self.facts.run
+        run.begin("find")
+        self.units = [examiner.before(place) for place in places]
+        run.identify(serial=self.units[0].serial if len(self.units) == 1 else None)
+        run.done("find", {"chips": [unit.chip for unit in self.units]})
+        for unit in self.units:
+            self.say(f"{unit.place}: {unit.serial or 'chip ' + unit.chip} runs {self.facts.image.release.reference}")
+
+    def _test(self, places: tuple[str, ...], tell: Tell) -> SuiteRun:
+        from assay.pipeline.run_journal import timestamp
+        from assay.pipeline.test_events import read_events
+        from assay.stages.hil.verdict import judge_run
+
+        site, run = self.facts.site, self.facts.run
+        command = self._command(places)
+        run.begin("suite")
+        started = timestamp(site.clock)
+        status, stopped = self._run_child(command, tell)
+        verdict = judge_run(
+            self.facts.suite,
+            read_events(command.events),
+            exit_status=status,
+            started=started,
+            finished=timestamp(site.clock),
+        )
+        if stopped:
+            outcome = Outcome.TIMEOUT if stopped.startswith(_NOT_DONE) else Outcome.ABORTED
+            verdict = verdict.model_copy(update={"outcome": outcome, "reason": stopped, "device_answers": False})
+        run.done("suite", {"outcome": verdict.outcome.value, "exit_status": status})
+        return verdict
+
+    def _run_child(self, command: TestCommand, tell: Tell) -> tuple[int | None, str]:
+        """pytest's exit status, and why it was stopped; empty when it ended by itself."""
+        with running(command, self.facts.sandbox, self.order.results / "pytest.log", tell) as child:
+            try:
+                status = child.wait(self.order.timeout_s)
+                if status is not None:
+                    return status, ""
+                stopped = f"{_NOT_DONE}{self.order.timeout_s:g} s"
+            except Interrupted as interrupted:
+                stopped = str(interrupted)
+            return child.end(), stopped
+
+    def _ask_again(self, examiner: UnitExaminer, verdict: SuiteRun) -> SuiteRun:
+        """The units after the suite. One that is silent, or another, or runs another image, makes the run ERROR."""
+        run, faults = self.facts.run, []
+        run.begin("ask-again")
+        for index, unit in enumerate(self.units):
+            try:
+                self.units[index] = examiner.after(unit)
+            except AssayError as error:
+                faults.append(f"after the suite, {unit.place}: {error.message}")
+        run.done("ask-again", {"faults": faults})
+        if faults and verdict.outcome not in (Outcome.ABORTED, Outcome.TIMEOUT):
+            return _error(verdict, faults[0])
+        return verdict.model_copy(update={"device_answers": not faults})
+
+    def _command(self, places: tuple[str, ...]) -> TestCommand:
+        site, order = self.facts.site, self.order
+        events = order.results.absolute() / "events" / self.facts.run.run_id
+        try:
+            for folder in (events, site.twins_dir):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            remedy = "give a results folder that can be written"
+            raise StorageError(f"{error.filename}: {error.strerror}", remedy=remedy) from error
+        return TestCommand(
+            suite=order.suite.absolute(),
+            places=places,
+            release=self.facts.image.release.reference,
+            trust=order.trust.absolute(),
+            site=site.folder.absolute(),
+            keys=site.keys_dir.absolute(),
+            twins=site.twins_dir.absolute(),
+            events=events,
+            bench=order.bench.absolute() if order.bench else None,
+        )
+
+
+def _error(verdict: SuiteRun, reason: str) -> SuiteRun:
+    return verdict.model_copy(update={"outcome": Outcome.ERROR, "reason": reason})

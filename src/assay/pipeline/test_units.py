@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The units of a suite's run, as the process that signs sees them: asked before the suite and after it, by itself.
+
+Guards: what a record says of a unit was never in the hands of a test; the unit afterwards is the unit before; a unit
+with an identity proves it by fresh evidence, signed by the key in its certificate.
+Leaves to others: the proof (`stages.hil.running_image`), evidence (`stages.field.evidence`), locks that last.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assay.errors import NotVerified
+from assay.interfaces.device import Stage
+from assay.model.verdict import TestedUnit
+from assay.pipeline.places import open_place
+from assay.pipeline.test_place import READY_TIMEOUT_S, VERB
+from assay.stages.hil.faults import at_layer
+from assay.stages.hil.running_image import Expected, RunningImage, prove
+
+if TYPE_CHECKING:
+    from assay.model.artifact import VerifiedImage
+    from assay.model.predicates import EvidenceQuote
+    from assay.model.trust import TrustFile
+    from assay.pipeline.places import OpenPlace
+    from assay.pipeline.site import Site
+
+
+@dataclass
+class UnitExaminer:
+    """Asks units what they run. `checkpoint` is the newest one from before the run: evidence is younger than it."""
+
+    site: Site
+    image: VerifiedImage
+    trust: TrustFile
+    checkpoint: bytes
+    bench: Path | None = None
+
+    def before(self, place_name: str) -> TestedUnit:
+        """The unit on the place. Raises InfrastructureError, WrongBoard, NotVerified."""
+        with self._open(place_name) as place:
+            proof, quote = self._examine(place, self._expected(place))
+            info = proof.info
+            return TestedUnit(
+                place=place_name,
+                board=place.board.name,
+                revision=info.revision,
+                emulated=place.emulated,
+                chip=info.chip.hex(),
+                serial=info.serial,
+                certificate_sha256=quote.certificate_sha256 if quote else None,
+                before=proof.report(),
+                before_in_flash=proof.slot_hash.hex(),
+                evidence_before=quote,
+            )
+
+    def after(self, unit: TestedUnit) -> TestedUnit:
+        """The same unit again. Raises the same, and WrongBoard for another unit."""
+        with self._open(unit.place) as place:
+            expected = replace(self._expected(place), chip=bytes.fromhex(unit.chip))
+            proof, quote = self._examine(place, expected)
+            if proof.info.serial != unit.serial:
+                raise NotVerified(
+                    f"before the suite the unit was {unit.serial or 'nameless'}, after it {proof.info.serial}",
+                    remedy="look what the suite does to the unit's identity",
+                )
+            return unit.model_copy(
+                update={
+                    "after": proof.report(),
+                    "after_in_flash": proof.slot_hash.hex(),
+                    "evidence_after": quote,
+                }
+            )
+
+    def _open(self, place_name: str) -> OpenPlace:
+        with at_layer("port"):
+            return open_place(self.site, place_name, verb=VERB, bench=self.bench)
+
+    def _expected(self, place: OpenPlace) -> Expected:
+        release = self.image.release
+        return Expected(bytes.fromhex(release.image.image_hash), place.board.name, release.reference)
+
+    def _examine(self, place: OpenPlace, expected: Expected) -> tuple[RunningImage, EvidenceQuote | None]:
+        if place.power is not None and not place.power.is_on():
+            with at_layer("power"):
+                place.power.on()
+        with at_layer("link"):
+            place.device.wait_ready(Stage.APP, READY_TIMEOUT_S)
+        proof = prove(place.device, expected)
+        if proof.info.serial is None:
+            return proof, None
+        from assay.pipeline.evidence_run import attest
+
+        evidence = attest(place, proof.info, self.checkpoint, self.trust)
+        if evidence.claims.image_hash != expected.image_hash:
+            raise NotVerified(
+                f"unit {proof.info.serial} signs that it runs {evidence.claims.image_hash.hex()[:16]}, "
+                f"and says that it runs {expected.image_hash.hex()[:16]}",
+                remedy="do not trust the unit",
+            )
+        return proof, evidence.quote
