@@ -37,6 +37,8 @@ def provenance_statement(artifact: Artifact, image: SignedImage) -> Statement:
             "internalParameters": {
                 "buildsCompared": artifact.builds_compared,
                 "variations": list(artifact.variations),
+                "update": None if artifact.update is None else canonical_json.plain(artifact.update),
+                "dependencies": [canonical_json.plain(dependency) for dependency in artifact.dependencies],
             },
             "resolvedDependencies": _dependencies(artifact),
         },
