@@ -71,7 +71,7 @@ def flash(site: Site, order: FlashOrder, say: Say, progress_for: ProgressFor) ->
     trust = load_trust(order.trust)
     name, version = parse_reference(order.release)
     with open_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench) as place:
-        image = verify_release(site, trust, name, version, place.board)
+        image = verify_release(site.store, trust, name, version, place.board)
         found = what_answers(place)
         execute.check_fits(image.release, place.board, found)
         say(f"{order.place}: {describe(found)}")

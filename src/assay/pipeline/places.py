@@ -187,7 +187,7 @@ def _twin_power(site: Site, address: PlaceAddress) -> Power:
     if folder.read_settings().rom is None:
         from assay.pipeline.rom_image import rom_for
 
-        rom = rom_for(site, address.board)
+        rom = rom_for(site, address.board.name)
     return start_twin(folder, rom, owner_pid=os.getpid()).power
 
 

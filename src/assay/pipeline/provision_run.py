@@ -144,7 +144,7 @@ class _Factory:
 
     def _gate(self, reference: str) -> VerifiedImage:
         name, version = parse_reference(reference)
-        return verify_release(self.site, self.trust, name, version, self.place.board)
+        return verify_release(self.site.store, self.trust, name, version, self.place.board)
 
 
 class _FactoryRun:

@@ -115,7 +115,7 @@ class _Field:
     def __enter__(self) -> _Field:
         try:
             name, version = parse_reference(self.order.release)
-            self.image = verify_release(self.site, self.trust, name, version, self.place.board)
+            self.image = verify_release(self.site.store, self.trust, name, version, self.place.board)
             self.info = provisioned_app(what_answers(self.place), self.place)
             self.checkpoint = self.site.recorder.checkpoint()
         except BaseException:
