@@ -168,10 +168,10 @@ def sources(request: Request) -> list[Path]:
 
 
 def version_text(version: str) -> str:
-    """`1.2.3+4` as the firmware says it: `1.2.3.4` (so do SMP servers), without a build number of 0."""
+    """`1.2.3+4` as the firmware says it: without a build number of 0."""
     match = VERSION.fullmatch(version)
     assert match is not None  # parse() has checked it
-    return f"{match[1]}.{int(match[2])}" if match[2] and int(match[2]) else match[1]
+    return f"{match[1]}+{int(match[2])}" if match[2] and int(match[2]) else match[1]
 
 
 def compile_command(request: Request, work: Path, elf: Path, library: Path) -> list[str]:

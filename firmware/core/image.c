@@ -224,7 +224,7 @@ void image_version_text(const struct image_version *version, char *text) {
     text_add(&line, ".");
     text_number(&line, version->revision);
     if (version->build != 0) {
-        text_add(&line, ".");
+        text_add(&line, "+");
         text_number(&line, version->build);
     }
 }

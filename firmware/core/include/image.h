@@ -56,7 +56,7 @@ result_t image_check_signature(const struct image *image, const uint8_t key[ED25
 // A copy in RAM: loads header to TLVs of the image in `area` to `memory`, at most `limit` bytes.
 result_t image_load(enum area area, uint32_t area_limit, uint8_t *memory, uint32_t limit, uint32_t *loaded);
 
-// "major.minor.revision", and ".build" if it is not 0. `text` holds at least IMAGE_VERSION_TEXT bytes.
+// "major.minor.revision", and "+build" if it is not 0: the one spelling of a version. `text` holds at least IMAGE_VERSION_TEXT bytes.
 #define IMAGE_VERSION_TEXT 28u
 void image_version_text(const struct image_version *version, char *text);
 
