@@ -106,9 +106,8 @@ def _json(report: LogReport) -> dict[str, Any]:
 def _text(report: LogReport, anchor: str, left: int, unrecorded: NotRecorded | None) -> str:
     lines = [f"log {report.origin or '(no checkpoint)'}: {report.size} entries, root {report.root[:16] or '-'}"]
     lines.append(f"  trusted: {anchor}")
-    lines.append(
-        f"  verified: {report.records} records, {report.attachments} attachments, {report.checkpoints} checkpoints in records"
-    )
+    counts = f"{report.records} records, {report.attachments} attachments, {report.checkpoints} checkpoints in records"
+    lines.append(f"  verified: {counts}")
     lines += [f"  finished what an earlier process left: {left} records"] if left else []
     lines += [f"  rests on an UNSAFE-DEVELOPMENT key: {key}" for key in sorted(report.development)]
     lines += [f"  BROKEN {fault.link}: {fault.what}" for fault in report.faults]

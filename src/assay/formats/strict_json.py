@@ -14,6 +14,7 @@ import math
 from typing import Any, NoReturn
 
 from assay.errors import NotVerified
+from assay.formats import canonical_json
 
 DOCUMENT_BYTES_MAX = 16 * 1024 * 1024
 """Bytes; the largest statement we know is an SBOM of a whole Linux module, below 10 MiB."""
@@ -23,6 +24,9 @@ DEPTH_MAX = 64
 
 INTEGER_MAX = 2**53 - 1
 """Largest integer that every JSON reader keeps exact (RFC 7493 section 2.2)."""
+
+DIGITS_MAX = 22
+"""Characters of an integer: RFC 8785 writes doubles below 1e21 as integers, of 21 digits and a sign."""
 
 _REMEDY = "get the document again from who made it"
 
@@ -79,11 +83,18 @@ def _finite(text: str) -> float:
     return number
 
 
-def _exact(text: str) -> int:
+def _exact(text: str) -> int | float:
+    """An integer that every reader keeps exact; beyond that a double in the spelling that RFC 8785 gives it."""
     # Long digit strings are refused by their length: turning them into an int takes quadratic time.
-    if len(text) > len(str(INTEGER_MAX)) + 1 or abs(int(text)) > INTEGER_MAX:
+    if len(text) > DIGITS_MAX:
         raise ValueError(f"the integer {text[:32]} is beyond 2^53 - 1")
-    return int(text)
+    number = int(text)
+    if abs(number) <= INTEGER_MAX:
+        return number
+    double = float(number)
+    if canonical_json.encode(double).decode("ascii") != text:
+        raise ValueError(f"the integer {text} is beyond 2^53 - 1, and no double's own spelling")
+    return double
 
 
 def _check_strings_and_depth(root: Any) -> None:

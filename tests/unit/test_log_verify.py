@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`assay log verify` over a whole site: one changed byte, one missing or added file, is found and named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from memory_signer import MemorySigner, trust_in
+
+from assay.backends.clocks.system_clock import SystemClock
+from assay.backends.records.record_store import RecordStore
+from assay.backends.records.site_recorder import SiteRecorder
+from assay.cli.keys import ROLES
+from assay.cli.main import main
+from assay.formats import canonical_json
+from assay.model.record import PREDICATES, RecordType
+from assay.model.statement import Statement, Subject
+from assay.model.trust import Role, TrustFile
+from assay.stages.records.verify import LogReport, verify_log
+
+SIGNER = MemorySigner()
+KINDS = ((RecordType.PROVENANCE, Role.BUILDER), (RecordType.UPDATE, Role.FIELD), (RecordType.TEST, Role.BENCH))
+
+
+def statement(kind: RecordType, number: int, **predicate: Any) -> Statement:
+    subject = Subject(name="image", digest={"sha256": "ab" * 32})
+    return Statement(
+        subject=(subject,), predicateType=PREDICATES[kind].value, predicate={"n": number, "serial": "U-1"} | predicate
+    )
+
+
+def fill(recorder: SiteRecorder, count: int = 6) -> None:
+    for number in range(count):
+        kind, role = KINDS[number % 3]
+        run = {"checkpoint": recorder.checkpoint().decode()}
+        recorder.record(statement(kind, number, run=run), kind, role, "U-1")
+    recorder.attach(b"console")
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrustFile]:
+    folder = tmp_path_factory.mktemp("site")
+    recorder = SiteRecorder(folder, SIGNER, SystemClock())
+    fill(recorder)
+    return folder, trust_in(SIGNER, recorder.trusted_log())
+
+
+@pytest.fixture
+def site(sample: tuple[Path, TrustFile], tmp_path: Path) -> tuple[Path, TrustFile]:
+    return Path(shutil.copytree(sample[0], tmp_path / "site")), sample[1]
+
+
+def look(folder: Path, trust: TrustFile) -> LogReport:
+    return verify_log(RecordStore(folder), trust)
+
+
+def test_a_whole_site_verifies(site: tuple[Path, TrustFile]) -> None:
+    report = look(*site)
+    assert report.faults == []
+    assert (report.size, report.records, report.attachments, report.checkpoints) == (6, 6, 1, 6)
+    assert "builder builder-UNSAFE-DEVELOPMENT" in report.development
+
+
+def test_every_changed_byte_in_every_file(site: tuple[Path, TrustFile]) -> None:
+    folder, trust = site
+    files = [
+        path for name in ("log", "records", "attachments") for path in (folder / name).rglob("*") if path.is_file()
+    ]
+    assert len(files) == 10
+    for path in files:
+        good = path.read_bytes()
+        step = 1 if len(good) < 300 else 37
+        for place in {*range(0, len(good), step), len(good) - 1}:
+            path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+            assert look(folder, trust).faults, f"{path} at {place}"
+        path.write_bytes(good + b"\n")
+        assert look(folder, trust).faults, f"{path} longer"
+        path.write_bytes(good[:-1])
+        assert look(folder, trust).faults, f"{path} shorter"
+        path.unlink()
+        if "attachments" not in path.parts:  # what names it is a statement; `trace` looks for it
+            assert look(folder, trust).faults, f"{path} missing"
+        path.write_bytes(good)
+    assert look(folder, trust).faults == []
+
+
+def test_faults_name_what_broke_and_do_not_hide_each_other(site: tuple[Path, TrustFile]) -> None:
+    folder, trust = site
+    entries = [entry for _, entry in RecordStore(folder).entries()]
+    _change(folder / "records" / f"{entries[1].record}.json")
+    (folder / "records" / f"{entries[4].record}.json").unlink()
+    faults = {fault.link: fault.what for fault in look(folder, trust).faults}
+    assert "was changed" in faults[f"record {entries[1].record} (update, entry 1)"]
+    assert "is missing" in faults[f"record {entries[4].record} (update, entry 4)"]
+    assert len(faults) == 2
+
+
+def test_changed_entry_is_named(site: tuple[Path, TrustFile]) -> None:
+    folder, trust = site
+    path = folder / "log" / "tile" / "entries" / "000.p" / "6"
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"U-1", b"U-2", 2))
+    links = [fault.link for fault in look(folder, trust).faults]
+    assert "log entry 0" in links
+    assert "log checkpoint" in links
+
+
+def test_record_that_is_not_in_the_log(site: tuple[Path, TrustFile]) -> None:
+    folder, trust = site
+    extra = SIGNER.sign_statement(Role.FIELD, canonical_json.encode_value(statement(RecordType.UPDATE, 99)))
+    import hashlib
+
+    name = hashlib.sha256(extra).hexdigest()
+    (folder / "records" / f"{name}.json").write_bytes(extra)
+    assert [(fault.link, fault.what) for fault in look(folder, trust).faults] == [
+        (f"record {name}", "is not in the log")
+    ]
+
+
+def test_tile_that_no_checkpoint_covers(site: tuple[Path, TrustFile]) -> None:
+    folder, trust = site
+    shutil.copy(folder / "log/tile/0/000.p/6", folder / "log/tile/0/000.p/7")
+    assert [fault.link for fault in look(folder, trust).faults] == ["log tile/0/000.p/7"]
+
+
+def _checkpoint_of_another_history(recorder: SiteRecorder) -> dict[str, str]:
+    from assay.formats import signed_note
+    from assay.formats.checkpoint import Checkpoint, read
+    from assay.formats.public_key import raw_ed25519
+
+    origin = read(recorder.checkpoint()).origin
+    forged = Checkpoint(origin, 3, b"x" * 32)
+    signature = SIGNER.sign(Role.LOG, forged.text.encode())
+    note = signed_note.write(forged.text, origin, raw_ed25519(SIGNER.public_key(Role.LOG).public), signature)
+    return {"checkpoint": note.decode()}
+
+
+LIES: dict[str, tuple[Callable[[SiteRecorder], Any], str]] = {
+    "another history": (
+        lambda r: r.record(
+            statement(RecordType.UPDATE, 50, run=_checkpoint_of_another_history(r)),
+            RecordType.UPDATE,
+            Role.FIELD,
+            "U-1",
+        ),
+        "one was rewritten",
+    ),
+    "another serial number": (
+        lambda r: r.record(statement(RecordType.UPDATE, 51), RecordType.UPDATE, Role.FIELD, "U-2"),
+        "the log says serial number U-2, the statement U-1",
+    ),
+    "another type": (
+        lambda r: r.record(statement(RecordType.UPDATE, 52), RecordType.EVIDENCE, Role.FIELD, "U-1"),
+        "predicate type is",
+    ),
+}
+
+
+@pytest.mark.parametrize(("lie", "expected"), LIES.values(), ids=LIES.keys())
+def test_lies_under_good_signatures(
+    site: tuple[Path, TrustFile], lie: Callable[[SiteRecorder], Any], expected: str
+) -> None:
+    folder, trust = site
+    lie(SiteRecorder(folder, SIGNER, SystemClock()))
+    faults = look(folder, trust).faults
+    assert len(faults) == 1
+    assert expected in faults[0].what
+
+
+def test_another_sites_trust_file(site: tuple[Path, TrustFile]) -> None:
+    stranger = MemorySigner()
+    report = look(site[0], trust_in(stranger))
+    assert len(report.faults) == 7
+    assert "is not in the trust file" in report.faults[0].what
+
+
+def test_development_keys_refused(site: tuple[Path, TrustFile]) -> None:
+    report = look(site[0], site[1].model_copy(update={"allow_development": False}))
+    assert len(report.faults) == 7
+
+
+def _change(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def assay(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_verbs(tmp_path: Path) -> None:
+    site, trust = tmp_path / "site", tmp_path / "trust.toml"
+    assert assay("log", "verify", "--site", site).exit_code == 2
+    listed = json.loads(assay("keys", "init", "--site", site, "--json").stdout)
+    assert {key["role"] for key in listed["keys"]} == set(ROLES)
+    assert assay("keys", "list", "--site", site).exit_code == 0
+    assert assay("keys", "trust", "--site", site, "--out", trust, "--allow-development").exit_code == 0
+    assert assay("log", "verify", "--site", site, "--trust", trust).exit_code == 0
+    good = assay("log", "verify", "--site", site)
+    assert good.exit_code == 0
+    assert "this site's own keys" in good.stdout
+    assert assay("log", "show", "--site", site).stdout == "no entries\n"
+    assert assay("log", "checkpoint", "--site", site).stdout == (site / "log" / "checkpoint").read_text()
+    _change(site / "log" / "checkpoint")
+    bad = assay("log", "verify", "--site", site, "--trust", trust, "--json")
+    assert bad.exit_code == 4
+    assert json.loads(bad.stdout)["log"]["faults"]
+    assert "BROKEN log checkpoint" in assay("log", "verify", "--site", site, "--trust", trust).stdout
+
+
+def test_show_key(tmp_path: Path) -> None:
+    pem = assay("keys", "show", "image", "--site", tmp_path / "s").stdout
+    assert pem.startswith("-----BEGIN PUBLIC KEY-----")
+    raw = assay("keys", "show", "image", "--site", tmp_path / "s", "--format", "hex").stdout.strip()
+    assert len(bytes.fromhex(raw)) == 32
+    point = assay("keys", "show", "field", "--site", tmp_path / "s", "--format", "hex").stdout.strip()
+    assert bytes.fromhex(point)[0] == 4
+    assert len(bytes.fromhex(point)) == 65
+    assert assay("keys", "show", "boss", "--site", tmp_path / "s").exit_code == 2
+
+
+def test_trust_to_stdout_reads_back(tmp_path: Path) -> None:
+    from assay.pipeline.trust_file import load_trust
+
+    text = assay("keys", "trust", "--site", tmp_path / "s", "--name", "line-4").stdout
+    (tmp_path / "trust.toml").write_text(text)
+    trust = load_trust(tmp_path / "trust.toml")
+    assert (trust.name, trust.allow_development, trust.allow_emulated) == ("line-4", False, False)
+    assert trust.keys_for(Role.BUILDER)[0].builder_ids
+    assert assay("log", "verify", "--site", tmp_path / "s", "--trust", tmp_path / "trust.toml").exit_code == 4
+
+
+@pytest.mark.parametrize("serial", ["", "../x", "a b", "x" * 300, "a/b"])
+def test_show_wants_a_serial_number(tmp_path: Path, serial: str) -> None:
+    assert assay("log", "show", "--site", tmp_path / "s", "--serial", serial).exit_code == 2
+
+
+def test_roles_of_the_command_line() -> None:
+    assert set(ROLES) == {role.value for role in Role}
