@@ -53,6 +53,7 @@ class VerbProcess:
         self._words = words
         self._file = stdout
         self._started_s = time.monotonic()
+        self._ended_s: float | None = None
         self._stdout = bytearray()
         self._stderr = bytearray()
         self._lines: list[str] = []
@@ -98,7 +99,7 @@ class VerbProcess:
     def result(self) -> VerbResult:
         """How it ended; waits for the end."""
         code = self._process.wait()
-        duration_s = time.monotonic() - self._started_s
+        duration_s = (self._ended_s or time.monotonic()) - self._started_s
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()
@@ -135,8 +136,9 @@ class VerbProcess:
         self._stderr += data
         *whole, rest = bytes(self._stderr).split(b"\n")
         self._stderr = bytearray(rest)
-        if not data and rest:
-            whole, self._stderr = [*whole, rest], bytearray()
+        if not data:
+            self._ended_s = time.monotonic()
+            whole, self._stderr = [*whole, *([rest] if rest else [])], bytearray()
         lines = [line.decode(errors="replace").rstrip("\r") for line in whole]
         self._lines = [*self._lines, *lines][-STDERR_LINES_KEPT:]
         return lines
