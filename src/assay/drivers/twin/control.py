@@ -41,6 +41,7 @@ class TwinStatus:
     wire_pid: int | None = None
     qemu_pid: int | None = None
     owner_pid: int | None = None
+    owner_gone: bool = False
     power_ons: int = 0
     resets: int = 0
     bytes_to_host: int = 0

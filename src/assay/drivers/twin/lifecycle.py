@@ -131,7 +131,7 @@ def _join(twin: Twin, rom: Path | None, baud: int | None, power: bool) -> bool:
         status = twin.status()
     except InfrastructureError:
         return False
-    if not status.running or (status.owner_pid is not None and _has_ended(status.owner_pid)):
+    if not status.running or status.owner_gone:
         return False  # it ends, or is about to, since its owner is gone
     if rom is not None and status.rom != str(rom.absolute()):
         raise UsageFault(
@@ -142,17 +142,6 @@ def _join(twin: Twin, rom: Path | None, baud: int | None, power: bool) -> bool:
     if power:
         twin.control.power("on")
     return True
-
-
-def _has_ended(pid: int) -> bool:
-    try:
-        process = os.pidfd_open(pid)
-    except OSError:
-        return True
-    try:
-        return bool(select.select([process], [], [], 0)[0])  # a zombie has ended, too
-    finally:
-        os.close(process)
 
 
 def _spawn(folder: TwinFolder, owner_pid: int | None, power: bool) -> bool:

@@ -187,6 +187,12 @@ class Wire:
         self._profile = self._profile.with_baud(baud)
         self._cable.set_baud(self._profile.baud, time.monotonic())
 
+    def _owner_gone(self) -> bool:
+        """True between the owner's end and ours. Only we can tell: who asks may be in a namespace without the owner."""
+        if self._owner_fd is None:
+            return False
+        return bool(select.select([self._owner_fd], [], [], 0)[0])  # a zombie has ended, too
+
     def _status(self) -> dict[str, Any]:
         emulator = self._emulator
         return {
@@ -202,6 +208,7 @@ class Wire:
             "wire_pid": os.getpid(),
             "qemu_pid": emulator.pid if emulator else None,
             "owner_pid": self._owner_pid,
+            "owner_gone": self._owner_gone(),
             "profile": self._profile.as_json(),
             **self._counts,
             **self._cable.counts,
