@@ -149,7 +149,7 @@ def test_a_failing_disk_at_every_operation(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_order_of_fsyncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A power cut loses what was not fsynced: each file is, before its rename, and each folder before the checkpoint."""
+    """A power cut loses what was not fsynced: each file is, before its rename; each folder, before the checkpoint."""
     log = log_of(tmp_path, 256)
     files = CrashingFiles(monkeypatch, tmp_path)
     files.arm(None)

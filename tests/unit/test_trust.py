@@ -181,7 +181,7 @@ def test_trust_file_with_a_changed_key_names_the_line(tmp_path: Path) -> None:
 def test_trust_file_with_a_vkey_of_another_log(tmp_path: Path) -> None:
     stranger = _log().model_copy(update={"origin": "assay.local/y"})
     (tmp_path / "trust.toml").write_bytes(trust_file.encode(trust_in(SIGNER, stranger)))
-    with pytest.raises(ManifestFault, match="the vkey is that of 'assay.local/x'"):
+    with pytest.raises(ManifestFault, match=r"the vkey is that of 'assay\.local/x'"):
         load_trust(tmp_path / "trust.toml")
 
 
