@@ -56,7 +56,7 @@ def command(
     wanted = parse_serial(serial)
     trust, trust_sha256 = load_anchor(trust_path)
     if place is not None:
-        raise NotImplementedError
+        _ask(session, place, wanted, trust_path)
 
     dossier = SiteReading(session.site_dir).dossier(wanted)
     site_nodes = () if unit_only else verify_site(session.site_dir, trust)
@@ -71,6 +71,16 @@ def command(
     if export is not None and trace.root.broken:
         lines.append(f"not exported to {export}: the history is broken")
     return Answer("\n".join(lines), answer_data(trace) | files, status_of(trace))
+
+
+def _ask(session: Session, place: str, serial: str, trust_path: Path) -> None:
+    """What `assay evidence` does; `Refused` when it is another unit that answers."""
+    from assay.errors import Refused
+    from assay.pipeline.evidence_run import EvidenceOrder, ask_evidence
+
+    answered = ask_evidence(session.site, EvidenceOrder(place, trust_path)).evidence.claims.serial
+    if answered != serial:
+        raise Refused(f"the unit on {place} is {answered}, not {serial}", remedy=f"trace {answered}, or name its place")
 
 
 def answer_data(trace: Trace) -> dict[str, Any]:

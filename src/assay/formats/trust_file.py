@@ -7,6 +7,7 @@ Leaves to others: reading TOML (`stages.manifest`), the file itself (`pipeline.t
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 from assay.errors import NotVerified
@@ -16,7 +17,11 @@ from assay.model.trust import TrustedKey, TrustedLog, TrustFile
 
 _HEADER = """\
 # Whom verification trusts, and for what. Written by `assay keys trust`; nothing else is an anchor.
-# Compare the key ids with those that the owner of the keys gives you on another way."""
+# Compare the key ids with those that the owner of the keys gives you on another way.
+# `seal` tells a damaged file from a whole one, and nothing more: take the line out when you edit this file."""
+
+_BLANK_SEAL = "0" * 64
+"""Stands where the seal will be while the seal is computed."""
 
 _DEVELOPMENT = """\
 # UNSAFE-DEVELOPMENT keys are accepted: whoever has the site folder can sign anything. For demonstrations only."""
@@ -25,7 +30,7 @@ _DEVELOPMENT = """\
 def encode(trust: TrustFile) -> bytes:
     """The trust file as TOML."""
     lines = [_HEADER, *([_DEVELOPMENT] if trust.allow_development else []), ""]
-    lines += [f"schema = {_text(trust.schema_)}", f"name = {_text(trust.name)}"]
+    lines += [f"schema = {_text(trust.schema_)}", f"seal = {_text(_BLANK_SEAL)}", f"name = {_text(trust.name)}"]
     lines += [
         f"allow_development = {_flag(trust.allow_development)}",
         f"allow_emulated = {_flag(trust.allow_emulated)}",
@@ -35,7 +40,14 @@ def encode(trust: TrustFile) -> bytes:
     for log in trust.logs:
         lines += ["", "[[logs]]", f"origin = {_text(log.origin)}", f"vkey = {_text(log.vkey)}"]
         lines += ["development = true"] if log.development else []
-    return ("\n".join(lines) + "\n").encode("utf-8")
+    blank = ("\n".join(lines) + "\n").encode("utf-8")
+    return blank.replace(_BLANK_SEAL.encode(), hashlib.sha256(blank).hexdigest().encode(), 1)
+
+
+def seal_is_good(data: bytes, seal: str) -> bool:
+    """Whether `seal` is that of the trust file in `data`."""
+    blank = data.replace(seal.encode("ascii"), _BLANK_SEAL.encode(), 1)
+    return hashlib.sha256(blank).hexdigest() == seal
 
 
 def faults(trust: TrustFile) -> list[tuple[tuple[str | int, ...], str]]:

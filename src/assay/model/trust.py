@@ -80,9 +80,14 @@ class TrustedLog(Value):
 
 
 class TrustFile(Value):
-    """Keys and roles (`trust.toml`). Empty means that nothing verifies."""
+    """Keys and roles (`trust.toml`). Empty means that nothing verifies.
+
+    `seal`: SHA-256 of the file with 64 zeros in its place. It tells a damaged file from a whole one, and nothing more:
+    who edits the file takes the line out.
+    """
 
     schema_: Literal["assay.trust/1"] = Field(alias="schema")
+    seal: FileSha256 | None = None
     name: Name
     allow_development: bool = False
     allow_emulated: bool = False

@@ -19,6 +19,7 @@ from assay.backends.records.record_store import RecordStore
 from assay.model.trace import LinkStatus, TraceNode
 from assay.model.trust import TrustFile
 from assay.pipeline.trace_link import Link, count
+from assay.pipeline.trace_store import verify_store
 from assay.stages.records.verify import LogFault, verify_log
 
 _OF_AN_UNFINISHED_RUN = re.compile(r"log (tile/.+)|record ([0-9a-f]{64})")
@@ -27,7 +28,7 @@ _OF_AN_UNFINISHED_RUN = re.compile(r"log (tile/.+)|record ([0-9a-f]{64})")
 
 def verify_site(folder: Path, trust: TrustFile) -> tuple[TraceNode, ...]:
     """What is wrong with the site in `folder` as a whole, if anything is."""
-    return (_log_node(folder, trust),)
+    return (_log_node(folder, trust), verify_store(folder / "store"))
 
 
 def _log_node(folder: Path, trust: TrustFile) -> TraceNode:

@@ -34,7 +34,11 @@ def load_trust(path: Path) -> TrustFile:
     for where, what in trust_file.faults(trust):
         line = TomlDocument(raw, str(path)).line_of(where) if where else None
         raise ManifestFault(str(path), line, what, remedy="write it again with `assay keys trust`")
-    return trust
+    if trust.seal is not None and not trust_file.seal_is_good(raw, trust.seal):
+        line = TomlDocument(raw, str(path)).line_of(("seal",))
+        remedy = "restore it from a copy; if you changed it yourself, take out the line with the seal"
+        raise ManifestFault(str(path), line, "the file was changed after it was written", remedy=remedy)
+    return trust.model_copy(update={"seal": None})
 
 
 def site_trust(site: Site, name: str, *, allow_development: bool = False, allow_emulated: bool = False) -> TrustFile:
