@@ -8,13 +8,22 @@ lose what was not fsynced; the order of the fsyncs is looked at with `operations
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 MUTATING = ("open", "write", "fsync", "replace", "unlink", "mkdir", "rmdir")
+
+
+@pytest.fixture
+def memory_dir() -> Iterator[Path]:
+    """A folder in memory where there is one: a death at an operation is the same there, and fsync costs nothing."""
+    shared = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared if os.access(shared, os.W_OK) else None) as folder:
+        yield Path(folder)
 
 
 class Crash(BaseException):

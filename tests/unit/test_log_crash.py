@@ -8,12 +8,14 @@ import shutil
 from pathlib import Path
 
 import pytest
-from crashing_files import Crash, CrashingFiles
+from crashing_files import Crash, CrashingFiles, memory_dir
 from memory_signer import MemorySigner
 
 from assay.backends.logs.tile_log import TileLog
 from assay.errors import AssayError, NotVerified, StorageError
 from assay.formats import checkpoint, merkle, signed_note, tlog_tiles
+
+__all__ = ["memory_dir"]
 
 SIGNER = MemorySigner()
 
@@ -84,9 +86,9 @@ def test_reader_with_an_older_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [0, 1, 255, 256, 511])
 @pytest.mark.parametrize("batch", [1, 2, 260])
 def test_death_at_every_operation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, batch: int, torn: bool
+    memory_dir: Path, monkeypatch: pytest.MonkeyPatch, size: int, batch: int, torn: bool
 ) -> None:
-    before, work = tmp_path / "before", tmp_path / "work"
+    before, work = memory_dir / "before", memory_dir / "work"
     log_of(before, size)
     files = CrashingFiles(monkeypatch, work)
     for die_at in range(1000):
@@ -111,26 +113,26 @@ def test_death_at_every_operation(
 
 
 @pytest.mark.parametrize("torn", [False, True])
-def test_death_at_the_beginning_of_a_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bool) -> None:
-    files = CrashingFiles(monkeypatch, tmp_path)
+def test_death_at_the_beginning_of_a_log(memory_dir: Path, monkeypatch: pytest.MonkeyPatch, torn: bool) -> None:
+    files = CrashingFiles(monkeypatch, memory_dir)
     for die_at in range(100):
         files.arm(die_at, torn=torn)
         try:
-            log_of(tmp_path / "site", 0)
+            log_of(memory_dir / "site", 0)
         except Crash:
             files.arm(None)
-            log_of(tmp_path / "site", 1)
-            assert check(tmp_path / "site") == 1
-            shutil.rmtree(tmp_path / "site")
+            log_of(memory_dir / "site", 1)
+            assert check(memory_dir / "site") == 1
+            shutil.rmtree(memory_dir / "site")
         else:
             assert die_at > 4
             return
     pytest.fail("the log never began")
 
 
-def test_a_failing_disk_at_every_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_disk_at_every_operation(memory_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An error is told as ours, and the log is the one before or the one after."""
-    before, work = tmp_path / "before", tmp_path / "work"
+    before, work = memory_dir / "before", memory_dir / "work"
     log_of(before, 255)
     files = CrashingFiles(monkeypatch, work)
     for die_at in range(1000):

@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from crashing_files import Crash, CrashingFiles
+from crashing_files import Crash, CrashingFiles, memory_dir
 from memory_signer import MemorySigner, trust_in
 
 from assay.backends.records.outbox import Outbox
@@ -27,6 +27,8 @@ from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Statement, Subject
 from assay.model.trust import Role
 from assay.stages.records.verify import verify_log
+
+__all__ = ["memory_dir"]
 
 SIGNER = MemorySigner()
 
@@ -193,21 +195,21 @@ def test_damaged_outbox(tmp_path: Path) -> None:
         record(recorder, 2)
 
 
-def test_full_disk_at_every_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = tmp_path / "before"
+def test_full_disk_at_every_operation(memory_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = memory_dir / "before"
     record(recorder_of(before), 0)
-    files = CrashingFiles(monkeypatch, tmp_path / "work")
+    files = CrashingFiles(monkeypatch, memory_dir / "work")
     for die_at in range(1000):
-        shutil.copytree(before, tmp_path / "work")
+        shutil.copytree(before, memory_dir / "work")
         files.arm(die_at, torn=True, error=OSError(errno.ENOSPC, "No space left on device", "x"))
         try:
-            record(recorder_of(tmp_path / "work"), 1)
+            record(recorder_of(memory_dir / "work"), 1)
         except NotRecorded as error:
             assert "No space left" in str(error)
             files.arm(None)
-            record(recorder_of(tmp_path / "work"), 2)
-            assert numbers(recorder_of(tmp_path / "work")) == [0, 1, 2]
-            shutil.rmtree(tmp_path / "work")
+            record(recorder_of(memory_dir / "work"), 2)
+            assert numbers(recorder_of(memory_dir / "work")) == [0, 1, 2]
+            shutil.rmtree(memory_dir / "work")
         else:
             assert die_at > 15
             return
@@ -248,25 +250,25 @@ def test_really_full_disk(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("torn", [False, True])
-def test_death_at_every_operation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bool) -> None:
-    before = tmp_path / "before"
+def test_death_at_every_operation(memory_dir: Path, monkeypatch: pytest.MonkeyPatch, torn: bool) -> None:
+    before = memory_dir / "before"
     for number in range(2):
         record(recorder_of(before), number)
-    files = CrashingFiles(monkeypatch, tmp_path / "work")
+    files = CrashingFiles(monkeypatch, memory_dir / "work")
     for die_at in range(1000):
-        shutil.copytree(before, tmp_path / "work")
+        shutil.copytree(before, memory_dir / "work")
         files.arm(die_at, torn=torn)
         try:
-            record(recorder_of(tmp_path / "work"), 2)
+            record(recorder_of(memory_dir / "work"), 2)
         except Crash:
             files.arm(None)
-            recorder_of(tmp_path / "work").recover()
-            found = numbers(recorder_of(tmp_path / "work"))
+            recorder_of(memory_dir / "work").recover()
+            found = numbers(recorder_of(memory_dir / "work"))
             assert found in ([0, 1], [0, 1, 2])
-            record(recorder_of(tmp_path / "work"), 2)
-            assert numbers(recorder_of(tmp_path / "work")) == [0, 1, 2]
-            assert not list((tmp_path / "work").rglob(".tmp-*"))
-            shutil.rmtree(tmp_path / "work")
+            record(recorder_of(memory_dir / "work"), 2)
+            assert numbers(recorder_of(memory_dir / "work")) == [0, 1, 2]
+            assert not list((memory_dir / "work").rglob(".tmp-*"))
+            shutil.rmtree(memory_dir / "work")
         else:
             assert die_at > 15
             return
@@ -286,13 +288,13 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         if child == 0:
             _record_until_killed(tmp_path, started + 1, writer)
         os.close(writer)
-        time.sleep(dice.uniform(0.0, 0.03))
+        time.sleep(dice.uniform(0.0, 0.06))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         with os.fdopen(reader, "rb") as pipe:
             told = [int(line) for line in pipe.read().splitlines()]
-        assert told == sorted(told)
         begun, done = [n for n in told if n > 0], [-n for n in told if n < 0]
+        assert done == begun[: len(done)]
         acknowledged |= set(done)
         started = max([started, *begun])
     recorder = recorder_of(tmp_path)
@@ -301,7 +303,7 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
     assert len(found) == len(set(found))
     assert acknowledged | {0} <= set(found)
     assert set(found) <= set(range(started + 1))
-    assert len(found) > KILLS / 4
+    assert len(acknowledged) > KILLS / 4
     assert not list(tmp_path.rglob(".tmp-*"))
 
 
