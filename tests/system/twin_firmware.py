@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The reference firmware for tests on twins: built and signed once for all test processes of a machine.
+
+The release tests sign and build through `assay`; here the firmware is a means, so it is made as short as can be.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.model.manifest import Board
+
+ROOT = Path(__file__).parents[2]
+SECURITY_COUNTER = "1"
+APPS = {"1.0.0": (), "1.1.0": (), "1.2.0": ("--define", "SELFTEST_FAULT=1")}
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """Files for one board: the mask ROM's ELF, signed bootloader, signed apps by version."""
+
+    board: Board
+    rom: Path
+    bootloader: bytes
+    apps: dict[str, bytes]
+
+
+def board_of(name: str) -> Board:
+    """`boards/NAME.toml`."""
+    return Board.model_validate_json(json.dumps(tomllib.loads((ROOT / "boards" / f"{name}.toml").read_text())))
+
+
+def image_hash(image: bytes) -> bytes:
+    """MCUboot's hash of a signed image: SHA-256 over header, payload and protected TLVs."""
+    _magic, _load, header, protected, payload = struct.unpack_from("<IIHHI", image)
+    return hashlib.sha256(image[: header + payload + protected]).digest()
+
+
+def firmware_for(name: str) -> Firmware:
+    """Build what is not there yet; other test processes wait for it."""
+    folder = Path(tempfile.gettempdir()) / f"assay-test-firmware-{os.getuid()}" / f"{name}-{_sources_digest(name)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        board = board_of(name)
+        if not (folder / "done").exists():
+            _make(folder, board)
+            (folder / "done").touch()
+    apps = {version: (folder / f"app-{version}.signed").read_bytes() for version in APPS}
+    return Firmware(board, folder / "rom-1.0.0" / "part.elf", (folder / "bootloader-1.0.0.signed").read_bytes(), apps)
+
+
+def _make(folder: Path, board: Board) -> None:
+    key = folder / "image.pem"
+    _run([_imgtool(), "keygen", "-t", "ed25519", "-k", str(key)])
+    public = folder / "image.pub.pem"
+    public.write_text(_run([_imgtool(), "getpub", "-e", "pem", "-k", str(key)]))
+    _build(folder, board, "rom", "1.0.0", ())
+    _build(folder, board, "bootloader", "1.0.0", ("--image-pubkey", str(public)))
+    _sign(folder, board, "bootloader", "1.0.0", "boot")
+    for version, defines in APPS.items():
+        _build(folder, board, "app", version, defines)
+        _sign(folder, board, "app", version, "primary")
+
+
+def _build(folder: Path, board: Board, part: str, version: str, more: tuple[str, ...]) -> None:
+    name = "demo-sensor" if part == "app" else f"assay-{part}"
+    command = [sys.executable, str(ROOT / "firmware" / "build.py"), "--part", part, "--version", version]
+    command += ["--board-toml", str(ROOT / "boards" / f"{board.name}.toml"), "--name", name]
+    command += ["--out", str(folder / f"{part}-{version}"), "--cache", str(folder.parent / "cache"), *more]
+    _run(command)
+
+
+def _sign(folder: Path, board: Board, part: str, version: str, area: str) -> None:
+    name = "demo-sensor" if part == "app" else f"assay-{part}"
+    tlvs = {"0x00a0": board.name, "0x00a1": "0x" + board.revision.to_bytes(4, "little").hex(), "0x00a2": name}
+    command = [_imgtool(), "sign", "--key", str(folder / "image.pem"), "--align", "1", "--header-size", "0x200"]
+    command += ["--pad-header", "--slot-size", hex(board.flash.areas[area].size), "--version", version]
+    command += ["--security-counter", SECURITY_COUNTER]
+    for tag, value in tlvs.items():
+        command += ["--custom-tlv", tag, value]
+    _run([*command, str(folder / f"{part}-{version}" / "payload.bin"), str(folder / f"{part}-{version}.signed")])
+
+
+def _sources_digest(name: str) -> str:
+    digest = hashlib.sha256(Path(__file__).read_bytes() + (ROOT / "boards" / f"{name}.toml").read_bytes())
+    for file in sorted((ROOT / "firmware").rglob("*")):
+        if file.is_file() and "tests" not in file.parts and file.suffix in (".c", ".h", ".def", ".zig", ".py", ".S"):
+            digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _imgtool() -> str:
+    return str(Path(sys.executable).with_name("imgtool"))
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
