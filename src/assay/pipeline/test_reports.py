@@ -7,12 +7,12 @@ Leaves to others: their formats (`formats.junit`, `formats.openhtf`), and the re
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assay.backends.durable_file import make_folder, write_durably
 from assay.errors import StorageError
 
 if TYPE_CHECKING:
@@ -61,15 +61,11 @@ def claims_of(run: SuiteRun) -> dict[str, str]:
 
 
 def write_all(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write each file whole, and durably. Raises StorageError."""
-    for name, data in files.items():
-        path, fresh = folder / name, folder / f".{name}.new"
-        try:
-            with fresh.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(path)
-        except OSError as error:
-            remedy = "give a folder that can be written, with room on its disk"
-            raise StorageError(f"{path}: {error.strerror}", remedy=remedy) from error
+    """Write each file whole, and durably, in `folder`, which is made. Raises StorageError."""
+    try:
+        make_folder(folder)
+        for name, data in files.items():
+            write_durably(folder / name, data)
+    except OSError as error:
+        remedy = "give a folder that can be written, with room on its disk"
+        raise StorageError(f"{error.filename or folder}: {error.strerror}", remedy=remedy) from error

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from assay.errors import AssayError, ExitStatus, Interrupted, StorageError, UsageFault
 from assay.model.outcome import Outcome, exit_status
 from assay.model.trust import Role
+from assay.model.verdict import SuiteRun, TestedUnit
 from assay.pipeline import test_sandbox
 from assay.pipeline.test_place import FRESH_TWIN
 from assay.pipeline.test_process import TestCommand, running
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from assay.model.manifest import Board
     from assay.model.record import RecordRef
     from assay.model.trust import TrustFile
-    from assay.model.verdict import SuiteRun, TestedUnit
     from assay.pipeline.site import Site
     from assay.pipeline.test_units import UnitExaminer
 
@@ -162,7 +162,11 @@ class _SuiteRunner:
 
         facts = self.facts
         examiner = UnitExaminer(facts.site, facts.image, self.trust, facts.checkpoint, self.order.bench)
-        self._find(examiner, places)
+        try:
+            self._find(examiner, places)
+        except AssayError as error:
+            self._record_fault(error)
+            raise
         verdict = self._ask_again(examiner, self._test(places, tell))
         if suite_digest(self.order.suite) != facts.suite_sha256:
             verdict = _error(verdict, "the suite's files changed while it ran")
@@ -178,6 +182,19 @@ class _SuiteRunner:
         run.done("find", {"chips": [unit.chip for unit in self.units]})
         for unit in self.units:
             self.say(f"{unit.place}: {unit.serial or 'chip ' + unit.chip} runs {self.facts.image.release.reference}")
+
+    def _record_fault(self, error: AssayError) -> None:
+        """A unit that cannot be tested leaves a record and reports, too; the error stays the answer."""
+        from assay.pipeline.run_journal import timestamp
+
+        verdict = SuiteRun(
+            suite=self.facts.suite,
+            started=self.facts.run.state.started,
+            finished=timestamp(self.facts.site.clock),
+            outcome=Outcome.ERROR,
+            reason=error.message,
+        )
+        record_run(self.facts, verdict, tuple(self.units), self.order.results)
 
     def _test(self, places: tuple[str, ...], tell: Tell) -> SuiteRun:
         from assay.pipeline.run_journal import timestamp
