@@ -113,7 +113,7 @@ def _properties(facts: SuiteFacts, units: tuple[TestedUnit, ...]) -> dict[str, s
         "assay.image.sha256": release.image.file_sha256,
         "assay.image.hash": release.image.image_hash,
         "assay.suite.sha256": facts.suite_sha256,
-        "assay.place": ",".join(unit.place for unit in units),
+        "assay.place": ",".join(unit.place for unit in units) or facts.place,
         "assay.board": facts.board.name,
         "assay.emulated": str(facts.board.emulated).lower(),
         "assay.serial": ",".join(unit.serial for unit in units if unit.serial),
