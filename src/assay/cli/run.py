@@ -42,7 +42,7 @@ def _dry_run(order: Order) -> Answer:
     for step in order.pipeline.steps:
         words = tuple(expand(word, values) for word in step.run)
         typed = command_line(words, expand(step.stdout, values) if step.stdout else None)
-        steps.append({"name": step.name, "title": step.title, "command": typed, "expect": step.expect})
+        steps.append({"name": step.name, "title": expand(step.title, values), "command": typed, "expect": step.expect})
         values |= {name: f"{{{name}}}" for name in step.capture}
     width = len(str(len(steps)))
     lines = [

@@ -118,7 +118,7 @@ class Engine:
     def _setup(self, run: Run) -> dict[str, Any]:
         setup = run.result(SETUP)
         if setup is None:
-            number = len(self._site.journals.runs("run", f"{self._order.file} "))
+            number = 1 + [state.run_id for state in self._site.journals.runs("run")].index(run.run_id)
             name = f"{number:04d}-{secrets.token_hex(2)}"
             results = self._order.results or self._order.root / "build" / self._order.pipeline.name / name
             _make_folder(results)
@@ -173,7 +173,7 @@ class Engine:
     def _start(self, run: Run, index: int, step: PipelineStep, lifeline: int) -> VerbProcess:
         words, stdout = self._words(step)
         run.begin(step.name)
-        self._tell(StepStarted(index, step.name, step.title, command_line(words, stdout)))
+        self._tell(StepStarted(index, step.name, expand(step.title, self._values), command_line(words, stdout)))
         file = self._order.root / stdout if stdout else None
         return VerbProcess(words, folder=self._order.root, site=self._site.folder, stdout=file, lifeline=lifeline)
 
@@ -231,7 +231,7 @@ class Engine:
         ended = StepEnded(
             index,
             step.name,
-            step.title,
+            expand(step.title, self._values),
             command_line(words, stdout),
             outcome,
             result.status,

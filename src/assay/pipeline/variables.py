@@ -15,8 +15,8 @@ from assay.errors import InfrastructureError, UsageFault
 from assay.model.manifest import Pipeline, PipelineStep
 
 BUILT_IN = ("name", "number", "pid", "results", "run")
-"""Set by the engine: the pipeline's name, how many runs of it this site has seen, the engine's process id, the folder
-of results, and a short name of this run that no other run has."""
+"""Set by the engine: the pipeline's name, the count of all pipeline runs of this site, the engine's process id, the
+folder of results, and a short name of this run that no other run has."""
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_-]*)\}|[{}]")
 
@@ -61,7 +61,7 @@ def check(pipeline: Pipeline) -> None:
             if step.name in seen:
                 raise UsageFault(f"two steps are called {step.name}", remedy="give each step a name of its own")
             seen.add(step.name)
-            for text in (*step.run, *step.creates, step.stdout or ""):
+            for text in (*step.run, *step.creates, step.stdout or "", step.title):
                 _check_text(step, text, known)
         known |= {name for step in group for name in step.capture}
 
