@@ -21,7 +21,7 @@ from assay.model.identifiers import Version
 from assay.model.manifest import Board, Module
 from assay.model.source_file import SourceFile
 from assay.pipeline.manifest_files import board_file, load_board, load_module, project_root
-from assay.stages.build.inputs import digest_of
+from assay.stages.build.inputs import digest_of, lane_key
 from assay.stages.build.result import BuildSubject
 
 
@@ -40,12 +40,15 @@ class BuildRequest:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A request with everything that it depends on read. `pems`: declared public keys, each in its one spelling."""
+    """A request with everything that it depends on read. `pems`: declared public keys, each in its one spelling;
+    `lane`: names the compiler caches that the builds may use.
+    """
 
     subject: BuildSubject
     board_path: str
     files: tuple[SourceFile, ...]
     pems: dict[str, str]
+    lane: str
 
 
 def prepare(request: BuildRequest, cache: Path) -> Recipe:
@@ -70,7 +73,21 @@ def prepare(request: BuildRequest, cache: Path) -> Recipe:
     }
     source = source_state(root, files, digest_of(files))
     tools = toolchain(cache / "tools.json")
-    return Recipe(BuildSubject(module, board, version, source, tools, parameters), named[1], files, pems)
+    subject = BuildSubject(module, board, version, source, tools, parameters)
+    return Recipe(subject, named[1], files, pems, lane_key(_tree_digest(root, files), tools))
+
+
+def _tree_digest(root: Path, files: tuple[SourceFile, ...]) -> str:
+    """Digest over the top-level folders that the inputs come from: the state of the tree that modules share.
+
+    A build can leave something in a compiler cache for a later one. Named by this digest, the cache is only shared by
+    builds of the very same state of all sources there, so nothing can come from sources that the commit does not show.
+    """
+    folders = {file.path.partition("/")[0] for file in files}
+    try:
+        return digest_of(collect(root, sorted(folders)))
+    except UsageFault:
+        return digest_of(files)  # links or too much lie beside the inputs: share with nobody
 
 
 def _check_board(module: Module, board: Board) -> None:

@@ -28,7 +28,7 @@ from assay.pipeline.build_recipe import BuildRequest, Recipe, prepare
 from assay.pipeline.site import Site
 from assay.stages.build.command import expand
 from assay.stages.build.comparison import difference
-from assay.stages.build.inputs import lane_key, result_key
+from assay.stages.build.inputs import result_key
 from assay.stages.build.result import artifact_of
 from assay.stages.build.surroundings import FIRST, SECOND, Surroundings
 from assay.stages.build.twice import run_both
@@ -96,8 +96,7 @@ def _build(recipe: Recipe, builder: Builder, site: Site, out: Path, say: Say) ->
 def _run_twice(
     recipe: Recipe, builder: Builder, site: Site, scratch: Path
 ) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    key = lane_key(recipe.subject.source.digest, recipe.subject.tools)
-    with lanes((site.cache_dir / "lanes").resolve(), key, scratch / "cache") as (one, other):
+    with lanes((site.cache_dir / "lanes").resolve(), recipe.lane, scratch / "cache") as (one, other):
         tasks = [
             _task(recipe, site, scratch, surroundings, cache) for surroundings, cache in ((FIRST, one), (SECOND, other))
         ]

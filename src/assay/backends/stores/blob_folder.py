@@ -7,13 +7,12 @@ not followed. Leaves to others: what the blobs mean (`oci_layout`).
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import stat
 from pathlib import Path
 
-from assay.backends.durable_file import TEMPORARY, make_folder, sync_folder
+from assay.backends.durable_file import make_folder, remove_unfinished, write_durably
 from assay.errors import NotVerified, StorageError
 
 BLOB_BYTES_MAX = 1024 * 1024 * 1024
@@ -29,25 +28,21 @@ class BlobFolder:
         self._folder = folder
 
     def put(self, data: bytes) -> str:
-        """Keep `data` durably; answers its SHA-256 in hex. A blob that is there and whole is left as it is."""
+        """Keep `data` durably; answers its SHA-256 in hex. A blob that is there and whole is left as it is.
+
+        One writer at a time: the store's lock is the caller's matter.
+        """
         digest = hashlib.sha256(data).hexdigest()
         if self._is_whole(digest, len(data)):
             return digest
         make_folder(self._folder)
-        # Several writers may bring the same blob at once: each has a file of its own, the last rename wins.
-        beside = self._folder / f"{TEMPORARY}{digest}-{os.getpid()}-{os.urandom(4).hex()}"
-        try:
-            with beside.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self._folder / digest)
-        except OSError:
-            with contextlib.suppress(OSError):
-                beside.unlink()
-            raise
-        sync_folder(self._folder)
+        write_durably(self._folder / digest, data)
         return digest
+
+    def tidy(self) -> None:
+        """Remove what writers that were killed left behind. Only for who has the store to itself."""
+        if self._folder.is_dir():
+            remove_unfinished(self._folder)
 
     def get(self, sha256: str) -> bytes:
         """The blob with that digest. Raises `NotVerified` when it was changed, `StorageError` when it is not there."""

@@ -31,7 +31,6 @@ class OciLayoutStore:
     def put(self, data: bytes) -> str:
         """Keep `data` durably; answers its SHA-256 in hex."""
         with self._writing():
-            self._prepare()
             return self._blobs.put(data)
 
     def get(self, sha256: str) -> bytes:
@@ -48,11 +47,9 @@ class OciLayoutStore:
         if len(self.get(release.image.file_sha256)) != release.image.size:
             raise NotVerified(f"the image of {release.reference} has another size", remedy="sign the artifact again")
         with self._writing():
-            self._prepare()
-            with exclusive(self._root / ".lock"):
-                index = self._index()
-                there = self._published(index, release)
-                return there.sha256 if there else self._add(index, release, bundles)
+            index = self._index()
+            there = self._published(index, release)
+            return there.sha256 if there else self._add(index, release, bundles)
 
     def find(self, name: str, version: str | None, board: str) -> Release:
         """The release; without `version` the highest one."""
@@ -119,16 +116,16 @@ class OciLayoutStore:
         except OSError as error:
             raise StorageError(f"{path} cannot be read: {error.strerror}", remedy="check the store's folder") from error
 
-    def _prepare(self) -> None:
-        make_folder(self._root)
-        if not (self._root / "oci-layout").exists():
-            with exclusive(self._root / ".lock"):
-                write_durably(self._root / "oci-layout", oci_layout.LAYOUT)
-
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
+        """The store to ourselves, and tidy. Raises `StorageError`."""
         try:
-            yield
+            make_folder(self._root)
+            with exclusive(self._root / ".lock"):
+                self._blobs.tidy()
+                if not (self._root / "oci-layout").exists():
+                    write_durably(self._root / "oci-layout", oci_layout.LAYOUT)
+                yield
         except OSError as error:
             text = f"the store {self._root} cannot be written: {error.strerror}"
             raise StorageError(text, remedy="free disk space, and make its folder writable") from error

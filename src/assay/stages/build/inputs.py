@@ -25,14 +25,14 @@ def digest_of(files: Iterable[SourceFile]) -> str:
     return _sha256(rows)
 
 
-def lane_key(source_digest: str, tools: tuple[ToolIdentity, ...]) -> str:
-    """Names the compiler caches that builds of these sources with these tools may share."""
-    return _sha256([BUILD_FORMAT, source_digest, [tool.model_dump() for tool in tools]])
+def lane_key(tree_digest: str, tools: tuple[ToolIdentity, ...]) -> str:
+    """Names the compiler caches that builds from this state of a source tree with these tools may share."""
+    return _sha256([BUILD_FORMAT, tree_digest, [tool.model_dump() for tool in tools]])
 
 
 def result_key(source_digest: str, tools: tuple[ToolIdentity, ...], builder: str, parameters: dict[str, Any]) -> str:
     """Names the result of a build."""
-    return _sha256([lane_key(source_digest, tools), builder, parameters])
+    return _sha256([BUILD_FORMAT, source_digest, [tool.model_dump() for tool in tools], builder, parameters])
 
 
 def _sha256(value: Any) -> str:
