@@ -54,7 +54,8 @@ static enum xmodem_event end_block(struct xmodem *x, uint8_t *reply) {
 }
 
 static enum xmodem_event begin(struct xmodem *x, uint8_t byte, uint8_t *reply) {
-    if (byte != CAN) x->used = 0;
+    x->used = 0;
+    x->cancels = byte == CAN ? x->cancels + 1 : 0;
     switch (byte) {
         case SOH:
         case STX:
@@ -66,7 +67,7 @@ static enum xmodem_event begin(struct xmodem *x, uint8_t byte, uint8_t *reply) {
             if (!x->started) return XMODEM_NOTHING;
             *reply = ACK;
             return XMODEM_DONE;
-        case CAN: return x->started && ++x->used >= CANCEL_AFTER ? fail(x, reply) : XMODEM_NOTHING;
+        case CAN: return x->started && x->cancels >= CANCEL_AFTER ? fail(x, reply) : XMODEM_NOTHING;
         default: return XMODEM_NOTHING;
     }
 }

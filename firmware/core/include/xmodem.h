@@ -15,7 +15,7 @@ enum xmodem_event { XMODEM_NOTHING, XMODEM_STARTED, XMODEM_DONE, XMODEM_FAILED }
 struct xmodem {
     uint8_t *memory;
     uint32_t size, received;  // bytes
-    uint32_t state, used, expected, errors, last_ms;
+    uint32_t state, used, expected, errors, cancels, last_ms;
     uint8_t next_block;
     bool started;
     uint8_t block[3 + XMODEM_BLOCK_MAX + 2];

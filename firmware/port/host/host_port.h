@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// The port of the host build: a strict NOR flash that can lose power at any operation, RAM, a UART and a clock that
+// the tests hold in their hands.
+#ifndef ASSAY_HOST_PORT_H
+#define ASSAY_HOST_PORT_H
+
+#include <setjmp.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "board_layout.h"
+
+// How the operation ends in which the power goes.
+enum tear { TEAR_BEFORE, TEAR_FIRST_HALF, TEAR_LAST_HALF, TEAR_BITS, TEAR_COUNT };
+
+extern uint8_t host_flash[FLASH_SIZE];
+extern uint32_t host_operations;  // erases and programs since host_power_on
+extern jmp_buf host_power_lost;
+extern bool host_jumped, host_reset;
+extern uint8_t host_sent[65536];
+extern uint32_t host_sent_length;
+extern uint32_t host_now_ms;
+extern bool host_entropy_works;
+
+// Power comes back: RAM holds rubbish, nothing is cut.
+void host_power_on(void);
+
+// The power goes in the operation with this number (0 is the next one); control comes back through host_power_lost.
+void host_cut_at(uint32_t operation, enum tear tear);
+
+// Random numbers for tearing and for the tests; the same seed gives the same run.
+void host_seed(uint64_t seed);
+uint32_t host_random(void);
+
+// What the UART will receive.
+void host_type(const void *data, uint32_t length);
+
+// Where port_jump and port_reset go; set it before calling what ends in one of them.
+extern jmp_buf host_left;
+
+#endif

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// The port of the host build; see host_port.h. The flash is stricter than any chip: what a chip would do silently wrong
+// (programming a bit that is not erased, crossing a page, a crooked erase) ends the program here.
+#include "port.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "host_port.h"
+
+uint8_t host_flash[FLASH_SIZE];
+uint32_t host_operations;
+jmp_buf host_power_lost, host_left;
+bool host_jumped, host_reset;
+uint8_t host_sent[65536];
+uint32_t host_sent_length;
+uint32_t host_now_ms;
+bool host_entropy_works = true;
+
+static uint8_t ram_boot[RAM_BOOT_SIZE], ram_app[RAM_APP_SIZE], ram_handoff[RAM_HANDOFF_SIZE];
+static bool cut_armed;
+static uint32_t cut_operation;
+static enum tear cut_tear;
+static uint64_t random_state = 1;
+static uint8_t typed[65536];
+static uint32_t typed_length, typed_read;
+
+static _Noreturn void misuse(const char *what, uint32_t address, uint32_t length) {
+    fprintf(stderr, "flash misuse: %s at 0x%x, %u bytes\n", what, address, length);
+    abort();
+}
+
+void host_seed(uint64_t seed) { random_state = seed * 0x9E3779B97F4A7C15u + 1; }
+
+// xorshift64*
+uint32_t host_random(void) {
+    random_state ^= random_state >> 12;
+    random_state ^= random_state << 25;
+    random_state ^= random_state >> 27;
+    return (uint32_t)((random_state * 0x2545F4914F6CDD1Du) >> 32);
+}
+
+static void rubbish(uint8_t *memory, uint32_t length) {
+    for (uint32_t i = 0; i < length; i++) memory[i] = (uint8_t)host_random();
+}
+
+void host_power_on(void) {
+    cut_armed = false;
+    host_operations = 0;
+    host_sent_length = typed_length = typed_read = 0;
+    host_jumped = host_reset = false;
+    rubbish(ram_boot, sizeof ram_boot);
+    rubbish(ram_app, sizeof ram_app);
+    rubbish(ram_handoff, sizeof ram_handoff);
+}
+
+void host_cut_at(uint32_t operation, enum tear tear) {
+    cut_armed = true;
+    cut_operation = host_operations + operation;
+    cut_tear = tear;
+}
+
+// What is left in flash of an operation that turns `from` into `to` when the power goes in it. Each bit is as it was
+// or as it should become: which one is what the kinds of tearing differ in.
+static void tear(uint8_t *flash, const uint8_t *to, uint32_t length) {
+    uint32_t half = length / 2;
+    for (uint32_t i = 0; i < length; i++) {
+        uint8_t mask = 0;  // bits that have arrived
+        if (cut_tear == TEAR_FIRST_HALF) mask = i < half ? 0xFF : (i == half ? 0x0F : 0);
+        if (cut_tear == TEAR_LAST_HALF) mask = i > half ? 0xFF : (i == half ? 0xF0 : 0);
+        if (cut_tear == TEAR_BITS) mask = (uint8_t)(host_random() >> 7);
+        flash[i] = (uint8_t)((flash[i] & ~mask) | (to[i] & mask));
+    }
+}
+
+static void change(uint32_t address, const uint8_t *to, uint32_t length) {
+    if (cut_armed && host_operations == cut_operation) {
+        cut_armed = false;
+        tear(host_flash + address, to, length);
+        longjmp(host_power_lost, 1);
+    }
+    host_operations++;
+    memcpy(host_flash + address, to, length);
+}
+
+result_t port_flash_read(uint32_t address, void *data, uint32_t length) {
+    if (address > FLASH_SIZE || length > FLASH_SIZE - address) misuse("read beyond the end", address, length);
+    memcpy(data, host_flash + address, length);
+    return RESULT_OK;
+}
+
+result_t port_flash_program(uint32_t address, const void *data, uint32_t length) {
+    if (length == 0 || address > FLASH_SIZE || length > FLASH_SIZE - address) misuse("program", address, length);
+    if (address / FLASH_PROGRAM_SIZE != (address + length - 1) / FLASH_PROGRAM_SIZE) misuse("page crossed", address, length);
+    for (uint32_t i = 0; i < length; i++) {
+        if (host_flash[address + i] != 0xFF) misuse("program without erase", address + i, length);
+    }
+    change(address, data, length);
+    return RESULT_OK;
+}
+
+result_t port_flash_erase(uint32_t address) {
+    static uint8_t erased[FLASH_ERASE_SIZE];
+    if (address >= FLASH_SIZE || address % FLASH_ERASE_SIZE != 0) misuse("erase", address, FLASH_ERASE_SIZE);
+    memset(erased, 0xFF, sizeof erased);
+    change(address, erased, sizeof erased);
+    return RESULT_OK;
+}
+
+bool port_flash_known(void) { return true; }
+
+void port_init(void) {}
+uint32_t port_millis(void) { return host_now_ms; }
+void port_idle(void) { host_now_ms += 10; }
+
+void host_type(const void *data, uint32_t length) {
+    if (length > sizeof typed - typed_length) abort();
+    memcpy(typed + typed_length, data, length);
+    typed_length += length;
+}
+
+uint32_t port_uart_read(uint8_t *data, uint32_t limit) {
+    uint32_t count = typed_length - typed_read < limit ? typed_length - typed_read : limit;
+    memcpy(data, typed + typed_read, count);
+    typed_read += count;
+    return count;
+}
+
+void port_uart_write(const void *data, uint32_t length) {
+    if (length > sizeof host_sent - host_sent_length) abort();
+    memcpy(host_sent + host_sent_length, data, length);
+    host_sent_length += length;
+}
+
+void port_uart_flush(void) {}
+uint32_t port_uart_lost(void) { return 0; }
+
+result_t port_entropy(uint8_t *data, uint32_t length) {
+    if (!host_entropy_works) return RESULT_OF(ERROR_NO_ENTROPY);
+    rubbish(data, length);
+    return RESULT_OK;
+}
+
+_Noreturn void port_reset(void) {
+    host_reset = true;
+    longjmp(host_left, 1);
+}
+
+_Noreturn void port_jump(uint32_t image, uint32_t header_size) {
+    (void)image;
+    (void)header_size;
+    host_jumped = true;
+    longjmp(host_left, 1);
+}
+
+void *port_memory(uint32_t address) {
+    if (address == RAM_BOOT_BASE) return ram_boot;
+    if (address == RAM_APP_BASE) return ram_app;
+    if (address == RAM_HANDOFF_BASE) return ram_handoff;
+    fprintf(stderr, "no memory at 0x%x\n", address);
+    abort();
+}
+
+uint32_t port_stack_free(void) { return 4096; }
+bool port_stack_whole(void) { return true; }

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// The checks of the host tests. A failing check says where, is counted, and ends its test.
+#ifndef ASSAY_CHECK_H
+#define ASSAY_CHECK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct test {
+    const char *name;
+    void (*run)(void);
+};
+
+// One table for each file, ends with a null row.
+extern const struct test tests_image[], tests_boot_table[], tests_frames[], tests_cbor[], tests_xmodem[], tests_stores[],
+    tests_smp[], tests_rom[], tests_power[];
+
+void check_failed(const char *file, int line, const char *what);
+void check_passed(void);
+
+// Says in what situation the checks that follow are made; shown if one fails.
+void check_context(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#define CHECK(condition)                                     \
+    do {                                                     \
+        if (!(condition)) {                                  \
+            check_failed(__FILE__, __LINE__, #condition);    \
+            return;                                          \
+        }                                                    \
+        check_passed();                                      \
+    } while (0)
+
+#endif

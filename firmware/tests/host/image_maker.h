@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Makes MCUboot images for the tests, whole or wrong in one way. Written from the format, not from image.c.
+#ifndef ASSAY_IMAGE_MAKER_H
+#define ASSAY_IMAGE_MAKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct recipe {
+    uint8_t major, minor;
+    uint32_t body_size;
+    uint32_t counter;
+    const char *board;  // null: without this TLV
+    uint32_t lowest_revision;
+    const uint8_t *seed;  // of the signing key; null: unsigned
+    bool without_counter, without_hash, board_unprotected, board_twice;
+};
+
+extern const uint8_t test_seed[32], other_seed[32];
+extern uint8_t test_key[32];  // of test_seed
+
+// Call once.
+void image_maker_init(void);
+
+// Returns the size of the image in `image`.
+uint32_t make_image(const struct recipe *recipe, uint8_t *image);
+
+// Version `major`.0, signed by test_seed, for this board.
+uint32_t make_good(uint8_t major, uint32_t body_size, uint32_t counter, uint8_t *image);
+
+#endif

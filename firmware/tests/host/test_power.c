@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: Apache-2.0
+// Power cuts: for each thing that changes flash, the power goes at every operation, before it and torn in the middle in
+// three ways; then the board starts again, must end with a verified image, and what was begun must come to its end.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "boot.h"
+#include "check.h"
+#include "counter.h"
+#include "host_port.h"
+#include "identity.h"
+#include "image_maker.h"
+#include "notes.h"
+#include "port.h"
+#include "rom_loader.h"
+#include "swap.h"
+#include "upload.h"
+
+#define DOUBLE_CUTS 3000u     // runs with up to three cuts, by seed
+#define ROUNDS_MAX 8u         // boots within which an update must be done
+#define OLD_VERSION 1
+#define NEW_VERSION 2
+
+static uint8_t snapshot[FLASH_SIZE];
+static uint8_t old_image[AREA_PRIMARY_SIZE], new_image[AREA_PRIMARY_SIZE];
+static uint32_t old_size, new_size;
+static uint32_t cuts_made;
+
+static void blank_chip(void) {
+    memset(host_flash, 0xFF, sizeof host_flash);
+    memcpy(host_flash + AREA_OTP_OFFSET, "ASSYOTP1chip-chip-chip-c", 24);
+}
+
+static void put(uint32_t offset, const uint8_t *data, uint32_t size) { memcpy(host_flash + offset, data, size); }
+
+// A unit in the field that runs OLD confirmed and has NEW in its secondary slot, asked for test.
+static void ready_for_test(void) {
+    old_size = make_good(OLD_VERSION, 9000, 1, old_image);
+    new_size = make_good(NEW_VERSION, 14000, 2, new_image);
+    blank_chip();
+    put(AREA_PRIMARY_OFFSET, old_image, old_size);
+    put(AREA_SECONDARY_OFFSET, new_image, new_size);
+    host_power_on();
+    (void)counter_raise(1);
+    (void)trailer_request(AREA_SECONDARY, false);
+}
+
+static result_t boot(struct boot_choice *choice) { return boot_choose(test_key, choice); }
+
+// Runs `action` with the power going in operation `n`. True if it did go.
+static bool cut(void (*action)(void), uint32_t n, enum tear tear) {
+    host_power_on();
+    host_cut_at(n, tear);
+    if (setjmp(host_power_lost) == 0) {
+        action();
+        host_power_on();
+        return false;
+    }
+    cuts_made++;
+    host_power_on();
+    return true;
+}
+
+static void do_boot(void) {
+    struct boot_choice choice;
+    (void)boot(&choice);
+}
+
+static bool is_good(const struct boot_choice *choice) {
+    uint8_t major = choice->image.version.major;
+    const uint8_t *image = major == OLD_VERSION ? old_image : new_image;
+    uint32_t size = major == OLD_VERSION ? old_size : new_size;
+    return choice->loaded == size && memcmp(port_memory(RAM_APP_BASE), image, size) == 0 &&
+           result_ok(boot_verify_again(test_key, choice));
+}
+
+// What the host does with a unit that answers: ask for NEW, test it, confirm it. Counts the boots.
+static bool complete_update(void) {
+    struct boot_choice choice;
+    for (uint32_t round = 0; round < ROUNDS_MAX; round++) {
+        host_power_on();
+        if (!result_ok(boot(&choice)) || !is_good(&choice)) return false;
+        if (choice.image.version.major == OLD_VERSION) {
+            if (choice.state != STATE_CONFIRMED) return false;
+            if (!result_ok(trailer_request(AREA_SECONDARY, false))) return false;
+        } else if (choice.state == STATE_TESTING) {
+            if (!result_ok(trailer_confirm(AREA_PRIMARY)) || !result_ok(counter_raise(2))) return false;
+        } else {
+            uint32_t counter;
+            return result_ok(counter_read(&counter)) && counter == 2;
+        }
+    }
+    return false;
+}
+
+// Both images are whole, each in one slot: nothing got lost on the way.
+static bool both_whole(void) {
+    const uint8_t *primary = host_flash + AREA_PRIMARY_OFFSET, *secondary = host_flash + AREA_SECONDARY_OFFSET;
+    bool plain = memcmp(primary, old_image, old_size) == 0 && memcmp(secondary, new_image, new_size) == 0;
+    bool swapped = memcmp(primary, new_image, new_size) == 0 && memcmp(secondary, old_image, old_size) == 0;
+    return plain || swapped;
+}
+
+static void check_every_cut_of_a_boot(bool (*expected)(const struct boot_choice *choice, uint32_t n)) {
+    struct boot_choice choice;
+    memcpy(snapshot, host_flash, sizeof snapshot);
+    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
+        for (uint32_t n = 0;; n++) {
+            check_context("cut in operation %u, tear %d", n, tear);
+            memcpy(host_flash, snapshot, sizeof snapshot);
+            host_seed(n * 4 + (uint32_t)tear + 1);
+            if (!cut(do_boot, n, (enum tear)tear)) break;
+            CHECK(result_ok(boot(&choice)));
+            CHECK(is_good(&choice));
+            CHECK(both_whole());
+            CHECK(expected(&choice, n));
+            CHECK(complete_update());
+        }
+    }
+}
+
+static bool old_or_new(const struct boot_choice *choice, uint32_t n) {
+    (void)n;
+    bool new_one = choice->image.version.major == NEW_VERSION;
+    return new_one ? choice->state == STATE_TESTING : choice->state == STATE_CONFIRMED;
+}
+
+static void test_test_swap(void) {
+    ready_for_test();
+    uint32_t before = cuts_made;
+    check_every_cut_of_a_boot(old_or_new);
+    printf("  test swap: %u cuts\n", cuts_made - before);
+    CHECK(cuts_made - before > 400);
+}
+
+static bool is_old(const struct boot_choice *choice, uint32_t n) {
+    (void)n;
+    return choice->image.version.major == OLD_VERSION && choice->state == STATE_CONFIRMED;
+}
+
+// NEW ran under test and was not confirmed: the next boot goes back.
+static void test_revert(void) {
+    struct boot_choice choice;
+    ready_for_test();
+    CHECK(result_ok(boot(&choice)) && choice.event == EVENT_SWAPPED && choice.state == STATE_TESTING);
+    uint32_t before = cuts_made;
+    check_every_cut_of_a_boot(is_old);
+    printf("  revert: %u cuts\n", cuts_made - before);
+    CHECK(cuts_made - before > 400);
+}
+
+static bool is_new_for_good(const struct boot_choice *choice, uint32_t n) {
+    (void)n;
+    return choice->image.version.major == NEW_VERSION && choice->state == STATE_CONFIRMED;
+}
+
+static void test_swap_for_good(void) {
+    ready_for_test();
+    CHECK(result_ok(trailer_request(AREA_SECONDARY, true)));
+    check_every_cut_of_a_boot(is_new_for_good);
+}
+
+// The primary image is broken, the secondary one is whole: the unit comes up with that, under test.
+static void test_rescue(void) {
+    ready_for_test();
+    memset(host_flash + AREA_PRIMARY_OFFSET, 0, 64);
+    memset(host_flash + AREA_SECONDARY_OFFSET + SLOT_IMAGE_MAX, 0xFF, FLASH_ERASE_SIZE);
+    memcpy(snapshot, host_flash, sizeof snapshot);
+    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
+        for (uint32_t n = 0;; n++) {
+            struct boot_choice choice;
+            check_context("cut in operation %u, tear %d", n, tear);
+            memcpy(host_flash, snapshot, sizeof snapshot);
+            if (!cut(do_boot, n, (enum tear)tear)) break;
+            CHECK(result_ok(boot(&choice)) && is_good(&choice) && choice.image.version.major == NEW_VERSION);
+        }
+    }
+}
+
+// Several cuts, one after another, in boots that make good the one before.
+static void test_double_cuts(void) {
+    struct boot_choice choice;
+    for (uint32_t seed = 1; seed <= DOUBLE_CUTS; seed++) {
+        check_context("seed %u", seed);
+        ready_for_test();
+        host_seed(seed);
+        if (seed % 2 == 0) {
+            CHECK(result_ok(boot(&choice)));  // then it is a revert that is cut
+        }
+        uint32_t cuts = 2 + host_random() % 2;
+        for (uint32_t i = 0; i < cuts; i++) {
+            uint32_t span = i == 0 ? 130 : 40;
+            (void)cut(do_boot, host_random() % span, (enum tear)(host_random() % TEAR_COUNT));
+        }
+        CHECK(result_ok(boot(&choice)) && is_good(&choice));
+        CHECK(both_whole());
+        CHECK(complete_update());
+    }
+}
+
+static void do_confirm(void) {
+    (void)trailer_confirm(AREA_PRIMARY);
+    (void)counter_raise(2);
+    (void)note_write(NOTE_CONFIRMED, 0, new_image, "2.0.0");
+}
+
+static void test_confirm(void) {
+    struct boot_choice choice;
+    ready_for_test();
+    CHECK(result_ok(boot(&choice)) && choice.image.version.major == NEW_VERSION);
+    memcpy(snapshot, host_flash, sizeof snapshot);
+    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
+        for (uint32_t n = 0;; n++) {
+            uint32_t counter;
+            check_context("cut in operation %u, tear %d", n, tear);
+            memcpy(host_flash, snapshot, sizeof snapshot);
+            host_seed(n + 1);
+            if (!cut(do_confirm, n, (enum tear)tear)) break;
+            bool begun = host_flash[AREA_PRIMARY_OFFSET + AREA_PRIMARY_SIZE - 24] != 0xFF;
+            CHECK(result_ok(boot(&choice)) && is_good(&choice));
+            CHECK(result_ok(counter_read(&counter)));
+            bool new_one = choice.image.version.major == NEW_VERSION;
+            CHECK(new_one == (counter == 2) && choice.state == STATE_CONFIRMED);
+            CHECK(new_one == begun);  // once the mark is begun, the confirmation holds
+            CHECK(complete_update());
+        }
+    }
+}
+
+// An image that was confirmed raised the counter: the one before is refused from then on, and noted.
+static void test_downgrade_is_refused(void) {
+    struct boot_choice choice;
+    struct record_cursor cursor;
+    struct note note, last = {0};
+    ready_for_test();
+    CHECK(complete_update());
+    CHECK(result_ok(trailer_request(AREA_SECONDARY, false)));
+    CHECK(result_ok(boot(&choice)));
+    CHECK(choice.image.version.major == NEW_VERSION && choice.state == STATE_CONFIRMED && choice.event == EVENT_NONE);
+    CHECK(result_ok(notes_start(&cursor)));
+    while (result_ok(notes_next(&cursor, &note))) last = note;
+    CHECK(last.kind == NOTE_REFUSED && last.code == ERROR_DOWNGRADE && strcmp(last.reason, "downgrade") == 0);
+}
+
+// The counter is not raised by a test: the way back stays open.
+static void test_counter_waits_for_confirmation(void) {
+    struct boot_choice choice;
+    uint32_t counter;
+    ready_for_test();
+    CHECK(result_ok(boot(&choice)) && choice.image.version.major == NEW_VERSION);
+    CHECK(result_ok(counter_read(&counter)) && counter == 1);
+    CHECK(result_ok(boot(&choice)) && choice.image.version.major == OLD_VERSION && choice.event == EVENT_REVERTED);
+}
+
+// A request for an image that does not verify is dropped, once, and the old one stays.
+static void test_bad_secondary_is_refused(void) {
+    static const uint32_t places[] = {0, 13, 0x200, 0x200 + 13999, 14600};
+    for (uint32_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        struct boot_choice choice;
+        struct trailer trailer;
+        check_context("byte %u", places[i]);
+        ready_for_test();
+        host_flash[AREA_SECONDARY_OFFSET + places[i]] ^= 1;
+        CHECK(result_ok(boot(&choice)) && choice.image.version.major == OLD_VERSION && choice.event == EVENT_NONE);
+        CHECK(choice.state == STATE_CONFIRMED);
+        CHECK(result_ok(trailer_read(AREA_SECONDARY, &trailer)) && trailer.magic == MARK_UNSET);
+    }
+}
+
+static struct upload upload;
+
+static result_t judge_any(const struct image_source *source, struct image *image) {
+    return boot_verify(source, test_key, image);
+}
+
+static bool receive(enum area slot) {
+    uint8_t sha[32];
+    struct sha256 hash;
+    bool done = false;
+    sha256_init(&hash);
+    sha256_update(&hash, new_image, new_size);
+    sha256_final(&hash, sha);
+    memset(&upload, 0, sizeof upload);
+    upload.slot = slot;
+    upload.judge = judge_any;
+    if (!result_ok(swap_abandon()) || !result_ok(upload_begin(&upload, new_size, sha))) return false;
+    for (uint32_t at = 0; at < new_size; at += 777) {
+        uint32_t part = new_size - at < 777 ? new_size - at : 777;
+        if (!result_ok(upload_take(&upload, new_image + at, part, &done))) return false;
+    }
+    return done;
+}
+
+static void do_upload(void) { (void)receive(AREA_SECONDARY); }
+static void do_recovery(void) { (void)receive(AREA_PRIMARY); }
+
+// The app receives an update over an old image: a cut leaves the running one alone, and the upload can be done again.
+static void test_upload_in_the_app(void) {
+    struct boot_choice choice;
+    ready_for_test();
+    CHECK(result_ok(trailer_erase(AREA_SECONDARY)));
+    memcpy(snapshot, host_flash, sizeof snapshot);
+    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
+        for (uint32_t n = 0;; n++) {
+            check_context("cut in operation %u, tear %d", n, tear);
+            memcpy(host_flash, snapshot, sizeof snapshot);
+            host_seed(n + 1);
+            if (!cut(do_upload, n, (enum tear)tear)) break;
+            CHECK(result_ok(boot(&choice)) && is_good(&choice) && choice.image.version.major == OLD_VERSION);
+            CHECK(receive(AREA_SECONDARY));
+            CHECK(complete_update());
+        }
+    }
+}
+
+// Recovery of a unit whose slots are both bad, and that was in the middle of a swap: never boots half an image.
+static void test_upload_in_recovery(void) {
+    struct boot_choice choice;
+    ready_for_test();
+    (void)cut(do_boot, 60, TEAR_BEFORE);
+    host_flash[AREA_SECONDARY_OFFSET + 0x300] ^= 1;
+    host_flash[AREA_SECONDARY_OFFSET + 0x3000] ^= 1;
+    host_flash[AREA_PRIMARY_OFFSET + 0x300] ^= 1;
+    memcpy(snapshot, host_flash, sizeof snapshot);
+    CHECK(!result_ok(boot(&choice)));
+    memcpy(host_flash, snapshot, sizeof snapshot);
+    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
+        for (uint32_t n = 0;; n++) {
+            check_context("cut in operation %u, tear %d", n, tear);
+            memcpy(host_flash, snapshot, sizeof snapshot);
+            host_seed(n + 1);
+            if (!cut(do_recovery, n, (enum tear)tear)) break;
+            if (result_ok(boot(&choice))) CHECK(is_good(&choice) && choice.image.version.major == NEW_VERSION);
+            CHECK(receive(AREA_PRIMARY));
+            CHECK(result_ok(boot(&choice)) && is_good(&choice) && choice.state == STATE_CONFIRMED);
+        }
+    }
+}
+
+static struct identity first_identity, second_identity;
+static void store_first(void) { (void)identity_store(&first_identity); }
+static void store_second(void) { (void)identity_store(&second_identity); }
+
+static void test_identity(void) {
+    struct identity found;
+    blank_chip();
+    memset(&first_identity, 0, sizeof first_identity);
+    memset(first_identity.seed, 0x11, sizeof first_identity.seed);
+    second_identity = first_identity;
+    second_identity.serial_length = 4;
+    memcpy(second_identity.serial, "SN-1", 4);
+    second_identity.certificate_length = 900;
+    memset(second_identity.certificate, 0x30, 900);
+    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
+        for (uint32_t n = 0;; n++) {
+            check_context("first store, operation %u, tear %d", n, tear);
+            blank_chip();
+            if (!cut(store_first, n, (enum tear)tear)) break;
+            result_t result = identity_load(&found);
+            CHECK(result == RESULT_EMPTY || (result_ok(result) && memcmp(&found, &first_identity, sizeof found) == 0));
+            CHECK(result_ok(identity_store(&first_identity)) && result_ok(identity_load(&found)));
+        }
+        for (uint32_t n = 0;; n++) {
+            check_context("second store, operation %u, tear %d", n, tear);
+            blank_chip();
+            host_power_on();
+            CHECK(result_ok(identity_store(&first_identity)));
+            if (!cut(store_second, n, (enum tear)tear)) break;
+            CHECK(result_ok(identity_load(&found)));
+            bool old = memcmp(&found, &first_identity, sizeof found) == 0;
+            CHECK(old || memcmp(&found, &second_identity, sizeof found) == 0);
+            CHECK(result_ok(identity_store(&second_identity)) && result_ok(identity_load(&found)));
+            CHECK(memcmp(&found, &second_identity, sizeof found) == 0);
+        }
+    }
+}
+
+static uint32_t raise_to;
+static void do_raise(void) { (void)counter_raise(raise_to); }
+
+// Through the change of sectors and back: at each cut the counter is the old one or the new one, never less.
+static void test_counter(void) {
+    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
+        uint32_t value = 0, found;
+        blank_chip();
+        host_seed((uint32_t)tear + 1);
+        for (raise_to = 1; raise_to < 400; raise_to++) {
+            for (uint32_t n = 0; cut(do_raise, n, (enum tear)tear) && n < 20; n++) {
+                check_context("raise to %u, operation %u, tear %d", raise_to, n, tear);
+                CHECK(result_ok(counter_read(&found)) && (found == value || found == raise_to));
+            }
+            check_context("raise to %u, tear %d", raise_to, tear);
+            CHECK(result_ok(counter_read(&found)) && found == raise_to);
+            value = raise_to;
+        }
+    }
+}
+
+static uint32_t note_code;
+static void do_note(void) { (void)note_write(NOTE_REVERTED, note_code, 0, "cut"); }
+
+// The log keeps its order, and the newest sector full of notes, through all cuts.
+static void test_notes(void) {
+    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
+        blank_chip();
+        host_seed((uint32_t)tear + 1);
+        for (note_code = 1; note_code < 300; note_code++) {
+            struct record_cursor cursor;
+            struct note note;
+            uint32_t count = 0, last = 0;
+            (void)cut(do_note, note_code % 4, (enum tear)tear);
+            do_note();
+            check_context("note %u, tear %d", note_code, tear);
+            CHECK(result_ok(notes_start(&cursor)));
+            while (result_ok(notes_next(&cursor, &note))) {
+                CHECK(count == 0 || note.sequence > last);
+                last = note.sequence;
+                count++;
+            }
+            CHECK(note.code == note_code);
+            CHECK(count >= (note_code < 30 ? note_code : 30));
+        }
+    }
+}
+
+static void do_rom_write(void) {
+    struct image image;
+    const char *reason;
+    memcpy(port_memory(RAM_BOOT_BASE), new_image, new_size);
+    if (result_ok(rom_check_ram(new_size, &image, &reason))) (void)rom_write(&image);
+}
+
+// A bootloader that is half written is not started: the ROM waits for the next transfer.
+static void test_rom_write(void) {
+    struct image image;
+    const char *reason;
+    ready_for_test();
+    put(AREA_BOOT_OFFSET, old_image, old_size);
+    memcpy(snapshot, host_flash, sizeof snapshot);
+    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
+        for (uint32_t n = 0;; n++) {
+            check_context("cut in operation %u, tear %d", n, tear);
+            memcpy(host_flash, snapshot, sizeof snapshot);
+            host_seed(n + 1);
+            if (!cut(do_rom_write, n, (enum tear)tear)) break;
+            if (result_ok(rom_check_flash(&image, &reason))) {
+                const uint8_t *whole = image.version.major == OLD_VERSION ? old_image : new_image;
+                uint32_t size = image.version.major == OLD_VERSION ? old_size : new_size;
+                CHECK(memcmp(port_memory(RAM_BOOT_BASE), whole, size) == 0);
+            }
+            do_rom_write();
+            CHECK(result_ok(rom_check_flash(&image, &reason)) && image.version.major == NEW_VERSION);
+        }
+    }
+    printf("  all power cuts: %u\n", cuts_made);
+}
+
+const struct test tests_power[] = {
+    {"test_swap", test_test_swap},
+    {"revert", test_revert},
+    {"swap_for_good", test_swap_for_good},
+    {"rescue", test_rescue},
+    {"double_cuts", test_double_cuts},
+    {"confirm", test_confirm},
+    {"downgrade_is_refused", test_downgrade_is_refused},
+    {"counter_waits_for_confirmation", test_counter_waits_for_confirmation},
+    {"bad_secondary_is_refused", test_bad_secondary_is_refused},
+    {"upload_in_the_app", test_upload_in_the_app},
+    {"upload_in_recovery", test_upload_in_recovery},
+    {"identity", test_identity},
+    {"counter", test_counter},
+    {"notes", test_notes},
+    {"rom_write", test_rom_write},
+    {0, 0},
+};

@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: Apache-2.0
+// The SMP server with all of its groups: what a client gets for good requests, bad ones, and ones in the wrong order.
+#include <stdio.h>
+#include <string.h>
+
+#include "boot.h"
+#include "cbor.h"
+#include "check.h"
+#include "counter.h"
+#include "evidence.h"
+#include "host_port.h"
+#include "identity.h"
+#include "image_maker.h"
+#include "notes.h"
+#include "smp_assay.h"
+#include "smp_image.h"
+#include "smp_server.h"
+
+static struct handoff handoff;
+struct assay_stage assay_stage = {.stage = "app", .name = "test-module", .version = "1.0.0", .handoff = &handoff,
+                                  .state = STATE_CONFIRMED, .health = HEALTH_PASS, .health_reason = ""};
+
+static result_t judge(const struct image_source *source, struct image *image) {
+    return boot_verify(source, test_key, image);
+}
+
+static result_t may_change(void) { return assay_stage.state == STATE_TESTING ? RESULT_OF(ERROR_BUSY) : RESULT_OK; }
+
+static const struct smp_image_stage app = {
+    .upload_slot = AREA_SECONDARY, .judge = judge, .running = true, .may_change = may_change};
+
+const struct smp_command smp_commands[] = {
+    {GROUP_OS, 0, smp_echo, smp_echo},
+    {GROUP_OS, 5, 0, smp_reset},
+    {GROUP_OS, 6, smp_parameters, 0},
+    {GROUP_IMAGE, 0, smp_image_state, smp_image_set_state},
+    {GROUP_IMAGE, 1, 0, smp_image_upload},
+    {GROUP_IMAGE, 5, 0, smp_image_erase},
+    {GROUP_ASSAY, 0, assay_info, 0},
+    {GROUP_ASSAY, 1, 0, assay_key},
+    {GROUP_ASSAY, 2, assay_certificate_read, assay_certificate_write},
+    {GROUP_ASSAY, 3, assay_measure, 0},
+    {GROUP_ASSAY, 4, 0, assay_evidence},
+    {GROUP_ASSAY, 5, assay_health, 0},
+    {GROUP_ASSAY, 6, assay_notes, 0},
+    {GROUP_ASSAY, 7, assay_stats, 0},
+    {0, 0, 0, 0},
+};
+
+static uint8_t request[SMP_PACKET_MAX], answer[SMP_PACKET_MAX];
+static uint32_t answered;
+static struct cbor_writer body;
+static uint8_t image[AREA_SECONDARY_SIZE], sha[32];
+static uint32_t image_size;
+
+static struct cbor_writer *start_request(uint32_t pairs) {
+    cbor_start(&body, request + SMP_HEADER_SIZE, sizeof request - SMP_HEADER_SIZE);
+    cbor_head(&body, CBOR_MAP, pairs);
+    return &body;
+}
+
+static void ask_version(uint32_t version, bool write, uint32_t group, uint32_t id) {
+    request[0] = (uint8_t)(version << 3 | (write ? 2 : 0));
+    request[1] = 0;
+    request[2] = (uint8_t)(body.used >> 8);
+    request[3] = (uint8_t)body.used;
+    request[4] = (uint8_t)(group >> 8);
+    request[5] = (uint8_t)group;
+    request[6] = 42;
+    request[7] = (uint8_t)id;
+    answered = smp_answer(request, SMP_HEADER_SIZE + body.used, answer, sizeof answer);
+}
+
+static void ask(bool write, uint32_t group, uint32_t id) { ask_version(1, write, group, id); }
+
+static bool got(const char *key, struct cbor_item *item) {
+    return cbor_find(answer + SMP_HEADER_SIZE, answered - SMP_HEADER_SIZE, key, item);
+}
+
+// The error of a version 2 answer; 0 if it holds none.
+static uint32_t error(void) {
+    struct cbor_item err, group, rc;
+    if (answered < SMP_HEADER_SIZE) return 999;
+    if (!got("err", &err)) return 0;
+    const uint8_t *inner = answer + SMP_HEADER_SIZE + 5;  // behind {"err":
+    uint32_t length = answered - SMP_HEADER_SIZE - 5;
+    if (!cbor_find(inner, length, "group", &group) || group.value != GROUP_ASSAY) return 998;
+    return cbor_find(inner, length, "rc", &rc) ? rc.value : 997;
+}
+
+static uint32_t number(const char *key) {
+    struct cbor_item item;
+    return got(key, &item) && item.type == CBOR_UNSIGNED ? item.value : 0xFFFFFFFFu;
+}
+
+static void prepare(void) {
+    struct sha256 hash;
+    host_power_on();
+    memset(host_flash, 0xFF, sizeof host_flash);
+    memcpy(host_flash + AREA_OTP_OFFSET, "ASSYOTP10123456789abcdef", 24);
+    (void)make_good(1, 5000, 1, host_flash + AREA_PRIMARY_OFFSET);
+    image_size = make_good(2, 6000, 1, image);
+    sha256_init(&hash);
+    sha256_update(&hash, image, image_size);
+    sha256_final(&hash, sha);
+    assay_stage.state = STATE_CONFIRMED;
+    smp_image_init(&app);
+}
+
+static void upload(uint32_t offset, uint32_t length, bool named) {
+    struct cbor_writer *out = start_request(offset == 0 ? (named ? 5 : 4) : 2);
+    cbor_put_number(out, "off", offset);
+    cbor_put_bytes(out, "data", image + offset, length);
+    if (offset == 0) {
+        cbor_put_number(out, "image", 0);
+        cbor_put_number(out, "len", image_size);
+        if (named) cbor_put_bytes(out, "sha", sha, 32);
+    }
+    ask(true, GROUP_IMAGE, 1);
+}
+
+// Sends on from `offset` until all is there or an error comes.
+static uint32_t upload_from(uint32_t offset, uint32_t chunk) {
+    while (offset < image_size) {
+        uint32_t part = image_size - offset < chunk ? image_size - offset : chunk;
+        upload(offset, part, true);
+        if (error() != 0) return error();
+        if (number("off") <= offset) return 996;
+        offset = number("off");
+    }
+    return 0;
+}
+
+static bool in_flash(void) { return memcmp(host_flash + AREA_SECONDARY_OFFSET, image, image_size) == 0; }
+
+static void test_os_group(void) {
+    struct cbor_item item;
+    prepare();
+    for (int write = 0; write < 2; write++) {
+        cbor_put_string(start_request(1), "d", "hello");
+        ask(write, GROUP_OS, 0);
+        CHECK(got("r", &item) && item.value == 5 && memcmp(item.data, "hello", 5) == 0);
+        CHECK(answer[0] == (1u << 3 | (write ? 3 : 1)) && answer[6] == 42 && answer[7] == 0);
+    }
+    start_request(0);
+    ask(false, GROUP_OS, 6);
+    CHECK(number("buf_size") == 2048 && number("buf_count") == 4);
+}
+
+static void test_errors_of_both_versions(void) {
+    struct cbor_item item;
+    prepare();
+    start_request(0);
+    ask(true, GROUP_OS, 0);
+    CHECK(error() == ERROR_BAD_REQUEST);
+    ask_version(0, true, GROUP_OS, 0);
+    CHECK(error() == 0 && number("rc") == 3 && got("rsn", &item) && memcmp(item.data, "bad-request", 11) == 0);
+    ask(false, GROUP_OS, 99);
+    CHECK(number("rc") == 8);
+    ask(false, 77, 0);
+    CHECK(number("rc") == 8);
+    ask(true, GROUP_ASSAY, 0);
+    CHECK(number("rc") == 8);
+    request[0] = 1 << 3 | 1;  // an answer is not answered
+    CHECK(smp_answer(request, 9, answer, sizeof answer) == 0);
+    request[0] = 1 << 3;
+    CHECK(smp_answer(request, 8, answer, sizeof answer) == 0);  // shorter than its header says
+    body.used = 0;
+    ask(false, GROUP_OS, 6);
+    CHECK(number("buf_size") == 2048);  // no body at all reads as {}
+}
+
+static void test_upload(void) {
+    static const uint32_t chunks[] = {1, 32, 333, 512, 1900};
+    for (uint32_t i = 0; i < 5; i++) {
+        check_context("chunks of %u", chunks[i]);
+        prepare();
+        CHECK(upload_from(0, chunks[i]) == 0);
+        CHECK(in_flash());
+    }
+}
+
+static void test_upload_resumes(void) {
+    prepare();
+    upload(0, 700, true);
+    CHECK(number("off") == 700);
+    upload(0, 700, true);  // the client starts again: it is told where the upload stands
+    CHECK(number("off") == 700);
+    upload(300, 100, true);  // sent twice
+    CHECK(error() == 0 && number("off") == 700);
+    upload(1400, 700, true);  // sent ahead of a lost one
+    CHECK(error() == 0 && number("off") == 700);
+    CHECK(upload_from(700, 700) == 0 && in_flash());
+    upload(0, 700, true);  // the last answer was lost
+    CHECK(number("off") == image_size);
+    upload(image_size - 10, 10, true);
+    CHECK(error() == 0 && number("off") == image_size);
+}
+
+static void test_upload_starts_anew(void) {
+    prepare();
+    upload(0, 700, true);
+    sha[0] ^= 1;  // another upload by its name
+    upload(0, 600, true);
+    CHECK(number("off") == 600);
+    upload(0, 500, false);  // one without a name always begins
+    CHECK(number("off") == 500);
+    start_request(0);
+    ask(true, GROUP_IMAGE, 5);
+    CHECK(error() == 0);
+    upload(500, 500, false);  // erased: nothing is under way
+    CHECK(error() == ERROR_BAD_REQUEST);
+}
+
+static void test_upload_refusals(void) {
+    prepare();
+    image[700] ^= 1;
+    CHECK(upload_from(0, 500) == ERROR_BAD_HASH);
+    CHECK(host_flash[AREA_SECONDARY_OFFSET] == 0xFF);  // its first page never came
+    image[700] ^= 1;
+    CHECK(upload_from(0, 500) == 0 && in_flash());  // and the session goes on
+    uint32_t size = image_size;
+    image_size = SLOT_IMAGE_MAX + 1;
+    upload(0, 100, true);
+    CHECK(error() == ERROR_TOO_LARGE);
+    image_size = size;
+    assay_stage.state = STATE_TESTING;
+    upload(0, 100, false);
+    CHECK(error() == ERROR_BUSY);
+    start_request(0);
+    ask(true, GROUP_IMAGE, 5);
+    CHECK(error() == ERROR_BUSY);
+    assay_stage.state = STATE_CONFIRMED;
+    cbor_put_number(start_request(1), "slot", 0);
+    ask(true, GROUP_IMAGE, 5);
+    CHECK(error() == ERROR_NOT_HERE);
+}
+
+static void test_upload_refuses_by_board_and_counter(void) {
+    const struct recipe foreign = {.major = 2, .body_size = 3000, .counter = 1, .board = "other", .seed = test_seed};
+    struct sha256 hash;
+    prepare();
+    image_size = make_image(&foreign, image);
+    sha256_init(&hash);
+    sha256_update(&hash, image, image_size);
+    sha256_final(&hash, sha);
+    CHECK(upload_from(0, 500) == ERROR_BOARD_MISMATCH);
+    prepare();
+    CHECK(result_ok(counter_raise(5)));
+    CHECK(upload_from(0, 500) == ERROR_DOWNGRADE);
+}
+
+static void set_state(const uint8_t *hash, bool confirm) {
+    struct cbor_writer *out = start_request(hash ? 2 : 1);
+    if (hash) cbor_put_bytes(out, "hash", hash, 32);
+    cbor_put_bool(out, "confirm", confirm);
+    ask(true, GROUP_IMAGE, 0);
+}
+
+static void test_states(void) {
+    struct image parsed;
+    struct trailer trailer;
+    prepare();
+    CHECK(upload_from(0, 500) == 0);
+    struct image_source source = image_in_flash(AREA_SECONDARY, SLOT_IMAGE_MAX);
+    CHECK(result_ok(image_parse(&source, &parsed)));
+    set_state(sha, false);  // not the hash of an image that is there
+    CHECK(error() == ERROR_NO_IMAGE);
+    set_state(0, false);
+    CHECK(error() == ERROR_BAD_REQUEST);
+    set_state(parsed.hash, false);
+    CHECK(error() == 0);
+    CHECK(result_ok(trailer_read(AREA_SECONDARY, &trailer)) && trailer.magic == MARK_SET && trailer.image_ok == MARK_UNSET);
+    set_state(parsed.hash, false);  // the same again is fine
+    CHECK(error() == 0);
+    set_state(parsed.hash, true);
+    CHECK(error() == 0);
+    CHECK(result_ok(trailer_read(AREA_SECONDARY, &trailer)) && trailer.image_ok == MARK_SET);
+    set_state(0, true);
+    CHECK(error() == 0);
+    source = image_in_flash(AREA_PRIMARY, SLOT_IMAGE_MAX);
+    CHECK(result_ok(image_parse(&source, &parsed)));
+    set_state(parsed.hash, false);  // a running image cannot be tested
+    CHECK(error() == ERROR_BUSY);
+}
+
+static void test_identity_commands(void) {
+    struct cbor_item key, proof, item;
+    uint8_t challenge[32] = {5}, message[13 + 16 + 32 + 32];
+    prepare();
+    start_request(0);
+    ask(false, GROUP_ASSAY, 2);
+    CHECK(error() == ERROR_NO_KEY);
+    host_entropy_works = false;
+    cbor_put_bytes(start_request(1), "challenge", challenge, 32);
+    ask(true, GROUP_ASSAY, 1);
+    CHECK(error() == ERROR_NO_ENTROPY);
+    host_entropy_works = true;
+    cbor_put_bytes(start_request(1), "challenge", challenge, 31);
+    ask(true, GROUP_ASSAY, 1);
+    CHECK(error() == ERROR_BAD_REQUEST);
+    cbor_put_bytes(start_request(1), "challenge", challenge, 32);
+    ask(true, GROUP_ASSAY, 1);
+    CHECK(error() == 0 && got("pubkey", &key) && got("pop", &proof) && key.value == 32 && proof.value == 64);
+    memcpy(message, "assay-pop-v1\0" "0123456789abcdef", 29);
+    memcpy(message + 29, challenge, 32);
+    memcpy(message + 61, key.data, 32);
+    CHECK(ed25519_verify(proof.data, message, sizeof message, key.data) == CRYPTO_OK);
+    memcpy(challenge, key.data, 32);
+    cbor_put_bytes(start_request(1), "challenge", challenge, 32);
+    ask(true, GROUP_ASSAY, 1);
+    CHECK(got("pubkey", &item) && memcmp(item.data, challenge, 32) == 0);  // the same key again
+}
+
+static void write_certificate(const char *serial, uint32_t length) {
+    static uint8_t certificate[2000];
+    struct cbor_writer *out = start_request(2);
+    cbor_put_string(out, "serial", serial);
+    cbor_put_bytes(out, "cert", certificate, length);
+    ask(true, GROUP_ASSAY, 2);
+}
+
+static void test_certificate(void) {
+    struct cbor_item item;
+    uint8_t challenge[32] = {5};
+    char long_serial[66];
+    prepare();
+    write_certificate("SN-1", 500);
+    CHECK(error() == ERROR_NO_KEY);
+    cbor_put_bytes(start_request(1), "challenge", challenge, 32);
+    ask(true, GROUP_ASSAY, 1);
+    memset(long_serial, 'x', 65);
+    long_serial[65] = 0;
+    write_certificate(long_serial, 500);
+    CHECK(error() == ERROR_BAD_REQUEST);
+    write_certificate("", 500);
+    CHECK(error() == ERROR_BAD_REQUEST);
+    write_certificate("SN-1", 1025);
+    CHECK(error() == ERROR_BAD_REQUEST);
+    write_certificate("SN-1", 1024);
+    CHECK(error() == 0);
+    write_certificate("SN-1", 1024);
+    CHECK(error() == 0);
+    write_certificate("SN-2", 1024);
+    CHECK(error() == ERROR_ALREADY_PROVISIONED);
+    write_certificate("SN-1", 1023);
+    CHECK(error() == ERROR_ALREADY_PROVISIONED);
+    start_request(0);
+    ask(false, GROUP_ASSAY, 2);
+    CHECK(got("cert", &item) && item.value == 1024 && got("serial", &item) && memcmp(item.data, "SN-1", 4) == 0);
+    start_request(0);
+    ask(false, GROUP_ASSAY, 0);
+    CHECK(got("serial", &item) && item.value == 4);
+}
+
+static void test_evidence_of_any_length(void) {
+    struct identity identity = {.serial_length = SERIAL_MAX, .certificate_length = 1};
+    uint8_t nonce[NONCE_MAX], evidence[EVIDENCE_MAX];
+    uint32_t length;
+    prepare();
+    memset(identity.serial, 'S', SERIAL_MAX);
+    memset(handoff.app_name, 'n', IMAGE_NAME_MAX);
+    handoff.app_version = (struct image_version){255, 255, 65535, 4294967295u};
+    for (uint32_t size = NONCE_MIN; size <= NONCE_MAX; size++)
+        CHECK(result_ok(evidence_make(&identity, &handoff, STATE_TESTING, nonce, size, evidence, &length)));
+    CHECK(length <= EVIDENCE_MAX);
+    memset(&handoff, 0, sizeof handoff);
+}
+
+static void test_measure(void) {
+    struct cbor_item item;
+    struct image parsed;
+    prepare();
+    struct image_source source = image_in_flash(AREA_PRIMARY, SLOT_IMAGE_MAX);
+    CHECK(result_ok(image_parse(&source, &parsed)));
+    cbor_put_number(start_request(1), "slot", 0);
+    ask(false, GROUP_ASSAY, 3);
+    CHECK(got("hash", &item) && memcmp(item.data, parsed.hash, 32) == 0 && number("size") == parsed.total_size);
+    host_flash[AREA_PRIMARY_OFFSET + 0x300] ^= 1;  // what is there is told, not what the TLV says
+    ask(false, GROUP_ASSAY, 3);
+    CHECK(got("hash", &item) && memcmp(item.data, parsed.hash, 32) != 0);
+    cbor_put_number(start_request(1), "slot", 1);
+    ask(false, GROUP_ASSAY, 3);
+    CHECK(error() == ERROR_NO_IMAGE);
+    cbor_put_number(start_request(1), "slot", 3);
+    ask(false, GROUP_ASSAY, 3);
+    CHECK(error() == ERROR_BAD_REQUEST);
+}
+
+// The value of "next", which ends the answer; the reader of the firmware does not read as many items as notes have.
+static uint32_t next_note(void) {
+    struct cbor_item item;
+    for (uint32_t at = answered; at-- > SMP_HEADER_SIZE;) {
+        if (memcmp(answer + at, "\x64next", 5) != 0) continue;
+        uint8_t map[16] = {0xA1};
+        memcpy(map + 1, answer + at, answered - at);
+        return cbor_find(map, 1 + answered - at, "next", &item) ? item.value : 995;
+    }
+    return 994;
+}
+
+static void test_notes_pages(void) {
+    uint32_t from = 0, pages = 0;
+    struct cbor_item item;
+    prepare();
+    for (uint32_t i = 0; i < 40; i++) (void)note_write(NOTE_REFUSED, i, sha, "a reason that is as long as it may be..");
+    (void)note_write(NOTE_REFUSED, 39, sha, "a reason that is as long as it may be..");  // the same: not written
+    for (uint32_t last = 999; from != last && pages < 10; pages++) {
+        last = from;
+        cbor_put_number(start_request(1), "from", from);
+        ask(false, GROUP_ASSAY, 6);
+        CHECK(error() == 0);
+        from = next_note();
+    }
+    CHECK(from == 40 && pages == 4);
+    cbor_put_number(start_request(1), "from", 39);
+    ask(false, GROUP_ASSAY, 6);
+    CHECK(got("notes", &item) && item.value == 1);
+}
+
+// Requests that were changed at random: an answer or none, never a crash (the sanitizers watch).
+static void test_random_requests(void) {
+    prepare();
+    host_seed(11);
+    for (uint32_t run = 0; run < 20000; run++) {
+        check_context("run %u", run);
+        upload(0, 200, true);
+        uint32_t length = SMP_HEADER_SIZE + body.used;
+        request[4] = host_random() % 2 ? 0x41 : 0;
+        request[5] = request[4] ? 0x53 : (uint8_t)(host_random() % 2);
+        request[7] = (uint8_t)(host_random() % 8);
+        request[0] = (uint8_t)(8 | (host_random() % 2 ? 2 : 0));
+        for (uint32_t i = 0; i < 4; i++) request[SMP_HEADER_SIZE + host_random() % body.used] = (uint8_t)host_random();
+        answered = smp_answer(request, length, answer, sizeof answer);
+        CHECK(answered == 0 || cbor_is_map(answer + SMP_HEADER_SIZE, answered - SMP_HEADER_SIZE));
+    }
+}
+
+const struct test tests_smp[] = {
+    {"os_group", test_os_group},
+    {"errors_of_both_versions", test_errors_of_both_versions},
+    {"upload", test_upload},
+    {"upload_resumes", test_upload_resumes},
+    {"upload_starts_anew", test_upload_starts_anew},
+    {"upload_refusals", test_upload_refusals},
+    {"upload_refuses_by_board_and_counter", test_upload_refuses_by_board_and_counter},
+    {"states", test_states},
+    {"identity_commands", test_identity_commands},
+    {"certificate", test_certificate},
+    {"evidence_of_any_length", test_evidence_of_any_length},
+    {"measure", test_measure},
+    {"notes_pages", test_notes_pages},
+    {"random_requests", test_random_requests},
+    {0, 0},
+};

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// The stores without power cuts (those are in test_power.c): what they hold, what they refuse, when they turn.
+#include <string.h>
+
+#include "check.h"
+#include "counter.h"
+#include "crc.h"
+#include "flash.h"
+#include "handoff.h"
+#include "host_port.h"
+#include "identity.h"
+#include "notes.h"
+#include "port.h"
+
+static void blank(void) {
+    host_power_on();
+    memset(host_flash, 0xFF, sizeof host_flash);
+}
+
+static void test_crc(void) {
+    CHECK(crc16(0, "123456789", 9) == 0x31C3);
+    CHECK(crc32("123456789", 9) == 0xCBF43926u);
+    CHECK(crc16(crc16(0, "1234", 4), "56789", 5) == 0x31C3);
+}
+
+static void test_flash_guards(void) {
+    uint8_t bytes[1200] = {0};
+    blank();
+    CHECK(result_ok(flash_program(AREA_SCRATCH, 100, bytes, 1200)));  // split at the pages
+    CHECK(!result_ok(flash_program(AREA_SCRATCH, 100, bytes, 1)));    // not erased
+    CHECK(!result_ok(flash_program(AREA_SCRATCH, FLASH_ERASE_SIZE - 1, bytes, 2)));
+    CHECK(!result_ok(flash_program(AREA_SCRATCH, 0xFFFFFFFF, bytes, 2)));
+    CHECK(!result_ok(flash_read(AREA_SCRATCH, 1, bytes, 0xFFFFFFFF)));
+    CHECK(!result_ok(flash_read((enum area)99, 0, bytes, 1)));
+    CHECK(!result_ok(flash_erase(AREA_SCRATCH, 1, FLASH_ERASE_SIZE)));
+    CHECK(!result_ok(flash_erase(AREA_OTP, 0, FLASH_ERASE_SIZE)));
+    CHECK(!result_ok(flash_program(AREA_OTP, 100, bytes, 1)));
+    uint32_t before = host_operations;
+    CHECK(result_ok(flash_clear(AREA_SCRATCH, 0, FLASH_ERASE_SIZE)) && host_operations == before + 1);
+    CHECK(result_ok(flash_clear(AREA_SCRATCH, 0, FLASH_ERASE_SIZE)) && host_operations == before + 1);
+}
+
+static void test_counter_is_the_highest(void) {
+    uint32_t value;
+    blank();
+    CHECK(result_ok(counter_read(&value)) && value == 0);
+    CHECK(result_ok(counter_raise(7)) && result_ok(counter_raise(3)));
+    CHECK(result_ok(counter_read(&value)) && value == 7);
+    uint32_t before = host_operations;
+    CHECK(result_ok(counter_raise(7)) && host_operations == before);
+    CHECK(result_ok(counter_raise(0xFFFFFFFF)));
+    CHECK(result_ok(counter_read(&value)) && value == 0xFFFFFFFF);
+}
+
+// A lower value that got behind a higher one (an old sector that came back to life) lowers nothing.
+static void test_counter_after_a_lower_record(void) {
+    static const struct turn same_store = {AREA_COUNTERS, 0x52544341u};
+    uint8_t lower[4] = {2, 0, 0, 0};
+    uint32_t value;
+    blank();
+    CHECK(result_ok(counter_raise(9)) && result_ok(record_append(&same_store, lower, 4)));
+    CHECK(result_ok(counter_read(&value)) && value == 9);
+}
+
+static void test_note_content(void) {
+    struct record_cursor cursor;
+    struct note note;
+    uint8_t hash[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    blank();
+    CHECK(result_ok(note_write(NOTE_SELFTEST_FAILED, 3, hash, "a reason that is longer than forty bytes are, far longer")));
+    CHECK(result_ok(notes_start(&cursor)) && result_ok(notes_next(&cursor, &note)));
+    CHECK(note.kind == NOTE_SELFTEST_FAILED && note.code == 3 && memcmp(note.hash, hash, 8) == 0);
+    CHECK(strcmp(note.reason, "a reason that is longer than forty bytes") == 0);
+    CHECK(notes_next(&cursor, &note) == RESULT_EMPTY);
+}
+
+static void test_identity_survives_a_bad_copy(void) {
+    struct identity identity = {.serial_length = 2, .serial = "S1", .certificate_length = 3}, found;
+    blank();
+    CHECK(identity_load(&found) == RESULT_EMPTY);
+    CHECK(result_ok(identity_store(&identity)));
+    for (uint32_t sector = 0; sector < 2; sector++) {
+        uint8_t *byte = &host_flash[AREA_IDENTITY_OFFSET + sector * FLASH_ERASE_SIZE + 70];
+        *byte ^= 1;
+        CHECK(result_ok(identity_load(&found)) && memcmp(&found, &identity, sizeof found) == 0);
+        *byte ^= 1;
+    }
+}
+
+static void test_chip(void) {
+    uint8_t id[CHIP_ID_SIZE];
+    blank();
+    CHECK(chip_id(id) == RESULT_EMPTY && id[0] == 0);
+    memcpy(host_flash + AREA_OTP_OFFSET, "ASSYOTP10123456789abcdef", 24);
+    CHECK(result_ok(chip_id(id)) && memcmp(id, "0123456789abcdef", 16) == 0);
+}
+
+static void test_handoff_is_checked(void) {
+    struct handoff handoff = {.boots = 3}, found;
+    blank();
+    CHECK(handoff_boots() == 0 && handoff_read(&found, FILLED_BY_ROM) == RESULT_EMPTY);
+    handoff_write(&handoff, FILLED_BY_ROM);
+    CHECK(result_ok(handoff_read(&found, FILLED_BY_ROM)) && handoff_boots() == 3);
+    CHECK(handoff_read(&found, FILLED_BY_BOOT) == RESULT_EMPTY);
+    uint8_t *memory = port_memory(RAM_HANDOFF_BASE);
+    for (uint32_t i = 0; i < sizeof handoff; i++) {
+        memory[i] ^= 0x10;
+        CHECK(handoff_read(&found, FILLED_BY_ROM) == RESULT_EMPTY);
+        memory[i] ^= 0x10;
+    }
+}
+
+static void test_words(void) {
+    CHECK(strcmp(result_word(ERROR_DOWNGRADE), "downgrade") == 0 && strcmp(result_word(9999), "unknown") == 0);
+    CHECK(result_error(RESULT_OK) == 0 && result_error(RESULT_OF(ERROR_BUSY)) == 16);
+    CHECK(result_error(0) == ERROR_UNKNOWN && result_error(1) == ERROR_UNKNOWN && result_error(RESULT_EMPTY) == ERROR_UNKNOWN);
+}
+
+const struct test tests_stores[] = {
+    {"crc", test_crc},
+    {"flash_guards", test_flash_guards},
+    {"counter_is_the_highest", test_counter_is_the_highest},
+    {"counter_after_a_lower_record", test_counter_after_a_lower_record},
+    {"note_content", test_note_content},
+    {"identity_survives_a_bad_copy", test_identity_survives_a_bad_copy},
+    {"chip", test_chip},
+    {"handoff_is_checked", test_handoff_is_checked},
+    {"words", test_words},
+    {0, 0},
+};
