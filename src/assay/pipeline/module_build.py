@@ -9,6 +9,7 @@ Leaves to others: reading manifests (`pipeline.manifest_files`), running builds 
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from pathlib import Path
 from assay.backends.builders.choice import choose
 from assay.backends.builders.lanes import lanes
 from assay.backends.builders.source_tree import outputs, write
-from assay.backends.stores.result_folder import write_result
+from assay.backends.stores.result_folder import remove_leftovers, write_result
 from assay.errors import NotVerified, StorageError, UnitFailed, UsageFault
 from assay.interfaces.builder import Builder, BuildTask
 from assay.model.artifact import BuiltArtifact
@@ -35,6 +36,9 @@ from assay.stages.build.twice import run_both
 
 Say = Callable[[str], None]
 """Called with a line of progress."""
+
+SCRATCH = "assay-build-"
+"""Begin of the names of the folders in which builds run; the process id follows."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,8 @@ def _build(recipe: Recipe, builder: Builder, site: Site, out: Path, say: Say) ->
     what = f"{subject.module.name} {subject.version}"
     say(f"building {what} for {subject.board.name} twice ({builder.name})")
     try:
-        with tempfile.TemporaryDirectory(prefix="assay-build-", ignore_cleanup_errors=True) as scratch:
+        remove_leftovers(Path(tempfile.gettempdir()), SCRATCH)
+        with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-", ignore_cleanup_errors=True) as scratch:
             first, second = _run_twice(recipe, builder, site, Path(scratch).resolve())
     except OSError as error:
         raise StorageError(f"no room to build: {error.strerror}", remedy="free disk space, or set TMPDIR") from error

@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
-import sys
 import threading
-from pathlib import Path
 
-from assay.errors import InfrastructureError, ToolMissing, UnitFailed
+from assay.errors import InfrastructureError, StorageError, ToolMissing, UnitFailed
 from assay.interfaces.builder import BuildTask
 
 BUILD_TIMEOUT_S = 900.0
 """Seconds; a cold build of the reference firmware takes some, a large module minutes."""
+
+ROOM_MIN_BYTES = 4 * 1024 * 1024
+"""Bytes free after a failed build below which the disk is blamed; one object file of a compiler cache takes more."""
 
 LOG_SHOWN_CHARACTERS = 3000
 """Characters of the end of a failed build's output that the message carries."""
@@ -49,6 +51,7 @@ class BuildProcesses:
             raise InfrastructureError(f"the build cannot be started: {error.strerror}", remedy="free memory") from error
         text = log.read_text(encoding="utf-8", errors="replace")
         if status != 0:
+            _check_room(task)
             raise _failure(status, text)
         return text
 
@@ -95,12 +98,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
+def _check_room(task: BuildTask) -> None:
+    """A compiler without room fails like one with bad sources: ask the disk, which of both it was."""
+    for folder in (task.out, task.cache, task.home):
+        if shutil.disk_usage(folder).free < ROOM_MIN_BYTES:
+            remedy = "free disk space, or set TMPDIR and --site to folders with room"
+            raise StorageError(f"the build failed, and there is no free disk at {folder}", remedy=remedy)
+
+
 def _failure(status: int, text: str) -> UnitFailed:
     how = f"with status {status}" if status > 0 else f"by signal {signal.Signals(-status).name}"
     shown = text.strip()[-LOG_SHOWN_CHARACTERS:]
     return UnitFailed(f"the build ended {how}:\n{shown or '(it printed nothing)'}", remedy="correct the sources")
-
-
-def own_prefixes() -> tuple[Path, ...]:
-    """The folders that this Python is made of: its environment and the installation below it."""
-    return tuple(dict.fromkeys(Path(prefix) for prefix in (sys.prefix, sys.base_prefix)))

@@ -7,8 +7,16 @@ says `host` for this. Leaves to others: keeping a build in (`sandbox`).
 
 from __future__ import annotations
 
+import shutil
+
 from assay.backends.builders.build_process import BuildProcesses
 from assay.interfaces.builder import BuildTask
+
+
+def _dies_with_us() -> list[str]:
+    """A build whose assay was killed must not go on for hours; what it had started ends by itself."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
 
 
 class HostBuilder:
@@ -22,7 +30,7 @@ class HostBuilder:
 
     def run(self, task: BuildTask) -> str:
         """Run the build as the user who called."""
-        return self._processes.run(list(task.command), task)
+        return self._processes.run([*_dies_with_us(), *task.command], task)
 
     def stop(self) -> None:
         """End the builds that run now."""

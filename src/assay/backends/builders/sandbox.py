@@ -12,10 +12,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
-from assay.backends.builders.build_process import BuildProcesses, own_prefixes
+from assay.backends.builders.build_process import BuildProcesses
 from assay.errors import ToolMissing
 from assay.interfaces.builder import BuildTask
 
@@ -53,29 +54,56 @@ def why_not() -> str | None:
     program = shutil.which(PROGRAM)
     if program is None:
         return "bubblewrap is not installed (apt-get install bubblewrap)"
-    command = [program, *_namespaces(1000, "build"), *_system(), "--", "/bin/true"]
+    command = [
+        program,
+        *_namespaces(1000, "build"),
+        *_system(),
+        *_bound(_python()),
+        "--",
+        sys.executable,
+        "-S",
+        "-c",
+        "",
+    ]
     try:
         tried = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False, env={})
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"bubblewrap cannot be started ({type(error).__name__})"
-    return None if tried.returncode == 0 else tried.stderr.decode("utf-8", "replace").strip().splitlines()[-1]
+    if tried.returncode == 0:
+        return None
+    said = tried.stderr.decode("utf-8", "replace").strip()
+    return said.splitlines()[-1] if said else f"bubblewrap ended with status {tried.returncode}"
 
 
 def _walls(task: BuildTask) -> list[str]:
     program = shutil.which(PROGRAM)
     if program is None:
         raise ToolMissing("bubblewrap is not installed", remedy="apt-get install bubblewrap, or use --builder host")
-    seen = [*own_prefixes(), task.source]
-    arguments = [program, *_namespaces(task.uid, task.hostname), *_system()]
-    for path in seen:
-        if not path.is_relative_to("/usr"):
-            arguments += ["--ro-bind", str(path), str(path)]
+    seen = (*_python(), task.source)
+    arguments = [program, *_namespaces(task.uid, task.hostname), *_system(), *_bound(seen)]
     for path in (task.out, task.cache, task.home):
         arguments += ["--bind", str(path), str(path)]
     for path in task.hidden:
         if path.is_dir() and any(path.is_relative_to(shown) for shown in (*seen, Path("/usr"))):
             arguments += ["--tmpfs", str(path)]
     return [*arguments, "--chdir", str(task.source)]
+
+
+def _python() -> tuple[Path, ...]:
+    """The folders that this Python is made of: its environment, and the installation that its links lead to."""
+    installed = Path(sys.executable).resolve().parent.parent
+    prefixes = [Path(prefix) for prefix in (sys.prefix, sys.base_prefix)]
+    return tuple(dict.fromkeys([*prefixes, *(prefix.resolve() for prefix in prefixes), installed]))
+
+
+def _bound(folders: tuple[Path, ...]) -> list[str]:
+    """Folders to read; what lies in /usr is there already."""
+    return [
+        part
+        for folder in folders
+        if not folder.is_relative_to("/usr")
+        for part in ("--ro-bind", str(folder), str(folder))
+    ]
 
 
 def _namespaces(uid: int, hostname: str) -> list[str]:

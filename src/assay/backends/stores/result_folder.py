@@ -8,7 +8,9 @@ old result or none, never a mixture. Leaves to others: what the files mean.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import re
 import shutil
 import stat
 from collections.abc import Mapping
@@ -20,12 +22,16 @@ from assay.errors import NotVerified, StorageError, UsageFault
 RESULT_FILE_BYTES_MAX = 128 * 1024 * 1024
 """Bytes of one file of a result, as of a build's outputs."""
 
+REPLACE_ATTEMPTS = 10
+"""Tries to take the place of a result that others replace at the same time."""
+
 
 def write_result(folder: Path, files: Mapping[str, bytes], marker: str) -> None:
     """`files` (by path) become the content of `folder`. Raises `UsageFault`, `StorageError`."""
     _refuse_to_replace(folder, marker)
     unfinished = folder.parent / f"{TEMPORARY}{folder.name}-{os.getpid()}"
     try:
+        remove_leftovers(folder.parent, f"{TEMPORARY}{folder.name}-")
         if _same(folder, files):
             return
         _write_beside(unfinished, files)
@@ -79,8 +85,24 @@ def _write_beside(unfinished: Path, files: Mapping[str, bytes]) -> None:
 
 def _put_in_place(unfinished: Path, folder: Path) -> None:
     replaced = unfinished.with_name(unfinished.name + "-old")
-    with contextlib.suppress(FileNotFoundError):
-        folder.rename(replaced)
-    unfinished.rename(folder)
+    for attempt in range(REPLACE_ATTEMPTS):
+        shutil.rmtree(replaced, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(replaced)
+        try:
+            unfinished.rename(folder)
+            break
+        except OSError as error:
+            # Another process put its result there in this moment.
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or attempt + 1 == REPLACE_ATTEMPTS:
+                raise
     sync_folder(folder.parent)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path, prefix: str) -> None:
+    """Remove what processes that are gone left in `folder` as `<prefix><pid>...`."""
+    for path in folder.glob(f"{prefix}*"):
+        pid = re.match(r"[0-9]+", path.name.removeprefix(prefix))
+        if pid and not Path(f"/proc/{pid.group()}").exists():
+            shutil.rmtree(path, ignore_errors=True)
