@@ -24,6 +24,7 @@ from assay.model.plan import Plan, UnitState
 from assay.model.predicates import (
     DeviceReport,
     EvidenceRecord,
+    Flash,
     ImageReference,
     InterruptedRun,
     Provisioning,
@@ -111,7 +112,10 @@ class MadeSite:
             serial=serial, chip=unit.chip, public_key=unit.key.public_key().public_bytes_raw(), organization="demo",
             hardware_type_oid="1.3.6.1.4.1.32473.1", emulated=True, not_before=datetime(2026, 11, 23, tzinfo=UTC),
         )  # fmt: skip
-        unit.certificate = device_certificate.issue(identity, self.ca, self._sign_ca)
+        kept = self.folder.with_name(f"{serial}-{seed}.der")  # ECDSA signs differently each time; a unit has one
+        if not kept.is_file():
+            kept.write_bytes(device_certificate.issue(identity, self.ca, self._sign_ca))
+        unit.certificate = kept.read_bytes()
         return unit
 
     def provision(self, unit: Unit, bootloader: str, app: str, outcome: Outcome = Outcome.PASS) -> RecordRef:
@@ -128,6 +132,13 @@ class MadeSite:
             ),
             RecordType.PROVISIONING, Role.STATION, unit,
         )  # fmt: skip
+
+    def flash(self, unit: Unit, app: str, *, named: bool = True) -> RecordRef:
+        said = Flash(
+            run=self.header(Outcome.PASS), serial=unit.serial if named else None, chip=unit.chip.hex(), slot=0,
+            image=self.reference(app), read_back=self.reference(app).image_hash, how="recomputed", bytes_sent=2752,
+        )  # fmt: skip
+        return self.record(said, RecordType.FLASH, Role.STATION, unit, named=named)
 
     def test(self, unit: Unit, app: str, *, runs: str | None = None) -> RecordRef:
         image = self.reference(app)
@@ -198,13 +209,13 @@ class MadeSite:
         run = InterruptedRun(run=self.header(Outcome.ABORTED), verb=verb, serial=unit.serial, stopped_at="in upload")
         return self.record(run, RecordType.RUN, Role.FIELD, unit)
 
-    def record(self, predicate: Value, kind: RecordType, role: Role, unit: Unit) -> RecordRef:
+    def record(self, predicate: Value, kind: RecordType, role: Role, unit: Unit, *, named: bool = True) -> RecordRef:
         statement = Statement(
             subject=(Subject(name=unit.serial, digest={"sha256": hashlib.sha256(unit.certificate).hexdigest()}),),
             predicateType=PREDICATES[kind].value,
-            predicate=predicate.model_dump(mode="json", by_alias=True),
+            predicate=predicate.model_dump(mode="json", by_alias=True, exclude_none=True),
         )
-        return self.site.recorder.record(statement, kind, role, unit.serial)
+        return self.site.recorder.record(statement, kind, role, unit.serial if named else None)
 
     def header(self, outcome: Outcome) -> RunHeader:
         checkpoint = self.site.recorder.checkpoint().decode()

@@ -34,7 +34,7 @@ def test_it_is_known_by_its_digest(tmp_path: Path, sealed: bytes) -> None:
 @pytest.mark.parametrize("bit", [0, 5])
 def test_every_changed_byte_is_found(tmp_path: Path, sealed: bytes, bit: int) -> None:
     path = tmp_path / "trust.toml"
-    for offset in range(len(sealed)):
+    for offset in range(bit % 2, len(sealed), 2):  # one half of the bytes for each bit
         damaged = bytearray(sealed)
         damaged[offset] ^= 1 << bit
         path.write_bytes(bytes(damaged))

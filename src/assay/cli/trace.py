@@ -47,9 +47,7 @@ def command(
     from assay.cli.tree_view import look_of_stdout
     from assay.model.identifiers import parse_serial
     from assay.pipeline.export import write_export, write_page
-    from assay.pipeline.trace import verify_dossier
-    from assay.pipeline.trace_collect import SiteReading
-    from assay.pipeline.trace_site import verify_site
+    from assay.pipeline.trace_site import trace_site
     from assay.pipeline.trace_tree import render_text
     from assay.pipeline.trust_anchor import load_anchor
 
@@ -57,10 +55,7 @@ def command(
     trust, trust_sha256 = load_anchor(trust_path)
     if place is not None:
         _ask(session, place, wanted, trust_path)
-
-    dossier = SiteReading(session.site_dir).dossier(wanted)
-    site_nodes = () if unit_only else verify_site(session.site_dir, trust)
-    trace = verify_dossier(dossier, trust, trust_sha256, "site", site_nodes)
+    dossier, trace = trace_site(session.site_dir, wanted, trust, trust_sha256, unit_only=unit_only)
     files: dict[str, Any] = {}
     if page is not None:
         files["html"] = {"file": str(page), "bytes": write_page(page, trace)}

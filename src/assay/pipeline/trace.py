@@ -13,6 +13,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import Literal
 
+from assay.model.predicates import Provisioning
 from assay.model.trace import Dossier, Mark, Trace, TraceNode, TrustUsed
 from assay.model.trust import TrustFile
 from assay.pipeline.trace_digests import reachable
@@ -34,7 +35,9 @@ def verify_dossier(
     """The trace of the unit of `dossier`; `site_nodes` are links about the site that it was collected from."""
     view, log_node = verify_log(dossier, trust)
     opened = [open_record(record, view) for record in dossier.records]
-    life = Life(dossier.serial, trust, dossier.files)
+    provisioned = [record.predicate for record in opened if isinstance(record.predicate, Provisioning)]
+    chips = frozenset(said.chip for said in provisioned if said.serial == dossier.serial)
+    life = Life(dossier.serial, trust, dossier.files, chips)
     about_unit = [record for record in opened if record.kind not in RELEASE_KINDS]
     for record in about_unit:
         tell(record, life)

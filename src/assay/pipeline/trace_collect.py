@@ -9,6 +9,7 @@ Leaves to others: whether any of it verifies (`trace`), files of the site beyond
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,8 @@ class SiteReading:
             )
         self.folder = folder
         self.log = SiteLog(folder / "log")
-        self._found = [*self._logged(), *self._not_logged()]
+        logged = list(self._logged())
+        self._found = [*logged, *sorted(self._not_logged(logged), key=_age)]
 
     def serials(self) -> list[str]:
         """All serial numbers that the log or a record names."""
@@ -108,11 +110,11 @@ class SiteReading:
             bundle = _read(self._record_path(entry.record))
             yield _Found(index, entry, bundle, claim_of(bundle))
 
-    def _not_logged(self) -> Iterable[_Found]:
+    def _not_logged(self, logged: list[_Found]) -> Iterable[_Found]:
         """Record files that no readable entry names."""
-        named = {found.entry.record for found in self._logged() if found.entry is not None}
+        named = {found.entry.record for found in logged if found.entry is not None}
         folder = self.folder / "records"
-        for path in sorted(folder.glob(f"*{RECORD_SUFFIX}")) if folder.is_dir() else ():
+        for path in folder.glob(f"*{RECORD_SUFFIX}") if folder.is_dir() else ():
             if not path.name.startswith(".") and path.name.removesuffix(RECORD_SUFFIX) not in named:
                 bundle = _read(path)
                 yield _Found(None, None, bundle, claim_of(bundle))
@@ -164,6 +166,12 @@ class SiteReading:
 
     def _record_path(self, sha256: str) -> Path:
         return self.folder / "records" / f"{sha256}{RECORD_SUFFIX}"
+
+
+def _age(found: _Found) -> tuple[int, str]:
+    """Where a record that the log does not place would stand: by the checkpoint that it claims to come after."""
+    sizes = [size_of(note) for note in _values(found.predicate, "checkpoint")]
+    return max(sizes, default=0), hashlib.sha256(found.bundle or b"").hexdigest()
 
 
 def _read(path: Path) -> bytes | None:

@@ -19,11 +19,15 @@ from assay.pipeline.trace_link import Link
 
 @dataclass
 class Life:
-    """What is known of the unit after the records so far. `images` are those that any record named, by file."""
+    """What is known of the unit after the records so far. `images` are those that any record named, by file.
+
+    `chips` are those that got this serial number, known from the start: a record may be older than the serial number.
+    """
 
     serial: str
     trust: TrustFile
     files: Mapping[str, bytes]
+    chips: frozenset[str]
     running: Running = field(default_factory=Running)
     certificate: DeviceCertificate | None = None
     images: dict[str, ImageReference] = field(default_factory=dict)

@@ -81,8 +81,16 @@ def verify_log(dossier: Dossier, trust: TrustFile) -> tuple[LogView, TraceNode]:
     link.title = f"Log {head.origin}, {head.size} entries"
     link.checked_by_log("signature on the checkpoint", log)
     link.tell("root", head.root.hex())
+    _check_order(link, dossier)
     _check_complete(link, dossier, head)
     return LogView(head, log, dossier.consistency, trust), link.node()
+
+
+def _check_order(link: Link, dossier: Dossier) -> None:
+    """What a unit ran follows from record to record, so they have to come as the log has them, each once."""
+    indices = [record.index for record in dossier.records if record.index is not None]
+    if indices != sorted(set(indices)):
+        link.fault("the records do not come in the order of the log, each once")
 
 
 def _check_complete(link: Link, dossier: Dossier, head: Checkpoint) -> None:

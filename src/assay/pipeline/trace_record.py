@@ -182,6 +182,14 @@ def serials_of(predicate: Value) -> frozenset[str]:
     return frozenset({serial}) if isinstance(serial, str) else frozenset()
 
 
+def chips_of(predicate: Value) -> frozenset[str]:
+    """The chips that a predicate about units names, in hex."""
+    if isinstance(predicate, SuiteVerdict):
+        return frozenset(unit.chip for unit in predicate.bench.units)
+    chip = getattr(predicate, "chip", None)
+    return frozenset({chip}) if isinstance(chip, str) else frozenset()
+
+
 def _check_header(link: Link, header: RunHeader, index: int | None, view: LogView) -> None:
     view.prove_ancestor(link, header.checkpoint, index)
     until = "" if header.finished == header.started else f" to {header.finished}"

@@ -16,14 +16,44 @@ from contextlib import closing
 from pathlib import Path
 
 from assay.backends.records.record_store import RecordStore
-from assay.model.trace import LinkStatus, TraceNode
+from assay.formats.tlog_tiles import CHECKPOINT_PATH
+from assay.model.trace import Dossier, LinkStatus, Trace, TraceNode
 from assay.model.trust import TrustFile
+from assay.pipeline.trace import verify_dossier
+from assay.pipeline.trace_collect import SiteReading
 from assay.pipeline.trace_link import Link, count
 from assay.pipeline.trace_store import verify_store
 from assay.stages.records.verify import LogFault, verify_log
 
+READS_MAX = 3
+"""Readings, when other runs append to the log meanwhile; each takes tenths of a second, and appends are rarer."""
+
 _OF_AN_UNFINISHED_RUN = re.compile(r"log (tile/.+)|record ([0-9a-f]{64})")
 """Links of the log's report that are left behind when a recorder is killed, and gone after its next run."""
+
+
+def trace_site(
+    folder: Path, serial: str, trust: TrustFile, trust_sha256: str, *, unit_only: bool = False
+) -> tuple[Dossier, Trace]:
+    """The dossier and the trace of unit `serial` of the site in `folder`, as they were at one checkpoint of its log.
+
+    `unit_only` leaves out what is about the site as a whole. Raises `UsageFault` for a serial number that nobody knows.
+    """
+    for _ in range(READS_MAX):
+        reading = SiteReading(folder)
+        dossier = reading.dossier(serial)
+        nodes = () if unit_only else verify_site(folder, trust)
+        trace = verify_dossier(dossier, trust, trust_sha256, "site", nodes)
+        if not trace.root.broken or _note(folder) == reading.log.note:
+            break  # what is broken is not broken because the log grew under our hands
+    return dossier, trace
+
+
+def _note(folder: Path) -> bytes:
+    try:
+        return (folder / "log" / CHECKPOINT_PATH).read_bytes()
+    except OSError:
+        return b""
 
 
 def verify_site(folder: Path, trust: TrustFile) -> tuple[TraceNode, ...]:

@@ -16,10 +16,11 @@ from assay.formats import device_certificate
 from assay.formats.device_certificate import DeviceCertificate
 from assay.model.outcome import Outcome
 from assay.model.predicates import EvidenceRecord, Flash, InterruptedRun, Provisioning, RunHeader, Update
+from assay.model.value import Value
 from assay.model.verdict import SuiteVerdict
 from assay.pipeline.trace_life import Life, number_of
 from assay.pipeline.trace_link import KEY_DIGITS, Link
-from assay.pipeline.trace_record import OpenedRecord, decode_base64
+from assay.pipeline.trace_record import OpenedRecord, chips_of, decode_base64, serials_of
 from assay.pipeline.trace_tested import tell_test
 from assay.pipeline.trace_update import tell_evidence, tell_update
 
@@ -44,6 +45,7 @@ def tell(opened: OpenedRecord, life: Life) -> None:
         tell_evidence(link, predicate, life, opened.logged.index)
     else:
         tellers[type(predicate)](link, predicate, life)
+    _check_about(link, predicate, life)
     if opened.header is not None and not isinstance(predicate, InterruptedRun):
         _check_emulated(link, opened.header, life)
 
@@ -122,6 +124,13 @@ def _interrupted(link: Link, said: InterruptedRun, life: Life) -> None:
     link.tell("stopped", said.stopped_at)
     if said.verb in MOVING_VERBS:
         life.changed(f"{number}, which stopped half way,")
+
+
+def _check_about(link: Link, predicate: Value, life: Life) -> None:
+    """A record names this unit; one from before it had a serial number names its chip."""
+    said, chips = serials_of(predicate), chips_of(predicate)
+    if life.serial not in said and (said or not chips & life.chips):
+        link.fault(f"the record is about {', '.join(sorted(said or chips)) or 'nobody'}, not about {life.serial}")
 
 
 def _check_emulated(link: Link, header: RunHeader, life: Life) -> None:
