@@ -62,3 +62,9 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     answer = CliRunner().invoke(command, ["--out", str(tmp_path / "file" / "deeper")])
     assert (answer.exit_code, "name another folder" in answer.stderr) == (3, True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_schemas_in_the_repository_are_those_of_the_models(name: str) -> None:
+    path = ROOT / "schemas" / f"{name}.schema.json"
+    assert path.read_text() == schema_text(name), "run: assay schema --out schemas"
