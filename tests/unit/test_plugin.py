@@ -311,7 +311,9 @@ def test_each_worker_has_its_own_place(bench: Bench) -> None:
     assert sorted(unit.place for unit in run.units) == ["fake-gw0", "fake-gw1"]
     assert {case.place for case in run.cases} == {"fake-gw0", "fake-gw1"}
     assert len(run.cases) == 6
-    assert sorted(bench.log.read_text().split()) == sorted("open gw0 close gw0 open gw1 close gw1".split())
+    assert sorted(bench.log.read_text().split()) == sorted(
+        ["open", "gw0", "close", "gw0", "open", "gw1", "close", "gw1"]
+    )
 
 
 def test_a_worker_that_dies_is_error(bench: Bench) -> None:
