@@ -186,6 +186,18 @@ def test_a_signal_closes_the_run_and_says_what_state_things_are_in(tmp_path: Pat
     assert "stopped in step upload; the same command goes on from there" in errors.splitlines()[-1]
 
 
+def test_log_recover_settles_what_nobody_takes_up(tmp_path: Path) -> None:
+    process = probe("wait-in-run", folder=tmp_path)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.kill()
+    process.communicate()
+    for wanted in (1, 0):
+        ended = assay("log", "recover", "--json", "--site", str(tmp_path))
+        assert (ended.returncode, len(json.loads(ended.stdout)["runs"])) == (0, wanted)
+    assert assay("log", "verify", "--site", str(tmp_path)).returncode == 0
+
+
 def test_a_signal_without_a_run_says_so(tmp_path: Path) -> None:
     process = probe("wait", folder=tmp_path)
     assert process.stdout is not None

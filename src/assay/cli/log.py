@@ -73,6 +73,21 @@ def checkpoint(session: Session) -> Answer:
     return Answer(note.decode("utf-8").rstrip("\n"), data)
 
 
+@command.command("recover")
+@verb
+def recover(session: Session) -> Answer:
+    """Finish what killed processes left: records that are not in the log yet, and a record for each run that stopped.
+
+    A run that gets its record here is over: its command, given again, begins a new one.
+    """
+    from assay.pipeline.recovery import recover as settle_dead_runs
+
+    left = session.site.recorder.recover()
+    runs = settle_dead_runs(session.site)
+    lines = [f"{left} records finished", f"{len(runs)} runs that had stopped, each with a record now", *runs]
+    return Answer("\n".join(lines), {"records": left, "runs": runs})
+
+
 def _need_log(session: Session) -> None:
     if not (session.site_dir / "log").is_dir() and not (session.site_dir / "outbox.sqlite").exists():
         raise UsageFault(f"there is no log in {session.site_dir}", remedy="name the site with --site or ASSAY_SITE")
