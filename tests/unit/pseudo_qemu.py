@@ -29,6 +29,13 @@ def count_run(drive: str) -> int:
     return content[0]
 
 
+def received(source: socket.socket) -> bytes:
+    try:
+        return source.recv(65536)
+    except ConnectionResetError:
+        return b""
+
+
 def on_uart(data: bytes, uart: socket.socket, entropy: socket.socket) -> None:
     if data.startswith(b"!exit"):
         sys.exit("qemu: fatal: Lockup")
@@ -53,12 +60,13 @@ def main() -> None:
     uart, entropy, monitor = fd_of("uart0"), fd_of("entropy"), fd_of("monitor")
     monitor.sendall(b'{"QMP": {}}\n')
     uart.sendall(b"BOOT %d\r\n" % count_run(drive))
+    ends = [uart, monitor]
     while True:
-        for source in select.select([uart, monitor], [], [])[0]:
-            data = source.recv(65536)
+        for source in select.select(ends, [], [])[0]:
+            data = received(source)
             if not data:
-                sys.exit(0)
-            if source is uart:
+                ends.remove(source)  # QEMU lives on when nobody is at the other end: only a signal ends it
+            elif source is uart:
                 on_uart(data, uart, entropy)
             for line in data.splitlines() if source is monitor else []:
                 json.loads(line)
