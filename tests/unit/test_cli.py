@@ -215,8 +215,8 @@ def test_a_second_signal_ends_a_verb_that_hangs_while_it_closes(tmp_path: Path) 
 import sys, time
 from assay.cli.signals import raise_on_signals
 raise_on_signals()
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(30)
 finally:
     print("closing", flush=True)
