@@ -12,11 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from image_sample import FOREIGN, image_key
+from image_sample import FOREIGN, image_key, public_pem
 
 from assay.backends.builders.imgtool_program import ImgtoolProgram
 from assay.errors import InfrastructureError, NotVerified, Refused, UnitFailed, UsageFault, WrongBoard
 from assay.formats.mcuboot_image import verify_image
+from assay.formats.public_key import raw_ed25519
 from assay.model.artifact import VerifiedImage
 from assay.model.image_parameters import ImageParameters
 from assay.model.manifest import Board
@@ -271,6 +272,45 @@ def test_bundles_in_each_others_place_are_refused(published: Published) -> None:
     swapped = dict(zip(kinds, [bundles[kinds[1]], bundles[kinds[0]]], strict=True))
     digests = {kind: hashlib.sha256(bundle).hexdigest() for kind, bundle in swapped.items()}
     assert "predicate type" in refused(published, {"attestations": digests}, bundles=swapped)
+
+
+def bootloader(published: Published, declared: str | None, held: str) -> None:
+    """Build and sign a bootloader in which the key `held` is, and for which `declared` is declared (PEM)."""
+    text = MODULE.replace('"app"', '"bootloader"').replace('"tiny"', '"boot"')
+    (published.root / "mod" / "module.toml").write_text(text)
+    body = f"open(sys.argv[1] + '/payload.bin', 'wb').write(b'x' * 1000 + bytes.fromhex('{raw_ed25519(held).hex()}'))"
+    (published.root / "mod" / "build.py").write_text("import sys; " + body)
+    keys = {"image": declared} if declared else {}
+    request = BuildRequest(published.root / "mod" / "module.toml", "ast1030-evb", keys=keys, builder="host")
+    build_module(request, published.site, published.root / "boot", lambda _line: None)
+    sign_artifact(published.root / "boot", published.site, published.root / "boot.signed")
+
+
+def test_a_bootloader_passes_with_a_trusted_image_key_in_it(published: Published) -> None:
+    ours = published.site.signers.public_key(Role.IMAGE).public
+    bootloader(published, ours, ours)
+    publish_signed(published.root / "boot.signed", published.site)
+    image = verify_release(published.site.store, published.trust(), "boot", None, published.board)
+    assert any("the key 'image' built into it is a trusted image key" in check.what for check in image.checks)
+
+
+@pytest.mark.parametrize(
+    ("declares_ours", "holds_ours", "said"),
+    [
+        (None, True, "does not say which image key is built into it"),
+        (False, False, "is no image key that 'this-site' trusts"),
+        (True, False, "and is not in it"),
+    ],
+)
+def test_a_bootloader_that_would_start_other_images_is_refused(
+    published: Published, declares_ours: bool | None, holds_ours: bool, said: str
+) -> None:
+    ours, foreign = published.site.signers.public_key(Role.IMAGE).public, public_pem(FOREIGN)
+    declared = None if declares_ours is None else ours if declares_ours else foreign
+    bootloader(published, declared, ours if holds_ours else foreign)
+    with pytest.raises(NotVerified) as caught:
+        publish_signed(published.root / "boot.signed", published.site)
+    assert said in caught.value.message
 
 
 @pytest.mark.parametrize("name", ["image.signed.bin", "provenance.sigstore.json", "sbom.sigstore.json", "signed.json"])

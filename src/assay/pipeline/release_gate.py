@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from assay.errors import NotVerified, Refused, WrongBoard
+from assay.formats import public_key
 from assay.formats.mcuboot_image import CheckedImage, verify_image
 from assay.formats.statement_verifier import verify_statement
 from assay.interfaces.store import Store
@@ -42,7 +43,7 @@ def verify_parts(
     check_consistent(release)
     checks = [_check_emulated(trust, board)]
     image = verify_image(data, trust)
-    checks += [*image.checks, *_check_image(release, image, board)]
+    checks += [*image.checks, *_check_image(release, image, board), *_check_keys_inside(release, image, trust)]
     for kind in (PredicateType.PROVENANCE, PredicateType.SBOM):
         statement = _statement(release, bundles, kind, trust)
         checks += statement.checks
@@ -79,6 +80,27 @@ def _check_image(release: Release, image: CheckedImage, board: Board) -> tuple[C
         Check(f"image for {says.board} from revision {says.min_revision} on, {says.name} {says.version}"),
         Check(f"payload SHA-256 {release.image.payload_sha256}: two builds agreed on it"),
     )
+
+
+def _check_keys_inside(release: Release, image: CheckedImage, trust: TrustFile) -> tuple[Check, ...]:
+    """The keys that were declared as built in are trusted image keys, and they are in there: what a bootloader would
+    start is what the trust file allows.
+    """
+    declared = release.artifact.parameters.get("publicKeys") or {}
+    if release.kind == "bootloader" and "image" not in declared:
+        text = f"the bootloader {release.reference} does not say which image key is built into it"
+        raise NotVerified(text, remedy="build it with --declare-key image=FILE")
+    checks = []
+    for name, key in sorted(declared.items()):
+        trusted = next((each for each in trust.keys_for(Role.IMAGE) if each.keyid == key["sha256"]), None)
+        if trusted is None or (trusted.development and not trust.allow_development):
+            text = f"the key '{name}' that is built into {release.reference} is no image key that '{trust.name}' trusts"
+            raise NotVerified(text, remedy="build it with the image key of the site that will sign its images")
+        if public_key.raw_ed25519(trusted.public) not in image.says.payload:
+            text = f"the key '{name}' is declared for {release.reference}, and is not in it"
+            raise NotVerified(text, remedy="correct the build: it must put in the key that it is given")
+        checks.append(Check(f"the key '{name}' built into it is a trusted image key", trusted))
+    return tuple(checks)
 
 
 def _statement(
