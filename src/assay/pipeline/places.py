@@ -118,7 +118,7 @@ def open_place(
     serial = address.board.serial
     with ExitStack() as held:
         held.enter_context(FileLocks().acquire(address.port, verb=verb, place=name, wait_s=wait_s))
-        power = _twin_power(site, address) if address.twin else _switch(address.power)
+        power = _twin_power(site, address, held) if address.twin else _switch(address.power)
         transport = open_serial(address.port, serial.baud)
         held.callback(transport.close)
         device = McumgrDevice(Session(transport, Framing(serial.framing), baud=serial.baud))
@@ -176,8 +176,9 @@ def describe(found: Found) -> str:
     return f"the {found.stage} of {found.name} {found.version} on {serial}, chip {found.chip.hex()}"
 
 
-def _twin_power(site: Site, address: PlaceAddress) -> Power:
-    """Start the twin, or use the one that runs, with power on."""
+def _twin_power(site: Site, address: PlaceAddress, held: ExitStack) -> Power:
+    """Start the twin, or use the one that runs, with power on. One that is started here is stopped with the place."""
+    from assay.drivers.twin.control import TwinControl
     from assay.drivers.twin.lifecycle import start_twin
     from assay.drivers.twin.twin_folder import TwinFolder
 
@@ -188,7 +189,11 @@ def _twin_power(site: Site, address: PlaceAddress) -> Power:
         from assay.pipeline.rom_image import rom_for
 
         rom = rom_for(site, address.board.name)
-    return start_twin(folder, rom, owner_pid=os.getpid()).power
+    runs_already = TwinControl(folder).alive()
+    twin = start_twin(folder, rom, owner_pid=os.getpid())
+    if not runs_already:
+        held.callback(twin.stop)
+    return twin.power
 
 
 def _switch(switch: PowerSwitch | None) -> Power | None:
