@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import base64
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -38,6 +39,7 @@ VERSION = re.compile(r"([0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,5})(?:\+([0-9]{1,10}))?"
 WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wstrict-prototypes", "-Wmissing-prototypes", "-Wundef", "-Werror")
 CODE_FLAGS = ("-std=c11", "-Os", "-g0", "-ffreestanding", "-fno-common", "-ffunction-sections", "-fdata-sections",
               "-fno-stack-protector", "-fno-asynchronous-unwind-tables", "-fno-unwind-tables")  # fmt: skip
+LINK_FLAGS = ("-nostdlib", "-static", "-s", "-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-z,max-page-size=4096")
 
 # What each part is made of, besides its own folder and the port. Unused functions are dropped by the linker.
 CORE = ("bytes", "crc", "text", "flash", "image", "identity", "turn", "handoff")
@@ -109,7 +111,8 @@ def layout_header(board: dict[str, Any]) -> str:
 def pubkey_header(key: bytes) -> str:
     """The key that the bootloader accepts, as a C array."""
     numbers = ", ".join(f"0x{byte:02X}" for byte in key)
-    return f"// Made by build.py from the declared public key.\nstatic const uint8_t image_pubkey[32] = {{{numbers}}};\n"
+    origin = "// Made by build.py from the declared public key."
+    return f"{origin}\nstatic const uint8_t image_pubkey[32] = {{{numbers}}};\n"
 
 
 def linker_script(request: Request) -> str:
@@ -155,7 +158,7 @@ def crypto_library(request: Request) -> Path:
         with tempfile.TemporaryDirectory(dir=made.parent) as folder:
             fresh = Path(folder) / "crypto.a"
             run([*request.zig, "build-lib", str(source), *flags, "--name", "crypto", f"-femit-bin={fresh}"], request)
-            os.replace(fresh, made)
+            fresh.replace(made)
     return made
 
 
@@ -186,8 +189,8 @@ def compile_command(request: Request, work: Path, elf: Path, library: Path) -> l
     defines = [f'-DMODULE_NAME="{request.name}"', f'-DMODULE_VERSION="{version_text(request.version)}"']
     return [*driver, *CODE_FLAGS, *WARNINGS, f"-ffile-prefix-map={HERE}=.", f"-ffile-prefix-map={work}=.",
             *(f"-I{path}" for path in includes), *defines, *(f"-D{define}" for define in request.defines),
-            *(str(path) for path in sources(request)), "-nostdlib", "-static", "-s", "-Wl,--gc-sections",
-            "-Wl,--build-id=none", "-Wl,-z,max-page-size=4096", "-T", str(work / "part.ld"), str(library), "-o", str(elf)]  # fmt: skip
+            *(str(path) for path in sources(request)), *LINK_FLAGS, "-T", str(work / "part.ld"), str(library),
+            "-o", str(elf)]  # fmt: skip
 
 
 def flat_image(elf: bytes) -> bytes:
@@ -223,8 +226,8 @@ def build(request: Request) -> dict[str, str]:
         (work / "payload.bin").write_bytes(flat_image(elf.read_bytes()))
         made = {name: str(request.out / name) for name in ("payload.bin", "part.elf")}
         for name, target in made.items():
-            os.chmod(work / name, 0o644)
-            os.replace(work / name, target)
+            (work / name).chmod(0o644)
+            (work / name).replace(target)
     return made
 
 
@@ -271,11 +274,9 @@ def read_board(path: Path) -> dict[str, Any]:
 
 def find_zig() -> tuple[str, ...]:
     """The zig of this Python's `ziglang` wheel, else the one on the path."""
-    wheel = subprocess.run(
-        [sys.executable, "-c", "import ziglang; print(ziglang.__path__[0])"], capture_output=True, text=True, check=False
-    )
-    if wheel.returncode == 0:
-        return (str(Path(wheel.stdout.strip()) / "zig"),)
+    wheel = importlib.util.find_spec("ziglang")
+    if wheel is not None and wheel.origin is not None:
+        return (str(Path(wheel.origin).parent / "zig"),)
     found = shutil.which("zig")
     if found is None:
         raise BuildError("no zig: install the `ziglang` wheel, or name one with --zig")

@@ -4,14 +4,13 @@
 #include "port_stack.h"
 
 #define PAINT 0x5354414Bu  // "KATS"
-#define KEEP 64u           // words below the caller that are left alone
+#define KEEP 256u          // bytes below this frame that are left alone
 
 extern uint32_t stack_bottom, stack_top;
 
 __attribute__((noinline)) void stack_paint(void) {
-    volatile uint32_t here = 0;
-    const volatile uint32_t *end = &here - KEEP;
-    for (volatile uint32_t *word = &stack_bottom; word < end; word++) *word = PAINT;
+    uintptr_t end = (uintptr_t)__builtin_frame_address(0) - KEEP;
+    for (volatile uint32_t *word = &stack_bottom; (uintptr_t)word < end; word++) *word = PAINT;
 }
 
 uint32_t port_stack_free(void) {

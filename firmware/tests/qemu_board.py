@@ -60,7 +60,10 @@ class QemuBoard:
     def _give_entropy(self) -> None:
         """Answers the board's own protocol: `n` bytes for the byte n, or for 0x02 n (QEMU's rng-egd)."""
         while True:
-            link, _ = self._entropy.accept()
+            try:
+                link, _ = self._entropy.accept()
+            except OSError:
+                return  # closed: the board is gone
             egd = self.board["twin"]["entropy"] == "virtio-rng"
             while asked := link.recv(2 if egd else 1):
                 if self.entropy_on:
@@ -133,12 +136,13 @@ class QemuBoard:
 
 def wait_for(link: serial.Serial, pattern: str, timeout_s: float = START_S) -> str:
     """Reads until a line (or its part so far) matches; gives all that was read."""
-    heard = b""
+    heard = bytearray()
     end = time.monotonic() + timeout_s
     while time.monotonic() < end:
         heard += link.read(max(1, link.in_waiting))
-        if re.search(pattern, heard.decode(errors="replace")):
-            return heard.decode(errors="replace")
+        text = str(heard, "utf-8", "replace")
+        if re.search(pattern, text):
+            return text
     raise TimeoutError(f"no {pattern!r} in {heard[-2000:]!r}")
 
 
@@ -159,7 +163,7 @@ def send_by_xmodem(link: serial.Serial, image: bytes) -> None:
         return link.read(size) or None
 
     def write(data: bytes, timeout: float = 1) -> int | None:
-        return link.write(data)
+        return int(link.write(data) or 0)
 
     if not xmodem.XMODEM1k(read, write).send(io.BytesIO(image), retry=8, timeout=5):
         raise RuntimeError("the XMODEM transfer failed")

@@ -26,14 +26,14 @@ sys.dont_write_bytecode = True
 import build as firmware_build  # noqa: E402
 
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
-FLAGS = ("-std=c11", "-g", "-O1", "-Wall", "-Wextra", "-Wshadow", "-Wmissing-prototypes", "-Wstrict-prototypes", "-Wundef",
-         "-Werror", "-Wno-override-init", "-DMODULE_NAME=\"host\"", "-DMODULE_VERSION=\"1.0.0\"")  # fmt: skip
+FLAGS = ("-std=c11", "-g", "-O1", "-Wall", "-Wextra", "-Wshadow", "-Wmissing-prototypes", "-Wstrict-prototypes",
+         "-Wundef", "-Werror", "-Wno-override-init", "-DMODULE_NAME=\"host\"", "-DMODULE_VERSION=\"1.0.0\"")  # fmt: skip
 TIMEOUT_S = 600
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A wrong variant: in `file`, each first text becomes the second; `tests` is the word of the tests that must fail."""
+    """A wrong variant: in `file`, each first text becomes the second; tests whose names hold `tests` must fail."""
 
     why: str
     file: str
@@ -41,56 +41,13 @@ class Mutant:
     edits: tuple[tuple[str, str], ...]
 
 
-MUTANTS = (
-    Mutant("the journal marks a step before it is done", "swap.c", "power.", ((
-        "        result = index < data_steps ? do_step(index) : do_final_step(swap, index - data_steps);\n"
-        "        if (!result_ok(result)) return result;\n        result = mark_set(swap, index);",
-        "        result = mark_set(swap, index);\n        if (!result_ok(result)) return result;\n"
-        "        result = index < data_steps ? do_step(index) : do_final_step(swap, index - data_steps);"),)),
-    Mutant("the sector that counts is erased, not the other one", "turn.c", "power.", (("1 - newest : 0", "newest : 0"),)),
-    Mutant("a record counts without its checksum", "record_log.c", "power.", ((
-        "record->crc == crc32(record, CRC_BYTES) ? RESULT_OK : RESULT_FAIL", "RESULT_OK"),)),
-    Mutant("the magic of a trailer goes before its flags", "trailer.c", "power.", ((
-        "    if (result_ok(result) && copy_done) result = set_flag(slot, COPY_DONE_AT);",
-        "    if (result_ok(result) && copy_done) {\n        result = flash_program(slot, MAGIC_AT, magic, sizeof magic);\n"
-        "        return result_ok(result) ? set_flag(slot, COPY_DONE_AT) : result;\n    }"),)),
-    Mutant("a torn confirmation counts as none", "boot_table.c", "power.confirm", ((
-        "{MARK_SET, MARK_UNSET, MARK_SET, MARK_UNSET, ANY, BOOT_REVERT}",
-        "{MARK_SET, MARK_UNSET, MARK_SET, MARK_UNSET, ANY, BOOT_REVERT},\n    "
-        "{MARK_SET, MARK_BAD, MARK_SET, MARK_UNSET, ANY, BOOT_REVERT}"),)),
-    Mutant("the counter is raised before the confirmation", "boot.c", "power.", ((
-        "if (choice->state == STATE_CONFIRMED) (void)counter", "(void)counter"),)),
-    Mutant("the counter takes the newest value, not the highest", "counter.c", "stores.", (("found > *value", "true"),)),
-    Mutant("the secondary image is swapped in unverified", "boot.c", "power.", ((
-        "    if (result_ok(result)) {\n        (void)swap(kinds", "    if (result_ok(result) || true) {\n        (void)swap(kinds"),)),
-    Mutant("an upload programs its first page first", "upload.c", "smp.", ((
-        "        memcpy(upload->first, upload->page, used);\n        return RESULT_OK;",
-        "        memcpy(upload->first, upload->page, used);\n"
-        "        return flash_program(upload->slot, 0, upload->first, used);"),)),
-    Mutant("the ROM starts what it has not hashed", "rom_loader.c", "power.rom", ((
-        "    if (result_ok(result)) result = image_check_hash(&source, image);\n", ""),)),
-    Mutant("the identity counts before it is whole, and its checksum is not compared", "identity.c", "power.identity", (
-        ("    result = flash_program(store.area, turn_offset(sector) + BODY_AT, identity, sizeof *identity);\n"
-         "    return result_ok(result) ? turn_seal(&store, sector, generation, words) : result;",
-         "    result = turn_seal(&store, sector, generation, words);\n    return result_ok(result) ? flash_program(store.area, "
-         "turn_offset(sector) + BODY_AT, identity, sizeof *identity) : result;"),
-        ("    if (crc32(identity, sizeof *identity) != head.words[1]) return RESULT_EMPTY;\n", ""))),
-    Mutant("the hash of an image is not compared", "image.c", "image.", ((
-        "return same ? RESULT_OK : RESULT_OF(ERROR_BAD_HASH);", "return RESULT_OK;"),)),
-    Mutant("any signature will do", "image.c", "image.", ((
-        "!= CRYPTO_OK) return RESULT_OF(ERROR_BAD_SIGNATURE);\n    return RESULT_OK",
-        "== 0) return RESULT_OF(ERROR_BAD_SIGNATURE);\n    return RESULT_OK"),)),
-    Mutant("a TLV may reach beyond its area", "image.c", "image.", ((
-        "if (length > end - at) return RESULT_OF(ERROR_BAD_HEADER);\n        bool", "bool"),)),
-    Mutant("the board name counts outside the protected area", "image.c", "image.", ((
-        "(protected ? take_protected : take_plain)", "(protected || le16(raw) == TLV_BOARD ? take_protected : take_plain)"),)),
-    Mutant("a console frame counts without its checksum", "smp_frame.c", "frames.", ((
-        "if (crc16(0, rx->data + 2, rx->expected - 2) != 0) return drop(rx, IDLE);\n", ""),)),
-    Mutant("a CBOR string may reach beyond its map", "cbor.c", "cbor.", ((
-        "    if (item->value > (uint32_t)(reader->end - reader->at)) return false;\n", ""),)),
-    Mutant("an XMODEM block that comes twice is taken twice", "xmodem.c", "xmodem.", ((
-        "    if (x->block[1] == (uint8_t)(x->next_block - 1) && x->started) {", "    if (x->block[1] != x->next_block && x->started) x->next_block--;\n    if (0) {"),)),
-)  # fmt: skip
+def read_mutants() -> list[Mutant]:
+    """All of mutants.toml."""
+    rows = tomllib.loads((FIRMWARE / "tests" / "mutants.toml").read_text(encoding="utf-8"))["mutant"]
+    return [
+        Mutant(row["why"], row["file"], row["tests"], tuple((edit["right"], edit["wrong"]) for edit in row["edits"]))
+        for row in rows
+    ]
 
 
 def run(command: list[str], what: str) -> subprocess.CompletedProcess[str]:
@@ -182,11 +139,12 @@ def run_mutants(folder: Path, cache: Path) -> int:
     alive = 0
     flags = compiler_flags(folder, sanitize=True)
     objects = compile_all(folder, flags)
-    for number, mutant in enumerate(MUTANTS):
+    mutants = read_mutants()
+    for number, mutant in enumerate(mutants):
         lives = survives(mutant, folder / f"mutant-{number}", objects, flags, cache)
         alive += lives
         print(f"{'ALIVE ' if lives else 'caught'} {mutant.file}: {mutant.why}", flush=True)
-    print(f"{len(MUTANTS)} mutants, {alive} alive")
+    print(f"{len(mutants)} mutants, {alive} alive")
     return 1 if alive else 0
 
 
@@ -195,7 +153,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description="Host tests of the firmware's core.")
     parser.add_argument("word", nargs="?", default="")
     parser.add_argument("--mutants", action="store_true")
-    parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / f"assay-firmware-host-{os.getuid()}")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(tempfile.gettempdir()) / f"assay-firmware-host-{os.getuid()}"
+    )
     given = parser.parse_args(arguments)
     given.cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the firmware's tests share: a workshop for each board. A board without its QEMU is skipped, with the reason."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "firmware" / "tests"))
+
+from signed_build import Workshop
+
+BOARDS = ("ast1030-evb", "rv32-virt")
+
+
+@pytest.fixture(scope="session", params=BOARDS)
+def workshop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """Builds for one board. The cache holds compiler output by content only, so it may live on between runs."""
+    assert request.config.cache is not None
+    cache = Path(request.config.cache.mkdir("firmware"))
+    made = Workshop(request.param, tmp_path_factory.mktemp(request.param), cache)
+    qemu = made.layout["twin"]["qemu"]
+    if shutil.which(qemu) is None:
+        pytest.skip(f"{qemu} is not installed: apt-get install {made.layout['twin']['package']}")
+    return made
