@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our bundles in the hands of `@sigstore/verify`, the Sigstore project's verifier for JavaScript.
+
+Runs where `npm install` was done in tests/interop (or in the folder that ASSAY_INTEROP_NODE names).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from assay.backends.signers.service import SignerProcess
+from assay.formats import canonical_json
+from assay.model.statement import PredicateType, Statement, Subject
+from assay.model.trust import Role
+
+HERE = Path(__file__).parent
+NODE_FOLDER = Path(os.environ.get("ASSAY_INTEROP_NODE", HERE))
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed"),
+    pytest.mark.skipif(
+        not (NODE_FOLDER / "node_modules" / "@sigstore" / "verify").is_dir(),
+        reason="@sigstore/verify is not installed: run `npm install` in tests/interop",
+    ),
+]
+
+
+def _verify(key: Path, hint: str, bundle: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["node", HERE / "sigstore_verify.mjs", key, hint, bundle],
+        env={**os.environ, "NODE_MODULES_PARENT": str(NODE_FOLDER)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("role", "kind"),
+    [
+        (Role.BUILDER, PredicateType.PROVENANCE),
+        (Role.BENCH, PredicateType.TEST_RESULT),
+        (Role.STATION, PredicateType.PROVISIONING),
+        (Role.FIELD, PredicateType.UPDATE),
+    ],
+)
+def test_bundle(tmp_path: Path, role: Role, kind: PredicateType) -> None:
+    signers = SignerProcess(tmp_path / "keys")
+    key = signers.public_key(role)
+    subject = Subject(name="image ä", digest={"sha256": "ab" * 32})
+    statement = Statement(subject=(subject,), predicateType=kind.value, predicate={"text": "€", "n": 2**53 - 1})
+    bundle = signers.sign_statement(role, canonical_json.encode_value(statement))
+    signers.close()
+    (tmp_path / "key.pem").write_text(key.public)
+    (tmp_path / "bundle.json").write_bytes(bundle)
+    good = _verify(tmp_path / "key.pem", key.keyid, tmp_path / "bundle.json")
+    assert good.returncode == 0, good.stdout + good.stderr
+    document = json.loads(bundle)
+    payload = base64.b64decode(document["dsseEnvelope"]["payload"]).replace(b"image", b"imagf")
+    document["dsseEnvelope"]["payload"] = base64.b64encode(payload).decode()
+    (tmp_path / "bundle.json").write_text(json.dumps(document))
+    bad = _verify(tmp_path / "key.pem", key.keyid, tmp_path / "bundle.json")
+    assert bad.returncode == 1
+    assert "signature" in bad.stdout
