@@ -73,7 +73,7 @@ def test_the_whole_chain_is_shown(whole: Path) -> None:
         "Build: 2 builds gave the same bytes",
         "#12 Provisioned with demo-boot@1.0.0 and demo-sensor@1.0.0: PASS",
         "#13 Tested demo-sensor@1.0.0 with suites/demo-sensor: PASS",
-        "boot_time   52.0 ms (limits 0.0 to 500.0): PASS",
+        "measured    boot_time 52 ms (0 to 500): PASS",
         "#15 Update from demo-sensor@1.0.0 to demo-sensor@1.1.0: PASS",
         "#16 Run of test without a result: ABORTED",
         "#18 Update from demo-sensor@1.1.0 to demo-sensor@1.2.0: FAIL",

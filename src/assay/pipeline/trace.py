@@ -41,12 +41,13 @@ def verify_dossier(
     about_unit = [record for record in opened if record.kind not in RELEASE_KINDS]
     for record in about_unit:
         tell(record, life)
+    runs = _runs_node(life, view)
     nodes = (
         _trust_node(trust, trust_sha256),
         log_node,
         heading("releases", "Releases that the unit was given", _releases(opened, life, trust)),
         heading("history", "Life of the unit, in the order of the log", [record.node() for record in about_unit]),
-        _runs_node(life, view),
+        runs,
         _files_node(dossier, opened),
         *site_nodes,
     )
@@ -56,8 +57,20 @@ def verify_dossier(
         trust=_trust_used(trust, trust_sha256),
         origin=view.head.origin if view.head else None,
         tree_size=view.head.size if view.head else None,
-        root=heading("unit", f"Unit {dossier.serial}", nodes),
+        root=_root(dossier.serial, life, view, runs).with_children(nodes),
     )
+
+
+def _root(serial: str, life: Life, view: LogView, runs: TraceNode) -> Link:
+    """The unit in three lines."""
+    link = Link("unit", f"Unit {serial}")
+    if life.certificate is not None:
+        emulated = ", emulated" if life.certificate.emulated else ""
+        link.tell("chip", f"{life.certificate.chip.hex()}{emulated}")
+    link.tell("runs", runs.title)
+    if view.head is not None:
+        link.tell("as of", f"{view.head.size} entries of the log {view.head.origin}")
+    return link
 
 
 def _trust_used(trust: TrustFile, sha256: str) -> TrustUsed:

@@ -12,13 +12,15 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
+import ssl
 from contextlib import closing
 from pathlib import Path
 
 from assay.backends.records.record_store import RecordStore
+from assay.formats.device_certificate import is_ca_certificate_of
 from assay.formats.tlog_tiles import CHECKPOINT_PATH
 from assay.model.trace import Dossier, LinkStatus, Trace, TraceNode
-from assay.model.trust import TrustFile
+from assay.model.trust import Role, TrustFile
 from assay.pipeline.trace import verify_dossier
 from assay.pipeline.trace_collect import SiteReading
 from assay.pipeline.trace_link import Link, count
@@ -58,7 +60,23 @@ def _note(folder: Path) -> bytes:
 
 def verify_site(folder: Path, trust: TrustFile) -> tuple[TraceNode, ...]:
     """What is wrong with the site in `folder` as a whole, if anything is."""
-    return (_log_node(folder, trust), verify_store(folder / "store"))
+    return (_log_node(folder, trust), verify_store(folder / "store"), _ca_node(folder / "device-ca", trust))
+
+
+def _ca_node(folder: Path, trust: TrustFile) -> TraceNode:
+    """The device CA's own certificates, which other people's tools ask for; assay itself trusts keys only."""
+    link = Link("site/device-ca", "Certificate of the device CA")
+    for path in sorted(folder.glob("*.der")) if folder.is_dir() else ():
+        der = path.read_bytes()
+        key = next((key for key in trust.keys_for(Role.DEVICE_CA) if is_ca_certificate_of(der, key)), None)
+        if key is None:
+            link.fault(f"{path.name} is not the certificate of a device CA of this trust file")
+            continue
+        link.checked(f"{path.name} is its own", key)
+        pem = path.with_suffix(".pem")
+        if pem.is_file() and pem.read_bytes() != ssl.DER_cert_to_PEM_cert(der).encode("ascii"):
+            link.fault(f"{pem.name} is not the certificate in {path.name}")
+    return link.node()
 
 
 def _log_node(folder: Path, trust: TrustFile) -> TraceNode:
@@ -101,8 +119,10 @@ def _pending(folder: Path) -> set[str]:
     path = folder / "outbox.sqlite"
     if not path.is_file():
         return set()
+    # Without a write-ahead log nobody is at work or was killed; then not even SQLite's shared memory file is made.
+    how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as database:
             rows = database.execute("SELECT bundle, payload FROM outbox").fetchall()
     except sqlite3.Error:
         return set()

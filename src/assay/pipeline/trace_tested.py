@@ -14,6 +14,7 @@ from assay.model.predicates import ImageReference
 from assay.model.verdict import SuiteVerdict, TestedUnit
 from assay.pipeline.trace_life import Life, number_of
 from assay.pipeline.trace_link import Link
+from assay.pipeline.trace_measured import measured_words
 
 
 def tell_test(link: Link, said: SuiteVerdict, life: Life) -> None:
@@ -23,9 +24,8 @@ def tell_test(link: Link, said: SuiteVerdict, life: Life) -> None:
     link.title = f"{number_of(link)} Tested {bench.image.release} with {bench.suite}: {bench.run.outcome}"
     life.meet(bench.image)
     link.tell("tests", f"{passed} of {len(bench.cases)} passed, {len(bench.skipped)} skipped")
-    for item in (measured for case in bench.cases for measured in case.measurements):
-        limits = f"limits {item.low} to {item.high}" if item.expected is None else f"expected {item.expected}"
-        link.tell(item.name, f"{item.value} {item.unit} ({limits}): {item.outcome}")
+    for item in (item for case in bench.cases for item in case.measurements):
+        link.tell("measured", measured_words(item))
     agree = (said.result == "PASSED") is (bench.run.outcome is Outcome.PASS)
     link.expect(
         agree and (said.result == "FAILED" or not said.failed_tests),

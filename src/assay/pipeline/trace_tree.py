@@ -18,6 +18,9 @@ from assay.model.trace import LinkCheck, LinkStatus, Mark, TraceNode
 KEYID_SHOWN = 12
 """Hex digits of a key id or digest that people are shown; JSON has all 64."""
 
+LABEL = 11
+"""Columns of the labels under a link."""
+
 _WORDS = {
     LinkStatus.VERIFIED: "verified",
     LinkStatus.BROKEN: "BROKEN",
@@ -136,7 +139,7 @@ def key_words(check: LinkCheck) -> str:
 
 
 def _wrapped(label: str, text: str, code: str, prefix: str, look: Look) -> Iterator[str]:
-    room = max(look.width - len(prefix) - 12, 40)
+    room = max(look.width - len(prefix) - LABEL - 1, 40)
     for number, line in enumerate(textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]):
-        head = f"{label:<11}" if number == 0 else " " * 11
+        head = f"{label:<{LABEL}}" if number == 0 else " " * LABEL
         yield f"{prefix}{head} {look.paint(line, code) if code else line}"

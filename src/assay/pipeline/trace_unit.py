@@ -20,6 +20,7 @@ from assay.model.value import Value
 from assay.model.verdict import SuiteVerdict
 from assay.pipeline.trace_life import Life, number_of
 from assay.pipeline.trace_link import KEY_DIGITS, Link
+from assay.pipeline.trace_measured import measured_words
 from assay.pipeline.trace_record import OpenedRecord, chips_of, decode_base64, serials_of
 from assay.pipeline.trace_tested import tell_test
 from assay.pipeline.trace_update import tell_evidence, tell_update
@@ -64,7 +65,7 @@ def _provisioning(link: Link, said: Provisioning, life: Life) -> None:
         _check_one_identity(link, certificate, life)
         life.certificate = certificate
     for item in said.measurements:
-        link.tell(item.name, f"{item.value} {item.unit} (limits {item.low} to {item.high}): {item.outcome}")
+        link.tell("measured", measured_words(item))
     if said.run.outcome is Outcome.PASS:
         life.running.bootloader = said.bootloader.image_hash
         life.changed(number, said.app.image_hash)

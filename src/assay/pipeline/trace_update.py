@@ -30,7 +30,7 @@ def tell_update(link: Link, said: Update, life: Life) -> None:
     _check_plan(link, said)
     for step in said.steps:
         tries = f" after {step.attempts} attempts" if step.attempts > 1 else ""
-        link.tell(step.name, f"{step.outcome}{tries}" + (f": {step.detail}" if step.detail else ""))
+        link.tell("step", f"{step.name}: {step.outcome}{tries}" + (f", {step.detail}" if step.detail else ""))
     if said.after is None:
         link.tell("afterwards", "the unit was not asked, or did not answer")
         life.changed(number, said.before.image_hash, said.image.image_hash)
