@@ -150,7 +150,7 @@ def send_by_xmodem(link: serial.Serial, image: bytes) -> None:
     """XMODEM-1K by the `xmodem` package: an implementation that is not ours."""
     import io
 
-    import xmodem
+    import xmodem  # type: ignore[import-untyped]
 
     link.reset_input_buffer()
     wait_for(link, "reason=[a-z]+\r\nC")

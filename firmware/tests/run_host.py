@@ -27,7 +27,8 @@ import build as firmware_build  # noqa: E402
 
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer")
 FLAGS = ("-std=c11", "-g", "-O1", "-Wall", "-Wextra", "-Wshadow", "-Wmissing-prototypes", "-Wstrict-prototypes",
-         "-Wundef", "-Werror", "-Wno-override-init", "-DMODULE_NAME=\"host\"", "-DMODULE_VERSION=\"1.0.0\"")  # fmt: skip
+         "-Wundef", "-Werror", "-Wno-override-init",
+         '-DMODULE_NAME="host"', '-DMODULE_VERSION="1.0.0"')  # fmt: skip
 TIMEOUT_S = 600
 
 
