@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.drivers.twin.control import TwinControl
+from assay.drivers.twin.control import TwinControl, open_twin_power
 from assay.drivers.twin.control_server import short_path
 from assay.drivers.twin.lifecycle import Twin, running_twin, start_twin
 from assay.drivers.twin.twin_folder import TwinFolder, create_twin
@@ -296,6 +296,14 @@ def test_a_twin_that_does_not_run_says_so(folder: TwinFolder) -> None:
     with pytest.raises(LinkError, match="does not run") as caught:
         Twin(folder).power.on()
     assert "assay twin start t" in caught.value.remedy
+
+
+def test_a_bench_file_may_name_a_twins_switch(folder: TwinFolder) -> None:
+    start_twin(folder, owner_pid=os.getpid())
+    for address in (folder.path, folder.tty):
+        assert open_twin_power(str(address)).is_on()
+    with pytest.raises(UsageFault, match="no twin"):
+        open_twin_power("/nonexistent/tty")
 
 
 def test_a_folder_deeper_than_a_socket_path(folder: TwinFolder) -> None:

@@ -13,6 +13,7 @@ import os
 import socket
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from assay import errors
@@ -176,6 +177,14 @@ class TwinPower:
     def is_on(self) -> bool:
         """True when the unit has power."""
         return self._control.status().power == "on"
+
+
+def open_twin_power(address: str) -> TwinPower:
+    """The switch of the twin at `address`: its folder, or its port. Raises UsageFault when there is none."""
+    path = Path(address)
+    folder = TwinFolder(path.parent if path.name == "tty" else path)
+    folder.read_settings()
+    return TwinPower(folder)
 
 
 def error_of(answer: dict[str, Any]) -> AssayError:
