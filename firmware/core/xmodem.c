@@ -75,6 +75,7 @@ static enum xmodem_event begin(struct xmodem *x, uint8_t byte, uint8_t *reply) {
 enum xmodem_event xmodem_receive(struct xmodem *x, uint8_t byte, uint32_t now_ms, uint8_t *reply) {
     *reply = 0;
     x->last_ms = now_ms;
+    x->silences = 0;
     if (x->state == WAIT_BLOCK) return begin(x, byte, reply);
     x->block[x->used++] = byte;
     return x->used == x->expected ? end_block(x, reply) : XMODEM_NOTHING;
@@ -85,5 +86,5 @@ enum xmodem_event xmodem_tick(struct xmodem *x, uint32_t now_ms, uint8_t *reply)
     bool silent = now_ms - x->last_ms > XMODEM_SILENCE_MS;
     if (!silent || (!x->started && x->state == WAIT_BLOCK)) return XMODEM_NOTHING;
     x->last_ms = now_ms;
-    return again(x, reply);
+    return ++x->silences > XMODEM_SILENCES_MAX ? fail(x, reply) : again(x, reply);
 }

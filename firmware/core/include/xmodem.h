@@ -8,14 +8,15 @@
 
 #define XMODEM_BLOCK_MAX 1024u
 #define XMODEM_SILENCE_MS 1000u  // a block that stops for so long is asked for again
-#define XMODEM_ERRORS_MAX 32u    // in a row; then the transfer is given up
+#define XMODEM_SILENCES_MAX 5u   // in a row; then the sender is gone, and the next one shall not have to wait long
+#define XMODEM_ERRORS_MAX 32u    // damaged blocks in a row; then the transfer is given up
 
 enum xmodem_event { XMODEM_NOTHING, XMODEM_STARTED, XMODEM_DONE, XMODEM_FAILED };
 
 struct xmodem {
     uint8_t *memory;
     uint32_t size, received;  // bytes
-    uint32_t state, used, expected, errors, cancels, last_ms;
+    uint32_t state, used, expected, errors, silences, cancels, last_ms;
     uint8_t next_block;
     bool started;
     uint8_t block[3 + XMODEM_BLOCK_MAX + 2];

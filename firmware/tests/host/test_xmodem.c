@@ -90,11 +90,19 @@ static void test_silence(void) {
     (void)send(block, make_block(1, data, 1024), &reply);
     CHECK(reply == ACK && rx.received == 1024);
     enum xmodem_event event = XMODEM_NOTHING;
-    for (uint32_t i = 0; i <= XMODEM_ERRORS_MAX && event == XMODEM_NOTHING; i++) {
+    uint32_t seconds = 0;
+    for (; seconds < 20 && event == XMODEM_NOTHING; seconds++) {
         host_now_ms += XMODEM_SILENCE_MS + 1;
         event = xmodem_tick(&rx, host_now_ms, &reply);
     }
-    CHECK(event == XMODEM_FAILED && reply == CAN);  // a sender that is gone for half a minute
+    CHECK(event == XMODEM_FAILED && reply == CAN && seconds == XMODEM_SILENCES_MAX + 1);  // the sender is gone
+    start();
+    for (uint32_t i = 0; i <= XMODEM_ERRORS_MAX; i++) {
+        uint32_t length = make_block(1, data, 128);
+        block[10] ^= 1;
+        event = send(block, length, &reply);
+    }
+    CHECK(event == XMODEM_FAILED);  // a line that damages every block
 }
 
 static void test_refusals(void) {
