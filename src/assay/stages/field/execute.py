@@ -9,12 +9,12 @@ Leaves to others: what may be updated to what (`plan`), and the proof of what ru
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from assay.errors import DeviceTimeout, InfrastructureError, LinkError, UnitFailed
+from assay.interfaces import lasting_upload
 from assay.interfaces.clock import Clock
 from assay.interfaces.device import Device, DeviceInfo, DeviceRefusal, Note, NoteKind, Stage
 from assay.interfaces.place import UnitPlace
@@ -91,7 +91,7 @@ class UpdateWalk:
                 )
             show(done, total)
 
-        report = self.device.upload(self.image.data, hashlib.sha256(self.image.data).digest(), progress)
+        report = lasting_upload.upload(self.device, self.image.data, progress)
         if (held := self._slot_hash()) != self.new_hash:
             raise UnitFailed(
                 f"the unit holds an image with hash {held.hex() or 'none'}, the verified file has {step.image_hash}",

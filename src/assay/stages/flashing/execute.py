@@ -8,11 +8,11 @@ Leaves to others: what an update asks beyond that (`stages.field`): version, pol
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
 from assay.errors import Refused, UnitFailed, WrongBoard
+from assay.interfaces import lasting_upload
 from assay.interfaces.device import Device, DeviceInfo, Stage
 from assay.interfaces.loader import RomBanner
 from assay.interfaces.place import Found, UnitPlace
@@ -115,7 +115,7 @@ def _upload(device: Device, image: VerifiedImage, book: StepBook) -> int:
     def act() -> dict[str, object]:
         nonlocal sent
         progress = book.progress_for(image.release.reference)
-        report = device.upload(image.data, hashlib.sha256(image.data).digest(), progress)
+        report = lasting_upload.upload(device, image.data, progress)
         sent = report.size - report.resumed_from
         return {"bytes_sent": sent, "resumed_from": report.resumed_from, DETAIL: f"{sent} bytes sent"}
 

@@ -7,11 +7,11 @@ What is there already is not written again; what is there and is something else 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
 from assay.errors import DeviceTimeout, Refused, UnitFailed
+from assay.interfaces import lasting_upload
 from assay.interfaces.clock import Clock
 from assay.interfaces.device import Device, DeviceInfo, DeviceRefusal, Stage
 from assay.interfaces.loader import RomBanner
@@ -91,7 +91,7 @@ def wait_up(device: Device, clock: Clock, timeout_s: float = UP_TIMEOUT_S) -> De
 
 def _recover(device: Device, image: VerifiedImage, book: StepBook, clock: Clock) -> Written:
     progress = book.progress_for(f"app {image.release.reference}")
-    report = device.upload(image.data, hashlib.sha256(image.data).digest(), progress)
+    report = lasting_upload.upload(device, image.data, progress)
     device.reset()
     begun_s = clock.monotonic_s()
     try:
