@@ -309,3 +309,6 @@ def test_the_port_outlives_power_cycles(arm_bench: Bench) -> None:
         arm_bench.twin.power.cycle(0)
         assert "version=1.0.0" in device.wait_for_line("ASSAY-APP 1 name=", READY_S)
     assert os.path.realpath(arm_bench.twin.tty) == port
+    device.drop_console()
+    device.send_line("version")
+    assert "selftest=pass" in device.wait_for_line("ASSAY-APP 1 name=", READY_S)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from assay.drivers.twin.entropy import PORTS
-from assay.errors import StorageError
+from assay.errors import StorageError, UsageFault
 
 if TYPE_CHECKING:
     from assay.model.manifest import Board
@@ -60,11 +60,9 @@ class Connections:
 
 
 def machine_of(board: Board) -> Machine:
-    """The machine of a board's TOML."""
+    """The machine of a board's TOML. Raises UsageFault when the board has none."""
     twin = board.twin
     if twin is None:
-        from assay.errors import UsageFault
-
         raise UsageFault(f"board {board.name} has no twin", remedy="choose a board whose TOML has a [twin] table")
     return Machine(
         twin.qemu,
