@@ -107,8 +107,9 @@ class _Interruptions:
         self._session = session
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """SIGINT, SIGTERM (see `watch_signals`) and `pytest.exit`."""
-        self._session.aborted(str(excinfo.value) or excinfo.typename)
+        """SIGINT, SIGTERM (see `watch_signals`) and `pytest.exit`; not what pytest and xdist raise for themselves."""
+        if type(excinfo.value) in (KeyboardInterrupt, pytest.exit.Exception):
+            self._session.aborted(str(excinfo.value) or excinfo.typename)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

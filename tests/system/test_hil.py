@@ -330,10 +330,10 @@ def test_a_run_that_was_killed_is_recorded_by_the_next_one(unit: Unit) -> None:
 
 def test_a_unit_that_dies_in_a_test_is_error(unit: Unit) -> None:
     """Somebody pulls the plug: QEMU is killed from outside, and nothing switches it on again."""
-    suite = unit.suite("def test_it(unit, smp):\n    time.sleep(2)\n    smp.echo('x')")
-    with _popen(unit, suite) as process:
-        assert _eventually(lambda: _started(unit.results, "test_it"))
-        unit.site.good("twin", "power", "off", "u")
+    text = "def test_it(smp, measure):\n    measure('begun').take(1)\n    time.sleep(4)\n    smp.echo('x')"
+    with _popen(unit, unit.suite(text)) as process:
+        assert _eventually(lambda: _told(unit.results, '"measured"', "begun"))
+        unit.site.good("twin", "power", "off", "u", "--force")
         out, _ = process.communicate(timeout=100)
     told = json.loads(out)
     (case,) = told["cases"]
@@ -360,8 +360,12 @@ def _popen(unit: Unit, suite: Path) -> subprocess.Popen[bytes]:
 
 
 def _started(results: Path, name: str) -> bool:
+    return _told(results, '"case-started"', name)
+
+
+def _told(results: Path, *words: str) -> bool:
     return any(
-        name in line and '"case-started"' in line
+        all(word in line for word in words)
         for path in results.glob("events/*/*.jsonl")
         for line in path.read_text().splitlines()
     )

@@ -141,7 +141,7 @@ def running(
             child = TestProcess(process, process.pid, listener)
             try:
                 if sandbox == "bubblewrap":
-                    child.pid = _child_pid(info, child)
+                    child.pid = _pytest_pid(info, child)
                 yield child
             finally:
                 child.end()
@@ -157,20 +157,32 @@ def _listen(stream: IO[bytes], file: IO[bytes], tell: Callable[[bytes], None] | 
             tell(line)
 
 
-def _child_pid(info: int, child: TestProcess) -> int:
-    """bubblewrap says it in JSON, in one piece or several."""
+def _pytest_pid(info: int, child: TestProcess) -> int:
+    """bubblewrap names its first process, in JSON, in one piece or several; pytest is the child of that one."""
     text, deadline_s = b"", time.monotonic() + START_PATIENCE_S
     os.set_blocking(info, False)
     while time.monotonic() < deadline_s and child.process.poll() is None:
         with contextlib.suppress(BlockingIOError):
             text += os.read(info, 4096)
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            return int(json.loads(text)["child-pid"])
+            found = _child_of(int(json.loads(text)["child-pid"]))
+            if found is not None:
+                return found
         time.sleep(0.002)
     child.listener.join(1.0)
     raise InfrastructureError(
         "the sandbox of the test process did not start", remedy="assay doctor tells what is missing"
     )
+
+
+def _child_of(parent: int) -> int | None:
+    """The first process below `parent`: from /proc, since not every kernel lists children."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            state_and_parent = path.read_text(errors="replace").rpartition(")")[2].split()
+            if int(state_and_parent[1]) == parent:
+                return int(path.parent.name)
+    return None
 
 
 def _check_xdist() -> None:

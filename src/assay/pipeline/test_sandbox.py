@@ -33,7 +33,7 @@ def why_not() -> str:
     program = shutil.which(PROGRAM)
     if program is None:
         return "bubblewrap is not installed (apt-get install bubblewrap)"
-    command = [program, *_WALLS, "--as-pid-1", "--tmpfs", "/mnt", "--", "/bin/true"]
+    command = [program, *_WALLS, "--tmpfs", "/mnt", "--", "/bin/true"]
     try:
         tried = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -43,8 +43,11 @@ def why_not() -> str:
 
 
 def walls(site: Path, keys: Path, writable: tuple[Path, ...], info_fd: int) -> list[str]:
-    """The words before the command. `info_fd` gets a JSON object with the process id of the command."""
-    words = [shutil.which(PROGRAM) or PROGRAM, *_WALLS, "--as-pid-1", "--info-fd", str(info_fd)]
+    """The words before the command. `info_fd` gets a JSON object with the process id of the command's parent.
+
+    The command is not process 1 of the sandbox: the kernel would shield it from its own signals.
+    """
+    words = [shutil.which(PROGRAM) or PROGRAM, *_WALLS, "--info-fd", str(info_fd)]
     words += ["--ro-bind", str(site), str(site)]
     for folder in writable:
         words += ["--bind", str(folder), str(folder)]
