@@ -36,15 +36,18 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
+def reader_of_leaves(leaves: Sequence[bytes]) -> HashReader:
+    """Hashes of all complete subtrees over these leaf hashes, computed once."""
+    levels = [list(leaves)]
+    while len(levels[-1]) > 1:
+        below = levels[-1]
+        levels.append([node_hash(below[at], below[at + 1]) for at in range(0, len(below) - 1, 2)])
+    return lambda level, index: levels[level][index]
+
+
 def root_of_leaves(leaves: Sequence[bytes]) -> bytes:
     """The root over these leaf hashes."""
-
-    def read(level: int, index: int) -> bytes:
-        if level == 0:
-            return leaves[index]
-        return node_hash(read(level - 1, 2 * index), read(level - 1, 2 * index + 1))
-
-    return root(len(leaves), read)
+    return root(len(leaves), reader_of_leaves(leaves))
 
 
 def root(size: int, read: HashReader) -> bytes:

@@ -9,6 +9,7 @@ never believed; Ed25519 and ECDSA P-256 with SHA-256 are the only algorithms. Le
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from assay.errors import NotVerified
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 Algorithm = Literal["ed25519", "ecdsa-p256"]
 
+KEYS_KEPT = 64
+"""Parsed keys that are remembered; a log is verified with a handful of keys, thousands of times each."""
 
+
+@lru_cache(KEYS_KEPT)
 def parse_public_key(pem: str) -> tuple[Ed25519PublicKey | EllipticCurvePublicKey, Algorithm]:
     """The key in `pem` and its algorithm; `NotVerified` for anything but Ed25519 and P-256."""
     from cryptography.exceptions import UnsupportedAlgorithm
@@ -39,6 +44,7 @@ def parse_public_key(pem: str) -> tuple[Ed25519PublicKey | EllipticCurvePublicKe
     raise NotVerified("a public key is neither Ed25519 nor ECDSA P-256", remedy="use a key of one of these kinds")
 
 
+@lru_cache(KEYS_KEPT)
 def keyid_of(pem: str) -> str:
     """SHA-256, in hex, of the DER SubjectPublicKeyInfo of the key in `pem`."""
     return hashlib.sha256(der_of(pem)).hexdigest()

@@ -8,7 +8,7 @@ Leaves to others: how files are read (`interfaces.recorder`), what the records o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -129,13 +129,7 @@ def _stray_files(store: RecordReader, size: int, report: LogReport) -> None:
 def _records(
     store: RecordReader, trust: TrustFile, entries: list[bytes], leaves: list[bytes], report: LogReport
 ) -> Iterator[LogEntry]:
-    roots: dict[int, bytes] = {}
-
-    def root_at(size: int) -> bytes:
-        if size not in roots:
-            roots[size] = merkle.root_of_leaves(leaves[:size])
-        return roots[size]
-
+    read = merkle.reader_of_leaves(leaves)
     for index, data in enumerate(entries):
         try:
             entry = log_entry.decode(data, f"log: entry {index}")
@@ -148,7 +142,7 @@ def _records(
             report.records += 1
             if statement.signer.development:
                 report.development.add(f"{statement.signer.role} {statement.signer.name}")
-            report.checkpoints += _checkpoint_inside(statement, trust, report.origin, index, root_at)
+            report.checkpoints += _checkpoint_inside(statement, trust, report.origin, index, read)
         except AssayError as error:
             report.fault(f"record {entry.record} ({entry.type}, entry {index})", error.message)
 
@@ -169,7 +163,7 @@ def _record(store: RecordReader, trust: TrustFile, entry: LogEntry) -> VerifiedS
 
 
 def _checkpoint_inside(
-    statement: VerifiedStatement, trust: TrustFile, origin: str, index: int, root_at: Callable[[int], bytes]
+    statement: VerifiedStatement, trust: TrustFile, origin: str, index: int, read: merkle.HashReader
 ) -> int:
     """Records carry the checkpoint that they began with: it must be an earlier state of this very log.
 
@@ -184,7 +178,7 @@ def _checkpoint_inside(
         raise NotVerified(f"it names a checkpoint of another log, '{earlier.origin}'", remedy="ask who made it")
     if earlier.size > index:
         raise NotVerified(f"it names a checkpoint of size {earlier.size}, later than itself", remedy="ask who made it")
-    if root_at(earlier.size) != earlier.root:
+    if merkle.root(earlier.size, read) != earlier.root:
         raise NotVerified(
             f"it names a checkpoint of size {earlier.size} that is not of this log's history: one was rewritten",
             remedy="compare with a copy of the log",
