@@ -88,9 +88,18 @@ def read_public_key(text: str) -> bytes:
     return der[-32:]
 
 
+def check_apart(what: str, ranges: list[tuple[int, int, str]]) -> None:
+    """Ranges (start, size, name) that share a byte would overwrite each other: refused."""
+    for (start, size, name), (following, _, other) in zip(sorted(ranges), sorted(ranges)[1:], strict=False):
+        if start + size > following:
+            raise BuildError(f"the board's {what} {name} and {other} overlap")
+
+
 def layout_header(board: dict[str, Any]) -> str:
     """The board's TOML as C constants."""
     flash, ram = board["flash"], board["ram"]
+    check_apart("flash areas", [(area["offset"], area["size"], name) for name, area in flash["areas"].items()])
+    check_apart("RAM ranges", [(area["base"], area["size"], name) for name, area in ram.items()])
     lines = ["// Made by build.py from the board's TOML.", "#ifndef BOARD_LAYOUT_H", "#define BOARD_LAYOUT_H",
              f'#define BOARD_NAME "{board["name"]}"', f"#define BOARD_REVISION {board['revision']}u",
              f"#define FLASH_SIZE {flash['size']:#x}u", f"#define FLASH_ERASE_SIZE {flash['erase_size']:#x}u",

@@ -25,6 +25,7 @@ void serve(serve_line line, serve_idle idle) {
     bool heard = false;
     smp_receiver_init(&receiver);
     while (!smp_reset_requested()) {
+        port_watchdog_feed();
         uint32_t count = port_uart_read(bytes, sizeof bytes);
         for (uint32_t i = 0; i < count && !smp_reset_requested(); i++) heard |= take(bytes[i], line);
         if (count != 0) continue;

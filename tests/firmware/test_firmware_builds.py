@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import serial
 from qemu_board import QemuBoard, send_by_xmodem, wait_for
-from signed_build import FIRMWARE, Workshop, imgtool
+from signed_build import BOARDS, FIRMWARE, Workshop, imgtool
 
 PARTS = ("rom", "bootloader", "app")
 
@@ -74,7 +74,9 @@ def test_gcc_builds_what_boots(workshop: Workshop, tmp_path: Path) -> None:
 
 def test_bad_requests_are_told(tmp_path: Path) -> None:
     """One line, status 1, nothing written."""
-    board = str(FIRMWARE.parent / "boards" / "ast1030-evb.toml")
+    board = str(BOARDS / "ast1030-evb.toml")
+    crooked = tmp_path / "crooked.toml"
+    crooked.write_text(Path(board).read_text().replace("notes = { offset = 0xe5000", "notes = { offset = 0xe4000"))
     common = ["--board-toml", board, "--out", str(tmp_path / "out"), "--version", "1.0.0"]
     for arguments, told in (
         (["--part", "bootloader", *common], "--image-pubkey is needed"),
@@ -82,6 +84,7 @@ def test_bad_requests_are_told(tmp_path: Path) -> None:
         (["--part", "app", *common, "--define", 'A="; rm'], "--define"),
         (["--part", "app", *common, "--name", "a b"], "--name"),
         (["--part", "app", "--board-toml", "nowhere.toml", "--out", "x", "--version", "1.0.0"], "nowhere.toml"),
+        (["--part", "app", *common, "--board-toml", str(crooked)], "flash areas counters and notes overlap"),
         (["--part", "app", *common, "--define", "SELFTEST_FAULT=99"], "SELFTEST_FAULT names a check"),
     ):
         done = subprocess.run(

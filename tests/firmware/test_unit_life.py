@@ -269,6 +269,31 @@ def upload_error(unit: Unit, image: bytes) -> int:
         return told.value.number
 
 
+@pytest.mark.timeout(200)
+def test_hanging_update_goes_back(workshop: Workshop, tmp_path: Path) -> None:
+    """An image under test that hangs is ended by the watchdog; on a board without one, by the power switch."""
+    board = QemuBoard(workshop.toml, workshop.build("rom") / "part.elf", tmp_path)
+    board.make_blank()
+    board.on()
+    fresh = Unit(board)
+    try:
+        provision(fresh, workshop)
+        fresh.reset()
+        set_for_test(fresh, workshop.app("1.1.0", ("APP_HANG=1",)))
+        with fresh.console() as link:
+            RawSmp(link).ask(2, 0, 5, {})
+            wait_for(link, "version=1.1.0 .*state=testing selftest=running\r\n")
+            if workshop.board == "ast1030-evb":
+                assert "version=1.0.0" in wait_for(link, READY, timeout_s=60)
+        if workshop.board == "rv32-virt":
+            board.cycle()
+            with fresh.console() as link:
+                assert "version=1.0.0" in wait_for(link, READY)
+        assert fresh.notes()[-1]["kind"] == 2
+    finally:
+        board.close()
+
+
 def test_no_entropy_no_key(workshop: Workshop, tmp_path: Path) -> None:
     """A board without entropy makes no key, and makes one when entropy is there again."""
     board = QemuBoard(workshop.toml, workshop.build("rom") / "part.elf", tmp_path)

@@ -41,6 +41,11 @@ result_t port_entropy(uint8_t *data, uint32_t length);
 
 _Noreturn void port_reset(void);
 
+// From now on the board resets unless it is fed within 16 s. The bootloader starts it for an image under test: one that
+// hangs goes back by itself. A board without a watchdog does nothing here; there a hang waits for the power switch.
+void port_watchdog_start(void);
+void port_watchdog_feed(void);
+
 // Leaves this stage for the image whose header lies at `image`; its code starts `header_size` bytes later.
 _Noreturn void port_jump(uint32_t image, uint32_t header_size);
 

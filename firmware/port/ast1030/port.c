@@ -11,6 +11,7 @@
 #define TICK_CYCLES (TICK_MS * CPU_KHZ)
 #define ENTROPY_MS 2000u
 #define RECEIVE_INTERRUPT 1u
+#define WATCHDOG_US 16000000u
 _Static_assert(TICK_CYCLES <= 1u << 24, "SysTick has 24 bits");
 _Static_assert(FLASH_PROGRAM_SIZE == 256 && FLASH_ERASE_SIZE == 4096, "commands 0x02 and 0x20 of a W25Q80");
 
@@ -152,6 +153,14 @@ result_t port_entropy(uint8_t *data, uint32_t length) {
     }
     return RESULT_OK;
 }
+
+void port_watchdog_start(void) {
+    WATCHDOG_RELOAD = WATCHDOG_US;
+    WATCHDOG_RESTART = WATCHDOG_RESTART_MAGIC;
+    WATCHDOG_CONTROL = WATCHDOG_ON;
+}
+
+void port_watchdog_feed(void) { WATCHDOG_RESTART = WATCHDOG_RESTART_MAGIC; }
 
 _Noreturn void port_reset(void) {
     SCB_AIRCR = AIRCR_RESET;

@@ -22,6 +22,13 @@
 #define FMC_USER_SELECTED 3u
 #define FMC_USER_RELEASED 7u
 
+// Watchdog 1, counting microseconds.
+#define WATCHDOG_RELOAD REGISTER(0x7E785004u)
+#define WATCHDOG_RESTART REGISTER(0x7E785008u)
+#define WATCHDOG_CONTROL REGISTER(0x7E78500Cu)
+#define WATCHDOG_RESTART_MAGIC 0x4755u
+#define WATCHDOG_ON 0x13u  // enable, reset the system, 1 MHz clock
+
 // Cortex-M4.
 #define SYSTICK_CONTROL REGISTER(0xE000E010u)
 #define SYSTICK_RELOAD REGISTER(0xE000E014u)

@@ -142,6 +142,9 @@ result_t port_entropy(uint8_t *data, uint32_t length) {
     return RESULT_OK;
 }
 
+void port_watchdog_start(void) {}
+void port_watchdog_feed(void) {}
+
 _Noreturn void port_reset(void) {
     host_reset = true;
     longjmp(host_left, 1);

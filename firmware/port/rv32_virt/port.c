@@ -124,6 +124,10 @@ bool port_flash_known(void) {
 
 result_t port_entropy(uint8_t *data, uint32_t length) { return virtio_rng_read(data, length); }
 
+// This machine has no watchdog.
+void port_watchdog_start(void) {}
+void port_watchdog_feed(void) {}
+
 _Noreturn void port_reset(void) {
     RESET_DEVICE = RESET_COMMAND;
     for (;;) {
