@@ -37,6 +37,7 @@ from assay.model.statement import Statement, Subject
 from assay.model.trust import Role
 from assay.model.value import Value
 from assay.model.verdict import BenchRun, CaseResult, Measurement, TestedUnit
+from assay.pipeline.device_ca import ca_certificate
 from assay.pipeline.site import Site
 from assay.pipeline.trust_file import site_trust, write_trust
 from assay.stages.hil.statement import result_statement
@@ -67,9 +68,7 @@ class MadeSite:
 
     def __post_init__(self) -> None:
         self.site = Site(self.folder)
-        self.ca = device_certificate.issue_ca(
-            self.site.signers.public_key(Role.DEVICE_CA), datetime(2026, 11, 23, tzinfo=UTC), self._sign_ca
-        )
+        self.ca = ca_certificate(self.site)
 
     def write_trust(self, path: Path, **allow: bool) -> Path:
         write_trust(path, site_trust(self.site, "demo", **allow), replace=True)
@@ -140,7 +139,7 @@ class MadeSite:
         )  # fmt: skip
         return self.record(said, RecordType.FLASH, Role.STATION, unit, named=named)
 
-    def test(self, unit: Unit, app: str, *, runs: str | None = None) -> RecordRef:
+    def test(self, unit: Unit, app: str, *, runs: str | None = None, also: Unit | None = None) -> RecordRef:
         image = self.reference(app)
         hash_ = self.reference(runs or app).image_hash
         seen = DeviceReport(version="1.0.0", image_hash=hash_, how="verified-at-boot", state="confirmed")
@@ -155,13 +154,13 @@ class MadeSite:
         bench = BenchRun(
             run=self.header(Outcome.PASS), image=image, suite="suites/demo-sensor",
             suite_sha256=hashlib.sha256(b"suite").hexdigest(), sandbox="none", cases=(case,), files=files,
-            units=(TestedUnit(
-                place="demo", board=BOARD, revision=1, emulated=True, chip=unit.chip.hex(), serial=unit.serial,
-                certificate_sha256=hashlib.sha256(unit.certificate).hexdigest(), before=seen, before_in_flash=hash_,
+            units=tuple(TestedUnit(
+                place="demo", board=BOARD, revision=1, emulated=True, chip=each.chip.hex(), serial=each.serial,
+                certificate_sha256=hashlib.sha256(each.certificate).hexdigest(), before=seen, before_in_flash=hash_,
                 after=seen, after_in_flash=hash_,
-            ),),
+            ) for each in ([unit, also] if also else [unit])),
         )  # fmt: skip
-        return self.site.recorder.record(result_statement(bench), RecordType.TEST, Role.BENCH, unit.serial)
+        return self.site.recorder.record(result_statement(bench), RecordType.TEST, Role.BENCH, None if also else unit.serial)
 
     def update(self, unit: Unit, old: str, new: str, outcome: Outcome = Outcome.PASS, after: str | None = None) -> RecordRef:
         before, image = self.reference(old), self.reference(new)
@@ -217,11 +216,13 @@ class MadeSite:
         )
         return self.site.recorder.record(statement, kind, role, unit.serial if named else None)
 
+    emulated = True
+
     def header(self, outcome: Outcome) -> RunHeader:
         checkpoint = self.site.recorder.checkpoint().decode()
         return RunHeader(
             run_id=hashlib.sha256(checkpoint.encode()).hexdigest()[:12], assay="0.1.0", place="demo", board=BOARD,
-            emulated=True, started=WHEN, finished=WHEN, outcome=outcome, checkpoint=checkpoint,
+            emulated=self.emulated, started=WHEN, finished=WHEN, outcome=outcome, checkpoint=checkpoint,
         )  # fmt: skip
 
     def reference(self, release: str) -> ImageReference:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,23 @@ NEAR_NAMES_MAX = 5
 """Serial numbers that are offered when one is not known."""
 
 
-@dataclass(frozen=True)
 class _Found:
-    """A record file and what names it. `claim` is unverified."""
+    """A record and what names it. The file is read when somebody asks for it: most records are about other units."""
 
-    index: int | None
-    entry: LogEntry | None
-    bundle: bytes | None
-    claim: Statement | None
+    def __init__(self, index: int | None, entry: LogEntry | None, path: Path) -> None:
+        self.index = index
+        self.entry = entry
+        self._path = path
+
+    @cached_property
+    def bundle(self) -> bytes | None:
+        """The file's bytes; None when it is not there."""
+        return _read(self._path)
+
+    @cached_property
+    def claim(self) -> Statement | None:
+        """What the record says, unverified."""
+        return claim_of(self.bundle)
 
     @property
     def predicate(self) -> dict[str, Any]:
@@ -54,9 +63,10 @@ class _Found:
 
     def is_about_image(self, files: set[str]) -> bool:
         """Whether it says how one of `files` was made."""
+        if self.entry is not None and self.entry.type not in RELEASE_KINDS:
+            return False
         digests = {subject.digest.get("sha256") for subject in self.claim.subject} if self.claim else set()
-        kind = self.entry.type if self.entry is not None else None
-        return (kind is None or kind in RELEASE_KINDS) and bool(digests & files) and "run" not in self.predicate
+        return bool(digests & files) and "run" not in self.predicate
 
 
 class SiteReading:
@@ -107,8 +117,7 @@ class SiteReading:
                 entry = log_entry.decode(leaf, f"entry {index} of the log")
             except AssayError:
                 continue
-            bundle = _read(self._record_path(entry.record))
-            yield _Found(index, entry, bundle, claim_of(bundle))
+            yield _Found(index, entry, self._record_path(entry.record))
 
     def _not_logged(self, logged: list[_Found]) -> Iterable[_Found]:
         """Record files that no readable entry names."""
@@ -116,8 +125,7 @@ class SiteReading:
         folder = self.folder / "records"
         for path in folder.glob(f"*{RECORD_SUFFIX}") if folder.is_dir() else ():
             if not path.name.startswith(".") and path.name.removesuffix(RECORD_SUFFIX) not in named:
-                bundle = _read(path)
-                yield _Found(None, None, bundle, claim_of(bundle))
+                yield _Found(None, None, path)
 
     def _choose(self, serial: str) -> list[_Found]:
         chips = {

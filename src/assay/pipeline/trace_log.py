@@ -43,16 +43,16 @@ class LogView:
             return
         link.checked_by_log(f"entry {index} of {self.head.size}", self.log)
 
-    def prove_ancestor(self, link: Link, note: str, index: int | None) -> None:
-        """Check on `link` that the checkpoint `note` is an earlier one of this log, and older than entry `index`."""
+    def prove_ancestor(self, link: Link, note: str) -> None:
+        """Check on `link` that the checkpoint `note` is an earlier one of this log.
+
+        It cannot be younger than the record that keeps it: it would have to cover its own digest.
+        """
         try:
             older, log = checkpoints.verify_with_trust(note.encode("utf-8"), self.trust)
             self._check_continues(older)
         except AssayError as error:
             link.fault(f"the checkpoint that the record keeps: {error.message}")
-            return
-        if index is not None and older.size > index:
-            link.fault(f"the record is entry {index} and keeps a checkpoint of {older.size} entries, which is younger")
             return
         link.checked_by_log(f"written after entry {older.size - 1}" if older.size else "written to a new log", log)
 
