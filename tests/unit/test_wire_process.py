@@ -235,23 +235,32 @@ def test_a_cut_at_a_moment_of_the_wires_clock(folder: TwinFolder) -> None:
     assert 0.28 < time.monotonic() - begun_s < 1.0
 
 
+def seconds_there_and_back(fd: int, size: int) -> float:
+    """From the first byte that comes back to the last; the echo fills both directions at once."""
+    sent = os.urandom(size).replace(b"!", b".")
+    writer = threading.Thread(target=lambda: os.write(fd, sent))
+    writer.start()
+    first_s, got = 0.0, bytearray()
+    while len(got) < size:
+        got += os.read(fd, 65536)
+        first_s = first_s or time.monotonic()
+    took_s = time.monotonic() - first_s
+    writer.join()
+    assert bytes(got) == sent
+    return took_s
+
+
 @pytest.mark.parametrize("baud", [57600, 230400])
 def test_the_line_has_the_rate_that_was_asked_for(folder: TwinFolder, baud: int) -> None:
     twin = start_twin(folder, owner_pid=os.getpid(), baud=baud)
-    size = baud // 10 * 2  # two seconds there; back at the same time
+    expected_s, tries = 2.0, []
     with port(twin) as fd:
         read_line(fd)
-        sent = os.urandom(size).replace(b"!", b".")
-        writer = threading.Thread(target=lambda: os.write(fd, sent))
-        writer.start()
-        first_s, got = 0.0, bytearray()
-        while len(got) < size:
-            got += os.read(fd, 65536)
-            first_s = first_s or time.monotonic()
-        took_s = time.monotonic() - first_s
-        writer.join()
-    assert bytes(got) == sent
-    assert size * 10 / took_s == pytest.approx(baud, rel=0.02)
+        # A busy host may hold this process up at the end; the line itself is never faster.
+        while len(tries) < 4 and min(tries, default=9.9) > expected_s * 1.02:
+            tries.append(seconds_there_and_back(fd, baud // 10 * 2))
+            assert tries[-1] > expected_s * 0.98
+    assert min(tries) < expected_s * 1.02
 
 
 def test_a_port_that_nobody_reads_does_not_hold_up_the_chip(folder: TwinFolder) -> None:
