@@ -36,7 +36,7 @@ class Turn:
 
 
 def turns(count: int, seed: int, slowness: float) -> list[Turn]:
-    """`count` disturbances; the same seed gives the same ones. `slowness`: how much slower than idle this machine is."""
+    """`count` disturbances, by seed. `slowness`: how much slower than an idle machine this one is."""
     dice = random.Random(seed)
     found = []
     for _ in range(count):
