@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -271,10 +272,27 @@ def test_environment(unit):
     assert list((unit.site.folder / "keys").iterdir())
 
 
-def test_a_suite_that_changes_itself_is_error(unit: Unit) -> None:
-    told = unit.test("def test_it(unit): pathlib.Path(__file__).write_text('def test_it(): pass')")
-    assert told.status == 3
-    assert told.data["reason"] == "the suite's files changed while it ran"
+CHANGES_ITSELF = "def test_it(unit): pathlib.Path(__file__).write_text('def test_it(): pass')"
+
+
+@needs_sandbox
+def test_a_suite_cannot_change_itself(unit: Unit) -> None:
+    told = unit.test(CHANGES_ITSELF)
+    (case,) = told.data["cases"]
+    assert (told.status, case["outcome"], "Read-only file system" in case["message"]) == (3, "ERROR", True)
+
+
+def test_without_a_sandbox_it_is_said_and_a_suite_that_changes_itself_is_error(unit: Unit, tmp_path: Path) -> None:
+    for program in ("qemu-system-arm", "git"):
+        (tmp_path / program).symlink_to(str(shutil.which(program)))
+    done = subprocess.run(
+        unit.site.command(*unit.line(unit.suite(CHANGES_ITSELF))),
+        cwd=ROOT, env=environment() | {"PATH": str(tmp_path)}, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["reason"]) == (3, "the suite's files changed while it ran")
+    assert told["sandbox"] == "none"
+    assert "no sandbox, the tests could read this site's keys: bubblewrap is not installed" in done.stderr
 
 
 def test_a_measurement_out_of_its_limits_fails_the_unit(unit: Unit) -> None:

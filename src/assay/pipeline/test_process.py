@@ -35,7 +35,7 @@ SUITE_VARIABLE_PREFIX = "ASSAY_SUITE_"
 
 @dataclass(frozen=True)
 class TestCommand:
-    """What to run. `events` is an empty folder of this run; `places` are named places, one for each worker."""
+    """What to run. `suite` is a copy of the suite, `events` a folder of this run, `places` one for each worker."""
 
     __test__ = False
 
@@ -122,7 +122,8 @@ def running(
     info, theirs = os.pipe()
     words = command.words
     if sandbox == "bubblewrap":
-        words = [*test_sandbox.walls(command.site, command.keys, (command.twins, command.events), theirs), *words]
+        writable, fixed = (command.twins, command.events), (command.suite,)
+        words = [*test_sandbox.walls(command.site, command.keys, writable, fixed, theirs), *words]
     try:
         with log.open("wb") as file:
             process = subprocess.Popen(

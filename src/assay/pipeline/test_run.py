@@ -25,7 +25,7 @@ from assay.pipeline import test_sandbox
 from assay.pipeline.test_place import FRESH_TWIN
 from assay.pipeline.test_process import TestCommand, running
 from assay.pipeline.test_record import VERB, SuiteFacts, record_run
-from assay.pipeline.test_suite import suite_digest
+from assay.pipeline.test_suite import Suite, read_suite
 
 if TYPE_CHECKING:
     from assay.model.artifact import VerifiedImage
@@ -90,7 +90,7 @@ def run_suite(site: Site, order: TestOrder, say: Say, tell: Tell = None) -> Test
     from assay.pipeline.unit_records import parse_reference
 
     _check(order)
-    digest, trust, sandbox = suite_digest(order.suite), load_trust(order.trust), test_sandbox.choose()
+    suite, trust, sandbox = read_suite(order.suite), load_trust(order.trust), test_sandbox.choose()
     if sandbox == "none":
         say(f"no sandbox, the tests could read this site's keys: {test_sandbox.why_not()}")
     board = _board(site, order)
@@ -103,10 +103,8 @@ def run_suite(site: Site, order: TestOrder, say: Say, tell: Tell = None) -> Test
             site.journals.open_run(VERB, key, place=order.place, board=board.name, emulated=board.emulated)
         )
         checkpoint = site.recorder.checkpoint()
-        facts = SuiteFacts(
-            site, run, order.place, board, image, order.suite.absolute().name, digest, checkpoint, sandbox
-        )
-        return _SuiteRunner(order, facts, trust, say).carry_out(places, tell)
+        facts = SuiteFacts(site, run, order.place, board, image, suite.name, suite.sha256, checkpoint, sandbox)
+        return _SuiteRunner(order, facts, suite, trust, say).carry_out(places, tell)
 
 
 def _check(order: TestOrder) -> None:
@@ -152,6 +150,7 @@ class _SuiteRunner:
 
     order: TestOrder
     facts: SuiteFacts
+    suite: Suite
     trust: TrustFile
     say: Say
     units: list[TestedUnit] = field(default_factory=list)
@@ -167,8 +166,9 @@ class _SuiteRunner:
         except AssayError as error:
             self._record_fault(error)
             raise
-        verdict = self._ask_again(examiner, self._test(places, tell))
-        if suite_digest(self.order.suite) != facts.suite_sha256:
+        command = self._command(places)
+        verdict = self._ask_again(examiner, self._test(command, tell))
+        if read_suite(command.suite).sha256 != facts.suite_sha256:
             verdict = _error(verdict, "the suite's files changed while it ran")
         facts.run.begin("record")
         record, files = record_run(facts, verdict, tuple(self.units), self.order.results)
@@ -196,13 +196,12 @@ class _SuiteRunner:
         )
         record_run(self.facts, verdict, tuple(self.units), self.order.results)
 
-    def _test(self, places: tuple[str, ...], tell: Tell) -> SuiteRun:
+    def _test(self, command: TestCommand, tell: Tell) -> SuiteRun:
         from assay.pipeline.run_journal import timestamp
         from assay.pipeline.test_events import read_events
         from assay.stages.hil.verdict import judge_run
 
         site, run = self.facts.site, self.facts.run
-        command = self._command(places)
         run.begin("suite")
         started = timestamp(site.clock)
         status, stopped = self._run_child(command, tell)
@@ -254,8 +253,10 @@ class _SuiteRunner:
         except OSError as error:
             remedy = "give a results folder that can be written"
             raise StorageError(f"{error.filename}: {error.strerror}", remedy=remedy) from error
+        copy = events / "tests" / self.suite.name
+        self.suite.copy_to(copy)
         return TestCommand(
-            suite=order.suite.absolute(),
+            suite=copy,
             places=places,
             release=self.facts.image.release.reference,
             trust=order.trust.absolute(),

@@ -42,13 +42,16 @@ def why_not() -> str:
     return "" if tried.returncode == 0 else (lines or ["bubblewrap failed and said nothing"])[-1]
 
 
-def walls(site: Path, keys: Path, writable: tuple[Path, ...], info_fd: int) -> list[str]:
-    """The words before the command. `info_fd` gets a JSON object with the process id of the command's parent.
+def walls(site: Path, keys: Path, writable: tuple[Path, ...], fixed: tuple[Path, ...], info_fd: int) -> list[str]:
+    """The words before the command: `writable` folders stay so, `fixed` ones are read-only.
 
+    `info_fd` gets a JSON object with the process id of the command's parent.
     The command is not process 1 of the sandbox: the kernel would shield it from its own signals.
     """
     words = [shutil.which(PROGRAM) or PROGRAM, *_WALLS, "--info-fd", str(info_fd)]
     words += ["--ro-bind", str(site), str(site)]
     for folder in writable:
         words += ["--bind", str(folder), str(folder)]
+    for folder in fixed:
+        words += ["--ro-bind", str(folder), str(folder)]
     return [*words, "--tmpfs", str(keys), "--"]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The digest of a suite: over every file in its folder, so that a verdict names the tests that were run.
 
-Guards: the same files give the same digest everywhere, and anyone can take it with coreutils:
-`find . -type f ! -path '*/__pycache__/*' -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum`.
+Guards: the same files give the same digest everywhere, and anyone can take it with coreutils
+(docs: reference/pytest-plugin).
 Leaves to others: reading the folder.
 """
 
