@@ -137,8 +137,9 @@ def _write_for_ever(folder: Path) -> None:
 
 
 def test_a_result_is_whole_or_not_there_whenever_its_writer_is_killed(tmp_path: Path) -> None:
-    folder, seen = tmp_path / "result", 0
-    for attempt in range(40):
+    folder, seen, attempt = tmp_path / "result", 0, 0
+    while attempt < 40 or (seen == 0 and attempt < 1000):
+        attempt += 1
         worker = multiprocessing.get_context("fork").Process(target=_write_for_ever, args=(folder,))
         worker.start()
         time.sleep(0.02 + 0.0007 * attempt)

@@ -43,7 +43,7 @@ def verify_parts(
     check_consistent(release)
     checks = [_check_emulated(trust, board)]
     image = verify_image(data, trust)
-    checks += [*image.checks, *_check_image(release, image, board), *_check_keys_inside(release, image, trust)]
+    checks += [*image.checks, *_check_image(release, image, board)]
     for kind in (PredicateType.PROVENANCE, PredicateType.SBOM):
         statement = _statement(release, bundles, kind, trust)
         checks += statement.checks
@@ -52,6 +52,7 @@ def verify_parts(
             _check_built(release, statement)
         else:
             checks.append(_check_bill(release, statement))
+    checks += _check_keys_inside(release, image, trust)
     return VerifiedImage(release, data, tuple(checks))
 
 
