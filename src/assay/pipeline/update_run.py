@@ -30,6 +30,7 @@ from assay.pipeline.release_gate import verify_release
 from assay.pipeline.run_journal import Run
 from assay.pipeline.trust_file import load_trust
 from assay.pipeline.unit_records import image_subject, parse_reference, reference_of, run_header, statement_of
+from assay.stages.field import execute
 from assay.stages.field import plan as planning
 from assay.stages.field.evidence import VerifiedEvidence
 from assay.stages.field.execute import UpdateWalk, WentBack
@@ -182,8 +183,16 @@ class _FieldRun:
 
     def carry_out(self) -> UpdateResult:
         """Walk, prove what runs now, and record it."""
-        planned, notes_from = self._begin()
-        walk = UpdateWalk(self._field.place, planned.plan, self._field.image, self._book, self._site.clock, notes_from)
+        planned, notes_from, boots_from = self._begin()
+        walk = UpdateWalk(
+            self._field.place,
+            planned.plan,
+            self._field.image,
+            self._book,
+            self._site.clock,
+            notes_from,
+            boots_from,
+        )
         failure: AssayError | None = None
         try:
             walk.run()
@@ -191,24 +200,26 @@ class _FieldRun:
             failure = error
         return self._conclude(planned, failure)
 
-    def _begin(self) -> tuple[PlannedUpdate, int]:
+    def _begin(self) -> tuple[PlannedUpdate, int, int | None]:
         """The plan of this run: the one that it began with, if it was begun before."""
         kept = self._run.result(PLAN_STEP)
         if kept is None:
-            notes = self._field.place.device.notes()
-            fresh = self._fresh
+            device, fresh = self._field.place.device, self._fresh
+            notes = device.notes()
             kept = self._book.run(
                 PLAN_STEP,
                 lambda: {
                     "plan": fresh.plan.model_dump(mode="json", by_alias=True),
                     "before": fresh.before.model_dump(mode="json"),
                     "notes_from": max((note.seq + 1 for note in notes), default=0),
+                    "boots_from": execute.boots_of(device),
                     DETAIL: f"{len(fresh.plan.steps)} steps to {fresh.plan.release}, plan {fresh.sha256[:16]}",
                 },
             )
         plan = Plan.model_validate_json(json.dumps(kept["plan"]))
         before = DeviceReport.model_validate_json(json.dumps(kept["before"]))
-        return PlannedUpdate(plan, planning.digest(plan), before, self._fresh.baud), int(kept["notes_from"])
+        planned = PlannedUpdate(plan, planning.digest(plan), before, self._fresh.baud)
+        return planned, int(kept["notes_from"]), kept.get("boots_from")
 
     def _conclude(self, planned: PlannedUpdate, failure: AssayError | None) -> UpdateResult:
         after = self._after(failure)

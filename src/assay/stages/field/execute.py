@@ -40,9 +40,19 @@ class WentBack(UnitFailed):
         self.reason = reason
 
 
+def boots_of(device: Device) -> int | None:
+    """How often the unit has booted since power-on; None when it does not count."""
+    try:
+        return device.stats().boots
+    except DeviceRefusal:
+        return None
+
+
 @dataclass(frozen=True)
 class UpdateWalk:
-    """One walk: `notes_from` is the number of the first note that the unit writes during this run."""
+    """One walk. `notes_from` is the number of the first note that the unit writes during this run, `boots_from` how
+    often it had booted since power-on when the run began (None: it does not count).
+    """
 
     place: UnitPlace
     plan: Plan
@@ -50,6 +60,7 @@ class UpdateWalk:
     book: StepBook
     clock: Clock
     notes_from: int
+    boots_from: int | None = None
 
     @property
     def device(self) -> Device:
@@ -124,10 +135,11 @@ class UpdateWalk:
         last = ""
         while self.clock.monotonic_s() < deadline_s:
             try:
-                info = self.device.wait_ready(Stage.APP, ANSWER_TRY_S)
+                self.device.wait_ready(Stage.APP, ANSWER_TRY_S)
+                health = self.device.health()
+                info = self.device.info()  # asked last: the health is that of the image that still runs now
                 if info.image_hash != self.new_hash:
                     raise self._went_back(info)
-                health = self.device.health()
                 if health.state == "pass":
                     return {DETAIL: f"{info.name} {info.version} runs and its self-test passed"}
                 last = f"its self-test says {health.state} {health.reason}".rstrip()
@@ -149,11 +161,10 @@ class UpdateWalk:
     def _confirm(self, _step: PlanStep) -> dict[str, Any]:
         self.device.confirm()
         info = self.device.info()
-        if (info.image_hash, info.state) != (self.new_hash, "confirmed"):
-            raise UnitFailed(
-                f"the unit was asked to keep the image and says {info.version} {info.state}",
-                remedy="update again",
-            )
+        if info.image_hash != self.new_hash:
+            raise self._went_back(info)
+        if info.state != "confirmed":
+            raise UnitFailed(f"the unit was asked to keep the image and says {info.state}", remedy="update again")
         return {DETAIL: f"the unit keeps {info.version}"}
 
     def _refuse_second_try(self) -> None:
@@ -193,11 +204,9 @@ class UpdateWalk:
         return info
 
     def _power_was_lost(self) -> bool:
-        """True when the unit started from power-on after our reset: it counts its boots since then."""
-        try:
-            return self.device.stats().boots <= 1
-        except DeviceRefusal:
-            return False
+        """True when the unit has booted less often since power-on than a revert takes: its count began anew."""
+        boots, our_resets = boots_of(self.device), sum(step.action == "reset" for step in self.plan.steps)
+        return boots is not None and self.boots_from is not None and boots <= self.boots_from + our_resets
 
     def _reason(self) -> str:
         """What the unit wrote down about the new image in this run, the cause first."""

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The walk over a plan, broken off at every single question: the next walk finishes, and blames nobody wrongly."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from simulated_unit import NEW, NEW_FILE, OLD, BrokenLink, MemoryJournal, SimulatedClock, SimulatedUnit, place_of
+
+from assay.errors import AssayError, DeviceTimeout, InfrastructureError, LinkError, UnitFailed
+from assay.interfaces import lasting_upload
+from assay.interfaces.device import DeviceRefusal
+from assay.interfaces.step_book import StepBook
+from assay.model.outcome import Outcome
+from assay.model.plan import Plan, PlanStep, UnitState
+from assay.stages.field.execute import UpdateWalk, WentBack
+
+ACTIONS = ("upload", "mark-for-test", "reset", "health-check", "confirm")
+PLAN = Plan(
+    unit=UnitState(
+        serial="S1",
+        board="b",
+        revision=1,
+        name="demo-sensor",
+        version="1.0.0",
+        image_hash=OLD.hex(),
+        state="confirmed",
+    ),
+    release="demo-sensor@1.1.0",
+    file_sha256="0" * 64,
+    image_hash=NEW.hex(),
+    policy="test-then-confirm",
+    steps=tuple(PlanStep(action=action, image_hash=NEW.hex(), timeout_s=10.0, after="") for action in ACTIONS),
+)
+CALLS_MAX = 40
+
+
+def make(behaviour: str = "good", **more: Any) -> SimulatedUnit:
+    return SimulatedUnit(SimulatedClock(), behaviour, **more)
+
+
+def walk(
+    unit: SimulatedUnit, journal: MemoryJournal | None = None, *, switch: bool = True, boots_from: int | None = 1
+) -> StepBook:
+    book = StepBook(journal or MemoryJournal(), lambda _line: None, lambda _what: lambda _done, _total: None)
+    image: Any = SimpleNamespace(data=NEW_FILE)
+    UpdateWalk(place_of(unit, switch=switch), PLAN, image, book, unit.clock, 0, boots_from).run()  # type: ignore[arg-type]
+    return book
+
+
+def test_a_good_image_is_kept() -> None:
+    unit = make()
+    book = walk(unit)
+    assert (unit.primary, unit.testing) == (NEW, False)
+    assert [(one.name, one.attempts, one.outcome) for one in book.records] == [
+        (action, 1, Outcome.PASS) for action in ACTIONS
+    ]
+
+
+def test_a_bad_image_goes_back_with_the_units_reason() -> None:
+    unit = make("bad")
+    with pytest.raises(WentBack, match="sensor out of range") as caught:
+        walk(unit)
+    assert caught.value.reason == "selftest-failed (code 7): sensor out of range"
+    assert (unit.primary, unit.testing) == (OLD, False)
+
+
+def test_an_image_that_hangs_is_sent_back_by_the_power_switch() -> None:
+    unit = make("hangs")
+    with pytest.raises(WentBack, match="never answered"):
+        walk(unit)
+    assert unit.primary == OLD
+
+
+def test_an_image_that_hangs_without_a_switch_is_an_error_and_no_verdict() -> None:
+    with pytest.raises(DeviceTimeout):
+        walk(make("hangs"), switch=False)
+
+
+def test_a_self_test_that_never_ends_is_sent_back_by_a_reset() -> None:
+    unit = make("never-ready")
+    with pytest.raises(WentBack, match="did not pass its health check in 10 s"):
+        walk(unit)
+    assert (unit.primary, unit.testing) == (OLD, False)
+
+
+def test_power_lost_under_test_is_an_error_and_not_the_images_fault() -> None:
+    unit = make("never-ready")
+    unit.fault_at, unit.fault = 14, "cut"
+    with pytest.raises(InfrastructureError, match="lost its power while"):
+        walk(unit)
+    assert (unit.primary, unit.testing) == (OLD, False)
+
+
+def test_a_unit_that_restarts_by_itself_under_test_failed() -> None:
+    """It boots once more than we asked for, and its count goes on: a watchdog, and not the power."""
+    unit = make("never-ready")
+    unit.fault_at, unit.fault = 14, "restart"
+    with pytest.raises(WentBack, match=r"gave no reason|reverted"):
+        walk(unit)
+
+
+def make_broken(unit: SimulatedUnit, *, at: int, fault: str) -> SimulatedUnit:
+    unit.fault_at, unit.fault = at, fault
+    return unit
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+@pytest.mark.parametrize("at", range(1, CALLS_MAX))
+def test_killed_at_any_question_the_next_walk_finishes(at: int, fault: str) -> None:
+    unit, journal = make_broken(make(), at=at, fault=fault), MemoryJournal()
+    try:
+        walk(unit, journal)
+    except BrokenLink:
+        journal.resumed = True
+        walk(unit, journal)
+    assert (unit.primary, unit.testing, unit.uploads) == (NEW, False, 1)
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+@pytest.mark.parametrize("at", range(1, CALLS_MAX))
+def test_killed_at_any_question_and_then_without_power_the_next_walk_finishes(at: int, fault: str) -> None:
+    unit, journal = make_broken(make(), at=at, fault=fault), MemoryJournal()
+    try:
+        walk(unit, journal)
+    except BrokenLink:
+        unit.power_cut()
+        journal.resumed = True
+        walk(unit, journal)
+    assert (unit.primary, unit.testing) == (NEW, False)
+
+
+@pytest.mark.parametrize("at", range(1, CALLS_MAX))
+def test_power_cut_at_any_question_is_pass_or_error_and_the_next_run_passes(at: int) -> None:
+    unit = make_broken(make(), at=at, fault="cut")
+    try:
+        walk(unit)
+    except (UnitFailed, InfrastructureError) as error:
+        assert not isinstance(error, UnitFailed), "a power cut is not the unit's fault"
+        walk(unit)
+    assert (unit.primary, unit.testing) == (NEW, False)
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+@pytest.mark.parametrize("at", range(1, CALLS_MAX))
+def test_a_bad_image_is_blamed_wherever_the_walk_is_killed_and_tried_once(at: int, fault: str) -> None:
+    unit, journal = make_broken(make("bad"), at=at, fault=fault), MemoryJournal()
+    with pytest.raises(WentBack, match="sensor out of range"):
+        try:
+            walk(unit, journal)
+        except BrokenLink:
+            journal.resumed = True
+            walk(unit, journal)
+    assert unit.primary == OLD
+    assert sum(note.reason != "" for note in unit.notes_kept) == 1, "a bad image is not tried again"
+
+
+class ForgetfulDevice:
+    """Loses its power `cuts` times in the middle of an upload."""
+
+    address = "/dev/forgetful"
+
+    def __init__(self, cuts: int, word: str = "bad-request") -> None:
+        self.cuts, self.word, self.uploads = cuts, word, 0
+
+    def upload(self, data: bytes, _sha256: bytes, progress: Any) -> str:
+        self.uploads += 1
+        progress(len(data) // 2, len(data))
+        if self.cuts:
+            self.cuts -= 1
+            raise DeviceRefusal("the upload", group=0x4153, rc=2, word=self.word)
+        return "done"
+
+
+def test_an_upload_outlives_two_restarts_and_not_three() -> None:
+    device: Any = ForgetfulDevice(2)
+    assert lasting_upload.upload(device, b"12345678", lambda _done, _total: None) == "done"  # type: ignore[comparison-overlap]
+    device = ForgetfulDevice(3)
+    with pytest.raises(LinkError, match="3 times"):
+        lasting_upload.upload(device, b"12345678", lambda _done, _total: None)
+
+
+@pytest.mark.parametrize("word", ["bad-hash", "bad-signature", "board-mismatch"])
+def test_a_verdict_on_the_image_is_not_asked_for_again(word: str) -> None:
+    device: Any = ForgetfulDevice(1, word)
+    with pytest.raises(DeviceRefusal):
+        lasting_upload.upload(device, b"12345678", lambda _done, _total: None)
+    assert device.uploads == 1
+
+
+def test_an_upload_that_takes_longer_than_planned_is_an_error() -> None:
+    unit = make()
+    slow = SimulatedClock()
+    slow.monotonic_s = lambda: setattr(slow, "now_s", slow.now_s + 20) or slow.now_s  # type: ignore[method-assign,func-returns-value]
+    unit.clock = slow
+    with pytest.raises(AssayError, match="planned 10 s"):
+        walk(unit)
