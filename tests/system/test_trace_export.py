@@ -147,6 +147,14 @@ def test_a_record_of_another_unit_in_it(whole: Path, empty: Path) -> None:
     assert "records/00000014-provisioning" in broken(empty)
 
 
+def test_a_record_spelled_otherwise(empty: Path) -> None:
+    """What is signed is the same, but the log has the digest of the file."""
+    records = trace_archive.decode((empty / "unit.assay").read_bytes()).records
+    first = replace(records[0], bundle=json.dumps(json.loads(records[0].bundle or b""), indent=1).encode())
+    rewrite(empty, records=(first, *records[1:]))
+    assert "the record's file was changed" in broken(empty)["releases/demo-boot@1.0.0/build"]
+
+
 def test_a_record_twice(empty: Path) -> None:
     path = empty / "unit.assay"
     members = canonical_tar.decode(path.read_bytes())

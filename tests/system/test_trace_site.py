@@ -255,6 +255,12 @@ def test_another_sites_keys_verify_nothing(copy: Path, tmp_path: Path) -> None:
     assert "log" in found and "records/00000012-provisioning" in found
 
 
+def test_the_certificate_of_another_device_ca(copy: Path, tmp_path: Path) -> None:
+    shutil.rmtree(copy / ".assay/device-ca")
+    shutil.copytree((MadeSite(tmp_path / "elsewhere").folder) / "device-ca", copy / ".assay/device-ca")
+    assert "not the certificate of a device CA of this trust file" in broken(copy)["site/device-ca"]
+
+
 def test_a_record_that_was_never_logged(copy: Path, tmp_path: Path) -> None:
     """A well-signed record that somebody laid into the folder."""
     made = MadeSite(copy / ".assay")
