@@ -92,9 +92,9 @@ def _check(site: LifeSite, version: str) -> None:
     """One unit, one number, proved by itself; every begun run has its record; the log holds together."""
     told = site.good("evidence", "--place", "a", "--trust", site.trust)
     assert (told["serial"], told["version"], told["state"]) == ("DEMO-000001", version, "confirmed")
-    site.good("twin", "create", "next", "--board", site.board)
-    site.twin("next")
-    assert site.good(*site.provision_line("next"))["serial"] == "DEMO-000002"
+    if version == "1.0.0":  # after a disturbed provisioning: the next unit gets the next number
+        site.twin("next")
+        assert site.good(*site.provision_line("next"))["serial"] == "DEMO-000002"
     site.good("log", "verify", "--trust", site.trust)
     site.good("trace", "DEMO-000001", "--trust", site.trust)
 

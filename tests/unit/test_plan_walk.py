@@ -94,6 +94,12 @@ def test_power_lost_under_test_is_an_error_and_not_the_images_fault() -> None:
     assert (unit.primary, unit.testing) == (OLD, False)
 
 
+@pytest.mark.parametrize("at", [10, 11, 12])
+def test_a_bad_image_is_blamed_also_when_the_power_is_cut_afterwards(at: int) -> None:
+    with pytest.raises(WentBack, match="sensor out of range"):
+        walk(make_broken(make("bad"), at=at, fault="cut"))
+
+
 def test_a_unit_that_restarts_by_itself_under_test_failed() -> None:
     """It boots once more than we asked for, and its count goes on: a watchdog, and not the power."""
     unit = make("never-ready")
