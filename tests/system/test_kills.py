@@ -94,7 +94,7 @@ def test_killed_at_random_moments(board: str, tmp_path: Path, request: pytest.Fi
     before = time.monotonic()
     wanted = max(1, kills // len(BOARDS))
     while campaign.kills < wanted:
-        campaign.run_to_the_end(min(campaign.dice.randint(1, 6), wanted - campaign.kills))
+        campaign.run_to_the_end(min(campaign.dice.randint(2, 12), wanted - campaign.kills))
         faults = project.faults()
         assert faults == [], "\n".join([f"seed {seed}", *faults, *campaign.log])
         campaign.log.clear()
