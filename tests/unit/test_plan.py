@@ -29,7 +29,7 @@ UNIT = UnitState(
     modules={"assay-bootloader": "1.4.0"},
 )
 BAUD = 115200
-GOLDEN = "295cef9fcc39b90b1700d3367a6a036e25142ab332dbc0f425e9885e07d9bf1d"
+GOLDEN = "baccc4e9aea4f97f1cc846a37368f9af085d30423982eba7bb0eed0cd13336c3"
 
 
 def release(**changes: Any) -> Release:

@@ -50,7 +50,7 @@ class PlanStep(Value):
 class Plan(Value):
     """Steps from `unit` to the release. The same inputs give the same bytes (RFC 8785), and so the same digest."""
 
-    schema_: Literal["assay.plan/1"] = "assay.plan/1"
+    schema_: Literal["assay.plan/1"] = Field(default="assay.plan/1", alias="schema")
     unit: UnitState
     release: str
     file_sha256: FileSha256
