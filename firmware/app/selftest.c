@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checks with known answers: hand-off, cryptography, RAM, flash, clock, stack. A build with SELFTEST_FAULT=<code> holds a
-// wrong reference value for that one check, as a bad release would: the check itself is the same.
+// Checks with known answers: hand-off, cryptography, RAM, flash, clock, stack. A build with SELFTEST_FAULT=<code> holds
+// a wrong reference value for that one check, as a bad release would: the check itself is the same.
 #include "selftest.h"
 
 #include "bytes.h"
@@ -10,7 +10,18 @@
 #define SELFTEST_FAULT 0
 #endif
 
-enum check { CHECK_HANDOFF = 1, CHECK_VERSION, CHECK_SHA256, CHECK_ED25519, CHECK_RAM, CHECK_FLASH_ID, CHECK_IMAGE, CHECK_CLOCK, CHECK_STACK, CHECK_COUNT };
+enum check {
+    CHECK_HANDOFF = 1,
+    CHECK_VERSION,
+    CHECK_SHA256,
+    CHECK_ED25519,
+    CHECK_RAM,
+    CHECK_FLASH_ID,
+    CHECK_IMAGE,
+    CHECK_CLOCK,
+    CHECK_STACK,
+    CHECK_COUNT,
+};
 
 // Turns the first byte of a reference value over, in the build whose fault this is.
 #define REFERENCE(check, byte) ((uint8_t)((byte) ^ (SELFTEST_FAULT == (check) ? 0xFF : 0)))

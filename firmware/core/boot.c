@@ -28,9 +28,11 @@ result_t boot_verify(const struct image_source *source, const uint8_t key[ED2551
 static result_t load(enum area slot, const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice *choice) {
     uint8_t *memory = port_memory(RAM_APP_BASE);
     choice->loaded = 0;
+    memset(&choice->image, 0, sizeof choice->image);
     if (result_ok(flash_blank(slot, 0, FLASH_PROGRAM_SIZE))) return RESULT_OF(ERROR_NO_IMAGE);
-    result_t result = image_load(slot, SLOT_IMAGE_MAX, memory, RAM_APP_SIZE, &choice->loaded);
+    result_t result = image_load(slot, SLOT_IMAGE_MAX, memory, RAM_APP_SIZE, &choice->image);
     if (!result_ok(result)) return result;
+    choice->loaded = choice->image.total_size;
     struct image_source source = image_in_ram(memory, choice->loaded);
     return boot_verify(&source, key, &choice->image);
 }
@@ -79,7 +81,7 @@ static void settle(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice *c
     if (result_ok(result)) choice->event = kind == SWAP_REVERT ? EVENT_REVERTED : EVENT_SWAPPED;
 }
 
-// The image in the primary slot is bad, the one in the secondary slot may be good: better that one, under test, than none.
+// The primary image is bad, the secondary one may be good: better that one, under test, than none.
 static result_t rescue(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice *choice) {
     result_t result = load(AREA_SECONDARY, key, choice);
     if (!result_ok(result)) return result;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The boot decision as a table, read from the top; no row means: keep what is in the primary slot.
 // The rows are those of MCUboot (swap type from magic and image_ok). A mark that is neither set nor erased was cut in
-// the middle: a torn request is no request, and a torn confirmation is one, since it is only begun when the image is good.
+// the middle: a torn request is no request, and a torn confirmation is one, since it is only begun when all is well.
 #include "boot_table.h"
 
 enum { ANY = 3 };

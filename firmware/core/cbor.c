@@ -155,7 +155,9 @@ void cbor_text(struct cbor_writer *writer, const char *text, uint32_t length) {
 
 void cbor_string(struct cbor_writer *writer, const char *text) { cbor_text(writer, text, text_length(text, 256)); }
 
-void cbor_bool(struct cbor_writer *writer, bool value) { cbor_head(writer, CBOR_SIMPLE, value ? CBOR_TRUE : CBOR_FALSE); }
+void cbor_bool(struct cbor_writer *writer, bool value) {
+    cbor_head(writer, CBOR_SIMPLE, value ? CBOR_TRUE : CBOR_FALSE);
+}
 
 void cbor_put_number(struct cbor_writer *writer, const char *key, uint32_t value) {
     cbor_string(writer, key);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Evidence: COSE_Sign1 (RFC 9052 section 4.2) with EdDSA over an EAT claims map (RFC 9711), keys in the order of
-// deterministic CBOR (RFC 8949 section 4.2.1). What it says of images comes from the hand-off, measured before they ran.
+// deterministic CBOR (RFC 8949 section 4.2.1). What it says of images comes from the hand-off: it was measured before
+// they ran.
 #include "evidence.h"
 
 #include "bytes.h"
@@ -11,7 +12,15 @@
 #define UEID_RANDOM 0x01u
 #define PROFILE "urn:assay:evidence:v1"
 
-enum claim { EAT_NONCE = 10, UEID = 256, HWMODEL = 259, HWVERSION = 260, EAT_PROFILE = 265, SWNAME = 270, SWVERSION = 271 };
+enum claim {
+    EAT_NONCE = 10,
+    UEID = 256,
+    HWMODEL = 259,
+    HWVERSION = 260,
+    EAT_PROFILE = 265,
+    SWNAME = 270,
+    SWVERSION = 271,
+};
 // Private claims, negative: -75000 is 74999 in CBOR's negative integers.
 enum private_claim { IMAGE_HASH = 74999, BOOT_STATE, BOOT_HASH, SERIAL, SECURITY_COUNTER, HASH_ORIGIN, REVERTED };
 #define CLAIMS 14u

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads MCUboot images: header, TLVs, hash, signature. Every length is checked before it is used, and a TLV that decides
-// something may occur once only. Which image to start is the matter of boot.c.
+// Reads MCUboot images: header, TLVs, hash, signature. Every length is checked before it is used, and a TLV that
+// decides something may occur once only. Which image to start is the matter of boot.c.
 #include "image.h"
 
 #include "bytes.h"
@@ -23,7 +23,15 @@ enum tlv {
     TLV_NAME = 0xA2,
 };
 
-enum { SEEN_BOARD = 1, SEEN_REVISION = 2, SEEN_NAME = 4, SEEN_COUNTER = 8, SEEN_HASH = 16, SEEN_KEY = 32, SEEN_SIGNATURE = 64 };
+enum seen {
+    SEEN_BOARD = 1,
+    SEEN_REVISION = 2,
+    SEEN_NAME = 4,
+    SEEN_COUNTER = 8,
+    SEEN_HASH = 16,
+    SEEN_KEY = 32,
+    SEEN_SIGNATURE = 64,
+};
 
 static result_t read_ram(const struct image_source *source, uint32_t offset, void *data, uint32_t length) {
     if (offset > source->size || length > source->size - offset) return RESULT_OF(ERROR_BAD_HEADER);
@@ -113,7 +121,8 @@ static result_t take_plain(const struct image_source *source, uint32_t type, uin
     switch (type) {
         case TLV_SHA256: return take(source, at, length, SHA256_SIZE, image->hash, seen, SEEN_HASH);
         case TLV_KEY_HASH: return take(source, at, length, SHA256_SIZE, image->key_hash, seen, SEEN_KEY);
-        case TLV_ED25519: return take(source, at, length, ED25519_SIGNATURE_SIZE, image->signature, seen, SEEN_SIGNATURE);
+        case TLV_ED25519:
+            return take(source, at, length, ED25519_SIGNATURE_SIZE, image->signature, seen, SEEN_SIGNATURE);
         default: return RESULT_OK;
     }
 }
@@ -203,17 +212,14 @@ result_t image_check_signature(const struct image *image, const uint8_t key[ED25
     sha256_update(&hash, key, ED25519_PUBLIC_SIZE);
     sha256_final(&hash, key_hash);
     if (!bytes_equal(key_hash, image->key_hash, sizeof key_hash)) return RESULT_OF(ERROR_BAD_SIGNATURE);
-    if (ed25519_verify(image->signature, image->hash, SHA256_SIZE, key) != CRYPTO_OK) return RESULT_OF(ERROR_BAD_SIGNATURE);
-    return RESULT_OK;
+    uint32_t verified = ed25519_verify(image->signature, image->hash, SHA256_SIZE, key);
+    return verified == CRYPTO_OK ? RESULT_OK : RESULT_OF(ERROR_BAD_SIGNATURE);
 }
 
-result_t image_load(enum area area, uint32_t area_limit, uint8_t *memory, uint32_t limit, uint32_t *loaded) {
-    struct image image;
+result_t image_load(enum area area, uint32_t area_limit, uint8_t *memory, uint32_t limit, struct image *image) {
     struct image_source source = image_in_flash(area, smaller(area_limit, limit));
-    result_t result = image_parse(&source, &image);
-    if (!result_ok(result)) return result;
-    *loaded = image.total_size;
-    return flash_read(area, 0, memory, image.total_size);
+    result_t result = image_parse(&source, image);
+    return result_ok(result) ? flash_read(area, 0, memory, image->total_size) : result;
 }
 
 void image_version_text(const struct image_version *version, char *text) {

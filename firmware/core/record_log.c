@@ -35,7 +35,8 @@ static result_t read_cell(const struct turn *log, uint32_t sector, uint32_t cell
 result_t record_next(struct record_cursor *cursor, struct record *record) {
     while (cursor->sector < cursor->sector_count) {
         result_t result = RESULT_EMPTY;
-        if (cursor->cell < CELLS) result = read_cell(cursor->log, cursor->sectors[cursor->sector], cursor->cell, record);
+        uint32_t sector = cursor->sectors[cursor->sector];
+        if (cursor->cell < CELLS) result = read_cell(cursor->log, sector, cursor->cell, record);
         if (result == RESULT_OF(ERROR_FLASH)) return result;
         cursor->cell++;
         if (result_ok(result)) return RESULT_OK;

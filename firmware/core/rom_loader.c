@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ROM loader; see rom_loader.h. It checks that the bootloader is whole and for this board, and measures it. It checks
-// no signature: these boards have no fused key.
+// The ROM loader; see rom_loader.h. It checks that the bootloader is whole and for this board, and measures it. It
+// checks no signature: these boards have no fused key.
 #include "rom_loader.h"
 
 #include "bytes.h"
@@ -33,12 +33,11 @@ result_t rom_check_ram(uint32_t size, struct image *image, const char **reason) 
 }
 
 result_t rom_check_flash(struct image *image, const char **reason) {
-    uint32_t loaded;
     *reason = "blank";
     if (result_ok(flash_blank(AREA_BOOT, 0, PAGE))) return RESULT_EMPTY;
-    result_t result = image_load(AREA_BOOT, AREA_BOOT_SIZE, port_memory(RAM_BOOT_BASE), RAM_BOOT_SIZE, &loaded);
+    result_t result = image_load(AREA_BOOT, AREA_BOOT_SIZE, port_memory(RAM_BOOT_BASE), RAM_BOOT_SIZE, image);
     *reason = reason_of(result);
-    return result_ok(result) ? rom_check_ram(loaded, image, reason) : result;
+    return result_ok(result) ? rom_check_ram(image->total_size, image, reason) : result;
 }
 
 result_t rom_write(const struct image *image) {

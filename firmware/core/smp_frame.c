@@ -64,7 +64,6 @@ static enum smp_event feed_line(struct smp_receiver *rx, uint8_t byte, uint32_t 
 
 static enum smp_event feed_raw(struct smp_receiver *rx, uint8_t byte) {
     rx->data[rx->used++] = byte;
-    if (rx->used == 2 && byte != 0) return drop(rx, IDLE);  // the flags of a header are 0: so this is none
     if (rx->used == SMP_HEADER_SIZE) {
         rx->expected = SMP_HEADER_SIZE + be16(rx->data + 2);
         if (rx->expected > SMP_PACKET_MAX) return drop(rx, IDLE);
@@ -158,7 +157,10 @@ enum smp_event smp_receive(struct smp_receiver *rx, uint8_t byte, uint32_t now_m
     if (breaks_line(rx, byte, silent)) (void)drop(rx, IDLE);
     switch (rx->state) {
         case LINE: return feed_line(rx, byte, now_ms);
-        case RAW: return feed_raw(rx, byte);
+        case RAW:
+            if (rx->used != 1 || byte == 0) return feed_raw(rx, byte);
+            (void)drop(rx, IDLE);  // the flags of a header are 0: so this is none, and the byte may begin another frame
+            return feed_idle(rx, byte, now_ms);
         case MARK: return feed_mark(rx, byte);
         case BASE64: return feed_base64(rx, byte);
         case SKIP:

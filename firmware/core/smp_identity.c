@@ -110,7 +110,8 @@ result_t assay_evidence(const struct smp_request *request, struct cbor_writer *a
     if (result_ok(result)) result = load_identity(&identity);
     if (!result_ok(result)) return result;
     if (identity.serial_length == 0) return RESULT_OF(ERROR_NO_KEY);
-    result = evidence_make(&identity, assay_stage.handoff, assay_stage.state, nonce.data, nonce.value, evidence, &length);
+    result = evidence_make(&identity, assay_stage.handoff, assay_stage.state, nonce.data, nonce.value, evidence,
+                           &length);
     if (!result_ok(result)) return result;
     cbor_head(answer, CBOR_MAP, 1);
     cbor_put_bytes(answer, "evidence", evidence, length);

@@ -6,7 +6,16 @@
 #include "bytes.h"
 
 enum { OP_READ = 0, OP_WRITE = 2, OP_ANSWER = 1 };
-enum { V1_UNKNOWN = 1, V1_INVALID = 3, V1_NO_ENTRY = 5, V1_BAD_STATE = 6, V1_NOT_SUPPORTED = 8, V1_CORRUPT = 9, V1_BUSY = 10, V1_DENIED = 11 };
+enum version_1_error {
+    V1_UNKNOWN = 1,
+    V1_INVALID = 3,
+    V1_NO_ENTRY = 5,
+    V1_BAD_STATE = 6,
+    V1_NOT_SUPPORTED = 8,
+    V1_CORRUPT = 9,
+    V1_BUSY = 10,
+    V1_DENIED = 11,
+};
 
 #define COMMANDS_MAX 64u  // rows of a stage's table
 

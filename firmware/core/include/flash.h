@@ -7,7 +7,18 @@
 #include "board_layout.h"
 #include "result.h"
 
-enum area { AREA_BOOT, AREA_PRIMARY, AREA_SECONDARY, AREA_SCRATCH, AREA_STATUS, AREA_COUNTERS, AREA_NOTES, AREA_IDENTITY, AREA_OTP, AREA_COUNT };
+enum area {
+    AREA_BOOT,
+    AREA_PRIMARY,
+    AREA_SECONDARY,
+    AREA_SCRATCH,
+    AREA_STATUS,
+    AREA_COUNTERS,
+    AREA_NOTES,
+    AREA_IDENTITY,
+    AREA_OTP,
+    AREA_COUNT,
+};
 
 #define FLASH_ERASED 0xFFu
 #define FLASH_CHUNK 512u  // bytes that are moved at once; on the stack of the mover

@@ -44,19 +44,21 @@ struct image_source image_in_flash(enum area area, uint32_t size);
 // As in flash, but the first `overlay` bytes come from `memory`: an image whose first page is not programmed yet.
 struct image_source image_in_flash_under(enum area area, uint32_t size, const void *memory, uint32_t overlay);
 
-// Reads header and TLVs. Fails with bad-header, too-large, board-mismatch or revision; fills `image` only as far as read.
+// Reads header and TLVs. Fails with bad-header, too-large, board-mismatch or revision; `image` holds what was read.
 result_t image_parse(const struct image_source *source, struct image *image);
 
-// Recomputes the SHA-256 over header, payload and protected TLVs, and compares it with TLV 0x10; bad-hash if it differs.
+// Recomputes the SHA-256 over header, payload and protected TLVs; bad-hash if it is not that of TLV 0x10.
 result_t image_check_hash(const struct image_source *source, struct image *image);
 
 // Checks the Ed25519 signature over image->hash by this key; call it after image_check_hash. Fails with bad-signature.
 result_t image_check_signature(const struct image *image, const uint8_t key[ED25519_PUBLIC_SIZE]);
 
-// A copy in RAM: loads header to TLVs of the image in `area` to `memory`, at most `limit` bytes.
-result_t image_load(enum area area, uint32_t area_limit, uint8_t *memory, uint32_t limit, uint32_t *loaded);
+// A copy in RAM: loads header to TLVs of the image in `area` to `memory`, at most `limit` bytes. `image` is what flash
+// says of it, as far as it could be read; the copy is not judged yet.
+result_t image_load(enum area area, uint32_t area_limit, uint8_t *memory, uint32_t limit, struct image *image);
 
-// "major.minor.revision", and "+build" if it is not 0: the one spelling of a version. `text` holds at least IMAGE_VERSION_TEXT bytes.
+// "major.minor.revision", and "+build" if it is not 0: the one spelling of a version. `text` holds at least
+// IMAGE_VERSION_TEXT bytes.
 #define IMAGE_VERSION_TEXT 28u
 void image_version_text(const struct image_version *version, char *text);
 

@@ -42,7 +42,7 @@ uint32_t port_millis(void) {
         part = TICK_CYCLES - 1 - SYSTICK_VALUE;
     } while (whole != ticks);
     uint32_t now = whole * TICK_MS + part / CPU_KHZ;
-    if (now > latest) latest = now;
+    if ((int32_t)(now - latest) > 0) latest = now;  // the difference is right over the wrap after 49 days, too
     return latest;
 }
 

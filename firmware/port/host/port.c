@@ -92,7 +92,8 @@ result_t port_flash_read(uint32_t address, void *data, uint32_t length) {
 
 result_t port_flash_program(uint32_t address, const void *data, uint32_t length) {
     if (length == 0 || address > FLASH_SIZE || length > FLASH_SIZE - address) misuse("program", address, length);
-    if (address / FLASH_PROGRAM_SIZE != (address + length - 1) / FLASH_PROGRAM_SIZE) misuse("page crossed", address, length);
+    bool one_page = address / FLASH_PROGRAM_SIZE == (address + length - 1) / FLASH_PROGRAM_SIZE;
+    if (!one_page) misuse("page crossed", address, length);
     for (uint32_t i = 0; i < length; i++) {
         if (host_flash[address + i] != 0xFF) misuse("program without erase", address + i, length);
     }

@@ -69,7 +69,14 @@ uint32_t port_uart_lost(void) { return ns16550_lost(); }
 
 // Commands go to both chips at once: one in each half of the word.
 #define BOTH(command) ((uint32_t)(command) * 0x00010001u)
-enum cfi { READ_ARRAY = 0xFF, READ_ID = 0x90, CLEAR_STATUS = 0x50, BUFFER_PROGRAM = 0xE8, CONFIRM = 0xD0, ERASE = 0x20 };
+enum cfi {
+    READ_ARRAY = 0xFF,
+    READ_ID = 0x90,
+    CLEAR_STATUS = 0x50,
+    BUFFER_PROGRAM = 0xE8,
+    CONFIRM = 0xD0,
+    ERASE = 0x20,
+};
 #define STATUS_READY BOTH(0x80)
 #define STATUS_ERRORS BOTH(0x3A)
 #define BUSY_POLLS_MAX 100000000u  // seconds on a real chip, whose slowest erase takes 4 s
@@ -92,7 +99,7 @@ result_t port_flash_read(uint32_t address, void *data, uint32_t length) {
     return RESULT_OK;
 }
 
-// Whole words go to the buffer. Around the new bytes they hold what is there already, which programming leaves as it is.
+// Whole words go to the buffer. Around the new bytes they hold what is there already: programming leaves that as it is.
 result_t port_flash_program(uint32_t address, const void *data, uint32_t length) {
     uint32_t words[FLASH_PROGRAM_SIZE / 4 + 1];
     uint32_t skip = address & 3u;

@@ -1,13 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// Virtio entropy device (virtio 1.1 section 5.4) behind the legacy MMIO transport (section 4.2.4), one request at a time.
+// Virtio entropy device (virtio 1.1 section 5.4) behind the legacy MMIO transport (section 4.2.4), a request at a time.
 #include "virtio_rng.h"
 
 #include "bytes.h"
 #include "port.h"
 #include "registers.h"
 
-enum reg { MAGIC = 0x00, VERSION = 0x04, DEVICE = 0x08, GUEST_FEATURES = 0x20, GUEST_PAGE_SIZE = 0x28, QUEUE_SELECT = 0x30,
-           QUEUE_MAX = 0x34, QUEUE_SIZE = 0x38, QUEUE_ALIGN = 0x3C, QUEUE_PAGE = 0x40, QUEUE_NOTIFY = 0x50, STATUS = 0x70 };
+enum reg {
+    MAGIC = 0x00,
+    VERSION = 0x04,
+    DEVICE = 0x08,
+    GUEST_FEATURES = 0x20,
+    GUEST_PAGE_SIZE = 0x28,
+    QUEUE_SELECT = 0x30,
+    QUEUE_MAX = 0x34,
+    QUEUE_SIZE = 0x38,
+    QUEUE_ALIGN = 0x3C,
+    QUEUE_PAGE = 0x40,
+    QUEUE_NOTIFY = 0x50,
+    STATUS = 0x70,
+};
 #define MAGIC_VALUE 0x74726976u
 #define LEGACY 1u
 #define ENTROPY_DEVICE 4u
@@ -47,8 +59,8 @@ static volatile uint32_t *at(uint32_t device, enum reg reg) {
 static uint32_t find_device(void) {
     for (uint32_t i = 0; i < VIRTIO_SLOTS; i++) {
         uint32_t device = VIRTIO_BASE + i * VIRTIO_STRIDE;
-        if (*at(device, MAGIC) == MAGIC_VALUE && *at(device, VERSION) == LEGACY && *at(device, DEVICE) == ENTROPY_DEVICE)
-            return device;
+        bool known = *at(device, MAGIC) == MAGIC_VALUE && *at(device, VERSION) == LEGACY;
+        if (known && *at(device, DEVICE) == ENTROPY_DEVICE) return device;
     }
     return 0;
 }

@@ -12,8 +12,9 @@ struct test {
 };
 
 // One table for each file, ends with a null row.
-extern const struct test tests_image[], tests_boot_table[], tests_frames[], tests_cbor[], tests_xmodem[], tests_stores[],
-    tests_smp[], tests_rom[], tests_power[];
+extern const struct test tests_image[], tests_boot_table[], tests_frames[], tests_cbor[], tests_xmodem[];
+extern const struct test tests_stores[], tests_smp[], tests_identity[], tests_rom[];
+extern const struct test tests_power[], tests_power_stores[];
 
 void check_failed(const char *file, int line, const char *what);
 void check_passed(void);

@@ -33,7 +33,8 @@ static const struct {
     const struct test *tests;
 } files[] = {
     {"image", tests_image}, {"boot_table", tests_boot_table}, {"frames", tests_frames}, {"cbor", tests_cbor},
-    {"xmodem", tests_xmodem}, {"stores", tests_stores}, {"smp", tests_smp}, {"rom", tests_rom}, {"power", tests_power},
+    {"xmodem", tests_xmodem}, {"stores", tests_stores}, {"smp", tests_smp}, {"identity", tests_identity},
+    {"rom", tests_rom}, {"power", tests_power}, {"power_stores", tests_power_stores},
 };
 
 int main(int argc, char **argv) {

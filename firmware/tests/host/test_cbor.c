@@ -72,7 +72,8 @@ static void test_writer(void) {
         uint32_t value, length;
         const char *bytes;
     } numbers[] = {{0, 1, "\x00"}, {23, 1, "\x17"}, {24, 2, "\x18\x18"}, {255, 2, "\x18\xFF"}, {256, 3, "\x19\x01\x00"},
-                   {65535, 3, "\x19\xFF\xFF"}, {65536, 5, "\x1A\x00\x01\x00\x00"}, {0xFFFFFFFF, 5, "\x1A\xFF\xFF\xFF\xFF"}};
+                   {65535, 3, "\x19\xFF\xFF"}, {65536, 5, "\x1A\x00\x01\x00\x00"},
+                   {0xFFFFFFFF, 5, "\x1A\xFF\xFF\xFF\xFF"}};
     for (uint32_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
         cbor_start(&out, data, sizeof data);
         cbor_head(&out, CBOR_UNSIGNED, numbers[i].value);
@@ -86,4 +87,9 @@ static void test_writer(void) {
 }
 
 const struct test tests_cbor[] = {
-    {"forms", test_forms}, {"values", test_values}, {"random_bytes", test_random_bytes}, {"writer", test_writer}, {0, 0}};
+    {"forms", test_forms},
+    {"values", test_values},
+    {"random_bytes", test_random_bytes},
+    {"writer", test_writer},
+    {0, 0},
+};

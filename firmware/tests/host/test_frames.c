@@ -103,6 +103,19 @@ static void test_frame_behind_half_a_line(void) {
     CHECK(packets == 2 && last_equal);
 }
 
+// A byte of noise that could begin a raw header costs nothing: the frame behind it is read at once.
+static void test_frame_behind_a_stray_byte(void) {
+    static const uint8_t strays[] = {0x00, 0x03, 0x08, 0x0A, 0x0B, '\r', 0xFF, 0x1B};
+    start();
+    make_packet(60);
+    for (uint32_t i = 0; i < sizeof strays; i++) {
+        check_context("0x%02x", strays[i]);
+        feed(&strays[i], 1, 0);
+        feed(wire, frame(SMP_CONSOLE, 60), 60);
+        CHECK(packets == i + 1 && last_equal);
+    }
+}
+
 static void test_silence_ends_a_frame(void) {
     start();
     make_packet(60);
@@ -117,7 +130,7 @@ static void test_silence_ends_a_frame(void) {
     CHECK(rx.frames_bad == 2);
 }
 
-// Each damaged byte: the frame is dropped or, where the damage is to padding bits, still the same; and the next is read.
+// Each damaged byte: the frame is dropped or, where only padding bits are hit, still the same; and the next is read.
 static void test_damage(void) {
     start();
     make_packet(120);
@@ -186,6 +199,7 @@ const struct test tests_frames[] = {
     {"lines_are_at_most_127_long", test_lines_are_at_most_127_long},
     {"people", test_people},
     {"frame_behind_half_a_line", test_frame_behind_half_a_line},
+    {"frame_behind_a_stray_byte", test_frame_behind_a_stray_byte},
     {"silence_ends_a_frame", test_silence_ends_a_frame},
     {"damage", test_damage},
     {"noise", test_noise},

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Power cuts: for each thing that changes flash, the power goes at every operation, before it and torn in the middle in
-// three ways; then the board starts again, must end with a verified image, and what was begun must come to its end.
+// Power cuts in boots and uploads: the power goes at every flash operation, before it and torn in the middle in three
+// ways; then the board starts again, must end with a verified image, and what was begun must come to its end.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,11 +9,10 @@
 #include "check.h"
 #include "counter.h"
 #include "host_port.h"
-#include "identity.h"
 #include "image_maker.h"
 #include "notes.h"
 #include "port.h"
-#include "rom_loader.h"
+#include "power_cut.h"
 #include "swap.h"
 #include "upload.h"
 
@@ -25,12 +24,6 @@
 static uint8_t snapshot[FLASH_SIZE];
 static uint8_t old_image[AREA_PRIMARY_SIZE], new_image[AREA_PRIMARY_SIZE];
 static uint32_t old_size, new_size;
-static uint32_t cuts_made;
-
-static void blank_chip(void) {
-    memset(host_flash, 0xFF, sizeof host_flash);
-    memcpy(host_flash + AREA_OTP_OFFSET, "ASSYOTP1chip-chip-chip-c", 24);
-}
 
 static void put(uint32_t offset, const uint8_t *data, uint32_t size) { memcpy(host_flash + offset, data, size); }
 
@@ -47,20 +40,6 @@ static void ready_for_test(void) {
 }
 
 static result_t boot(struct boot_choice *choice) { return boot_choose(test_key, choice); }
-
-// Runs `action` with the power going in operation `n`. True if it did go.
-static bool cut(void (*action)(void), uint32_t n, enum tear tear) {
-    host_power_on();
-    host_cut_at(n, tear);
-    if (setjmp(host_power_lost) == 0) {
-        action();
-        host_power_on();
-        return false;
-    }
-    cuts_made++;
-    host_power_on();
-    return true;
-}
 
 static void do_boot(void) {
     struct boot_choice choice;
@@ -338,124 +317,6 @@ static void test_upload_in_recovery(void) {
     }
 }
 
-static struct identity first_identity, second_identity;
-static void store_first(void) { (void)identity_store(&first_identity); }
-static void store_second(void) { (void)identity_store(&second_identity); }
-
-static void test_identity(void) {
-    struct identity found;
-    blank_chip();
-    memset(&first_identity, 0, sizeof first_identity);
-    memset(first_identity.seed, 0x11, sizeof first_identity.seed);
-    second_identity = first_identity;
-    second_identity.serial_length = 4;
-    memcpy(second_identity.serial, "SN-1", 4);
-    second_identity.certificate_length = 900;
-    memset(second_identity.certificate, 0x30, 900);
-    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
-        for (uint32_t n = 0;; n++) {
-            check_context("first store, operation %u, tear %d", n, tear);
-            blank_chip();
-            if (!cut(store_first, n, (enum tear)tear)) break;
-            result_t result = identity_load(&found);
-            CHECK(result == RESULT_EMPTY || (result_ok(result) && memcmp(&found, &first_identity, sizeof found) == 0));
-            CHECK(result_ok(identity_store(&first_identity)) && result_ok(identity_load(&found)));
-        }
-        for (uint32_t n = 0;; n++) {
-            check_context("second store, operation %u, tear %d", n, tear);
-            blank_chip();
-            host_power_on();
-            CHECK(result_ok(identity_store(&first_identity)));
-            if (!cut(store_second, n, (enum tear)tear)) break;
-            CHECK(result_ok(identity_load(&found)));
-            bool old = memcmp(&found, &first_identity, sizeof found) == 0;
-            CHECK(old || memcmp(&found, &second_identity, sizeof found) == 0);
-            CHECK(result_ok(identity_store(&second_identity)) && result_ok(identity_load(&found)));
-            CHECK(memcmp(&found, &second_identity, sizeof found) == 0);
-        }
-    }
-}
-
-static uint32_t raise_to;
-static void do_raise(void) { (void)counter_raise(raise_to); }
-
-// Through the change of sectors and back: at each cut the counter is the old one or the new one, never less.
-static void test_counter(void) {
-    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
-        uint32_t value = 0, found;
-        blank_chip();
-        host_seed((uint32_t)tear + 1);
-        for (raise_to = 1; raise_to < 400; raise_to++) {
-            for (uint32_t n = 0; cut(do_raise, n, (enum tear)tear) && n < 20; n++) {
-                check_context("raise to %u, operation %u, tear %d", raise_to, n, tear);
-                CHECK(result_ok(counter_read(&found)) && (found == value || found == raise_to));
-            }
-            check_context("raise to %u, tear %d", raise_to, tear);
-            CHECK(result_ok(counter_read(&found)) && found == raise_to);
-            value = raise_to;
-        }
-    }
-}
-
-static uint32_t note_code;
-static void do_note(void) { (void)note_write(NOTE_REVERTED, note_code, 0, "cut"); }
-
-// The log keeps its order, and the newest sector full of notes, through all cuts.
-static void test_notes(void) {
-    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
-        blank_chip();
-        host_seed((uint32_t)tear + 1);
-        for (note_code = 1; note_code < 300; note_code++) {
-            struct record_cursor cursor;
-            struct note note;
-            uint32_t count = 0, last = 0;
-            (void)cut(do_note, note_code % 4, (enum tear)tear);
-            do_note();
-            check_context("note %u, tear %d", note_code, tear);
-            CHECK(result_ok(notes_start(&cursor)));
-            while (result_ok(notes_next(&cursor, &note))) {
-                CHECK(count == 0 || note.sequence > last);
-                last = note.sequence;
-                count++;
-            }
-            CHECK(note.code == note_code);
-            CHECK(count >= (note_code < 30 ? note_code : 30));
-        }
-    }
-}
-
-static void do_rom_write(void) {
-    struct image image;
-    const char *reason;
-    memcpy(port_memory(RAM_BOOT_BASE), new_image, new_size);
-    if (result_ok(rom_check_ram(new_size, &image, &reason))) (void)rom_write(&image);
-}
-
-// A bootloader that is half written is not started: the ROM waits for the next transfer.
-static void test_rom_write(void) {
-    struct image image;
-    const char *reason;
-    ready_for_test();
-    put(AREA_BOOT_OFFSET, old_image, old_size);
-    memcpy(snapshot, host_flash, sizeof snapshot);
-    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
-        for (uint32_t n = 0;; n++) {
-            check_context("cut in operation %u, tear %d", n, tear);
-            memcpy(host_flash, snapshot, sizeof snapshot);
-            host_seed(n + 1);
-            if (!cut(do_rom_write, n, (enum tear)tear)) break;
-            if (result_ok(rom_check_flash(&image, &reason))) {
-                const uint8_t *whole = image.version.major == OLD_VERSION ? old_image : new_image;
-                uint32_t size = image.version.major == OLD_VERSION ? old_size : new_size;
-                CHECK(memcmp(port_memory(RAM_BOOT_BASE), whole, size) == 0);
-            }
-            do_rom_write();
-            CHECK(result_ok(rom_check_flash(&image, &reason)) && image.version.major == NEW_VERSION);
-        }
-    }
-    printf("  all power cuts: %u\n", cuts_made);
-}
-
 const struct test tests_power[] = {
     {"test_swap", test_test_swap},
     {"revert", test_revert},
@@ -468,9 +329,5 @@ const struct test tests_power[] = {
     {"bad_secondary_is_refused", test_bad_secondary_is_refused},
     {"upload_in_the_app", test_upload_in_the_app},
     {"upload_in_recovery", test_upload_in_recovery},
-    {"identity", test_identity},
-    {"counter", test_counter},
-    {"notes", test_notes},
-    {"rom_write", test_rom_write},
     {0, 0},
 };

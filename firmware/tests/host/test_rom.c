@@ -71,4 +71,5 @@ static void test_banner_then_transfer(void) {
     CHECK(result_ok(rom_check_flash(&image, &reason)));
 }
 
-const struct test tests_rom[] = {{"reasons", test_reasons}, {"banner_then_transfer", test_banner_then_transfer}, {0, 0}};
+const struct test tests_rom[] = {
+    {"reasons", test_reasons}, {"banner_then_transfer", test_banner_then_transfer}, {0, 0}};

@@ -67,7 +67,8 @@ static void test_note_content(void) {
     struct note note;
     uint8_t hash[8] = {1, 2, 3, 4, 5, 6, 7, 8};
     blank();
-    CHECK(result_ok(note_write(NOTE_SELFTEST_FAILED, 3, hash, "a reason that is longer than forty bytes are, far longer")));
+    const char *reason = "a reason that is longer than forty bytes are, far longer";
+    CHECK(result_ok(note_write(NOTE_SELFTEST_FAILED, 3, hash, reason)));
     CHECK(result_ok(notes_start(&cursor)) && result_ok(notes_next(&cursor, &note)));
     CHECK(note.kind == NOTE_SELFTEST_FAILED && note.code == 3 && memcmp(note.hash, hash, 8) == 0);
     CHECK(strcmp(note.reason, "a reason that is longer than forty bytes") == 0);
@@ -113,7 +114,8 @@ static void test_handoff_is_checked(void) {
 static void test_words(void) {
     CHECK(strcmp(result_word(ERROR_DOWNGRADE), "downgrade") == 0 && strcmp(result_word(9999), "unknown") == 0);
     CHECK(result_error(RESULT_OK) == 0 && result_error(RESULT_OF(ERROR_BUSY)) == 16);
-    CHECK(result_error(0) == ERROR_UNKNOWN && result_error(1) == ERROR_UNKNOWN && result_error(RESULT_EMPTY) == ERROR_UNKNOWN);
+    CHECK(result_error(0) == ERROR_UNKNOWN && result_error(1) == ERROR_UNKNOWN);
+    CHECK(result_error(RESULT_EMPTY) == ERROR_UNKNOWN);
 }
 
 const struct test tests_stores[] = {
