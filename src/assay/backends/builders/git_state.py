@@ -37,7 +37,7 @@ def source_state(root: Path, files: tuple[SourceFile, ...], digest: str) -> Sour
         return SourceState(digest=digest)
     origin = _git(root, "config", "--local", "--get", "remote.origin.url")
     return SourceState(
-        repository=_without_secrets(origin.strip()) if origin else None,
+        repository=_published(origin.strip()) if origin else None,
         commit=commit.strip(),
         dirty=_differs(root, files),
         digest=digest,
@@ -77,9 +77,13 @@ def _git(root: Path, *question: str) -> str | None:
     return answer.stdout.decode("utf-8", "surrogateescape") if answer.returncode == 0 else None
 
 
-def _without_secrets(url: str) -> str:
-    """`url` without user name and password: people keep tokens there, and this is published."""
-    if re.match(r"[a-z+]+://", url):
-        parts = urlsplit(url)
+def _published(origin: str) -> str | None:
+    """Where strangers find the repository: without user name and password, which people keep in it; a path is nobody's.
+
+    `https://...` and `git@host:path` say something to a stranger, a folder of this machine or `file://` does not.
+    """
+    if re.match(r"(https?|ssh|git)://", origin):
+        parts = urlsplit(origin)
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
-    return url
+    scp_like = re.fullmatch(r"(?:[^@/:]+@)?([A-Za-z0-9.-]+:[^\\]+)", origin)
+    return scp_like.group(1) if scp_like and "://" not in origin else None
