@@ -43,6 +43,7 @@ while True:
         run.begin("write")
         run.done("write", {})
         conclude(site, run, statement(run.run_id), RecordType.RUN, Role.STATION, Outcome.PASS, serial="S-1")
+    print("over", flush=True)
 """
 
 
@@ -127,8 +128,9 @@ def test_killed_at_any_moment_every_run_has_one_record(site: Site) -> None:
             command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         )
         assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        time.sleep(dice.uniform(0.0, 0.8))
+        for _ in range(dice.randint(1, 3)):
+            process.stdout.readline()  # ready, or a run that is over
+        time.sleep(dice.uniform(0.0, 0.3))
         process.kill()
         process.wait()
         process.stdout.close()
@@ -137,4 +139,4 @@ def test_killed_at_any_moment_every_run_has_one_record(site: Site) -> None:
     found = recorded(site)
     assert len(found) == len(set(found))
     assert set(found) == {state.run_id for state in site.journals.runs("flash")}
-    assert len(found) > KILLS
+    assert len(found) >= KILLS
