@@ -181,3 +181,21 @@ def test_both_boards_update_and_go_back(tmp_path: Path) -> None:
     assert site.good(*site.update_line("1.1.0", "a"))["outcome"] == "PASS"
     assert site.verb(*site.update_line(BAD_VERSION, "a")).status == 1
     assert runs(site) == ("1.1.0", "confirmed")
+
+
+def test_another_unit_on_the_place_does_not_get_the_plan_of_the_first(site: LifeSite) -> None:
+    """A run dies, somebody puts another unit on the place: it gets a plan of its own, the first run a record."""
+    site.twin("b")
+    assert site.good(*site.provision_line("b"))["serial"] == "DEMO-000002"
+    site.good("twin", "start", "a")
+    verb = start(site, *site.update_line("1.1.0", "a"))
+    wait_for_step(site, verb, "upload")
+    verb.kill()
+    verb.communicate()
+    site.good("twin", "stop", "a", "--force")
+    flashes = [site.folder / "twins" / name / "flash.bin" for name in ("a", "b")]
+    flashes[0].write_bytes(flashes[1].read_bytes())
+    told = site.good(*site.update_line("1.1.0", "a"))
+    assert told["plan"]["unit"]["serial"] == told["serial"] == "DEMO-000002"
+    kinds = [(entry["type"], entry.get("serial")) for entry in site.good("log", "show")["entries"]]
+    assert ("run", "DEMO-000001") in kinds, "the run on the first unit has a record that says where it stopped"

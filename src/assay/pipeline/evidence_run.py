@@ -60,7 +60,12 @@ def ask_evidence(site: Site, order: EvidenceOrder) -> EvidenceResult:
         info = provisioned_app(what_answers(place), place)
         board = place.board
         with site.journals.open_run(
-            VERB, order.place, serial=info.serial, place=order.place, board=board.name, emulated=board.emulated
+            VERB,
+            f"{order.place} {info.serial}",
+            serial=info.serial,
+            place=order.place,
+            board=board.name,
+            emulated=board.emulated,
         ) as run:
             checkpoint = site.recorder.checkpoint()
             verified = attest(place, info, checkpoint, trust)

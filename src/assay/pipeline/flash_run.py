@@ -75,7 +75,7 @@ def flash(site: Site, order: FlashOrder, say: Say, progress_for: ProgressFor) ->
         found = what_answers(place)
         execute.check_fits(image.release, place.board, found)
         say(f"{order.place}: {describe(found)}")
-        board, key = place.board, f"{order.place} {image.release.reference}"
+        board, key = place.board, f"{order.place} {found.chip.hex()} {image.release.reference}"
         with site.journals.open_run(
             VERB, key, serial=_serial(found), place=order.place, board=board.name, emulated=board.emulated
         ) as run:

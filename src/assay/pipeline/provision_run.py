@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.errors import Refused, UnitFailed, WrongBoard
+from assay.errors import UnitFailed, WrongBoard
 from assay.formats.device_certificate import DeviceCertificate
 from assay.interfaces.place import Found
 from assay.interfaces.step_book import DETAIL, ProgressFor, Say, StepBook
@@ -100,9 +100,9 @@ def provision(site: Site, order: ProvisionOrder, say: Say, progress_for: Progres
     with _Factory(site, order) as factory:
         planned = factory.plan()
         say(f"{order.place}: {planned.found}")
-        board = factory.place.board
+        board, key = factory.place.board, f"{order.place} {factory.found.chip.hex()}"  # another unit, another run
         with site.journals.open_run(
-            VERB, order.place, serial=order.serial, place=order.place, board=board.name, emulated=board.emulated
+            VERB, key, serial=order.serial, place=order.place, board=board.name, emulated=board.emulated
         ) as run:
             return _FactoryRun(factory, run, StepBook(run, say, progress_for)).carry_out()
 
@@ -116,6 +116,7 @@ class _Factory:
         self.wanted = None if order.serial is None else parse_serial(order.serial)
         self.trust: TrustFile = load_trust(order.trust)
         self.profile: Profile = manifest_files.load_profile(order.profile)
+        self.profile_sha256 = hashlib.sha256(order.profile.read_bytes()).hexdigest()
         acceptance.check_limits_known(self.profile)
         self.place: OpenPlace = open_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench)
         self.found: Found
@@ -132,11 +133,6 @@ class _Factory:
         steps = plan.plan_provisioning(
             self.profile, str(self.order.profile), self.place.board, self.bootloader.release, self.app.release
         )
-        if self.place.emulated and not self.trust.allow_emulated:
-            raise Refused(
-                f"{self.place.board.name} is emulated, and trust file '{self.trust.name}' refuses that",
-                remedy="use a real board, or a trust file with allow_emulated for a demonstration",
-            )
         self.found = what_answers(self.place)
         return ProvisionPlan(
             self.place.name, describe(self.found), self.place.board.name, steps, self.bootloader, self.app
@@ -238,7 +234,7 @@ class _FactoryRun:
             chip=certificate.chip.hex(),
             revision=self._written.info.revision,
             profile=factory.profile.name,
-            profile_sha256=hashlib.sha256(factory.order.profile.read_bytes()).hexdigest(),
+            profile_sha256=factory.profile_sha256,
             bootloader=reference_of(factory.bootloader.release),
             app=reference_of(factory.app.release),
             device_key=certificate.public_key.hex(),

@@ -92,7 +92,7 @@ def update(site: Site, order: UpdateOrder, say: Say, progress_for: ProgressFor) 
     FAIL (the unit went back) and ERROR (the link died) are answers, with a record.
     """
     with _Field(site, order) as field:
-        board, key = field.place.board, f"{order.place} {order.release}"
+        board, key = field.place.board, f"{order.place} {field.info.serial} {field.image.release.reference}"
         say(f"{order.place}: {describe(field.info)}")
         planned = field.plan()
         with site.journals.open_run(
