@@ -295,6 +295,16 @@ def test_without_a_sandbox_it_is_said_and_a_suite_that_changes_itself_is_error(u
     assert "no sandbox, the tests could read this site's keys: bubblewrap is not installed" in done.stderr
 
 
+def test_results_that_somebody_else_wrote_prove_nothing(unit: Unit) -> None:
+    told = unit.test("""
+def test_it(unit, request):
+    events = pathlib.Path(request.config.getoption("--assay-events"))
+    (events / "gw9.events.jsonl").write_text("all is well\\n")
+""")
+    assert (told.status, told.data["record_type"]) == (3, "run")
+    assert "gw9.events.jsonl:1: not an event" in told.data["reason"]
+
+
 def test_a_measurement_out_of_its_limits_fails_the_unit(unit: Unit) -> None:
     told = unit.test("def test_it(unit, measure): measure('level', unit='V', low=1, high=2).take(2.5)")
     assert (told.status, told.data["outcome"], told.data["record_type"]) == (1, "FAIL", "test")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,8 +41,19 @@ def command(session: Session, suite: Path, **options: Any) -> Answer:
     from assay.pipeline.test_run import TestOrder, run_suite
 
     order = TestOrder(suite=suite, **options)
-    answer = run_suite(session.site, order, session.say, _tell if sys.stderr.isatty() and not session.json else None)
+    quiet = "CI" in os.environ
+    answer = run_suite(
+        session.site,
+        order,
+        warn=session.say,
+        say=_nothing if quiet else session.say,
+        tell=_tell if sys.stderr.isatty() and not quiet else None,
+    )
     return Answer(_text(answer, order.results), _data(answer, order.results), answer.status)
+
+
+def _nothing(_line: str) -> None:
+    """Progress in CI."""
 
 
 def _tell(line: bytes) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.errors import AssayError, ExitStatus, Interrupted, StorageError, UsageFault
+from assay.errors import AssayError, ExitStatus, InfrastructureError, Interrupted, StorageError, UsageFault
 from assay.model.outcome import Outcome, exit_status
 from assay.model.trust import Role
 from assay.model.verdict import SuiteRun, TestedUnit
@@ -80,8 +80,8 @@ class TestAnswer:
         return exit_status(self.run.outcome, device_answers=self.run.device_answers)
 
 
-def run_suite(site: Site, order: TestOrder, say: Say, tell: Tell = None) -> TestAnswer:
-    """Test the unit on the place. FAIL and ERROR of the suite are answers.
+def run_suite(site: Site, order: TestOrder, *, warn: Say, say: Say, tell: Tell = None) -> TestAnswer:
+    """Test the unit on the place. FAIL and ERROR of the suite are answers; `say` gets progress, `warn` what matters.
 
     Raises what keeps a run from beginning: UsageFault, Refused and its kin, InfrastructureError; NotRecorded.
     """
@@ -92,7 +92,7 @@ def run_suite(site: Site, order: TestOrder, say: Say, tell: Tell = None) -> Test
     _check(order)
     suite, trust, sandbox = read_suite(order.suite), load_trust(order.trust), test_sandbox.choose()
     if sandbox == "none":
-        say(f"no sandbox, the tests could read this site's keys: {test_sandbox.why_not()}")
+        warn(f"no sandbox, the tests could read this site's keys: {test_sandbox.why_not()}")
     board = _board(site, order)
     image = verify_release(site.store, trust, *parse_reference(order.release), board)
     site.signers.public_key(Role.BENCH)  # a bench that cannot sign finds out before the suite runs
@@ -168,7 +168,7 @@ class _SuiteRunner:
             raise
         command = self._command(places)
         verdict = self._ask_again(examiner, self._test(command, tell))
-        if read_suite(command.suite).sha256 != facts.suite_sha256:
+        if _changed(command.suite, facts.suite_sha256):
             verdict = _error(verdict, "the suite's files changed while it ran")
         facts.run.begin("record")
         record, files = record_run(facts, verdict, tuple(self.units), self.order.results)
@@ -205,13 +205,15 @@ class _SuiteRunner:
         run.begin("suite")
         started = timestamp(site.clock)
         status, stopped = self._run_child(command, tell)
+        try:
+            events, fault = read_events(command.events), ""
+        except InfrastructureError as error:  # somebody wrote into the results: they prove nothing
+            events, fault = [], error.message
         verdict = judge_run(
-            self.facts.suite,
-            read_events(command.events),
-            exit_status=status,
-            started=started,
-            finished=timestamp(site.clock),
+            self.facts.suite, events, exit_status=status, started=started, finished=timestamp(site.clock)
         )
+        if fault:
+            verdict = _error(verdict, fault)
         if stopped:
             outcome = Outcome.TIMEOUT if stopped.startswith(_NOT_DONE) else Outcome.ABORTED
             verdict = verdict.model_copy(update={"outcome": outcome, "reason": stopped, "device_answers": False})
@@ -266,6 +268,13 @@ class _SuiteRunner:
             events=events,
             bench=order.bench.absolute() if order.bench else None,
         )
+
+
+def _changed(suite: Path, sha256: str) -> bool:
+    try:
+        return read_suite(suite).sha256 != sha256
+    except AssayError:  # it is gone, or holds links now
+        return True
 
 
 def _error(verdict: SuiteRun, reason: str) -> SuiteRun:
