@@ -19,7 +19,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.command(name="provision", short_help="Give a blank unit its firmware, its identity and its serial number.")
 @click.option("--place", required=True, metavar="NAME", help="The place on the bench, or a twin.")
-@click.option("--profile", required=True, type=FILE, help="The factory profile (provisioning/*.toml).")
+@click.option("--profile", required=True, type=FILE, help="The factory profile, such as provisioning/demo.toml.")
 @click.option("--bootloader", required=True, metavar="NAME@VERSION", help="The release of the bootloader.")
 @click.option("--app", required=True, metavar="NAME@VERSION", help="The release of the app.")
 @click.option("--trust", required=True, type=FILE, help="The trust file.")
