@@ -30,6 +30,8 @@ HOST_COMPILER = ("gcc", "gcc")
 GCC_ARM = ("arm-none-eabi-gcc", "gcc-arm-none-eabi")
 GCC_RISCV = ("riscv64-unknown-elf-gcc", "gcc-riscv64-unknown-elf")
 OPENSSL = ("openssl", "openssl")
+NODE = ("node", "nodejs")
+NPM = ("npm", "npm")
 
 
 def need(session: nox.Session, *programs: tuple[str, str]) -> None:
@@ -108,7 +110,17 @@ def firmware(session: nox.Session) -> None:
     need(session, QEMU_ARM, QEMU_RISCV, HOST_COMPILER, GCC_ARM, GCC_RISCV)
     install(session, "test")
     session.run("python", "firmware/tests/run_host.py")
+    session.run("python", "firmware/tests/run_host.py", "--mutants")
     session.run("pytest", "-n", "auto", "tests/firmware", *session.posargs)
+
+
+@nox.session
+def interop(session: nox.Session) -> None:
+    """Other people's verifiers on what we write: @sigstore/verify on bundles, Go's sumdb on the log."""
+    need(session, NODE, NPM)
+    install(session, "interop")
+    session.run("npm", "install", "--no-audit", "--no-fund", "--prefix", "tests/interop", external=True)
+    session.run("pytest", "tests/interop", *session.posargs)
 
 
 @nox.session
@@ -140,7 +152,7 @@ def lock(session: nox.Session) -> None:
     """Write the lock files again, without download addresses."""
     session.install("uv")
     flags = "--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate"
-    extras = {"run": (), "test": ("test",), "tools": ("test", "tools"), "docs": ("docs",)}
+    extras = {"run": (), "test": ("test",), "tools": ("test", "tools"), "docs": ("docs",), "interop": ("test", "interop")}
     for name, wanted in extras.items():
         chosen = [part for extra in wanted for part in ("--extra", extra)]
         inputs = ("pyproject.toml", "requirements/build.in", "-o", f"requirements/{name}.txt")
