@@ -35,7 +35,7 @@ NPM = ("npm", "npm")
 
 
 def need(session: nox.Session, *programs: tuple[str, str]) -> None:
-    """Make sure that `programs` (program, Debian package) are there: as root install them, else ask, else print the line."""
+    """Make sure that `programs` (program, Debian package) are there: install them as root, else ask, else say how."""
     missing = [package for program, package in programs if shutil.which(program) is None]
     if not missing:
         return
@@ -69,7 +69,7 @@ def install(session: nox.Session, lock: str) -> None:
 @nox.session
 def demo(session: nox.Session) -> None:
     """The main job: from firmware source to a unit with a history that verifies. Arguments go to `assay run`."""
-    need(session, QEMU_ARM, GIT, *((QEMU_RISCV,) if "board=rv32-virt" in session.posargs else ()))
+    need(session, QEMU_ARM, BUBBLEWRAP, GIT, *((QEMU_RISCV,) if "board=rv32-virt" in session.posargs else ()))
     install(session, "run")
     session.run("assay", "run", "pipelines/demo.toml", *session.posargs)
 
@@ -151,8 +151,15 @@ def kills(session: nox.Session) -> None:
 def lock(session: nox.Session) -> None:
     """Write the lock files again, without download addresses."""
     session.install("uv")
-    flags = "--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate"
-    extras = {"run": (), "test": ("test",), "tools": ("test", "tools"), "docs": ("docs",), "interop": ("test", "interop")}
+    flags = "--universal --python-version 3.11 --generate-hashes --no-header --no-annotate"
+    flags += " --no-emit-index-url --no-emit-find-links"
+    extras = {
+        "run": (),
+        "test": ("test",),
+        "tools": ("test", "tools"),
+        "docs": ("docs",),
+        "interop": ("test", "interop"),
+    }
     for name, wanted in extras.items():
         chosen = [part for extra in wanted for part in ("--extra", extra)]
         inputs = ("pyproject.toml", "requirements/build.in", "-o", f"requirements/{name}.txt")

@@ -63,14 +63,18 @@ def _page(heading: str, models: dict[str, Any]) -> str:
         schema = model.model_json_schema(by_alias=True)
         parts.append(f"## {name}\n")
         parts.append(_table(model.__name__, schema))
-        parts += [_table(title, part) for title, part in sorted(schema.get("$defs", {}).items()) if "properties" in part]
+        parts += [
+            _table(title, part) for title, part in sorted(schema.get("$defs", {}).items()) if "properties" in part
+        ]
     return "\n".join(parts)
 
 
 def _commands() -> str:
     parts = [GENERATED, "# The command\n"]
-    for name in sorted(VERBS):
-        parts.append(f"```{{eval-rst}}\n.. click:: assay.cli.{name}:command\n   :prog: assay {name}\n   :nested: full\n```\n")
+    parts += [
+        f"```{{eval-rst}}\n.. click:: assay.cli.{name}:command\n   :prog: assay {name}\n   :nested: full\n```\n"
+        for name in sorted(VERBS)
+    ]
     return "\n".join(parts)
 
 

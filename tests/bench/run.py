@@ -132,7 +132,12 @@ def bench_uploads(twin: Twin, image: bytes, rounds: int) -> None:
         row(label, f"{ours / 1e3:.1f} KB/s", f"{theirs / 1e3:.1f} KB/s (smpclient)", ours / theirs)
         if baud:
             line = baud / BITS_A_BYTE
-            row("  of the line (console framing allows 73 %)", f"{ours / line:.1%}", f"{theirs / line:.1%}", ours / theirs)
+            row(
+                "  of the line (console framing allows 73 %)",
+                f"{ours / line:.1%}",
+                f"{theirs / line:.1%}",
+                ours / theirs,
+            )
     twin.control.set_baud(None)
 
 
