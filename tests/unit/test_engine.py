@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from assay.errors import ExitStatus, InfrastructureError, UsageFault
+from assay.errors import ExitStatus, InfrastructureError, NotRecorded, UsageFault
 from assay.model.manifest import Pipeline, PipelineStep
 from assay.pipeline.engine import Engine, Order
 from assay.pipeline.engine_events import Event, RunResult, StepLine, StepOutcome, StepStarted
@@ -81,8 +81,8 @@ elif verb == "close-slowly":
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project whose `assay` is a small script: the engine is tested, not the verbs."""
     (tmp_path / "boards").mkdir()
-    (tmp_path / "assay.py").write_text(VERBS)
-    (tmp_path / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{tmp_path}/assay.py" "$@"\n')
+    (tmp_path / "verbs.py").write_text(VERBS)
+    (tmp_path / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{tmp_path}/verbs.py" "$@"\n')
     (tmp_path / "python").chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     return tmp_path
@@ -242,7 +242,69 @@ go(Path({str(project)!r}), pipeline({{"run": "give S-1"}}, {{"run": "close-slowl
     with pytest.raises(KeyboardInterrupt):  # before its second step starts
         go(project, found, _StopAtSecondStep())
     assert calls(project) == ["give S-1", "close-slowly", "closed"]
-    assert not [line for line in _processes() if f"{project}/assay.py" in line]
+    assert not [line for line in _processes() if f"{project}/verbs.py" in line]
+
+
+RUN = """
+import sys
+sys.executable = sys.argv.pop(1)
+from assay.cli.main import run
+run()
+"""
+
+
+def start_run(project: Path, *words: str, **options: Any) -> subprocess.Popen[str]:
+    """`assay run` as a process, with the small script for its verbs."""
+    (project / "p.toml").write_text(
+        'schema = "assay.pipeline/1"\nname = "p"\n'
+        '[[steps]]\nname = "a"\ntitle = "First"\nrun = ["give", "S-1"]\n'
+        f'[[steps]]\nname = "b"\ntitle = "Second"\nrun = {json.dumps(words)}\n'
+    )
+    interpreter = os.path.realpath(f"/proc/{os.getpid()}/exe")
+    command = [interpreter, "-c", RUN, str(project / "python"), "run", "p.toml", "--site", str(project / "site")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(
+        command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_verb_in_order_and_the_run_goes_on_later(project: Path, number: signal.Signals) -> None:
+    process = start_run(project, "close-slowly")
+    while not (project / "calls").exists() or "close-slowly" not in calls(project):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode == 3
+    assert errors.splitlines()[0] == f"ABORTED: stopped by {number.name}"
+    assert "stopped in step b; the same command goes on from there" in errors.splitlines()[-1]
+    assert calls(project) == ["give S-1", "close-slowly", "closed"]
+
+
+def test_a_reader_that_goes_away_does_not_stop_the_pipeline(project: Path) -> None:
+    process = start_run(project, "meet", "ready", "reader-gone")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.close()
+    while not (project / "ready").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    (project / "reader-gone").touch()
+    assert process.wait() == 0
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.stderr.close()
+
+
+def test_results_that_cannot_be_kept_are_not_recorded(project: Path) -> None:
+    results = project / "results"
+    results.mkdir()
+    (results / "steps").write_text("a file is in the way")
+    with pytest.raises(NotRecorded, match="cannot be written"):
+        go(project, pipeline({"run": "give S-1"}), results=results)
+    (results / "steps").unlink()
+    assert go(project, pipeline({"run": "give S-1"}), results=results).status is ExitStatus.PASS
 
 
 class _StopAtSecondStep(list[Event]):

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +16,20 @@ from assay.errors import UsageFault
 if TYPE_CHECKING:
     from assay.pipeline.engine import Order
     from assay.pipeline.engine_events import RunResult
+
+
+def _writer(stream: IO[str]) -> Callable[[str], None]:
+    """Lines to `stream`, for as long as somebody reads it: a pipeline does not stop because a pager did."""
+    gone: list[OSError] = []
+
+    def write(line: str) -> None:
+        if not gone:
+            try:
+                click.echo(line, file=stream)
+            except OSError as error:
+                gone.append(error)
+
+    return write
 
 
 def _order(file: Path, chosen: tuple[str, ...], results: Path | None, *, fresh: bool) -> Order:
@@ -100,7 +115,7 @@ def command(
     if dry_run:
         return _dry_run(order)
     stream = sys.stderr if session.json else sys.stdout
-    with choose_view(stream, lambda line: click.echo(line, file=stream)) as tell:
+    with choose_view(stream, _writer(stream)) as tell:
         result = Engine(session.site, order, tell).run()
     document = _document(result, order.root)
     write_summary(result.results, {"status": int(result.status), **document})
