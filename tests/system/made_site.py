@@ -143,7 +143,9 @@ class MadeSite:
         image = self.reference(app)
         hash_ = self.reference(runs or app).image_hash
         seen = DeviceReport(version="1.0.0", image_hash=hash_, how="verified-at-boot", state="confirmed")
-        measured = Measurement(name="boot_time", unit="ms", low=0, high=500, value=52.0, outcome=MeasurementOutcome.PASS)
+        measured = Measurement(
+            name="boot_time", unit="ms", low=0, high=500, value=52.0, outcome=MeasurementOutcome.PASS
+        )
         case = CaseResult(
             name="test_boot", outcome=Outcome.PASS, started=WHEN, duration_s=0.5, measurements=(measured,)
         )
@@ -160,16 +162,21 @@ class MadeSite:
                 after=seen, after_in_flash=hash_,
             ) for each in ([unit, also] if also else [unit])),
         )  # fmt: skip
-        return self.site.recorder.record(result_statement(bench), RecordType.TEST, Role.BENCH, None if also else unit.serial)
+        return self.site.recorder.record(
+            result_statement(bench), RecordType.TEST, Role.BENCH, None if also else unit.serial
+        )
 
-    def update(self, unit: Unit, old: str, new: str, outcome: Outcome = Outcome.PASS, after: str | None = None) -> RecordRef:
+    def update(
+        self, unit: Unit, old: str, new: str, outcome: Outcome = Outcome.PASS, after: str | None = None
+    ) -> RecordRef:
         before, image = self.reference(old), self.reference(new)
         plan = Plan(
             unit=UnitState(
                 serial=unit.serial, board=BOARD, revision=1, name="demo-sensor", version=old.split("@")[1],
                 image_hash=before.image_hash, state="confirmed",
             ),
-            release=new, file_sha256=image.file_sha256, image_hash=image.image_hash, policy="test-then-confirm", steps=(),
+            release=new, file_sha256=image.file_sha256, image_hash=image.image_hash, policy="test-then-confirm",
+            steps=(),
         )  # fmt: skip
         end = self.reference(after or (new if outcome is Outcome.PASS else old))
         return self.record(
@@ -235,7 +242,12 @@ class MadeSite:
     def _image(self, payload: bytes, name: str, version: str, counter: int) -> tuple[bytes, str]:
         protected = _tlvs(
             0x6908,
-            [(0x50, struct.pack("<I", counter)), (0xA0, BOARD.encode()), (0xA1, struct.pack("<I", 1)), (0xA2, name.encode())],
+            [
+                (0x50, struct.pack("<I", counter)),
+                (0xA0, BOARD.encode()),
+                (0xA1, struct.pack("<I", 1)),
+                (0xA2, name.encode()),
+            ],
         )
         major, minor, revision = (int(number) for number in version.split("."))
         header = struct.pack(
@@ -292,6 +304,6 @@ def _artifact(module: str, version: str, kind: str, counter: int, payload: bytes
 def _bom(module: str, version: str) -> bytes:
     component = {"name": "zig-std-crypto", "version": "0.17.1", "type": "library"}
     bom = {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "components": [component]}
-    return canonical_json.encode({**bom, "metadata": {"component": {"name": module, "version": version, "type": "firmware"}}})
-
-
+    return canonical_json.encode(
+        {**bom, "metadata": {"component": {"name": module, "version": version, "type": "firmware"}}}
+    )
