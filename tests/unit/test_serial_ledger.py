@@ -133,6 +133,14 @@ def _worker(tmp_path: Path, name: str, seed: int, turns: int, chips: int) -> sub
     return subprocess.Popen([sys.executable, "-c", WORKER, *arguments])
 
 
+def _wait_for_answers(tmp_path: Path, names: list[str]) -> None:
+    """Until each of these processes has given a number: a busy machine starts them slowly."""
+    deadline_s = time.monotonic() + 60
+    while not all((file := tmp_path / f"{name}.out").exists() and file.stat().st_size for name in names):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
+
+
 def _given(tmp_path: Path) -> dict[str, str]:
     """Chip to number over all answers that any process gave; asserts one number for each chip and back."""
     owners: dict[str, str] = {}
@@ -156,7 +164,8 @@ def test_killed_processes_give_no_number_twice(tmp_path: Path) -> None:
     dice = random.Random(20261123)
     for turn in range(12):
         workers = [_worker(tmp_path, f"k{turn}-{n}", turn * 2 + n, 10**6, 10**6) for n in range(2)]
-        time.sleep(0.25 + dice.random() * 0.15)
+        _wait_for_answers(tmp_path, [f"k{turn}-{n}" for n in range(2)])
+        time.sleep(dice.random() * 0.1)
         for worker in workers:
             os.kill(worker.pid, signal.SIGKILL)
             worker.wait()
