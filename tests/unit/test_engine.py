@@ -20,6 +20,7 @@ from assay.pipeline.engine import Engine, Order
 from assay.pipeline.engine_events import Event, RunResult, StepLine, StepOutcome, StepStarted
 from assay.pipeline.site import Site
 from assay.pipeline.variables import capture, check, expand, groups, start_values
+from assay.pipeline.verb_process import VerbProcess
 
 LEFT_CHILD_S = 15.0
 """Less than the child lives that a verb leaves behind."""
@@ -28,7 +29,7 @@ VERBS = """
 import json, os, sys, time
 from pathlib import Path
 
-words = [word for word in sys.argv[3:] if word != "--json"]
+words = [word for word in sys.argv[sys.argv.index("assay") + 1 :] if word != "--json"]
 verb, *rest = words
 with Path("calls").open("a") as calls:
     calls.write(" ".join(words) + "\\n")
@@ -73,6 +74,7 @@ elif verb == "close-slowly":
         sys.exit(3)
 
     signal.signal(signal.SIGTERM, close)
+    Path("listens").touch()
     time.sleep(30)
 """
 
@@ -234,7 +236,7 @@ go(Path({str(project)!r}), pipeline({{"run": "give S-1"}}, {{"run": "close-slowl
 """
     engine = subprocess.Popen([os.path.realpath(f"/proc/{os.getpid()}/exe"), "-c", script],
                               env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})  # fmt: skip
-    while not (project / "calls").exists() or "close-slowly" not in calls(project):
+    while not (project / "listens").exists():
         time.sleep(0.05)
     engine.send_signal(signal.SIGKILL)
     engine.wait()
@@ -271,7 +273,7 @@ def start_run(project: Path, *words: str, **options: Any) -> subprocess.Popen[st
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_verb_in_order_and_the_run_goes_on_later(project: Path, number: signal.Signals) -> None:
     process = start_run(project, "close-slowly")
-    while not (project / "calls").exists() or "close-slowly" not in calls(project):
+    while not (project / "listens").exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     process.send_signal(number)
@@ -368,3 +370,20 @@ def test_groups_keep_the_order() -> None:
     found = pipeline({"run": "a", "together": "x"}, {"run": "b", "together": "x"}, {"run": "c"}, {"run": "d"},
                      {"run": "e", "together": "x"})  # fmt: skip
     assert [[step.run[0] for step in group] for group in groups(found.steps)] == [["a", "b"], ["c"], ["d"], ["e"]]
+
+
+def test_modules_of_the_project_do_not_run_in_a_verb(tmp_path: Path) -> None:
+    """A verb may ask for signatures, and the sources that it works on are not trusted with them."""
+    (tmp_path / "click.py").write_text("open('ran', 'w').close()\nraise SystemExit(0)\n")
+    lifeline, other = os.pipe()
+    try:
+        process = VerbProcess(
+            ("--version",), folder=tmp_path, site=tmp_path, stdout=tmp_path / "out", lifeline=lifeline
+        )
+        result = process.result()
+    finally:
+        os.close(lifeline)
+        os.close(other)
+    assert not (tmp_path / "ran").exists()
+    assert result.status is ExitStatus.PASS
+    assert "assay" in (tmp_path / "out").read_text()

@@ -61,7 +61,8 @@ class VerbProcess:
         output = _create(stdout) if stdout is not None else None
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "assay", *words, *json_flag],
+                # -P: a `click.py` in the project must not run in a process that may ask for signatures.
+                [sys.executable, "-P", "-m", "assay", *words, *json_flag],
                 cwd=folder,
                 env={**os.environ, "ASSAY_SITE": str(site), "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,

@@ -147,7 +147,7 @@ def _join(twin: Twin, rom: Path | None, baud: int | None, power: bool) -> bool:
 def _spawn(folder: TwinFolder, owner_pid: int | None, power: bool) -> bool:
     """Start a wire; False when another starter was faster."""
     ready, theirs = os.pipe()
-    command = [sys.executable, "-m", "assay.drivers.twin.wire", str(folder.path.absolute())]
+    command = [sys.executable, "-P", "-m", "assay.drivers.twin.wire", str(folder.path.absolute())]
     command += ["--detach", "--ready-fd", str(theirs)]
     command += ["--owner-pid", str(owner_pid)] if owner_pid else []
     command += [] if power else ["--off"]
