@@ -21,7 +21,7 @@ from assay.interfaces.place import Found
 from assay.interfaces.power import Power
 from assay.interfaces.transport import Transport
 from assay.model.manifest import Board, PowerSwitch
-from assay.pipeline import manifest_files
+from assay.pipeline import driver_doors, manifest_files
 
 if TYPE_CHECKING:
     from assay.pipeline.site import Site
@@ -33,6 +33,9 @@ STAGE_TRY_S = 0.25
 BANNER_TIMEOUT_S = 3.0
 """Seconds; the ROM's banner comes once a second."""
 ROM_LINE = "ASSAY-ROM 1 board="
+TRANSPORT = "serial"
+"""Until a bench file can say otherwise: every port is one that pyserial opens."""
+DEVICE = "mcumgr"
 
 
 @dataclass
@@ -108,21 +111,16 @@ def open_place(
     `UsageFault`, `LinkError`, `ToolMissing`.
     """
     from assay.drivers.locks.file_lock import FileLocks
-    from assay.drivers.mcumgr.device import McumgrDevice
-    from assay.drivers.mcumgr.session import Session
-    from assay.drivers.rom_loader import XmodemRomLoader
-    from assay.drivers.serial_transport import open_serial
-    from assay.protocols.smp.framing import Framing
 
     address = find_place(site, name, bench=bench, start=start)
     serial = address.board.serial
     with ExitStack() as held:
         held.enter_context(FileLocks().acquire(address.port, verb=verb, place=name, wait_s=wait_s))
         power = _twin_power(site, address, held) if address.twin else _switch(address.power)
-        transport = open_serial(address.port, serial.baud)
+        transport = driver_doors.transport_driver(TRANSPORT)(address.port, serial.baud)
         held.callback(transport.close)
-        device = McumgrDevice(Session(transport, Framing(serial.framing), baud=serial.baud))
-        loader = XmodemRomLoader(transport, serial.baud)
+        device = driver_doors.device_driver(DEVICE)(transport, serial.baud, serial.framing)
+        loader = driver_doors.loader_driver(address.board.loader.protocol)(transport, serial.baud)
         return OpenPlace(name, address.board, transport, device, loader, power, held.pop_all())
 
 
@@ -197,19 +195,7 @@ def _twin_power(site: Site, address: PlaceAddress, held: ExitStack) -> Power:
 
 
 def _switch(switch: PowerSwitch | None) -> Power | None:
-    """The driver that a place names, from the entry points `assay.power`."""
-    from importlib.metadata import entry_points
-
-    if switch is None:
-        return None
-    drivers = {entry.name: entry for entry in entry_points(group="assay.power")}
-    if switch.driver not in drivers:
-        raise UsageFault(
-            f"there is no power driver '{switch.driver}'",
-            remedy=f"installed: {', '.join(sorted(drivers)) or 'none'}; or leave [power] out and switch by hand",
-        )
-    power: Power = drivers[switch.driver].load()(switch.address)
-    return power
+    return driver_doors.power_driver(switch.driver)(switch.address) if switch else None
 
 
 def _known(site: Site, places: list[str]) -> str:

@@ -18,6 +18,7 @@ from assay.drivers.mcumgr.upload import Upload
 from assay.errors import DeviceTimeout, LinkError
 from assay.interfaces import device as answers
 from assay.interfaces.device import DeviceInfo, DeviceRefusal, Note, NoteKind, Parameters, Progress, Stage, UploadReport
+from assay.interfaces.transport import Transport
 from assay.protocols.smp import assay_group as group
 from assay.protocols.smp.answers import No
 from assay.protocols.smp.framing import Framing
@@ -312,8 +313,13 @@ def _note(row: group.NoteRow) -> Note:
     return Note(row.seq, _NOTE_KINDS.get(row.kind, NoteKind.UNKNOWN), row.code, row.hash, row.reason)
 
 
+def over_transport(transport: Transport, baud: int, framing: str) -> McumgrDevice:
+    """A device on an open link (entry point `assay.devices: mcumgr`); `framing` is `console` or `raw`."""
+    return McumgrDevice(Session(transport, Framing(framing), baud=baud))
+
+
 def open_device(address: str, baud: int = 115200, framing: str = "console") -> McumgrDevice:
     """A device on a serial port; raises what `open_serial` raises."""
     from assay.drivers.serial_transport import open_serial
 
-    return McumgrDevice(Session(open_serial(address, baud), Framing(framing), baud=baud))
+    return over_transport(open_serial(address, baud), baud, framing)

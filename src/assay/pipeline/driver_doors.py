@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drivers by name: the built-in ones come through the same door as anyone's, the entry points of installed packages.
+
+Guards: a name that nobody offers, or that two packages offer, is told with what there is. Leaves to others: what a
+driver does (`interfaces`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, cast
+
+from assay.errors import ToolMissing, UsageFault
+
+if TYPE_CHECKING:
+    from assay.interfaces.device import Device
+    from assay.interfaces.loader import RomLoader
+    from assay.interfaces.power import Power
+    from assay.interfaces.transport import Transport
+
+
+def transport_driver(name: str) -> Callable[[str, int], Transport]:
+    """`(address, baud in bit/s) -> Transport`, group `assay.transports`."""
+    return cast("Callable[[str, int], Transport]", _driver("transports", name))
+
+
+def device_driver(name: str) -> Callable[[Transport, int, str], Device]:
+    """`(transport, baud in bit/s, framing) -> Device`, group `assay.devices`."""
+    return cast("Callable[[Transport, int, str], Device]", _driver("devices", name))
+
+
+def loader_driver(name: str) -> Callable[[Transport, int], RomLoader]:
+    """`(transport, baud in bit/s) -> RomLoader`, group `assay.loaders`; the name is the board's `loader.protocol`."""
+    return cast("Callable[[Transport, int], RomLoader]", _driver("loaders", name))
+
+
+def power_driver(name: str) -> Callable[[str], Power]:
+    """`(address) -> Power`, group `assay.power`; the name is the place's `power.driver`."""
+    return cast("Callable[[str], Power]", _driver("power", name))
+
+
+def _driver(kind: str, name: str) -> Any:
+    offered = list(entry_points(group=f"assay.{kind}"))
+    found = [entry for entry in offered if entry.name == name]
+    if len(found) != 1:
+        says = "two installed packages offer" if found else "no installed package offers"
+        known = ", ".join(sorted({entry.name for entry in offered})) or "none (install assay again: pip install -e .)"
+        raise UsageFault(f"{says} the driver '{name}' of assay.{kind}", remedy=f"installed: {known}")
+    try:
+        return found[0].load()
+    except (ImportError, AttributeError) as error:
+        raise ToolMissing(
+            f"the driver '{name}' of assay.{kind} does not load: {error}",
+            remedy="install the package that it needs, or mend its entry point",
+        ) from error
