@@ -23,6 +23,7 @@ from assay.model.outcome import MeasurementOutcome, Outcome
 from assay.model.plan import Plan, UnitState
 from assay.model.predicates import (
     DeviceReport,
+    EvidenceQuote,
     EvidenceRecord,
     Flash,
     ImageReference,
@@ -139,10 +140,13 @@ class MadeSite:
         )  # fmt: skip
         return self.record(said, RecordType.FLASH, Role.STATION, unit, named=named)
 
-    def test(self, unit: Unit, app: str, *, runs: str | None = None, also: Unit | None = None) -> RecordRef:
-        image = self.reference(app)
+    def test(
+        self, unit: Unit, app: str, *, runs: str | None = None, also: Unit | None = None, signs: str | None = None
+    ) -> RecordRef:
+        """`runs`: what the record says that the unit ran; `signs`: what the unit signs that it ran before the tests."""
+        image, header = self.reference(app), self.header(Outcome.PASS)
         hash_ = self.reference(runs or app).image_hash
-        seen = DeviceReport(version="1.0.0", image_hash=hash_, how="verified-at-boot", state="confirmed")
+        seen = _report(runs or app, self.reference(runs or app))
         measured = Measurement(
             name="boot_time", unit="ms", low=0, high=500, value=52.0, outcome=MeasurementOutcome.PASS
         )
@@ -154,12 +158,14 @@ class MadeSite:
             "openhtf.json": self.site.recorder.attach(b'{"outcome": "PASS"}'),
         }
         bench = BenchRun(
-            run=self.header(Outcome.PASS), image=image, suite="suites/demo-sensor",
+            run=header, image=image, suite="suites/demo-sensor",
             suite_sha256=hashlib.sha256(b"suite").hexdigest(), sandbox="none", cases=(case,), files=files,
             units=tuple(TestedUnit(
                 place="demo", board=BOARD, revision=1, emulated=True, chip=each.chip.hex(), serial=each.serial,
                 certificate_sha256=hashlib.sha256(each.certificate).hexdigest(), before=seen, before_in_flash=hash_,
                 after=seen, after_in_flash=hash_,
+                evidence_before=self.quote(each, signs or runs or app, header),
+                evidence_after=self.quote(each, runs or app, header),
             ) for each in ([unit, also] if also else [unit])),
         )  # fmt: skip
         return self.site.recorder.record(
@@ -189,8 +195,9 @@ class MadeSite:
             RecordType.UPDATE, Role.FIELD, unit,
         )  # fmt: skip
 
-    def evidence(self, unit: Unit, runs: str, bootloader: str = "demo-boot@1.0.0") -> RecordRef:
-        header, random = self.header(Outcome.PASS), hashlib.sha256(runs.encode()).digest()
+    def quote(self, unit: Unit, runs: str, header: RunHeader, bootloader: str = "demo-boot@1.0.0") -> EvidenceQuote:
+        """What the unit signs when it is asked in the run of `header`."""
+        random = hashlib.sha256(runs.encode()).digest()
         nonce = hashlib.sha256(header.checkpoint.encode() + random).digest()
         image, boot = self.reference(runs), self.reference(bootloader)
         claims = EvidenceClaims(
@@ -201,12 +208,19 @@ class MadeSite:
         protected, payload = cose_sign1.protected_header(), eat_claims.encode(claims)
         unsigned = cose_sign1.CoseSign1(protected, payload, bytes(64))
         signed = cose_sign1.CoseSign1(protected, payload, unit.key.sign(unsigned.to_be_signed()))
+        return EvidenceQuote(
+            nonce_hex=nonce.hex(), random_hex=random.hex(),
+            evidence_base64=base64.b64encode(cose_sign1.encode(signed)).decode(),
+            certificate_sha256=hashlib.sha256(unit.certificate).hexdigest(),
+        )  # fmt: skip
+
+    def evidence(self, unit: Unit, runs: str, bootloader: str = "demo-boot@1.0.0") -> RecordRef:
+        header, image = self.header(Outcome.PASS), self.reference(runs)
+        quote = self.quote(unit, runs, header, bootloader)
         return self.record(
             EvidenceRecord(
-                run=header, serial=unit.serial, nonce_hex=nonce.hex(), random_hex=random.hex(),
-                evidence_base64=base64.b64encode(cose_sign1.encode(signed)).decode(),
-                certificate_sha256=hashlib.sha256(unit.certificate).hexdigest(), report=_report(runs, image),
-                bootloader_hash=boot.image_hash, security_counter=1, reverted_at_boot=False,
+                run=header, serial=unit.serial, **quote.model_dump(), report=_report(runs, image),
+                bootloader_hash=self.reference(bootloader).image_hash, security_counter=1, reverted_at_boot=False,
             ),
             RecordType.EVIDENCE, Role.FIELD, unit,
         )  # fmt: skip

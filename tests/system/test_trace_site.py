@@ -343,6 +343,20 @@ def test_a_test_of_another_image_than_the_unit_ran(copy: Path) -> None:
     assert "did not run the tested image" in found["records/00000021-test"]
 
 
+def test_a_bench_that_says_more_than_the_unit_signed(copy: Path) -> None:
+    found = lie(copy, lambda made: made.test(made.unit(SERIAL, 1), "demo-sensor@1.1.0", signs="demo-sensor@1.0.0"))
+    assert "evidence says something else about before the tests" in found["records/00000021-test"]
+
+
+def test_evidence_in_a_test_by_another_device(copy: Path) -> None:
+    def tell(made: MadeSite) -> None:
+        unit = made.unit(SERIAL, 1)
+        unit.key = made.unit(SERIAL, 9).key
+        made.test(unit, "demo-sensor@1.1.0")
+
+    assert "not signed by the key" in lie(copy, tell)["records/00000021-test"]
+
+
 def test_one_serial_number_for_two_chips(copy: Path) -> None:
     found = lie(copy, lambda made: made.provision(made.unit(SERIAL, 7), "demo-boot@1.0.0", "demo-sensor@1.0.0"))
     assert "a serial number belongs to one chip" in found["records/00000021-provisioning"]

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of a unit: which image it ran while it was tested, what was measured, and the reports that were signed with it.
 
-Guards: a test counts for the image only when the unit ran that very image before and after, booted and in flash; every
-report that the record names is there and unchanged. Leaves to others: whether the record is genuine (`trace_record`).
+Guards: a test counts for the image only when the unit ran that very image before and after, booted and in flash; what
+the unit signed of that is verified again; every report that the record names is there and unchanged. Leaves to others:
+whether the record is genuine (`trace_record`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from assay.model.verdict import SuiteVerdict, TestedUnit
 from assay.pipeline.trace_life import Life, number_of
 from assay.pipeline.trace_link import Link
 from assay.pipeline.trace_measured import measured_words
+from assay.pipeline.trace_quote import check_quote
 
 
 def tell_test(link: Link, said: SuiteVerdict, life: Life) -> None:
@@ -35,6 +37,7 @@ def tell_test(link: Link, said: SuiteVerdict, life: Life) -> None:
     for unit in bench.units:
         if unit.serial == life.serial:
             _check_tested(link, unit, bench.image, life, passed=bench.run.outcome is Outcome.PASS)
+            _check_evidence(link, unit, bench.run.checkpoint, life)
     for name, sha256 in sorted(bench.files.items()):
         _check_attachment(link, name, sha256, life)
 
@@ -56,6 +59,18 @@ def _check_tested(link: Link, unit: TestedUnit, image: ImageReference, life: Lif
             "the unit had the certificate that it was provisioned with",
             f"the unit had the certificate {unit.certificate_sha256}, not {life.certificate.sha256}",
         )
+
+
+def _check_evidence(link: Link, unit: TestedUnit, checkpoint: str, life: Life) -> None:
+    """What the unit itself signed: without it only the bench says which image was tested."""
+    for quote, said, when in (
+        (unit.evidence_before, unit.before, "before the tests"),
+        (unit.evidence_after, unit.after, "after the tests"),
+    ):
+        if quote is None or said is None:
+            link.tell("evidence", f"none of what it ran {when}: the bench alone says it")
+        else:
+            check_quote(link, quote, said, checkpoint, life, when)
 
 
 def _check_attachment(link: Link, name: str, sha256: str, life: Life) -> None:

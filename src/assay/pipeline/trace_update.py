@@ -10,12 +10,11 @@ from __future__ import annotations
 
 from assay.formats import canonical_json
 from assay.model.outcome import Outcome
-from assay.model.predicates import DeviceReport, EvidenceQuote, EvidenceRecord, Update
+from assay.model.predicates import EvidenceRecord, Update
 from assay.pipeline.trace_life import Life, number_of
 from assay.pipeline.trace_link import KEY_DIGITS, Link
-from assay.stages.field.evidence import verify_evidence, verify_quote
-
-_NO_CERTIFICATE = "no provisioning record gives the certificate that the unit's evidence has to be verified with"
+from assay.pipeline.trace_quote import NO_CERTIFICATE, check_quote
+from assay.stages.field.evidence import verify_evidence
 
 
 def tell_update(link: Link, said: Update, life: Life) -> None:
@@ -39,7 +38,7 @@ def tell_update(link: Link, said: Update, life: Life) -> None:
     link.tell("afterwards", f"{life.running.name(after)}, {said.after.state} ({said.after.how})")
     _check_result(link, said, after)
     if said.after_evidence is not None:
-        _check_evidence(link, said.after_evidence, said.after, said.run.checkpoint, life)
+        check_quote(link, said.after_evidence, said.after, said.run.checkpoint, life, "afterwards")
     life.changed(number, after)
 
 
@@ -69,27 +68,12 @@ def _check_result(link: Link, said: Update, after: str) -> None:
     )
 
 
-def _check_evidence(link: Link, quote: EvidenceQuote, after: DeviceReport, checkpoint: str, life: Life) -> None:
-    if life.certificate is None:
-        link.fault(_NO_CERTIFICATE)
-        return
-    der = life.certificate.der
-    verified = link.attempt(lambda: verify_quote(quote, checkpoint.encode(), der, life.trust))
-    if verified is not None:
-        link.take(verified.checks)
-        link.expect(
-            verified.report == after,
-            "the unit's own evidence says what it ran afterwards",
-            "the unit's own evidence says something else about afterwards than the record",
-        )
-
-
 def tell_evidence(link: Link, said: EvidenceRecord, life: Life, index: int | None) -> None:
     """Check on `link` what a unit proved that it runs, and remember it as the newest evidence."""
     number = number_of(link)
     link.title = f"{number} Evidence: {said.run.outcome}"
     if life.certificate is None:
-        link.fault(_NO_CERTIFICATE)
+        link.fault(NO_CERTIFICATE)
         return
     der = life.certificate.der
     verified = link.attempt(lambda: verify_evidence(said, der, life.trust))
