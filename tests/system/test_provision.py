@@ -10,6 +10,7 @@ import json
 import os
 import pty
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -308,6 +309,40 @@ def test_the_twin_dies_with_the_verb_that_started_it(site: LifeSite) -> None:
         verb.wait()
     wait_until(lambda: not wire_runs(twin), 20)
     assert site.good(*site.provision_line("a"))["serial"]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("step", ["write-bootloader", "write-app"])
+@pytest.mark.parametrize("what", ["kill", "cut"])
+def test_broken_off_in_the_middle_of_a_transfer_the_next_run_finishes(site: LifeSite, step: str, what: str) -> None:
+    """On a line of 115200 bit/s either transfer takes seconds, so this is in the middle of it."""
+    site.twin("a")
+    site.good("twin", "start", "a", "--baud", "115200")
+    try:
+        line = site.command(*site.provision_line("a"))
+        verb = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), cwd=ROOT)
+        wait_until(lambda: was_begun(site, step), 60)
+        time.sleep(1.5)
+        if what == "kill":
+            verb.kill()
+        else:
+            site.good("twin", "power", "cut", "a", "--force")
+            site.good("twin", "power", "on", "a", "--force")
+        verb.communicate(timeout=120)
+        assert verb.returncode in ((-9,) if what == "kill" else (0, 3))
+        site.good("twin", "start", "a", "--baud", "0")
+        assert site.good(*site.provision_line("a"))["serial"] == "DEMO-000001"
+    finally:
+        site.verb("twin", "stop", "a", "--force")
+
+
+def was_begun(site: LifeSite, step: str) -> bool:
+    """What the journal says."""
+    try:
+        with sqlite3.connect(f"file:{site.folder / 'journal.sqlite'}?mode=ro", uri=True) as journal:
+            return journal.execute("SELECT 1 FROM steps WHERE step = ?", (step,)).fetchone() is not None
+    except sqlite3.OperationalError:
+        return False
 
 
 def test_sha256_of_the_flash_is_that_of_the_verified_files(site: LifeSite) -> None:

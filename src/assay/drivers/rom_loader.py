@@ -20,6 +20,7 @@ from assay.protocols.xmodem import State, XmodemSender
 READ_MAX = 4096  # bytes in one go
 START_TIMEOUT_S = 5.0  # the ROM says `C` once a second
 BLOCK_TIMEOUT_S = 3.0  # a block takes 90 ms at 115200 bit/s
+STALL_BLOCKS = 5  # block time-outs without a block taken: a chip that restarted says its banner for ever and takes none
 WRITTEN_TIMEOUT_S = 30.0  # to erase, program and read back the boot area
 SEEN_MAX = 400  # bytes of what came instead, in an error's text
 POLL_S = 0.1
@@ -59,8 +60,13 @@ class XmodemRomLoader:
         """
         sender = XmodemSender(image)
         self._start(sender)
+        reached, reached_s = 0, time.monotonic()
         while not sender.ended:
             self._step(sender, self._block_timeout_s)
+            if sender.acknowledged > reached:
+                reached, reached_s = sender.acknowledged, time.monotonic()
+            elif time.monotonic() - reached_s > STALL_BLOCKS * self._block_timeout_s:
+                raise self._stalled(reached)
             if progress is not None:
                 progress(sender.acknowledged, len(image))
         if sender.state is not State.DONE:
@@ -71,6 +77,12 @@ class XmodemRomLoader:
     def close(self) -> None:
         """Release the link."""
         self._transport.close()
+
+    def _stalled(self, reached: int) -> LinkError:
+        return LinkError(
+            f"the ROM on {self.address} takes no more after {reached} bytes: it may have restarted",
+            remedy="see to its power, then do it again",
+        )
 
     def _start(self, sender: XmodemSender) -> None:
         """The ROM asks once a second; a banner that we have read may end with the question."""

@@ -33,6 +33,8 @@ STAGE_TRY_S = 0.25
 BANNER_TIMEOUT_S = 3.0
 """Seconds; the ROM's banner comes once a second."""
 ROM_LINE = "ASSAY-ROM 1 board="
+GIVE_UP_TRANSFER = b"\x18\x18\x18\n"
+"""XMODEM's CAN, which a ROM in the middle of a dead sender's transfer takes; a line end for whoever reads lines."""
 TRANSPORT = "serial"
 """Until a bench file can say otherwise: every port is one that pyserial opens."""
 DEVICE = "mcumgr"
@@ -137,6 +139,7 @@ def what_answers(place: OpenPlace, timeout_s: float = FIND_TIMEOUT_S) -> Found:
         if found is not None:
             _check_board(place, found)
             return found
+        place.transport.write(GIVE_UP_TRANSFER)
         if monotonic() > deadline_s:
             raise LinkError(
                 f"nothing that assay knows answers on {place.name} ({place.transport.address}): {error}",
