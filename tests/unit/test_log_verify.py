@@ -22,6 +22,7 @@ from assay.formats import canonical_json
 from assay.model.record import PREDICATES, RecordType
 from assay.model.statement import Statement, Subject
 from assay.model.trust import Role, TrustFile
+from assay.model.verdict import TEST_RUN
 from assay.stages.records.verify import LogReport, verify_log
 
 SIGNER = MemorySigner()
@@ -36,11 +37,14 @@ def statement(kind: RecordType, number: int, **predicate: Any) -> Statement:
 
 
 def fill(recorder: SiteRecorder, count: int = 6) -> None:
+    console = recorder.attach(b"console")
     for number in range(count):
         kind, role = KINDS[number % 3]
         run = {"checkpoint": recorder.checkpoint().decode()}
-        recorder.record(statement(kind, number, run=run), kind, role, "U-1")
-    recorder.attach(b"console")
+        said: dict[str, Any] = {"run": run}
+        if kind is RecordType.TEST:
+            said = {TEST_RUN: {"run": run, "files": {"console.log": console}, "units": [{"serial": "U-1"}]}}
+        recorder.record(statement(kind, number, **said), kind, role, "U-1")
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +88,7 @@ def test_every_changed_byte_in_every_file(site: tuple[Path, TrustFile]) -> None:
         path.write_bytes(good[:-1])
         assert look(folder, trust).faults, f"{path} shorter"
         path.unlink()
-        if "attachments" not in path.parts:  # what names it is a statement; `trace` looks for it
-            assert look(folder, trust).faults, f"{path} missing"
+        assert look(folder, trust).faults, f"{path} missing"
         path.write_bytes(good)
     assert look(folder, trust).faults == []
 
@@ -150,6 +153,33 @@ LIES: dict[str, tuple[Callable[[SiteRecorder], Any], str]] = {
             "U-1",
         ),
         "one was rewritten",
+    ),
+    "another history, in a test": (
+        lambda r: r.record(
+            statement(RecordType.TEST, 53, **{TEST_RUN: {"run": _checkpoint_of_another_history(r)}}),
+            RecordType.TEST,
+            Role.BENCH,
+            "U-1",
+        ),
+        "one was rewritten",
+    ),
+    "another unit, in a test": (
+        lambda r: r.record(
+            statement(RecordType.TEST, 54, **{TEST_RUN: {"units": [{"serial": "U-3"}]}}),
+            RecordType.TEST,
+            Role.BENCH,
+            "U-1",
+        ),
+        "the log says serial number U-1, the statement U-1, U-3",
+    ),
+    "an attachment that is not there": (
+        lambda r: r.record(
+            statement(RecordType.TEST, 55, **{TEST_RUN: {"files": {"junit.xml": "0" * 64}}}),
+            RecordType.TEST,
+            Role.BENCH,
+            "U-1",
+        ),
+        "is not there, and a record names it (test, entry 6)",
     ),
     "another serial number": (
         lambda r: r.record(statement(RecordType.UPDATE, 51), RecordType.UPDATE, Role.FIELD, "U-2"),

@@ -22,6 +22,9 @@ Layer = Literal["port", "power", "link", "flasher", "host", "suite"]
 
 MeasurementName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,63}$")]
 
+TEST_RUN = "urn:assay:test-run:v1"
+"""The member of an in-toto test result that holds our `BenchRun`."""
+
 
 class Measurement(Value):
     """One measured value; limits were declared before the value was taken. `unit` is a UCUM code (`ms`, `V`, `1`).
@@ -144,4 +147,4 @@ class SuiteVerdict(Value):
     passed_tests: tuple[str, ...] = Field(alias="passedTests")
     warned_tests: tuple[str, ...] = Field(default=(), alias="warnedTests")
     failed_tests: tuple[str, ...] = Field(alias="failedTests")
-    bench: BenchRun = Field(alias="urn:assay:test-run:v1")
+    bench: BenchRun = Field(alias=TEST_RUN)

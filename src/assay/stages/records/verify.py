@@ -8,7 +8,7 @@ Leaves to others: how files are read (`interfaces.recorder`), what the records o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from assay.formats.statement_verifier import signers_of, verify_statement
 from assay.interfaces.recorder import RecordReader
 from assay.model.record import PREDICATES, LogEntry
 from assay.model.trust import TrustedLog, TrustFile, VerifiedStatement
+from assay.model.verdict import TEST_RUN
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,11 @@ def verify_log(store: RecordReader, trust: TrustFile) -> LogReport:
     if len(entries) == head.size:
         _tiles(store, leaves, head, report)
     _stray_files(store, head.size, report)
-    logged = {entry.record for entry in _records(store, trust, entries, leaves, report)}
+    named: dict[str, str] = {}
+    logged = {entry.record for entry in _records(store, trust, entries, leaves, report, named)}
     for name in sorted(store.record_names() - logged):
         report.fault(f"record {name}", "is not in the log")
-    _attachments(store, report)
+    _attachments(store, named, report)
     return report
 
 
@@ -127,8 +129,14 @@ def _stray_files(store: RecordReader, size: int, report: LogReport) -> None:
 
 
 def _records(
-    store: RecordReader, trust: TrustFile, entries: list[bytes], leaves: list[bytes], report: LogReport
+    store: RecordReader,
+    trust: TrustFile,
+    entries: list[bytes],
+    leaves: list[bytes],
+    report: LogReport,
+    named: dict[str, str],
 ) -> Iterator[LogEntry]:
+    """The entries, each with its record verified; `named` gets the attachments that records name, and by which."""
     read = merkle.reader_of_leaves(leaves)
     for index, data in enumerate(entries):
         try:
@@ -140,6 +148,7 @@ def _records(
         try:
             statement = _record(store, trust, entry)
             report.records += 1
+            named |= dict.fromkeys(_attachments_of(statement), f"{entry.type}, entry {index}")
             if statement.signer.development:
                 report.development.add(f"{statement.signer.role} {statement.signer.name}")
             report.checkpoints += _checkpoint_inside(statement, trust, report.origin, index, read)
@@ -154,12 +163,20 @@ def _record(store: RecordReader, trust: TrustFile, entry: LogEntry) -> VerifiedS
     )
     if hashlib.sha256(statement.payload).hexdigest() != entry.payload:
         raise NotVerified("its statement is not the one that the log names", remedy="restore it from a copy")
-    serial = statement.statement.predicate.get("serial", entry.serial)
-    if serial != entry.serial:
+    said = _serials(statement)
+    if said and said != {entry.serial} and (entry.serial is not None or len(said) == 1):  # a test may be of several
         raise NotVerified(
-            f"the log says serial number {entry.serial}, the statement {serial}", remedy="ask who made it"
+            f"the log says serial number {entry.serial}, the statement {', '.join(sorted(map(str, said)))}",
+            remedy="ask who made it",
         )
     return statement
+
+
+def _serials(statement: VerifiedStatement) -> set[Any]:
+    """The serial numbers that a record names; none for a record of no unit, or of one that has no number."""
+    units = _test_run(statement).get("units")
+    tables = [statement.statement.predicate, *(units if isinstance(units, list) else [])]
+    return {table["serial"] for table in tables if isinstance(table, dict) and isinstance(table.get("serial"), str)}
 
 
 def _checkpoint_inside(
@@ -169,8 +186,8 @@ def _checkpoint_inside(
 
     So a holder of the log key who writes another history must also make every later record again.
     """
-    run: Any = statement.statement.predicate.get("run")
-    text = run.get("checkpoint") if isinstance(run, dict) else None
+    run = _table(_test_run(statement) or statement.statement.predicate, "run")
+    text = run.get("checkpoint")
     if not isinstance(text, str) or not text:
         return 0
     earlier, _ = checkpoint.verify_with_trust(text.encode("utf-8"), trust)
@@ -186,8 +203,26 @@ def _checkpoint_inside(
     return 1
 
 
-def _attachments(store: RecordReader, report: LogReport) -> None:
-    for name in sorted(store.attachment_names()):
+def _attachments_of(statement: VerifiedStatement) -> set[str]:
+    """The digests of the attachments that a record names: the reports of a test."""
+    return {value for value in _table(_test_run(statement), "files").values() if isinstance(value, str)}
+
+
+def _test_run(statement: VerifiedStatement) -> Mapping[str, Any]:
+    """What a test's record says of its run; empty for a record of another kind."""
+    return _table(statement.statement.predicate, TEST_RUN)
+
+
+def _table(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = value.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _attachments(store: RecordReader, named: dict[str, str], report: LogReport) -> None:
+    there = store.attachment_names()
+    for name in sorted(named.keys() - there):
+        report.fault(f"attachment {name}", f"is not there, and a record names it ({named[name]})")
+    for name in sorted(there):
         try:
             store.attachment(name)
             report.attachments += 1
