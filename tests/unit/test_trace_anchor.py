@@ -55,3 +55,21 @@ def test_a_file_that_was_edited_on_purpose(tmp_path: Path, sealed: bytes) -> Non
 def test_one_that_is_not_there_is_a_slip(tmp_path: Path) -> None:
     with pytest.raises(ManifestFault, match="no such trust file"):
         load_anchor(tmp_path / "trust.toml")
+
+
+def test_the_digest_is_of_the_bytes_that_were_read(
+    tmp_path: Path, sealed: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody replaces the file while it is read: the digest must not be that of another file."""
+    path = tmp_path / "trust.toml"
+    path.write_bytes(sealed)
+    read = Path.read_bytes
+
+    def read_and_replace(this: Path) -> bytes:
+        data = read(this)
+        path.write_bytes(b"another")
+        return data
+
+    monkeypatch.setattr(Path, "read_bytes", read_and_replace)
+    trust, digest = load_anchor(path)
+    assert (trust.name, digest) == ("demo", hashlib.sha256(sealed).hexdigest())

@@ -7,6 +7,7 @@ Leaves to others: what a manifest may say (`stages.manifest`).
 
 from __future__ import annotations
 
+import hashlib
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
@@ -27,13 +28,18 @@ M = TypeVar("M", bound=Value)
 
 def load(path: Path, model: type[M]) -> M:
     """The manifest at `path`. Raises `ManifestFault`, also when the file is not there."""
+    return load_with_digest(path, model)[0]
+
+
+def load_with_digest(path: Path, model: type[M]) -> tuple[M, str]:
+    """The manifest at `path`, and the SHA-256 of the very bytes that it was read from. Raises `ManifestFault`."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError as error:
         raise ManifestFault(str(path), None, "there is no such file", remedy="check the path") from error
     except OSError as error:
         raise ManifestFault(str(path), None, f"cannot be read: {error.strerror}", remedy="check the file") from error
-    return read_manifest(raw, str(path), model)
+    return read_manifest(raw, str(path), model), hashlib.sha256(raw).hexdigest()
 
 
 def load_module(path: Path) -> Module:
@@ -49,9 +55,9 @@ def load_board(path: Path) -> Board:
     return board
 
 
-def load_profile(path: Path) -> Profile:
-    """A `provisioning/*.toml`."""
-    return load(path, Profile)
+def load_profile(path: Path) -> tuple[Profile, str]:
+    """A `provisioning/*.toml`, and its SHA-256, which the unit's record names."""
+    return load_with_digest(path, Profile)
 
 
 def load_pipeline(path: Path) -> Pipeline:

@@ -9,7 +9,6 @@ Leaves to others: each step (`stages.provisioning`), the place (`places`), the v
 from __future__ import annotations
 
 import base64
-import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -115,8 +114,8 @@ class _Factory:
         self.order = order
         self.wanted = None if order.serial is None else parse_serial(order.serial)
         self.trust: TrustFile = load_trust(order.trust)
-        self.profile: Profile = manifest_files.load_profile(order.profile)
-        self.profile_sha256 = hashlib.sha256(order.profile.read_bytes()).hexdigest()
+        self.profile: Profile
+        self.profile, self.profile_sha256 = manifest_files.load_profile(order.profile)
         acceptance.check_limits_known(self.profile)
         self.place: OpenPlace = open_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench)
         self.found: Found

@@ -7,12 +7,11 @@ Leaves to others: reading it (`trust_file`).
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from assay.errors import ManifestFault, NotVerified
 from assay.model.trust import TrustFile
-from assay.pipeline.trust_file import load_trust
+from assay.pipeline.trust_file import load_trust_and_digest
 
 
 def load_anchor(path: Path) -> tuple[TrustFile, str]:
@@ -20,10 +19,9 @@ def load_anchor(path: Path) -> tuple[TrustFile, str]:
 
     Raises `ManifestFault` when there is none, `NotVerified` naming file and line when it was damaged.
     """
-    if not path.is_file():
-        return load_trust(path), ""
     try:
-        trust = load_trust(path)
-        return trust, hashlib.sha256(path.read_bytes()).hexdigest()
+        return load_trust_and_digest(path)
     except ManifestFault as fault:
+        if not path.is_file():
+            raise
         raise NotVerified(f"trust file {fault.message}", remedy=fault.remedy) from fault

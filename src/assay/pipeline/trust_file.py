@@ -7,6 +7,7 @@ Leaves to others: the text (`formats.trust_file`), what is trusted for what (who
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 def load_trust(path: Path) -> TrustFile:
     """The trust file at `path`. Raises `ManifestFault` with file and line."""
+    return load_trust_and_digest(path)[0]
+
+
+def load_trust_and_digest(path: Path) -> tuple[TrustFile, str]:
+    """The trust file at `path` and the SHA-256 of the very bytes that it was read from. Raises `ManifestFault`."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError as error:
@@ -38,7 +44,7 @@ def load_trust(path: Path) -> TrustFile:
         line = TomlDocument(raw, str(path)).line_of(("seal",))
         remedy = "restore it from a copy; if you changed it yourself, take out the line with the seal"
         raise ManifestFault(str(path), line, "the file was changed after it was written", remedy=remedy)
-    return trust.model_copy(update={"seal": None})
+    return trust.model_copy(update={"seal": None}), hashlib.sha256(raw).hexdigest()
 
 
 def site_trust(site: Site, name: str, *, allow_development: bool = False, allow_emulated: bool = False) -> TrustFile:
