@@ -18,7 +18,7 @@ from assay.backends.builders.imgtool_program import ImgtoolProgram
 from assay.errors import InfrastructureError, NotVerified, Refused, UnitFailed, UsageFault, WrongBoard
 from assay.formats.mcuboot_image import verify_image
 from assay.formats.public_key import raw_ed25519
-from assay.model.artifact import VerifiedImage
+from assay.model.artifact import Release, VerifiedImage
 from assay.model.image_parameters import ImageParameters
 from assay.model.manifest import Board
 from assay.model.trust import Role, TrustFile
@@ -30,6 +30,7 @@ from assay.pipeline.publishing import publish_signed
 from assay.pipeline.release_gate import verify_parts, verify_release
 from assay.pipeline.site import Site
 from assay.pipeline.trust_file import site_trust
+from assay.pipeline.update_run import known_modules
 
 ROOT = Path(__file__).parents[2]
 MODULE = """\
@@ -381,3 +382,30 @@ def test_no_signing_key_reaches_a_program_that_lays_out_images(
     assert len(seen) >= 6
     assert "PRIVATE" not in str(seen)
     assert str(published.site.keys_dir) not in str(seen)
+
+
+class LyingStore:
+    """The store of `published`, whose release is called a bootloader of another version by who may write there."""
+
+    def __init__(self, published: Published) -> None:
+        self._store = published.site.store
+        (release,) = self._store.releases()
+        self.lie = release.model_copy(update={"name": "assay-bootloader", "kind": "bootloader", "version": "9.9.9"})
+
+    def releases(self) -> tuple[Release, ...]:
+        return (self.lie,)
+
+    def find(self, name: str, version: str | None, board: str) -> Release:
+        assert (name, version, board) == ("assay-bootloader", "9.9.9", "ast1030-evb")
+        return self.lie
+
+    def get(self, sha256: str) -> bytes:
+        return self._store.get(sha256)
+
+
+def test_a_dependency_rests_on_releases_that_verify(published: Published) -> None:
+    store = LyingStore(published)
+    image_hash = store.lie.image.image_hash
+    with pytest.raises(Refused):
+        known_modules(store, published.trust(), published.board, image_hash)  # type: ignore[arg-type]
+    assert known_modules(store, published.trust(), published.board, "0" * 64) == {}  # type: ignore[arg-type]

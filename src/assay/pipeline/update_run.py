@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 from assay.errors import AssayError, ExitStatus, InfrastructureError, UnitFailed
 from assay.interfaces.device import DeviceInfo, DeviceRefusal, Stage
 from assay.interfaces.step_book import DETAIL, ProgressFor, Say, StepBook
-from assay.model.artifact import Release, VerifiedImage
+from assay.interfaces.store import Store
+from assay.model.artifact import VerifiedImage
+from assay.model.manifest import Board
 from assay.model.outcome import Outcome
 from assay.model.plan import Plan, UnitState, UpdateRules
 from assay.model.predicates import DeviceReport, Update
@@ -149,7 +151,7 @@ class _Field:
             image_hash=claims.image_hash.hex(),
             state=claims.state,
             security_counter=claims.security_counter,
-            modules=_modules(self.site.store.releases(), claims.bootloader_hash.hex()),
+            modules=known_modules(self.site.store, self.trust, self.place.board, claims.bootloader_hash.hex()),
         )
 
     def _rules(self) -> UpdateRules:
@@ -162,13 +164,17 @@ class _Field:
         )
 
 
-def _modules(releases: tuple[Release, ...], bootloader_hash: str) -> dict[str, str]:
-    """The bootloader that the unit proved, by name and version, when a release of this site has its hash."""
-    return {
-        release.name: release.version
-        for release in releases
-        if release.kind == "bootloader" and release.image.image_hash == bootloader_hash
-    }
+def known_modules(store: Store, trust: TrustFile, board: Board, bootloader_hash: str) -> dict[str, str]:
+    """The bootloader that the unit proved, by name and version, when a release of this site has its hash.
+
+    A dependency is met by that version, so the release has to verify: `NotVerified` and its kin when it does not.
+    """
+    found = {}
+    for release in store.releases():
+        if (release.kind, release.board, release.image.image_hash) == ("bootloader", board.name, bootloader_hash):
+            verified = verify_release(store, trust, release.name, release.version, board).release
+            found[verified.name] = verified.version
+    return found
 
 
 class _FieldRun:
