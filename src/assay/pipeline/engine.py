@@ -8,7 +8,6 @@ Leaves to others: what verbs do, how events look (`cli.run_view`).
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -21,13 +20,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.errors import AssayError, ExitStatus, PlaceBusy, StorageError, gravest
+from assay.errors import AssayError, ExitStatus, StorageError, gravest
 from assay.model.manifest import Pipeline, PipelineStep
 from assay.model.outcome import Outcome
 from assay.pipeline.engine_events import Event, RunResult, RunStarted, StepEnded, StepLine, StepOutcome, StepStarted
+from assay.pipeline.lifeline import Lifeline
 from assay.pipeline.run_results import keep_step
 from assay.pipeline.variables import capture, check, expand, groups, start_values
-from assay.pipeline.verb_process import END_PATIENCE_S, VerbProcess, VerbResult, command_line
+from assay.pipeline.verb_process import VerbProcess, VerbResult, command_line
 
 if TYPE_CHECKING:
     from assay.pipeline.run_journal import Run
@@ -84,7 +84,7 @@ class Engine:
             run = stack.enter_context(self._open())
             setup = self._setup(run)
             self._results = results = Path(setup["results"])
-            lifeline = stack.enter_context(_Lifeline(results))
+            lifeline = stack.enter_context(Lifeline(results))
             done = [step for step in self._order.pipeline.steps if self._is_done(run, step)]
             names = tuple(step.name for step in done)
             steps = len(self._order.pipeline.steps)
@@ -243,33 +243,6 @@ class Engine:
         )
         self._ended.append(ended)
         self._tell(ended)
-
-
-class _Lifeline:
-    """A lock that every verb of the run holds open: entering waits until those of an earlier process are gone."""
-
-    def __init__(self, results: Path) -> None:
-        self._path = results / ".verbs"
-
-    def __enter__(self) -> int:
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        end = time.monotonic() + 2 * END_PATIENCE_S
-        while True:
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                if time.monotonic() > end:
-                    os.close(self._descriptor)
-                    raise PlaceBusy(
-                        f"a verb of the earlier run still lives (it holds {self._path})",
-                        remedy="end it; lsof or fuser on that file names it",
-                    ) from error
-                time.sleep(_POLL_S)
-            else:
-                return self._descriptor
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
 
 
 def _short(path: Path, root: Path) -> str:
