@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.drivers.port_users import users_of
+from assay.drivers.port_users import programs_with, users_of
 from assay.errors import AssayError, LinkError, PlaceBusy, UsageFault
 
 if TYPE_CHECKING:
@@ -107,6 +107,9 @@ def open_serial(address: str, baud: int = BAUD) -> SerialTransport:
         raise UsageFault(f"{address!r} is no port: {error}", remedy=_ports_remedy()) from error
     except (serial.SerialException, OSError) as error:
         raise _cannot_open(address, error) from error
+    if others := programs_with(address):  # a terminal program that claimed nothing would take bytes meant for us
+        port.close()
+        raise PlaceBusy(f"{address} is open in {', '.join(others)}", remedy="end it, then do it again")
     return SerialTransport(address, port)
 
 

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from assay.errors import NotVerified, Refused, WrongBoard
+from assay.errors import NotVerified, Refused, StorageError, WrongBoard
 from assay.formats import public_key
 from assay.formats.mcuboot_image import CheckedImage, verify_image
 from assay.formats.statement_verifier import verify_statement
@@ -32,8 +32,17 @@ def verify_release(store: Store, trust: TrustFile, name: str, version: str | Non
     `NotVerified`, `WrongBoard` or `Refused` when it must not be written.
     """
     release = store.find(name, version, board.name)
-    bundles = {kind: store.get(sha256) for kind, sha256 in release.attestations.items()}
+    bundles = {kind: _bundle(store, release, kind) for kind in release.attestations}
     return verify_parts(release, store.get(release.image.file_sha256), bundles, trust, board)
+
+
+def _bundle(store: Store, release: Release, kind: str) -> bytes:
+    """A statement of the release. One that cannot be had is as bad as one that says no: nobody vouches for the image."""
+    try:
+        return store.get(release.attestations[kind])
+    except StorageError as error:
+        text = f"the {PredicateType(kind).name.lower()} statement of {release.reference} is not there: {error.message}"
+        raise NotVerified(text, remedy=error.remedy) from error
 
 
 def verify_parts(

@@ -29,6 +29,7 @@ from assay.model.statement import Statement
 from assay.model.trust import Role, TrustedLog
 
 _REMEDY = "mend what is named, then run any verb that records, or `assay log verify`: it finishes what was left"
+_DISK_REMEDY = f"free disk space and make the site folder writable; {_REMEDY.partition(', ')[2]}"
 
 
 class SiteRecorder:
@@ -179,7 +180,9 @@ def _not_recorded() -> Iterator[None]:
     except AssayError as error:
         raise NotRecorded(f"not recorded: {error.message}", remedy=error.remedy or _REMEDY) from error
     except OSError as error:
-        raise NotRecorded(f"not recorded: {error.strerror} ({error.filename})", remedy=_REMEDY) from error
+        raise NotRecorded(f"not recorded: {error.strerror} ({error.filename})", remedy=_DISK_REMEDY) from error
+    except sqlite3.OperationalError as error:  # its words for a full disk are "disk I/O error" too
+        raise NotRecorded(f"not recorded: the outbox cannot be written: {error}", remedy=_DISK_REMEDY) from error
     except sqlite3.Error as error:
         raise NotRecorded(f"not recorded: the outbox says: {error}", remedy=_REMEDY) from error
 

@@ -11,6 +11,7 @@ Leaves to others: the command line of QEMU (`machine`), its life (`emulator`), t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import json
 import os
@@ -27,7 +28,7 @@ from assay.drivers.twin.control_server import ControlServer
 from assay.drivers.twin.emulator import Emulator, last_words, power_on
 from assay.drivers.twin.entropy import PORTS, EntropyPort, SilentEntropy
 from assay.drivers.twin.terminal import Terminal
-from assay.drivers.twin.twin_folder import TwinFolder
+from assay.drivers.twin.twin_folder import DISK_REMEDY, TwinFolder
 from assay.errors import AssayError, InfrastructureError, PlaceBusy, UsageFault
 
 READ_MAX = 4096  # bytes in one go from the entropy port
@@ -237,7 +238,9 @@ def _sole_wire(folder: TwinFolder) -> int:
 
 
 def _log(text: str) -> None:
-    print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}", file=sys.stderr, flush=True)
+    """A line of wire.log. A disk that is full costs the line and not the twin."""
+    with contextlib.suppress(OSError):
+        print(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}", file=sys.stderr, flush=True)
 
 
 def _report(ready_fd: int | None, message: dict[str, Any]) -> bool:
@@ -273,7 +276,7 @@ def main(arguments: list[str]) -> int:
         _log(f"cannot begin: {error}")
         if wire is not None:
             wire.close()
-        remedy = error.remedy if isinstance(error, AssayError) else "see wire.log in the twin's folder"
+        remedy = error.remedy if isinstance(error, AssayError) else DISK_REMEDY
         message = error.message if isinstance(error, AssayError) else f"the wire cannot begin: {error}"
         _report(options.ready_fd, {"ok": False, "kind": type(error).__name__, "error": message, "remedy": remedy})
         return 3
