@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import ctypes
+import hashlib
 import os
 import signal
 import stat
@@ -21,8 +22,10 @@ from assay.backends.signers import messages
 from assay.backends.signers.key_folder import KeyFolder
 from assay.backends.signers.process import shield
 from assay.backends.signers.service import SignerProcess
+from assay.backends.signers.signed_forms import may_sign_bytes
 from assay.errors import AssayError, InfrastructureError, NotVerified, Refused, StorageError
 from assay.formats import canonical_json
+from assay.formats.checkpoint import Checkpoint
 from assay.formats.public_key import signature_is_good
 from assay.formats.statement_verifier import verify_statement
 from assay.model.statement import PredicateType, Statement, Subject
@@ -32,6 +35,19 @@ from assay.model.trust import STATEMENT_ROLES, Role, TrustFile
 def statement(predicate_type: PredicateType = PredicateType.PROVENANCE) -> bytes:
     subject = Subject(name="image", digest={"sha256": "ab" * 32})
     return canonical_json.encode_value(Statement(subject=(subject,), predicateType=predicate_type, predicate={"n": 1}))
+
+
+def state(name: str, size: int = 3) -> bytes:
+    """The text of a checkpoint, which the log's key signs."""
+    return Checkpoint(f"assay.local/{name}", size, hashlib.sha256(name.encode()).digest()).text.encode()
+
+
+SIGNED = {
+    Role.IMAGE: hashlib.sha256(b"image").digest(),
+    Role.LOG: state("site"),
+    Role.DEVICE_CA: bytes.fromhex("308182") + bytes(0x82),
+}
+"""What each key that signs bytes is for: a digest, a checkpoint, a DER SEQUENCE as a certificate is."""
 
 
 @pytest.fixture
@@ -49,8 +65,8 @@ def signers(keys_dir: Path) -> Iterator[SignerProcess]:
 @pytest.mark.parametrize("role", sorted(set(Role) - STATEMENT_ROLES))
 def test_signs_bytes(signers: SignerProcess, role: Role) -> None:
     key = signers.public_key(role)
-    assert signature_is_good(key, signers.sign(role, b"data"), b"data")
-    assert not signature_is_good(key, signers.sign(role, b"data"), b"other")
+    assert signature_is_good(key, signers.sign(role, SIGNED[role]), SIGNED[role])
+    assert not signature_is_good(key, signers.sign(role, SIGNED[role]), b"other")
     assert key.algorithm == ("ecdsa-p256" if role is Role.DEVICE_CA else "ed25519")
     assert key.development
     assert "UNSAFE-DEVELOPMENT" in key.name
@@ -69,6 +85,34 @@ def test_signs_statements(signers: SignerProcess) -> None:
 def test_keys_of_statements_sign_no_bytes(signers: SignerProcess, role: Role) -> None:
     with pytest.raises(Refused, match="does not sign these bytes"):
         signers.sign(role, b"data")
+
+
+@pytest.mark.parametrize("role", sorted(set(Role) - STATEMENT_ROLES))
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"data",
+        SIGNED[Role.IMAGE] + b"\0",
+        SIGNED[Role.LOG][:-1],
+        SIGNED[Role.LOG] + b"extension\n",
+        b"\xff" + SIGNED[Role.LOG],
+        SIGNED[Role.DEVICE_CA][:-1],
+        SIGNED[Role.DEVICE_CA] + b"\0",
+        b"\x30\x02\x05\0",
+        b"\x30\x80\0\0",
+        b"DSSEv1 28 application/vnd.in-toto+json 2 {}",
+    ],
+)
+def test_a_key_signs_only_what_it_is_for(role: Role, data: bytes) -> None:
+    assert not may_sign_bytes(role, data)
+
+
+def test_no_key_signs_what_another_is_for(signers: SignerProcess) -> None:
+    for role in SIGNED:
+        for other in SIGNED.keys() - {role}:
+            with pytest.raises(Refused, match="does not sign these bytes"):
+                signers.sign(role, SIGNED[other])
 
 
 def test_keys_of_bytes_sign_no_statements(signers: SignerProcess) -> None:
@@ -123,7 +167,7 @@ def test_several_processes_make_one_key(keys_dir: Path) -> None:
 def test_several_threads_share_one_process(signers: SignerProcess) -> None:
     key = signers.public_key(Role.LOG)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        data = [b"%d" % number for number in range(80)]
+        data = [state(str(number)) for number in range(80)]
         signatures = list(pool.map(lambda item: signers.sign(Role.LOG, item), data))
     assert all(signature_is_good(key, *pair) for pair in zip(signatures, data, strict=True))
 
@@ -133,7 +177,7 @@ def test_a_signer_that_died_is_started_again(signers: SignerProcess) -> None:
     pid = signers.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert signature_is_good(key, signers.sign(Role.LOG, b"x"), b"x")
+    assert signature_is_good(key, signers.sign(Role.LOG, state("x")), state("x"))
     assert signers.pid != pid
 
 
@@ -150,8 +194,8 @@ def test_an_interrupted_request_does_not_answer_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(service, "_read_line", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            signers.sign(Role.LOG, b"first")
-    assert signature_is_good(key, signers.sign(Role.LOG, b"second"), b"second")
+            signers.sign(Role.LOG, state("first"))
+    assert signature_is_good(key, signers.sign(Role.LOG, state("second")), state("second"))
 
 
 def test_a_signer_that_does_not_answer(signers: SignerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +208,7 @@ def test_a_signer_that_does_not_answer(signers: SignerProcess, monkeypatch: pyte
     monkeypatch.setattr(service, "ANSWER_TIMEOUT_S", 0.1)
     monkeypatch.setattr(service, "END_TIMEOUT_S", 0.1)
     with pytest.raises(InfrastructureError, match="did not answer"):
-        signers.sign(Role.LOG, b"x")
+        signers.sign(Role.LOG, state("x"))
     assert not Path(f"/proc/{pid}").exists()
 
 
@@ -181,6 +225,7 @@ PARENT = """
 import sys, time
 from pathlib import Path
 from assay.backends.signers.service import SignerProcess
+from assay.backends.signers.signed_forms import may_sign_bytes
 from assay.model.trust import Role
 signers = SignerProcess(Path(sys.argv[1]))
 signers.public_key(Role.LOG)
@@ -210,7 +255,7 @@ def _alive(pid: int) -> bool:
 
 
 def test_nothing_secret_is_visible(signers: SignerProcess, keys_dir: Path) -> None:
-    signers.sign(Role.LOG, b"x")
+    signers.sign(Role.LOG, state("x"))
     process = Path(f"/proc/{signers.pid}")
     assert str(keys_dir).encode() not in process.joinpath("cmdline").read_bytes()
     assert str(keys_dir).encode() not in _environment(process)
@@ -247,7 +292,7 @@ def test_key_file_that_others_can_read(signers: SignerProcess, keys_dir: Path) -
     signers.public_key(Role.LOG)
     (keys_dir / "log-UNSAFE-DEVELOPMENT.pem").chmod(0o644)
     with pytest.raises(Refused, match=r"can be read by others \(mode 0644\)") as error:
-        signers.sign(Role.LOG, b"x")
+        signers.sign(Role.LOG, state("x"))
     assert "chmod 600" in error.value.remedy
 
 
@@ -258,7 +303,7 @@ def test_damaged_key(signers: SignerProcess, keys_dir: Path) -> None:
     secret = path.read_text().splitlines()[1]
     path.write_text("-----BEGIN PRIVATE KEY-----\n" + secret[:-8] + "\n-----END PRIVATE KEY-----\n")
     with pytest.raises(StorageError, match="cannot be used") as error:
-        signers.sign(Role.LOG, b"x")
+        signers.sign(Role.LOG, state("x"))
     assert secret[:-8] not in str(error.value)
 
 
@@ -269,14 +314,14 @@ def test_key_of_another_role_under_this_name(signers: SignerProcess, keys_dir: P
     stranger = (keys_dir / "image-UNSAFE-DEVELOPMENT.pem").read_bytes()
     (keys_dir / "log-UNSAFE-DEVELOPMENT.pem").write_bytes(stranger)
     with pytest.raises(StorageError, match=r"is not the one that keys.toml names"):
-        signers.sign(Role.LOG, b"x")
+        signers.sign(Role.LOG, state("x"))
 
 
 def test_missing_key_file(signers: SignerProcess, keys_dir: Path) -> None:
     signers.public_key(Role.LOG)
     (keys_dir / "log-UNSAFE-DEVELOPMENT.pem").unlink()
     with pytest.raises(StorageError, match="is missing"):
-        signers.sign(Role.LOG, b"x")
+        signers.sign(Role.LOG, state("x"))
 
 
 @pytest.mark.parametrize(
@@ -322,7 +367,7 @@ def test_path_prefix_of_the_library_is_not_followed(
 ) -> None:
     monkeypatch.setenv("CRYPTO_SIGNER_PATH_PREFIX", str(tmp_path / "elsewhere"))
     service = SignerProcess(keys_dir)
-    assert service.sign(Role.LOG, b"x")
+    assert service.sign(Role.LOG, state("x"))
     service.close()
 
 
@@ -344,14 +389,14 @@ def test_a_fork_gets_a_signer_of_its_own(signers: SignerProcess) -> None:
     child = os.fork()
     if child == 0:
         try:
-            good = len(signers.sign(Role.LOG, b"child")) == 64 and signers.pid != pid
+            good = len(signers.sign(Role.LOG, state("child"))) == 64 and signers.pid != pid
             signers.close()
             os._exit(0 if good else 1)
         except BaseException:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert signers.pid == pid
-    assert len(signers.sign(Role.LOG, b"parent")) == 64
+    assert len(signers.sign(Role.LOG, state("parent"))) == 64
 
 
 def test_errors_cross_without_what_they_hold() -> None:
@@ -372,7 +417,7 @@ def test_thread_that_started_the_signer_may_end(keys_dir: Path) -> None:
     thread = threading.Thread(target=service.public_key, args=(Role.LOG,))
     thread.start()
     thread.join()
-    assert len(service.sign(Role.LOG, b"x")) == 64
+    assert len(service.sign(Role.LOG, state("x"))) == 64
     service.close()
 
 

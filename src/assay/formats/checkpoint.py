@@ -39,6 +39,14 @@ def read(note: bytes) -> Checkpoint:
     return _of_text(signed_note.parse(note)[0])
 
 
+def read_text(text: bytes) -> Checkpoint:
+    """The checkpoint in `text`, which is what a note's signature is over; `NotVerified` when it is none."""
+    try:
+        return _of_text(text.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise NotVerified("the checkpoint is not UTF-8", remedy="get it again from the log") from error
+
+
 def verify(note: bytes, key: VerifierKey) -> Checkpoint:
     """The checkpoint in `note`, signed by `key`, about the log that `key` is named after."""
     checkpoint = _of_text(signed_note.verify(note, key))

@@ -3,8 +3,8 @@
 
 Guards: the key folder comes in the first message and never in arguments or environment; the process dies with its
 parent; its memory cannot be read or traced by others of the same user, and it leaves no core file; roles of
-statements sign nothing but statements of their types, the other roles sign nothing that is a statement; each
-signature is verified before it is handed out.
+statements sign nothing but statements of their types; the image key signs digests, the log's key checkpoints, the
+device CA's key certificates, and nothing else; each signature is verified before it is handed out.
 Leaves to others: where keys are (`key_folder`), and who may ask (whoever may read the key folder).
 """
 
@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 from assay.backends.signers import messages
 from assay.backends.signers.key_folder import KeyFolder
+from assay.backends.signers.signed_forms import may_sign_bytes
 from assay.errors import InfrastructureError, Refused, StorageError
 from assay.formats import dsse, sigstore_bundle
 from assay.formats.public_key import signature_is_good
 from assay.formats.statement_verifier import read_statement, signers_of
 from assay.model.statement import PAYLOAD_TYPE
-from assay.model.trust import STATEMENT_ROLES, Role
+from assay.model.trust import Role
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]  # no __all__ there
@@ -51,11 +52,10 @@ class Keys:
         return {"key": self._folder.trusted(role).model_dump(mode="json")}
 
     def sign_bytes(self, role: Role, data: bytes) -> dict[str, Any]:
-        """A raw signature; refused for the roles that sign statements, and for what looks like a statement's
-        encoding.
-        """
-        if role in STATEMENT_ROLES or data.startswith(b"DSSEv1 "):
-            raise Refused(f"the {role} key does not sign these bytes", remedy="have statements signed as statements")
+        """A raw signature over what the key of `role` is for; anything else is refused."""
+        if not may_sign_bytes(role, data):
+            remedy = "image keys sign digests, log keys checkpoints, device CAs certificates, all others statements"
+            raise Refused(f"the {role} key does not sign these bytes", remedy=remedy)
         return {"signature": dsse.encode_base64(self._sign(role, data))}
 
     def sign_statement(self, role: Role, payload: bytes) -> dict[str, Any]:

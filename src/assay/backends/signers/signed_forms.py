@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the keys that sign bytes may sign: the form of an image hash, of a checkpoint, of a certificate.
+
+Guards: a signature that one role gives can never be taken for something that another one says. The three forms exclude
+each other and a statement's encoding: 32 bytes; text of three lines; one DER SEQUENCE of more than 32 bytes.
+Leaves to others: whether the content is right (whoever asks), roles of statements (`model.trust`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+
+from assay.errors import NotVerified
+from assay.formats import checkpoint
+from assay.model.trust import Role
+
+DER_SEQUENCE = 0x30
+
+
+def may_sign_bytes(role: Role, data: bytes) -> bool:
+    """Whether the key of `role` is for signing `data` as it is. False for every role that signs statements."""
+    form = _FORMS.get(role)
+    return form is not None and form(data)
+
+
+def _is_image_hash(data: bytes) -> bool:
+    return len(data) == hashlib.sha256().digest_size
+
+
+def _is_checkpoint(data: bytes) -> bool:
+    try:
+        checkpoint.read_text(data)
+    except NotVerified:
+        return False
+    return True
+
+
+def _is_certificate(data: bytes) -> bool:
+    """A TBSCertificate (RFC 5280 section 4.1) is a SEQUENCE that fills `data`, its length in the long form (X.690
+    section 8.1.3.5): the shortest certificate has more than 127 bytes.
+    """
+    if len(data) < 4 or data[0] != DER_SEQUENCE or data[1] not in (0x81, 0x82):
+        return False
+    begin = 2 + (data[1] & 0x7F)
+    return begin + int.from_bytes(data[2:begin], "big") == len(data)
+
+
+_FORMS: Mapping[Role, Callable[[bytes], bool]] = {
+    Role.IMAGE: _is_image_hash,
+    Role.LOG: _is_checkpoint,
+    Role.DEVICE_CA: _is_certificate,
+}
