@@ -37,7 +37,7 @@ def verify_release(store: Store, trust: TrustFile, name: str, version: str | Non
 
 
 def _bundle(store: Store, release: Release, kind: str) -> bytes:
-    """A statement of the release. One that cannot be had is as bad as one that says no: nobody vouches for the image."""
+    """A statement of the release. One that cannot be had is as bad as one that says no: nobody vouches for it."""
     try:
         return store.get(release.attestations[kind])
     except StorageError as error:
