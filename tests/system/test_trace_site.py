@@ -19,7 +19,8 @@ from made_site import OTHER, SERIAL, MadeSite, finished_site
 from assay.cli.trace import command
 from assay.formats import canonical_json
 from assay.model.outcome import Outcome
-from assay.model.record import RecordType
+from assay.model.record import PREDICATES, RecordType
+from assay.model.statement import Statement, Subject
 from assay.model.trace import Trace
 from assay.model.trust import Role
 from assay.pipeline.trace_collect import SiteReading
@@ -355,6 +356,23 @@ def test_evidence_in_a_test_by_another_device(copy: Path) -> None:
         made.test(unit, "demo-sensor@1.1.0")
 
     assert "not signed by the key" in lie(copy, tell)["records/00000021-test"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "predicate"),
+    [
+        (RecordType.PROVENANCE, {"buildDefinition": []}),
+        (RecordType.PROVENANCE, {"buildDefinition": {"resolvedDependencies": [{"digest": 1, "annotations": []}]}}),
+        (RecordType.SBOM, {"components": [1]}),
+    ],
+)
+def test_a_signed_statement_of_a_strange_shape(copy: Path, kind: RecordType, predicate: dict[str, object]) -> None:
+    def tell(made: MadeSite) -> None:
+        subject = Subject(name="image", digest={"sha256": made.reference("demo-sensor@1.1.0").file_sha256})
+        statement = Statement(subject=(subject,), predicateType=PREDICATES[kind].value, predicate=predicate)
+        made.site.recorder.record(statement, kind, Role.BUILDER)
+
+    assert any("could not be verified" in faults for faults in lie(copy, tell).values())
 
 
 def test_one_serial_number_for_two_chips(copy: Path) -> None:

@@ -97,12 +97,14 @@ class Link:
         return holds
 
     def attempt(self, verify: Callable[[], T]) -> T | None:
-        """What `verify` gives; None when it raised, which breaks the link and is said in its words."""
+        """What `verify` gives; None when it raised, which breaks the link: any exception is "not verified"."""
         try:
             return verify()
         except AssayError as error:
             self.fault(error.message)
-            return None
+        except Exception as error:  # signed, and of a shape that nobody expects
+            self.fault(f"it could not be verified ({type(error).__name__})")
+        return None
 
     def add(self, *children: TraceNode) -> None:
         """Links under this one."""

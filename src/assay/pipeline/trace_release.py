@@ -71,20 +71,8 @@ class ReleaseChain:
         if record.verified is None:
             link.fault("the provenance does not verify, so nothing says what it was built from")
             return link.node()
-        source = _dependencies(record.verified.statement.predicate)[0]
-        digest, notes = source.get("digest", {}), source.get("annotations", {})
-        commit = digest.get("gitCommit")
-        if commit:
-            link.title = f"Source: commit {commit[:KEY_DIGITS]}"
-        elif notes.get("basedOnCommit"):
-            link.title = (
-                f"Source: commit {notes['basedOnCommit'][:KEY_DIGITS]} with changes that are in no commit (dirty)"
-            )
-        else:
-            link.title = "Source: in no commit (not from git)"
-        if source.get("uri"):
-            link.tell("repository", source["uri"])
-        link.tell("inputs", f"SHA-256 {digest.get('sha256')} over the declared files")
+        predicate = record.verified.statement.predicate
+        link.attempt(lambda: _tell_source(link, predicate))
         link.checked("stated by the provenance", record.verified.signer)
         return link.node()
 
@@ -106,12 +94,7 @@ class ReleaseChain:
             }
         checks = link.attempt(lambda: verify_provenance(verified, expected))
         link.take(checks or ())
-        predicate = verified.statement.predicate
-        internal = predicate.get("buildDefinition", {}).get("internalParameters", {})
-        tools = ", ".join(_tool(tool) for tool in _dependencies(predicate)[1:])
-        link.title = f"Build: {internal.get('buildsCompared')} builds gave the same bytes"
-        link.tell("tools", tools)
-        link.tell("differed in", ", ".join(internal.get("variations", [])))
+        link.attempt(lambda: _tell_build(link, verified.statement.predicate))
         return link.node()
 
     def _bom(self, record: OpenedRecord, release: Release | None) -> TraceNode:
@@ -122,9 +105,7 @@ class ReleaseChain:
         if record.verified is None:
             return link.node()
         bom = record.verified.statement.predicate
-        parts = [f"{part.get('name')} {part.get('version', '')}".strip() for part in bom.get("components", [])]
-        link.title = f"Bill of materials: {bom.get('bomFormat')} {bom.get('specVersion')}, {count(len(parts), 'part')}"
-        link.tell("parts", ", ".join(parts) or "none besides the module")
+        link.attempt(lambda: _tell_parts(link, bom))
         if release is not None and (kept := self._files.get(release.artifact.sbom_sha256)) is not None:
             same = link.attempt(lambda: strict_json.loads_object(kept, "the bill of materials")) == bom
             link.expect(same, "the built bill of materials is the signed one", "the built bill of materials is another")
@@ -201,6 +182,37 @@ def _release_in(record: OpenedRecord) -> Release | None:
 def _is_about(record: OpenedRecord, file_sha256: str) -> bool:
     statement = record.verified.statement if record.verified is not None else record.claim
     return statement is not None and any(item.digest.get("sha256") == file_sha256 for item in statement.subject)
+
+
+def _tell_source(link: Link, predicate: Mapping[str, Any]) -> None:
+    """Repository and commit, or that there is none, as a signed provenance says it."""
+    source = _dependencies(predicate)[0]
+    digest, notes = source.get("digest", {}), source.get("annotations", {})
+    commit, based_on = digest.get("gitCommit"), notes.get("basedOnCommit")
+    if commit:
+        link.title = f"Source: commit {commit[:KEY_DIGITS]}"
+    elif based_on:
+        link.title = f"Source: commit {based_on[:KEY_DIGITS]} with changes that are in no commit (dirty)"
+    else:
+        link.title = "Source: in no commit (not from git)"
+    if source.get("uri"):
+        link.tell("repository", source["uri"])
+    link.tell("inputs", f"SHA-256 {digest.get('sha256')} over the declared files")
+
+
+def _tell_build(link: Link, predicate: Mapping[str, Any]) -> None:
+    """What was compared, with which tools, as a signed provenance says it."""
+    internal = predicate.get("buildDefinition", {}).get("internalParameters", {})
+    link.title = f"Build: {internal.get('buildsCompared')} builds gave the same bytes"
+    link.tell("tools", ", ".join(_tool(tool) for tool in _dependencies(predicate)[1:]))
+    link.tell("differed in", ", ".join(internal.get("variations", [])))
+
+
+def _tell_parts(link: Link, bom: Mapping[str, Any]) -> None:
+    """What a signed bill of materials lists."""
+    parts = [f"{part.get('name')} {part.get('version', '')}".strip() for part in bom.get("components", [])]
+    link.title = f"Bill of materials: {bom.get('bomFormat')} {bom.get('specVersion')}, {count(len(parts), 'part')}"
+    link.tell("parts", ", ".join(parts) or "none besides the module")
 
 
 def _dependencies(predicate: Mapping[str, Any]) -> list[dict[str, Any]]:
