@@ -16,11 +16,13 @@ from image_sample import FOREIGN, image_key, public_pem
 
 from assay.backends.builders.imgtool_program import ImgtoolProgram
 from assay.errors import InfrastructureError, NotVerified, Refused, UnitFailed, UsageFault, WrongBoard
+from assay.formats import sigstore_bundle
 from assay.formats.mcuboot_image import verify_image
 from assay.formats.public_key import raw_ed25519
 from assay.model.artifact import Release, VerifiedImage
 from assay.model.image_parameters import ImageParameters
 from assay.model.manifest import Board
+from assay.model.statement import PredicateType
 from assay.model.trust import Role, TrustFile
 from assay.pipeline.build_recipe import BuildRequest
 from assay.pipeline.image_signing import read_signed, sign_artifact
@@ -382,6 +384,19 @@ def test_no_signing_key_reaches_a_program_that_lays_out_images(
     assert len(seen) >= 6
     assert "PRIVATE" not in str(seen)
     assert str(published.site.keys_dir) not in str(seen)
+
+
+@pytest.mark.parametrize("metadata", [[], {"component": []}, 1])
+def test_a_bill_of_materials_of_a_strange_shape_is_refused(published: Published, metadata: object) -> None:
+    signed = read_signed(published.signed)
+    kind = PredicateType.SBOM.value
+    payload = json.loads(sigstore_bundle.decode(signed.bundles[kind]).envelope.payload)
+    payload["predicate"]["metadata"] = metadata
+    bundle = published.site.signers.sign_statement(Role.BUILDER, json.dumps(payload).encode())
+    changed = {**signed.release.attestations, kind: hashlib.sha256(bundle).hexdigest()}
+    release = signed.release.model_copy(update={"attestations": changed})
+    with pytest.raises(NotVerified, match="could not be verified"):
+        verify_parts(release, signed.image, {**signed.bundles, kind: bundle}, published.trust(), published.board)
 
 
 class LyingStore:

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from assay.errors import NotVerified, Refused, StorageError, WrongBoard
+from assay.errors import AssayError, NotVerified, Refused, StorageError, WrongBoard
 from assay.formats import public_key
 from assay.formats.mcuboot_image import CheckedImage, verify_image
 from assay.formats.statement_verifier import verify_statement
@@ -32,6 +32,7 @@ def verify_release(store: Store, trust: TrustFile, name: str, version: str | Non
     `NotVerified`, `WrongBoard` or `Refused` when it must not be written.
     """
     release = store.find(name, version, board.name)
+    check_consistent(release)
     bundles = {kind: _bundle(store, release, kind) for kind in release.attestations}
     return verify_parts(release, store.get(release.image.file_sha256), bundles, trust, board)
 
@@ -48,7 +49,21 @@ def _bundle(store: Store, release: Release, kind: str) -> bytes:
 def verify_parts(
     release: Release, data: bytes, bundles: Mapping[str, bytes], trust: TrustFile, board: Board
 ) -> VerifiedImage:
-    """A release whose parts are at hand: image bytes, and Sigstore bundles by predicate type."""
+    """A release whose parts are at hand: image bytes, and Sigstore bundles by predicate type. Any exception on the way
+    is "not verified".
+    """
+    try:
+        return _verify_parts(release, data, bundles, trust, board)
+    except AssayError:
+        raise
+    except Exception as error:  # signed, and of a shape that nobody expects
+        text = f"{release.reference} could not be verified ({type(error).__name__})"
+        raise NotVerified(text, remedy="build, sign and publish it again") from error
+
+
+def _verify_parts(
+    release: Release, data: bytes, bundles: Mapping[str, bytes], trust: TrustFile, board: Board
+) -> VerifiedImage:
     check_consistent(release)
     checks = [_check_emulated(trust, board)]
     image = verify_image(data, trust)
