@@ -127,6 +127,23 @@ def test_a_board_that_cannot_be_is_refused_on_its_line(old: str, new: str, said:
     assert fault.line is not None
 
 
+PROFILE = (ROOT / "provisioning" / "demo.toml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('unit = "ms"', 'unit = "s"', "limits[1].unit: boot-time is measured in 'ms', not in 's'"),
+        ('name = "boot-time"', 'name = "weight"', "limits[1].name: the factory does not measure 'weight'"),
+    ],
+)
+def test_a_limit_that_nobody_measures_is_refused_on_its_line(old: str, new: str, said: str) -> None:
+    assert PROFILE.count(old) == 1
+    fault = fault_of(PROFILE.replace(old, new), Profile)
+    assert said in fault.message
+    assert fault.line == PROFILE[: PROFILE.index(old)].count("\n") + 1
+
+
 def test_files_that_are_not_there_are_told(tmp_path: Path) -> None:
     with pytest.raises(ManifestFault, match="there is no such file"):
         load_module(tmp_path / "module.toml")

@@ -118,5 +118,5 @@ def command(
     with choose_view(stream, _writer(stream)) as tell:
         result = Engine(session.site, order, tell).run()
     document = _document(result, order.root)
-    write_summary(result.results, {"status": int(result.status), **document})
+    write_summary(result.results, {"schema": "assay.summary/1", "status": int(result.status), **document})
     return Answer(summary(result, order.root), document, result.status)

@@ -255,6 +255,10 @@ class CertificateProfile(Value):
     hardware_type_oid: Annotated[str, StringConstraints(pattern=r"^[0-2](\.(0|[1-9][0-9]*))+$")]
 
 
+FACTORY_UNITS = {"boot-time": "ms", "upload-rate": "kB/s", "stack-free": "By", "frames-bad": "1", "echo-time": "ms"}
+"""What the factory can measure, and the unit of each (UCUM codes)."""
+
+
 class Limit(Value):
     """A measurement of the factory, with limits: `unit` is a UCUM code."""
 
@@ -267,6 +271,17 @@ class Limit(Value):
     def _low_is_below_high(self) -> Self:
         if self.low is not None and self.high is not None and self.low > self.high:
             raise FieldFault(f"low ({self.low:g}) is above high ({self.high:g})", "low")
+        return self
+
+    @model_validator(mode="after")
+    def _is_measured(self) -> Self:
+        """A limit that nothing measures, or in another unit, would never be checked."""
+        unit = FACTORY_UNITS.get(self.name)
+        if unit is None:
+            known = ", ".join(sorted(FACTORY_UNITS))
+            raise FieldFault(f"the factory does not measure {self.name!r}; expected one of: {known}", "name")
+        if self.unit != unit:
+            raise FieldFault(f"{self.name} is measured in {unit!r}, not in {self.unit!r}", "unit")
         return self
 
 

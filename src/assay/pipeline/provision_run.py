@@ -116,7 +116,6 @@ class _Factory:
         self.trust: TrustFile = load_trust(order.trust)
         self.profile: Profile
         self.profile, self.profile_sha256 = manifest_files.load_profile(order.profile)
-        acceptance.check_limits_known(self.profile)
         self.place: OpenPlace = open_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench)
         self.found: Found
 

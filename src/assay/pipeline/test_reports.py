@@ -7,6 +7,7 @@ Leaves to others: their formats (`formats.junit`, `formats.openhtf`), and the re
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 JUNIT = "junit.xml"
 OPENHTF = "openhtf.json"
 SUITE = "suite.json"
+SUITE_SCHEMA = "assay.suite/1"
 
 
 def write_reports(folder: Path, suite: str, *, started: str, finished: str) -> SuiteRun:
@@ -41,7 +43,7 @@ def reports(run: SuiteRun, facts: Mapping[str, str]) -> dict[str, bytes]:
     host = socket.gethostname()
     dut = facts.get("assay.serial") or facts.get("assay.chip") or "unknown"
     return {
-        SUITE: run.model_dump_json(indent=1).encode() + b"\n",
+        SUITE: json.dumps({"schema": SUITE_SCHEMA, **run.model_dump(mode="json")}, indent=1).encode() + b"\n",
         JUNIT: junit_xml(run, facts, hostname=host),
         OPENHTF: openhtf_json(run, dut_id=dut, station_id=host, metadata=facts),
     }

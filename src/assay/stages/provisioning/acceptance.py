@@ -7,7 +7,7 @@ Guards: limits were declared in the profile before anything was measured; a valu
 
 from __future__ import annotations
 
-from assay.errors import UnitFailed, UsageFault
+from assay.errors import UnitFailed
 from assay.interfaces.clock import Clock
 from assay.interfaces.device import Device, Stage
 from assay.model.manifest import Limit, Profile
@@ -17,19 +17,6 @@ from assay.stages.provisioning.firmware import UP_TIMEOUT_S, Written
 
 HEALTH_TIMEOUT_S = 10.0
 HEALTH_PAUSE_S = 0.02
-UNITS = {"boot-time": "ms", "upload-rate": "kB/s", "stack-free": "By", "frames-bad": "1", "echo-time": "ms"}
-"""What the factory can measure, and the unit of each."""
-
-
-def check_limits_known(profile: Profile) -> None:
-    """`UsageFault` for a limit that nothing measures, or in another unit: it would never be checked."""
-    for limit in profile.limits:
-        if UNITS.get(limit.name) != limit.unit:
-            known = ", ".join(f"{name} ({unit})" for name, unit in UNITS.items())
-            raise UsageFault(
-                f"profile '{profile.name}' limits {limit.name} in {limit.unit}, which the factory does not measure",
-                remedy=f"known: {known}",
-            )
 
 
 def check_unit(
