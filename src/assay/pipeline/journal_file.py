@@ -7,13 +7,13 @@ Leaves to others: what the rows mean (`pipeline.journal`).
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
+from assay.backends.durable_database import open_database
 from assay.errors import NotRecorded
 
 SCHEMA_VERSION = 1
@@ -72,12 +72,9 @@ class JournalFile:
 
     @cached_property
     def _connection(self) -> sqlite3.Connection:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(self.path, timeout=BUSY_WAIT_S, isolation_level=None)
+        connection = open_database(self.path, wait_s=BUSY_WAIT_S)
         connection.row_factory = sqlite3.Row
         try:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=FULL")
             self._make_tables(connection)
         except BaseException:
             connection.close()
@@ -92,9 +89,7 @@ class JournalFile:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
-        if version == 0:
-            _sync_folder(self.path.parent)
-        elif version != SCHEMA_VERSION:
+        if version not in (0, SCHEMA_VERSION):
             raise NotRecorded(
                 f"{self.path} has journal format {version}, this assay writes {SCHEMA_VERSION}",
                 remedy="use the assay that wrote it, or another site folder (--site)",
@@ -109,12 +104,3 @@ class JournalFile:
                 f"the journal {self.path} cannot be used: {error}",
                 remedy="free disk space and make the site folder writable, then run the same command again",
             ) from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """A new file is durable only when its folder is."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,19 +2,20 @@
 """The ledger of serial numbers, in SQLite: one chip, one serial number, for ever.
 
 Guards: a number is never given to two chips, and a chip never gets two numbers, in any order of crashes and with any
-number of processes; a number whose unit was lost or scrapped is not given again, since nothing is ever deleted.
+number of processes; a number whose unit was lost or scrapped is not given again, since nothing is ever deleted: the
+file itself refuses it, also to a person with another program.
 Numbers that differ only in upper and lower case count as the same. Leaves to others: what records know
 (`adopt`, called from `pipeline.provision_run`).
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from assay.backends.durable_database import open_database
 from assay.errors import DuplicateSerial, Refused, StorageError
 from assay.model.identifiers import parse_serial
 from assay.model.manifest import SerialScheme
@@ -36,6 +37,10 @@ CREATE TABLE IF NOT EXISTS marks (
     name TEXT NOT NULL PRIMARY KEY,
     position INTEGER NOT NULL
 ) STRICT;
+CREATE TRIGGER IF NOT EXISTS units_are_never_deleted BEFORE DELETE ON units
+BEGIN SELECT RAISE(ABORT, 'a serial number is never freed: its unit may exist'); END;
+CREATE TRIGGER IF NOT EXISTS units_never_change BEFORE UPDATE ON units
+BEGIN SELECT RAISE(ABORT, 'a serial number stays with its chip'); END;
 """
 
 
@@ -115,16 +120,12 @@ class SerialLedger:
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+            connection = open_database(self._path, wait_s=BUSY_TIMEOUT_S)
             try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
                 connection.executescript(_SCHEMA)
             except sqlite3.Error:
                 connection.close()
                 raise
-            _sync_folder(self._path.parent)
             self._connection = connection
         return self._connection
 
@@ -173,11 +174,3 @@ def _refuse_other_owner(ledger: sqlite3.Connection, chip: bytes, serial: str) ->
             f"serial number {serial} belongs to chip {row[0]}, this is chip {chip.hex()}",
             remedy="use another serial number; a number is never given twice, also when its first unit is gone",
         )
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,16 +4,16 @@
 Guards: a statement that was put is there after a crash until it is in the log, and is put once, by the digest of its
 bytes; its bundle is kept as soon as it is signed, since ECDSA would sign differently the second time. The index is a
 copy: the log is the truth, and it is built again from it.
-Leaves to others: signing, files and the log (`site_recorder`). Raises `sqlite3.Error`.
+Leaves to others: signing, files and the log (`site_recorder`). Raises `sqlite3.Error`, `OSError`.
 """
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from assay.backends.durable_database import open_database
 from assay.model.record import LogEntry, RecordType
 from assay.model.trust import Role
 
@@ -47,10 +47,8 @@ class Outbox:
     """The outbox in the file `path` (made if missing). Use it as a context manager."""
 
     def __init__(self, path: Path) -> None:
-        self._database = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)
+        self._database = open_database(path, wait_s=WAIT_S)
         try:
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=FULL")
             if self._database.execute("PRAGMA user_version").fetchone() != (SCHEMA_VERSION,):
                 self._create()
         except BaseException:
