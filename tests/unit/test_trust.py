@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -212,3 +213,13 @@ def test_key_of_another_kind() -> None:
     pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     with pytest.raises(NotVerified, match="neither Ed25519 nor ECDSA P-256"):
         parse_public_key(pem)
+
+
+def test_writers_of_one_trust_file_take_turns_and_leave_nothing_beside_it(tmp_path: Path) -> None:
+    trust = trust_in(SIGNER)
+    names = [f"site-{number}" for number in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        files = [trust.model_copy(update={"name": name}) for name in names]
+        list(pool.map(lambda each: write_trust(tmp_path / "trust.toml", each, replace=True), files))
+    assert load_trust(tmp_path / "trust.toml").name in names
+    assert [path.name for path in tmp_path.iterdir()] == ["trust.toml"]

@@ -75,10 +75,12 @@ def make_folder(folder: Path, *, mode: int = 0o755) -> None:
 
 @contextlib.contextmanager
 def exclusive(lock: Path) -> Iterator[None]:
-    """Hold the lock file at `lock` (made if missing); waits for whoever holds it. It falls with its holder. Raises
-    `OSError`.
+    """Hold the lock file at `lock` (made if missing), or the folder `lock` itself; waits for whoever holds it.
+
+    It falls with its holder. Raises `OSError`.
     """
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    how = os.O_RDONLY | os.O_DIRECTORY if lock.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(lock, how | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -68,9 +68,9 @@ def write_trust(path: Path, trust: TrustFile, *, replace: bool) -> None:
         if path.exists() and not replace:
             raise UsageFault(f"{path} is there and says something else", remedy="add --replace, or write another file")
         make_folder(path.absolute().parent)
-        with exclusive(path.with_name(f".{path.name}.lock")):
+        # The folder is the lock: a lock file of our own would stay there, or, removed, lock out nobody.
+        with exclusive(path.absolute().parent):
             write_durably(path, data)
-        path.with_name(f".{path.name}.lock").unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}", remedy="choose another folder") from error
 
