@@ -217,3 +217,22 @@ def test_origins_differ(tmp_path: Path) -> None:
     origins = {log_of(tmp_path / str(number), 0).trusted().origin for number in range(3)}
     assert len(origins) == 3
     assert all(origin.startswith("assay.local/") for origin in origins)
+
+
+def test_a_reader_whose_tile_is_pruned_under_its_hands_reads_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its look at the folder and its reading another process appends: the tile that it saw is gone."""
+    log = log_of(tmp_path, 3)
+    log.append(entries(3, 1))
+    wider = type(log.reader)._wider
+    appends = iter(range(4, 7))
+
+    def look_and_lose(reader: object, tile: tlog_tiles.Tile) -> list[int]:
+        seen = wider(log.reader, tile)
+        if (number := next(appends, None)) is not None:
+            TileLog(tmp_path / "log", SIGNER).append(entries(number, 1))
+        return seen
+
+    monkeypatch.setattr(type(log.reader), "_wider", look_and_lose)
+    assert [entry for _, entry in log.reader.entries(3)] == entries(0, 3)

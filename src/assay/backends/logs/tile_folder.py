@@ -16,6 +16,9 @@ from assay.formats import merkle, tlog_tiles
 from assay.formats.checkpoint import Checkpoint, read
 from assay.formats.tlog_tiles import CHECKPOINT_PATH, TILE_WIDTH, Tile
 
+READS_MAX = 8
+"""Readings of a tile while others append: each finds the widest one, which the next append replaces by a wider."""
+
 _RESTORE = "restore the log from a copy"
 
 
@@ -54,10 +57,17 @@ class TileFolder:
         """
         try:
             return self.file(tile.path)
-        except NotVerified:
-            for width in self._wider(tile):
-                return self._cut(Tile(tile.level, tile.index, width), tile.width)
-            raise
+        except NotVerified as missing:
+            fault = missing
+        for _ in range(READS_MAX):
+            widths = self._wider(tile)
+            if not widths:
+                break
+            try:
+                return self._cut(Tile(tile.level, tile.index, widths[-1]), tile.width)
+            except NotVerified as pruned:
+                fault = pruned
+        raise fault
 
     def entries(self, size: int, start: int = 0) -> Iterator[tuple[int, bytes]]:
         """Index and bytes of the entries from `start` to before `size`."""
