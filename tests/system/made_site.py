@@ -66,6 +66,7 @@ class MadeSite:
     folder: Path
     site: Site = field(init=False)
     releases: dict[str, Release] = field(default_factory=dict)
+    asked: int = 0
 
     def __post_init__(self) -> None:
         self.site = Site(self.folder)
@@ -197,7 +198,8 @@ class MadeSite:
 
     def quote(self, unit: Unit, runs: str, header: RunHeader, bootloader: str = "demo-boot@1.0.0") -> EvidenceQuote:
         """What the unit signs when it is asked in the run of `header`."""
-        random = hashlib.sha256(runs.encode()).digest()
+        self.asked += 1
+        random = hashlib.sha256(f"{runs} {self.asked}".encode()).digest()
         nonce = hashlib.sha256(header.checkpoint.encode() + random).digest()
         image, boot = self.reference(runs), self.reference(bootloader)
         claims = EvidenceClaims(

@@ -17,7 +17,8 @@ from click.testing import CliRunner, Result
 from made_site import OTHER, SERIAL, MadeSite, finished_site
 
 from assay.cli.trace import command
-from assay.formats import canonical_json
+from assay.formats import canonical_json, sigstore_bundle
+from assay.formats.statement_verifier import read_statement
 from assay.model.outcome import Outcome
 from assay.model.record import PREDICATES, RecordType
 from assay.model.statement import Statement, Subject
@@ -327,6 +328,20 @@ def test_evidence_signed_by_another_device(copy: Path) -> None:
         made.evidence(unit, "demo-sensor@1.1.0")
 
     assert "not signed by the key" in lie(copy, tell)["records/00000021-evidence"]
+
+
+def test_evidence_that_is_recorded_twice(copy: Path) -> None:
+    """The old answer, told as if the unit had been asked again: everything in it verifies but for that."""
+
+    def tell(made: MadeSite) -> None:
+        record = next(entry.record for _, entry in made.site.records.entries(start=19))
+        statement = read_statement(sigstore_bundle.decode(made.site.records.record(record)).envelope.payload)
+        said = statement.predicate
+        again = {**said, "run": {**json.loads(json.dumps(said["run"])), "run_id": "another"}}
+        twice = statement.model_copy(update={"predicate": again})
+        made.site.recorder.record(twice, RecordType.EVIDENCE, Role.FIELD, SERIAL)
+
+    assert "this evidence was given before, in #19" in lie(copy, tell)["records/00000021-evidence"]
 
 
 def test_a_failed_update_that_stayed(copy: Path) -> None:

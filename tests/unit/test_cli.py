@@ -34,6 +34,8 @@ from assay.model.outcome import Outcome
 def command(session, how):
     if how == "fault":
         raise KeyError("a bug")
+    if how == "name":
+        open("x" * 5000)
     if how == "refused":
         raise Refused("the key is foreign", remedy="use another key")
     if how == "wait":
@@ -168,6 +170,14 @@ def test_a_fault_of_ours_is_never_a_verdict(tmp_path: Path) -> None:
     process = probe("fault", folder=tmp_path)
     assert "Traceback" in process.communicate()[1]
     assert process.returncode == 3
+
+
+def test_what_the_system_refuses_has_no_traceback(tmp_path: Path) -> None:
+    process = probe("name", folder=tmp_path)
+    told = process.communicate()[1]
+    assert process.returncode == 2
+    assert "Traceback" not in told and "File name too long" in told and "give a shorter name" in told
+    assert len(told) < 400
 
 
 def test_an_error_says_what_to_do_next(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from assay.model.record import PREDICATES, RecordType
 from assay.model.statement import Statement, Subject
 from assay.model.trust import Role, TrustFile
 from assay.model.verdict import TEST_RUN
+from assay.pipeline.site import Site
 from assay.stages.records.verify import LogReport, verify_log
 
 SIGNER = MemorySigner()
@@ -274,3 +275,38 @@ def test_show_wants_a_serial_number(tmp_path: Path, serial: str) -> None:
 
 def test_roles_of_the_command_line() -> None:
     assert set(ROLES) == {role.value for role in Role}
+
+
+def test_a_checkpoint_that_was_kept_elsewhere(site: tuple[Path, TrustFile], tmp_path: Path) -> None:
+    folder, trust = site
+    earlier = shutil.copytree(folder, tmp_path / "earlier")
+    recorder = SiteRecorder(folder, SIGNER, SystemClock())
+    kept = {6: recorder.checkpoint()}
+    recorder.record(statement(RecordType.UPDATE, 99), RecordType.UPDATE, Role.FIELD, "U-1")
+    kept[7] = recorder.checkpoint()
+    for size, note in kept.items():
+        report = verify_log(RecordStore(folder), trust, note)
+        assert (report.faults, report.kept) == ([], size)
+    set_back = verify_log(RecordStore(earlier), trust, kept[7])  # every file of it is whole
+    assert verify_log(RecordStore(earlier), trust).faults == []
+    assert [fault.what for fault in set_back.faults] == ["has 7 entries, the log 6: it was set back or cut short"]
+    otherwise = SiteRecorder(earlier, SIGNER, SystemClock())
+    otherwise.record(statement(RecordType.UPDATE, 100), RecordType.UPDATE, Role.FIELD, "U-1")
+    rewritten = verify_log(RecordStore(earlier), trust, kept[7])
+    assert [fault.what for fault in rewritten.faults] == ["of 7 entries is not of this log's past: one was rewritten"]
+    assert rewritten.kept is None
+    noise = verify_log(RecordStore(folder), trust, b"\xff" * 100)
+    assert [fault.link for fault in noise.faults] == ["kept checkpoint"]
+
+
+def test_the_verb_takes_a_kept_checkpoint(tmp_path: Path) -> None:
+    site, trust, note = tmp_path / "s", tmp_path / "trust.toml", tmp_path / "note"
+    assay("keys", "init", "--site", site)
+    assay("keys", "trust", "--site", site, "--out", trust, "--allow-development")
+    Site(site).recorder.checkpoint()
+    note.write_text(assay("log", "checkpoint", "--site", site).stdout)
+    good = assay("log", "verify", "--site", site, "--trust", trust, "--checkpoint", note)
+    assert good.exit_code == 0, good.output
+    assert "continues the checkpoint of 0 entries that was kept" in good.output
+    for missing in (tmp_path / "no", tmp_path / "s" / "log" / "checkpoint" / "x"):
+        assert assay("log", "verify", "--site", site, "--checkpoint", missing).exit_code == 2

@@ -56,6 +56,17 @@ def test_a_number_of_the_user_is_kept_and_skipped_by_the_scheme(ledger: SerialLe
     assert ledger.assign(chip(2), SCHEME) == "ASY-000002"
 
 
+@pytest.mark.parametrize("how", ["DELETE FROM units", "UPDATE units SET serial = 'ASY-000009'"])
+def test_no_other_program_frees_a_number(ledger: SerialLedger, tmp_path: Path, how: str) -> None:
+    assert ledger.assign(chip(1), SCHEME) == "ASY-000001"
+    with (
+        sqlite3.connect(tmp_path / "site" / "serials.sqlite") as other,
+        pytest.raises(sqlite3.IntegrityError, match=r"never freed|stays with its chip"),
+    ):
+        other.execute(how)
+    assert ledger.serial_of(chip(1)) == "ASY-000001"
+
+
 @pytest.mark.parametrize("taken", ["LOT-1", "lot-1"])
 def test_a_number_of_another_unit_is_refused(ledger: SerialLedger, taken: str) -> None:
     ledger.assign(chip(1), SCHEME, "LOT-1")

@@ -14,7 +14,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.command(name="evidence", short_help="Ask a unit what it runs, and verify its answer.")
 @click.option("--place", required=True, metavar="NAME", help="The place on the bench, or a twin.")
-@click.option("--trust", required=True, type=FILE, help="The trust file.")
+@click.option("--trust", required=True, type=FILE, envvar="ASSAY_TRUST", help="The trust file [ASSAY_TRUST].")
 @click.option("--bench", type=FILE, default=None, help="The bench file [default: bench.toml of the project].")
 @click.option("--wait", "wait_s", type=float, default=0.0, help="Seconds to wait for a place that is taken.")
 @verb

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from assay.model.trust import TrustFile
     from assay.stages.records.verify import LogReport
 
+FILE = click.Path(path_type=Path, dir_okay=False)
+
 
 @click.group(short_help="Verify the audit log, show entries.")
 def command() -> None:
@@ -23,19 +25,21 @@ def command() -> None:
 
 
 @command.command("verify")
-@click.option("--trust", "trust_path", type=click.Path(path_type=Path, dir_okay=False), help="Whom to trust.")
+@click.option("--trust", "trust_path", type=FILE, envvar="ASSAY_TRUST", help="Whom to trust [ASSAY_TRUST].")
+@click.option("--checkpoint", "kept_path", type=FILE, help="A checkpoint kept elsewhere, to be continued.")
 @verb
-def verify(session: Session, trust_path: Path | None) -> Answer:
+def verify(session: Session, trust_path: Path | None, kept_path: Path | None) -> Answer:
     """Verify checkpoint, tiles, entries, records and attachments; first finish what a killed process left.
 
     Without --trust the site's own keys are used, which tells accidents from good health, but not a forger who holds
-    them.
+    them. With --checkpoint (what `assay log checkpoint` printed once) also a site that was set back is found.
     """
     from assay.stages.records.verify import verify_log
 
     _need_log(session)
+    kept = _kept(kept_path)
     left, unrecorded = _recover(session)
-    report = verify_log(session.site.records, _trust(session, trust_path))
+    report = verify_log(session.site.records, _trust(session, trust_path), kept)
     anchor = str(trust_path) if trust_path else "this site's own keys (give --trust FILE to check against others)"
     statuses = [ExitStatus.REFUSED] if report.faults else []
     statuses += [unrecorded.status] if unrecorded else []
@@ -88,6 +92,19 @@ def recover(session: Session) -> Answer:
     return Answer("\n".join(lines), {"records": left, "runs": runs})
 
 
+def _kept(path: Path | None) -> bytes | None:
+    """The note in `path`, cut where it is longer than a note can be, which makes it none."""
+    from assay.formats.signed_note import NOTE_BYTES_MAX
+
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            return file.read(NOTE_BYTES_MAX + 1)
+    except OSError as error:
+        raise UsageFault(f"{path} cannot be read: {error.strerror}", remedy="check the path") from error
+
+
 def _need_log(session: Session) -> None:
     if not (session.site_dir / "log").is_dir() and not (session.site_dir / "outbox.sqlite").exists():
         raise UsageFault(f"there is no log in {session.site_dir}", remedy="name the site with --site or ASSAY_SITE")
@@ -123,6 +140,7 @@ def _text(report: LogReport, anchor: str, left: int, unrecorded: NotRecorded | N
     lines.append(f"  trusted: {anchor}")
     counts = f"{report.records} records, {report.attachments} attachments, {report.checkpoints} checkpoints in records"
     lines.append(f"  verified: {counts}")
+    lines += [f"  continues the checkpoint of {report.kept} entries that was kept"] if report.kept is not None else []
     lines += [f"  finished what an earlier process left: {left} records"] if left else []
     lines += [f"  rests on an UNSAFE-DEVELOPMENT key: {key}" for key in sorted(report.development)]
     lines += [f"  BROKEN {fault.link}: {fault.what}" for fault in report.faults]

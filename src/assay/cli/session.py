@@ -7,6 +7,7 @@ becomes an exit status, and a fault of our own never looks like FAIL. Leaves to 
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -19,12 +20,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from assay.cli.signals import raise_on_signals
-from assay.errors import AssayError, ExitStatus, InfrastructureError, Interrupted
+from assay.errors import AssayError, ExitStatus, InfrastructureError, Interrupted, UsageFault
 
 if TYPE_CHECKING:
     from assay.pipeline.site import Site
 
 SITE_FOLDER = ".assay"
+NAME_SHOWN_MAX = 120
+"""Characters of a file name that a message repeats: two lines of a terminal."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ def verb(function: Callable[..., Answer]) -> Callable[..., None]:
             raise
         except click.ClickException:
             raise
+        except OSError as error:
+            _leave_system(session, error)
         except Exception as fault:
             _leave_fault(session, fault)
         _show(session, answer)
@@ -109,15 +114,30 @@ def _leave_interrupted(session: Session, interrupted: Interrupted) -> NoReturn:
     _tell(session, interrupted.status, "ABORTED", str(interrupted), "", notes)
 
 
+def _leave_system(session: Session, error: OSError) -> NoReturn:
+    """What the system refuses and no part of ours expected, such as a name that is too long: told in one line."""
+    if "ASSAY_DEBUG" in os.environ:
+        _show_traceback(error)
+    named = f"{str(error.filename)[:NAME_SHOWN_MAX]}: " if error.filename else ""
+    message = f"{named}{error.strerror or error}"
+    if error.errno == errno.ENAMETOOLONG:
+        leave(session, UsageFault(message, remedy="give a shorter name"))
+    leave(session, InfrastructureError(message, remedy="mend what is named; ASSAY_DEBUG=1 shows where it happened"))
+
+
 def _leave_fault(session: Session, fault: Exception) -> NoReturn:
     """A fault in assay says nothing about a unit: ERROR, with what a developer needs on stderr."""
-    import traceback
-
     if not session.json or "ASSAY_DEBUG" in os.environ:
-        click.echo("".join(traceback.format_exception(fault)), err=True, nl=False)
+        _show_traceback(fault)
     message = f"a fault in assay itself: {type(fault).__name__}: {fault}"
     remedy = "report it with the lines above (ASSAY_DEBUG=1 shows them with --json too)"
     _tell(session, ExitStatus.ERROR, "ERROR", message, remedy, getattr(fault, "__notes__", []))
+
+
+def _show_traceback(error: BaseException) -> None:
+    import traceback
+
+    click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
 
 
 def _tell(session: Session, status: ExitStatus, word: str, message: str, remedy: str, notes: list[str]) -> NoReturn:

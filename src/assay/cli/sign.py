@@ -23,7 +23,7 @@ def command(session: Session, artifact_dir: Path, out: Path | None) -> Answer:
     from assay.model.trust import Role
     from assay.pipeline.image_signing import IMAGE_FILE, sign_artifact
 
-    out = out or artifact_dir.with_name(artifact_dir.name + ".signed")
+    out = out or _beside(artifact_dir)
     with working(session, f"signing {artifact_dir}"):
         signed = sign_artifact(artifact_dir, session.site, out)
     image = signed.release.image
@@ -39,3 +39,9 @@ def command(session: Session, artifact_dir: Path, out: Path | None) -> Answer:
     )
     release = signed.release.model_dump(mode="json", by_alias=True)
     return Answer(text, {"folder": str(out), "image": str(out / IMAGE_FILE), "release": release})
+
+
+def _beside(artifact_dir: Path) -> Path:
+    """`ARTIFACT_DIR.signed`, also for `.` and for a path that ends in `..`."""
+    folder = artifact_dir if artifact_dir.name not in ("", "..") else artifact_dir.resolve()
+    return folder.with_name(f"{folder.name}.signed")

@@ -25,7 +25,7 @@ CASES_SHOWN_MAX = 20
 @click.argument("suite", type=FOLDER)
 @click.option("--place", required=True, metavar="NAME", help="A place, a twin, or twin:BOARD for a fresh twin.")
 @click.option("--release", required=True, metavar="NAME@VERSION", help="The release that the unit has to run.")
-@click.option("--trust", required=True, type=FILE, help="The trust file.")
+@click.option("--trust", required=True, type=FILE, envvar="ASSAY_TRUST", help="The trust file [ASSAY_TRUST].")
 @click.option("--results", required=True, type=FOLDER, help="Where the reports go.")
 @click.option("-n", "workers", type=int, default=1, help="Fresh twins that share the tests out (--place twin:BOARD).")
 @click.option("--timeout", "timeout_s", type=float, default=600.0, show_default=True, help="Seconds for the suite.")

@@ -20,7 +20,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command(name="update", short_help="Bring a unit to another release, with rollback.")
 @click.argument("release", metavar="NAME@VERSION")
 @click.option("--place", required=True, metavar="NAME", help="The place on the bench, or a twin.")
-@click.option("--trust", required=True, type=FILE, help="The trust file.")
+@click.option("--trust", required=True, type=FILE, envvar="ASSAY_TRUST", help="The trust file [ASSAY_TRUST].")
 @click.option("--plan", "--dry-run", "plan_only", is_flag=True, help="Ask the unit, show the plan, change nothing.")
 @click.option(
     "--unsafe-allow-older-version",

@@ -28,13 +28,15 @@ IMAGE_MAGIC = bytes.fromhex("3db8f396")
 def read_input(path: Path) -> bytes:
     """The file to verify. Raises `UsageFault` when it is not there, `NotVerified` when it is too large."""
     try:
-        if path.stat().st_size > EXPORT_BYTES_MAX:
-            raise NotVerified(f"{path} is larger than {EXPORT_BYTES_MAX} bytes", remedy="name the right file")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(EXPORT_BYTES_MAX + 1)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise UsageFault(f"there is no file {path}", remedy="check the path") from error
     except OSError as error:
         raise StorageError(f"{path} cannot be read: {error.strerror}", remedy="make it readable") from error
+    if len(data) > EXPORT_BYTES_MAX:
+        raise NotVerified(f"{path} is larger than {EXPORT_BYTES_MAX} bytes", remedy="name the right file")
+    return data
 
 
 def kind_of(data: bytes) -> str:

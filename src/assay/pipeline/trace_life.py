@@ -33,6 +33,8 @@ class Life:
     images: dict[str, ImageReference] = field(default_factory=dict)
     evidence: tuple[int | None, EvidenceRecord] | None = None
     changed_after_evidence: list[str] = field(default_factory=list)
+    asked: dict[str, str] = field(default_factory=dict)
+    """Nonces that the unit was asked with, and the record of each."""
 
     def meet(self, image: ImageReference) -> None:
         """A record names `image`."""
@@ -44,6 +46,16 @@ class Life:
         self.running.now(name, *images)
         if self.evidence is not None:
             self.changed_after_evidence.append(name)
+
+    def must_be_fresh(self, link: Link, nonce_hex: str) -> None:
+        """Check that no record before has this nonce: a unit is asked with a new one each time, a copy has the old."""
+        before = self.asked.get(nonce_hex)
+        self.asked.setdefault(nonce_hex, number_of(link))
+        link.expect(
+            before is None,
+            "no record before has this evidence",
+            f"this evidence was given before, in {before}: the unit was not asked again",
+        )
 
     def must_be_chip(self, link: Link, chip: str) -> None:
         """Check that a record about `chip` is about the chip that the certificate was given to."""

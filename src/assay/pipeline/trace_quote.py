@@ -25,6 +25,7 @@ def check_quote(link: Link, quote: EvidenceQuote, said: DeviceReport, checkpoint
     verified = link.attempt(lambda: verify_quote(quote, checkpoint.encode(), der, life.trust))
     if verified is not None:
         link.take(verified.checks)
+        life.must_be_fresh(link, quote.nonce_hex)
         link.expect(
             verified.report == said,
             f"the unit's own evidence says what it ran {when}",

@@ -76,6 +76,9 @@ def _ca_node(folder: Path, trust: TrustFile) -> TraceNode:
         pem = path.with_suffix(".pem")
         if pem.is_file() and pem.read_bytes() != ssl.DER_cert_to_PEM_cert(der).encode("ascii"):
             link.fault(f"{pem.name} is not the certificate in {path.name}")
+    for pem in sorted(folder.glob("*.pem")) if folder.is_dir() else ():
+        if not pem.with_suffix(".der").is_file():
+            link.fault(f"{pem.name} is there, and the certificate {pem.with_suffix('.der').name} is not")
     return link.node()
 
 

@@ -80,6 +80,7 @@ def tell_evidence(link: Link, said: EvidenceRecord, life: Life, index: int | Non
     if verified is None:
         return
     link.take(verified.checks)
+    life.must_be_fresh(link, said.nonce_hex)
     claims, image = verified.claims, verified.claims.image_hash.hex()
     link.title = f"{number} Evidence: the unit proves that it runs {life.running.name(image)}"
     link.tell("runs", f"{claims.name} {claims.version}, {claims.state}, hash {image[:KEY_DIGITS]}")
