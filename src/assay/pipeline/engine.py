@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assay.backends.builders.sandbox_strays import end_strays
 from assay.errors import AssayError, ExitStatus, StorageError, gravest
 from assay.model.manifest import Pipeline, PipelineStep
 from assay.model.outcome import Outcome
@@ -85,6 +86,7 @@ class Engine:
             setup = self._setup(run)
             self._results = results = Path(setup["results"])
             lifeline = stack.enter_context(Lifeline(results))
+            end_strays()
             done = [step for step in self._order.pipeline.steps if self._is_done(run, step)]
             names = tuple(step.name for step in done)
             steps = len(self._order.pipeline.steps)

@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from assay.backends.builders.sandbox_strays import owner_mark
+
 PROGRAM = "bwrap"
 PROBE_TIMEOUT_S = 10.0
 
@@ -33,7 +35,7 @@ def why_not() -> str:
     program = shutil.which(PROGRAM)
     if program is None:
         return "bubblewrap is not installed (apt-get install bubblewrap)"
-    command = [program, *_WALLS, "--tmpfs", "/mnt", "--", "/bin/true"]
+    command = [program, *_WALLS, *owner_mark(), "--tmpfs", "/mnt", "--", "/bin/true"]
     try:
         tried = subprocess.run(command, capture_output=True, timeout=PROBE_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -48,7 +50,7 @@ def walls(site: Path, keys: Path, writable: tuple[Path, ...], fixed: tuple[Path,
     `info_fd` gets a JSON object with the process id of the command's parent.
     The command is not process 1 of the sandbox: the kernel would shield it from its own signals.
     """
-    words = [shutil.which(PROGRAM) or PROGRAM, *_WALLS, "--info-fd", str(info_fd)]
+    words = [shutil.which(PROGRAM) or PROGRAM, *_WALLS, *owner_mark(), "--info-fd", str(info_fd)]
     words += ["--ro-bind", str(site), str(site)]
     for folder in writable:
         words += ["--bind", str(folder), str(folder)]

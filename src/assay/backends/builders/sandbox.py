@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from assay.backends.builders.build_process import BuildProcesses
+from assay.backends.builders.sandbox_strays import owner_mark
 from assay.errors import ToolMissing
 from assay.interfaces.builder import BuildTask
 
@@ -110,6 +111,7 @@ def _namespaces(uid: int, hostname: str) -> list[str]:
     return [
         *("--unshare-all", "--unshare-user", "--uid", str(uid), "--gid", str(uid), "--hostname", hostname),
         *("--die-with-parent", "--new-session", "--cap-drop", "ALL"),
+        *owner_mark(),
     ]
 
 
