@@ -62,9 +62,7 @@ def tlv(number: int, value: bytes) -> bytes:
     return struct.pack("<HH", number, len(value)) + value
 
 
-PROTECTED = (
-    tlv(0x50, b"\x07\0\0\0") + tlv(0xA0, BOARD.encode()) + tlv(0xA1, b"\x01\0\0\0") + tlv(0xA2, NAME.encode())
-)
+PROTECTED = tlv(0x50, b"\x07\0\0\0") + tlv(0xA0, BOARD.encode()) + tlv(0xA1, b"\x01\0\0\0") + tlv(0xA2, NAME.encode())
 
 
 def by_hand(
