@@ -271,12 +271,12 @@ class _FieldRun:
 
 
 def _judge(plan: Plan, after: VerifiedEvidence | None, failure: AssayError | None) -> tuple[Outcome, str]:
-    """PASS needs the unit's proof that it keeps the new image; FAIL, that it does not run it."""
+    """PASS needs the unit's proof that it keeps the new image; FAIL, that it does not run it; without proof, ERROR."""
     runs_new = after is not None and after.report.image_hash == plan.image_hash
     if failure is None:
         if runs_new and after is not None and after.report.state == "confirmed":
             return Outcome.PASS, ""
         return Outcome.ERROR, "the walk was done, and the unit does not prove that it keeps the new image"
-    if isinstance(failure, UnitFailed) and not runs_new:
+    if isinstance(failure, UnitFailed) and after is not None and not runs_new:
         return Outcome.FAIL, failure.message
     return Outcome.ERROR, failure.message
