@@ -141,9 +141,11 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def kills(session: nox.Session) -> None:
-    """The long kill campaign; `-- --kills=300` says how many."""
-    need(session, QEMU_ARM, GIT)
+    """The long kill campaigns; `-- --kills=300` says how many in the one over the whole demo."""
+    need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT)
     install(session, "test")
+    session.run("python", "tests/system/kill_campaign.py", "--turns", "100")
+    session.run("python", "tests/system/kill_campaign.py", "--turns", "100", "--board", "rv32-virt")
     session.run("pytest", "tests/system/test_kills.py", "--timeout=14400", *(session.posargs or ["--kills=200"]))
 
 
