@@ -34,6 +34,8 @@ from assay.model.outcome import Outcome
 def command(session, how):
     if how == "fault":
         raise KeyError("a bug")
+    if how == "bytes":
+        "\\udcff".encode()
     if how == "name":
         open("x" * 5000)
     if how == "refused":
@@ -170,6 +172,12 @@ def test_a_fault_of_ours_is_never_a_verdict(tmp_path: Path) -> None:
     process = probe("fault", folder=tmp_path)
     assert "Traceback" in process.communicate()[1]
     assert process.returncode == 3
+
+
+def test_a_command_line_that_is_no_utf8(tmp_path: Path) -> None:
+    process = probe("bytes", folder=tmp_path)
+    told = process.communicate()[1]
+    assert (process.returncode, told.splitlines()[0]) == (2, "USAGE: the command line is not UTF-8")
 
 
 def test_what_the_system_refuses_has_no_traceback(tmp_path: Path) -> None:

@@ -14,10 +14,12 @@ from click.testing import CliRunner, Result
 from memory_signer import MemorySigner, trust_in
 
 from assay.backends.clocks.system_clock import SystemClock
+from assay.backends.records.outbox import Draft, Outbox, waiting
 from assay.backends.records.record_store import RecordStore
 from assay.backends.records.site_recorder import SiteRecorder
 from assay.cli.keys import ROLES
 from assay.cli.main import main
+from assay.errors import NotRecorded
 from assay.formats import canonical_json
 from assay.model.record import PREDICATES, RecordType
 from assay.model.statement import Statement, Subject
@@ -310,3 +312,24 @@ def test_the_verb_takes_a_kept_checkpoint(tmp_path: Path) -> None:
     assert "continues the checkpoint of 0 entries that was kept" in good.output
     for missing in (tmp_path / "no", tmp_path / "s" / "log" / "checkpoint" / "x"):
         assert assay("log", "verify", "--site", site, "--checkpoint", missing).exit_code == 2
+
+
+def test_a_copy_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An auditor's copy: nothing is left to record, so that nothing can be recorded is no fault. A draft is one."""
+    site = tmp_path / "s"
+    assay("keys", "init", "--site", site)
+    Site(site).recorder.checkpoint()
+
+    def recover(_self: SiteRecorder) -> int:
+        raise NotRecorded("not recorded: the outbox cannot be written", remedy="")
+
+    monkeypatch.setattr(SiteRecorder, "recover", recover)
+    assert assay("log", "verify", "--site", site).exit_code == 0
+    draft = Draft("0" * 64, b"{}", RecordType.RUN, Role.FIELD, None, "2026-11-23")
+    with Outbox(site / "outbox.sqlite") as outbox:
+        outbox.put(draft)
+    assert waiting(site / "outbox.sqlite") == {draft.payload}
+    assert assay("log", "verify", "--site", site).exit_code == 5
+    (site / "outbox.sqlite").write_bytes(b"noise" * 1000)
+    assert waiting(site / "outbox.sqlite") is None
+    assert assay("log", "verify", "--site", site).exit_code == 5

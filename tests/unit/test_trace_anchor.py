@@ -73,3 +73,8 @@ def test_the_digest_is_of_the_bytes_that_were_read(
     monkeypatch.setattr(Path, "read_bytes", read_and_replace)
     trust, digest = load_anchor(path)
     assert (trust.name, digest) == ("demo", hashlib.sha256(sealed).hexdigest())
+
+
+def test_a_device_without_end_is_not_read() -> None:
+    with pytest.raises(ManifestFault, match="a manifest has at most"):
+        load_anchor(Path("/dev/zero"))

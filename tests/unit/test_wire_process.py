@@ -111,7 +111,7 @@ def test_a_start_of_a_running_twin_uses_it(folder: TwinFolder) -> None:
     assert first.status().wire_pid == second.status().wire_pid
     assert first.status().baud == 9600
     other = folder.path.parent / "other.elf"
-    other.write_bytes(b"other")
+    other.write_bytes(b"\x7fELF other")
     with pytest.raises(UsageFault, match="runs with the mask ROM"):
         start_twin(folder, other)
 
@@ -192,6 +192,9 @@ def test_a_rom_that_vanished(folder: TwinFolder) -> None:
         start_twin(folder, owner_pid=os.getpid())
     with pytest.raises(UsageFault, match="no mask ROM at"):
         start_twin(folder, Path("/nonexistent.elf"))
+    (folder.path / "no.elf").write_bytes(b"schema = 1")
+    with pytest.raises(UsageFault, match="is no ELF file"):
+        start_twin(folder, folder.path / "no.elf")
 
 
 def test_a_qemu_without_io_uring_is_started_without(folder: TwinFolder) -> None:

@@ -94,6 +94,10 @@ def verb(function: Callable[..., Answer]) -> Callable[..., None]:
             raise
         except OSError as error:
             _leave_system(session, error)
+        except UnicodeEncodeError as error:
+            if not error.reason.startswith("surrogates"):  # else bytes of the command line that are no UTF-8
+                _leave_fault(session, error)
+            leave(session, UsageFault("the command line is not UTF-8", remedy="write it in UTF-8"))
         except Exception as fault:
             _leave_fault(session, fault)
         _show(session, answer)

@@ -15,6 +15,7 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from assay.errors import ManifestFault, UsageFault
+from assay.formats.toml_document import MANIFEST_BYTES_MAX
 from assay.model.identifiers import Name
 from assay.model.manifest import Bench, Board, Module, Pipeline, Profile
 from assay.model.value import Value
@@ -34,7 +35,8 @@ def load(path: Path, model: type[M]) -> M:
 def load_with_digest(path: Path, model: type[M]) -> tuple[M, str]:
     """The manifest at `path`, and the SHA-256 of the very bytes that it was read from. Raises `ManifestFault`."""
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MANIFEST_BYTES_MAX + 1)  # one too many is refused, and a device without end is not read
     except FileNotFoundError as error:
         raise ManifestFault(str(path), None, "there is no such file", remedy="check the path") from error
     except OSError as error:

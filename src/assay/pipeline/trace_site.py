@@ -9,13 +9,11 @@ Leaves to others: the unit's own history (`trace`). Not covered: docs/reference/
 
 from __future__ import annotations
 
-import hashlib
 import re
-import sqlite3
 import ssl
-from contextlib import closing
 from pathlib import Path
 
+from assay.backends.records.outbox import waiting
 from assay.backends.records.record_store import RecordStore
 from assay.formats.device_certificate import is_ca_certificate_of
 from assay.formats.tlog_tiles import CHECKPOINT_PATH
@@ -84,7 +82,7 @@ def _ca_node(folder: Path, trust: TrustFile) -> TraceNode:
 
 def _log_node(folder: Path, trust: TrustFile) -> TraceNode:
     link = Link("site/log", "Log, records and attachments of the whole site")
-    pending = _pending(folder)
+    pending = waiting(folder / "outbox.sqlite") or set()
     report = verify_log(RecordStore(folder), trust)
     for fault in report.faults:
         if pending and _is_unfinished(fault, pending):
@@ -115,18 +113,3 @@ def _is_unfinished(fault: LogFault, pending: set[str]) -> bool:
     if match is None:
         return False
     return match.group(2) in pending if match.group(2) else "is not covered" in fault.what
-
-
-def _pending(folder: Path) -> set[str]:
-    """Digests of the records in the outbox that are signed and not logged; read without changing anything."""
-    path = folder / "outbox.sqlite"
-    if not path.is_file():
-        return set()
-    # Without a write-ahead log nobody is at work or was killed; then not even SQLite's shared memory file is made.
-    how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as database:
-            rows = database.execute("SELECT bundle, payload FROM outbox").fetchall()
-    except sqlite3.Error:
-        return set()
-    return {hashlib.sha256(bundle).hexdigest() if bundle else payload for bundle, payload in rows}

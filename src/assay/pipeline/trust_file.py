@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from assay.backends.durable_file import exclusive, make_folder, write_durably
 from assay.errors import ManifestFault, StorageError, UsageFault
 from assay.formats import trust_file
-from assay.formats.toml_document import TomlDocument
+from assay.formats.toml_document import MANIFEST_BYTES_MAX, TomlDocument
 from assay.model.trust import BUILDER_IDS, Role, TrustedKey, TrustFile
 from assay.stages.manifest.read import read_manifest
 
@@ -30,7 +30,8 @@ def load_trust(path: Path) -> TrustFile:
 def load_trust_and_digest(path: Path) -> tuple[TrustFile, str]:
     """The trust file at `path` and the SHA-256 of the very bytes that it was read from. Raises `ManifestFault`."""
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MANIFEST_BYTES_MAX + 1)  # one too many is refused, and a device without end is not read
     except FileNotFoundError as error:
         remedy = "check the path, or write one with `assay keys trust --out FILE`"
         raise ManifestFault(str(path), None, "there is no such trust file", remedy=remedy) from error

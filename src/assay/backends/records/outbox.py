@@ -9,7 +9,10 @@ Leaves to others: signing, files and the log (`site_recorder`). Raises `sqlite3.
 
 from __future__ import annotations
 
+import hashlib
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +31,23 @@ _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS logged (idx INTEGER PRIMARY KEY, payload TEXT NOT NULL, record TEXT NOT NULL)",
     "CREATE INDEX IF NOT EXISTS logged_payload ON logged (payload)",
 )
+
+
+def waiting(path: Path) -> set[str] | None:
+    """Digests of what waits in the outbox at `path`: of the bundle once it is signed, of the statement before.
+
+    Read without changing anything, also on a disk that cannot be written. None when it cannot be read.
+    """
+    if not path.is_file():
+        return set()
+    # Without a write-ahead log nobody is at work or was killed; then not even SQLite's shared memory file is made.
+    how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)) as database:
+            rows = database.execute("SELECT bundle, payload FROM outbox").fetchall()
+    except sqlite3.Error:
+        return None
+    return {hashlib.sha256(bundle).hexdigest() if bundle else payload for bundle, payload in rows}
 
 
 @dataclass(frozen=True)

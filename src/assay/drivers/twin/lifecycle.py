@@ -25,6 +25,7 @@ from assay.errors import InfrastructureError, StorageError, UsageFault
 START_TIMEOUT_S = 20.0  # 100 ms on an idle host
 SETTLE_TIMEOUT_S = 10.0  # for a wire that is just beginning or ending to have done so
 POLL_S = 0.01
+ELF_MAGIC = b"\x7fELF"
 WIRE_LOG_BYTES_MAX = 256 * 1024  # wire.log is begun anew above this size
 MESSAGE_MAX = 65536  # bytes of the wire's one message to its starter
 
@@ -110,8 +111,18 @@ def _check_rom(folder: TwinFolder, rom: Path | None) -> None:
     settings = folder.read_settings()
     if rom is not None and not rom.is_file():
         raise UsageFault(f"no mask ROM at {rom}", remedy="give the ELF that the ROM's build wrote")
+    if rom is not None and not _is_elf(rom):  # QEMU would start anything, and the chip say nothing
+        raise UsageFault(f"{rom} is no ELF file", remedy="give the ELF that the ROM's build wrote")
     if rom is None and settings.rom is None:
         raise UsageFault(f"twin {folder.name!r} has no mask ROM", remedy="start it with --rom FILE")
+
+
+def _is_elf(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(ELF_MAGIC)) == ELF_MAGIC
+    except OSError as error:
+        raise UsageFault(f"{path} cannot be read: {error.strerror}", remedy="make it readable") from error
 
 
 def _keep_settings(folder: TwinFolder, rom: Path | None, baud: int | None) -> None:
