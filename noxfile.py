@@ -111,7 +111,7 @@ def firmware(session: nox.Session) -> None:
     install(session, "test")
     session.run("python", "firmware/tests/run_host.py")
     session.run("python", "firmware/tests/run_host.py", "--mutants")
-    session.run("pytest", "-n", "auto", "tests/firmware", *session.posargs)
+    session.run("pytest", "-n", "auto", *(session.posargs or ["tests/firmware"]))
 
 
 @nox.session
