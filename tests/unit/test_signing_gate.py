@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -351,6 +353,18 @@ def test_names_that_look_like_numbers_stay_names(published: Published) -> None:
     data = tool.with_signature(b"payload", PARAMETERS, published.site.signers.sign(Role.IMAGE, digest), key.public)
     says = verify_image(data, published.trust()).says
     assert (says.board, says.name) == ("0x12", "0xzz")
+
+
+def test_what_a_killed_signing_left_goes_with_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    left, used = tmp_path / f"assay-image-{gone.pid}-a", tmp_path / f"assay-image-{os.getpid()}-b"
+    for folder in (left, used):
+        folder.mkdir()
+        (folder / "payload.bin").write_bytes(b"payload")
+    ImgtoolProgram().bytes_to_sign(b"payload", PARAMETERS)
+    assert list(tmp_path.iterdir()) == [used]
 
 
 def test_a_payload_that_does_not_fit_is_fail(published: Published) -> None:

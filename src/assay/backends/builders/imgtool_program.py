@@ -8,16 +8,21 @@ parameters. Leaves to others: believing the result (`formats.mcuboot_image` read
 from __future__ import annotations
 
 import base64
+import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from assay.backends.stores.result_folder import remove_leftovers
 from assay.errors import InfrastructureError, StorageError, ToolMissing, UnitFailed
 from assay.model.image_parameters import HEADER_SIZE, ImageParameters, Tlv
 
 IMGTOOL_TIMEOUT_S = 60.0
 """Seconds for one pass; it takes a third of one."""
+
+SCRATCH = "assay-image-"
+"""Begin of the names of the folders in which imgtool runs; the process id follows, so that a killed one is known."""
 
 SWAP_ALIGNMENT = 8
 """Bytes; MCUboot's BOOT_MAX_ALIGN where flash is written in smaller units."""
@@ -56,7 +61,8 @@ def arguments(parameters: ImageParameters) -> list[str]:
 
 def _run(payload: bytes, parameters: ImageParameters, extra: list[str], files: dict[str, bytes]) -> bytes:
     try:
-        with tempfile.TemporaryDirectory(prefix="assay-image-") as scratch:
+        remove_leftovers(Path(tempfile.gettempdir()), SCRATCH)
+        with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-", ignore_cleanup_errors=True) as scratch:
             folder = Path(scratch)
             for name, data in {**files, "payload.bin": payload}.items():
                 (folder / name).write_bytes(data)
