@@ -3,9 +3,17 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 KILLS_IN_CI = 6
+
+
+def pytest_configure() -> None:
+    """Ctrl-C works in what tests start: a shell that runs the tests in the background has it ignored, by inheritance."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
