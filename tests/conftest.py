@@ -11,7 +11,7 @@ KILLS_IN_CI = 6
 
 
 def pytest_configure() -> None:
-    """Ctrl-C works in what tests start: a shell that runs the tests in the background has it ignored, by inheritance."""
+    """Ctrl-C works in what tests start, also where the shell that runs them in the background ignores it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
