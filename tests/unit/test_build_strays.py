@@ -42,7 +42,7 @@ def test_the_sandbox_of_the_dead_is_ended_and_nobody_elses() -> None:
     strays = [sandbox(*dead), sandbox("--unsetenv", reused)]
     others = [sandbox(*owner_mark()), sandbox("--unsetenv", elsewhere), sandbox()]
     try:
-        assert {process.pid for process in strays} <= set(end_strays())
+        end_strays()  # or a build of a test beside this one, which ends strays too
         for process in strays:
             assert process.wait(5) == -9
         assert [process.poll() for process in others] == [None] * len(others)
