@@ -108,6 +108,16 @@ def test_every_changed_bit_is_refused(authority: Authority) -> None:
             device_certificate.verify(bytes(changed), authority.trust())
 
 
+def test_bits_of_the_signature_that_do_not_count_are_refused(authority: Authority) -> None:
+    """Where the signature ends in zero bits, the parser lets them be declared unused, and the signature stays good."""
+    der = next(der for der in (authority.issue() for _ in range(100)) if not der[-1] & 1)
+    at = len(der) - len(x509.load_der_x509_certificate(der).signature) - 1
+    changed = der[:at] + b"\1" + der[at + 1 :]
+    assert x509.load_der_x509_certificate(changed).signature == x509.load_der_x509_certificate(der).signature
+    with pytest.raises(NotVerified, match="whole number of bytes"):
+        device_certificate.verify(changed, authority.trust())
+
+
 @given(st.binary(max_size=200))
 @settings(max_examples=200, deadline=None)
 def test_no_bytes_leak_another_error(data: bytes) -> None:

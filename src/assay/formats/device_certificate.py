@@ -121,6 +121,7 @@ def verify(der: bytes, trust: TrustFile) -> DeviceCertificate:
     """
     try:
         certificate = x509.load_der_x509_certificate(der)
+        _check_spelling(certificate, der)
         issuer = _issuer(certificate, trust)
         _check_profile(certificate, issuer)
         found = _read(certificate, issuer, der)
@@ -134,6 +135,13 @@ def verify(der: bytes, trust: TrustFile) -> DeviceCertificate:
             remedy="use a real unit, or a trust file with allow_emulated for demonstrations",
         )
     return found
+
+
+def _check_spelling(certificate: x509.Certificate, der: bytes) -> None:
+    """The one byte that parser and signature both let pass: how many bits of the signature do not count (X.690 8.6)."""
+    signature = certificate.signature
+    if not der.endswith(bytes((0x03, len(signature) + 1, 0)) + signature):
+        refuse("its signature is not a whole number of bytes")
 
 
 def _issuer(certificate: x509.Certificate, trust: TrustFile) -> TrustedKey:
