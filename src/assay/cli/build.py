@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from assay.cli.session import Answer, Session, verb
-from assay.cli.working import working
+from assay.cli.working import counting
 from assay.errors import UsageFault
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def command(
     from assay.stages.build.command import parse_defines
 
     request = BuildRequest(module_toml, board, version, parse_defines(defines), _read_keys(keys), builder, fresh)
-    with working(session, f"building {module_toml}") as say:
-        report = build_module(request, session.site, out, say)
+    with counting(session, f"building {module_toml}") as (say, progress):
+        report = build_module(request, session.site, out, say, progress)
     return Answer(_text(report, out), _data(report, out))
 
 

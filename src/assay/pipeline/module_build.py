@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,12 @@ from assay.stages.build.twice import run_both
 Say = Callable[[str], None]
 """Called with a line of progress."""
 
+Progress = Callable[[int, int], None]
+"""Called with how many parts of the work are done, and of how many."""
+
+PARTS = 4
+"""Of a build, as its progress counts them: inputs read, first build, second build, compared and written."""
+
 SCRATCH = "assay-build-"
 """Begin of the names of the folders in which builds run; the process id follows."""
 
@@ -49,9 +56,31 @@ class BuildReport:
     from_cache: bool
 
 
-def build_module(request: BuildRequest, site: Site, out: Path | None, say: Say) -> BuildReport:
+class _Parts:
+    """Counts the parts of one build that are done; both builds end in threads of their own."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._done = 0
+        self._lock = threading.Lock()
+
+    def one_more(self) -> None:
+        with self._lock:
+            self._done += 1
+            self._progress(self._done, PARTS)
+
+
+def _ignore(_done: int, _total: int) -> None:
+    return None
+
+
+def build_module(
+    request: BuildRequest, site: Site, out: Path | None, say: Say, progress: Progress = _ignore
+) -> BuildReport:
     """Build what `request` asks for, and leave it in `out` if given. Raises `UnitFailed` when two builds differ."""
+    parts = _Parts(progress)
     recipe = prepare(request, site.cache_dir)
+    parts.one_more()
     builder, why_host = choose(request.builder)
     if why_host:
         say(f"without a sandbox ({why_host}): the build can read what you can read")
@@ -59,11 +88,12 @@ def build_module(request: BuildRequest, site: Site, out: Path | None, say: Say) 
     kept = site.cache_dir / "artifacts" / key
     report = None if request.fresh else _from_cache(kept, recipe, say)
     if report is None:
-        built = _build(recipe, builder, site, out or kept, say)
+        built = _build(recipe, builder, site, out or kept, say, parts)
         write_artifact(kept, built)
         report = BuildReport(built, from_cache=False)
     if out is not None:
         write_artifact(out, report.built)
+    progress(PARTS, PARTS)
     return report
 
 
@@ -80,14 +110,14 @@ def _from_cache(kept: Path, recipe: Recipe, say: Say) -> BuildReport | None:
     return BuildReport(BuiltArtifact(artifact, built.files, built.sbom), from_cache=True)
 
 
-def _build(recipe: Recipe, builder: Builder, site: Site, out: Path, say: Say) -> BuiltArtifact:
+def _build(recipe: Recipe, builder: Builder, site: Site, out: Path, say: Say, parts: _Parts) -> BuiltArtifact:
     subject = recipe.subject
     what = f"{subject.module.name} {subject.version}"
     say(f"building {what} for {subject.board.name} twice ({builder.name})")
     try:
         remove_leftovers(Path(tempfile.gettempdir()), SCRATCH)
         with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-", ignore_cleanup_errors=True) as scratch:
-            first, second = _run_twice(recipe, builder, site, Path(scratch).resolve())
+            first, second = _run_twice(recipe, builder, site, Path(scratch).resolve(), parts)
     except OSError as error:
         raise StorageError(f"no room to build: {error.strerror}", remedy="free disk space, or set TMPDIR") from error
     found = difference(first, second)
@@ -99,13 +129,13 @@ def _build(recipe: Recipe, builder: Builder, site: Site, out: Path, say: Say) ->
 
 
 def _run_twice(
-    recipe: Recipe, builder: Builder, site: Site, scratch: Path
+    recipe: Recipe, builder: Builder, site: Site, scratch: Path, parts: _Parts
 ) -> tuple[dict[str, bytes], dict[str, bytes]]:
     with lanes((site.cache_dir / "lanes").resolve(), recipe.lane, scratch / "cache") as (one, other):
         tasks = [
             _task(recipe, site, scratch, surroundings, cache) for surroundings, cache in ((FIRST, one), (SECOND, other))
         ]
-        run_both(builder, tasks[0], tasks[1], site.clock)
+        run_both(builder, tasks[0], tasks[1], site.clock, parts.one_more)
     return outputs(tasks[0].out), outputs(tasks[1].out)
 
 

@@ -7,6 +7,7 @@ Guards: when one fails or the user stops, no build goes on behind our back. Leav
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from assay.interfaces.builder import Builder, BuildTask
@@ -14,13 +15,21 @@ from assay.interfaces.clock import Clock
 from assay.stages.build.surroundings import START_APART_S
 
 
-def run_both(builder: Builder, first: BuildTask, second: BuildTask, clock: Clock) -> tuple[str, str]:
-    """The output texts of both builds. Raises what the first one to fail raised."""
+def run_both(
+    builder: Builder, first: BuildTask, second: BuildTask, clock: Clock, ended: Callable[[], None]
+) -> tuple[str, str]:
+    """The output texts of both builds; `ended` is called as each ends. Raises what the first one to fail raised."""
+
+    def run(task: BuildTask) -> str:
+        text = builder.run(task)
+        ended()
+        return text
+
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="build") as pool:
         try:
-            running = [pool.submit(builder.run, first)]
+            running = [pool.submit(run, first)]
             clock.sleep(START_APART_S)
-            running.append(pool.submit(builder.run, second))
+            running.append(pool.submit(run, second))
             done, others = wait(running, return_when=FIRST_EXCEPTION)
             if others:
                 failed = next(future for future in running if future in done)
