@@ -32,6 +32,7 @@ STACK_SIZE = {"rom": 0x4000, "bootloader": 0x8000, "app": 0x8000}  # bytes; Ed25
 RAM_OF_PART = {"rom": "rom", "bootloader": "boot", "app": "app"}
 ED25519_SPKI_HEAD = bytes.fromhex("302a300506032b6570032100")  # RFC 8410: DER before the 32 bytes of the key
 AREAS = ("boot", "primary", "secondary", "scratch", "status", "counters", "notes", "identity", "otp")
+AREAS_OPTIONAL = ("patch",)  # of size 0 where the board has none
 RAM_AREAS = ("rom", "boot", "app", "handoff", "work")
 DEFINE = re.compile(r"[A-Z][A-Z0-9_]*(=[0-9]+)?")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
@@ -105,8 +106,8 @@ def layout_header(board: dict[str, Any]) -> str:
              f"#define FLASH_SIZE {flash['size']:#x}u", f"#define FLASH_ERASE_SIZE {flash['erase_size']:#x}u",
              f"#define FLASH_PROGRAM_SIZE {flash['program_size']:#x}u",
              f"#define SERIAL_BAUD {board['serial']['baud']}u"]  # fmt: skip
-    for name in AREAS:
-        area = flash["areas"][name]
+    for name in (*AREAS, *AREAS_OPTIONAL):
+        area = flash["areas"][name] if name in AREAS else flash["areas"].get(name, {"offset": 0, "size": 0})
         lines.append(f"#define AREA_{name.upper()}_OFFSET {area['offset']:#x}u")
         lines.append(f"#define AREA_{name.upper()}_SIZE {area['size']:#x}u")
     for name in RAM_AREAS:

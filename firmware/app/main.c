@@ -21,6 +21,7 @@ static result_t judge(const struct image_source *source, struct image *image) {
     result_t result = image_parse(source, image);
     if (result_ok(result)) result = image_check_hash(source, image);
     if (!result_ok(result)) return result;
+    if (image->is_patch) return RESULT_OF(ERROR_NOT_BOOTABLE);
     if (!image->has_signature) return RESULT_OF(ERROR_BAD_SIGNATURE);
     if (!image->has_counter) return RESULT_OF(ERROR_BAD_HEADER);
     result = counter_read(&stored);

@@ -10,7 +10,8 @@
 #include "port.h"
 #include "swap.h"
 
-result_t boot_verify(const struct image_source *source, const uint8_t key[ED25519_PUBLIC_SIZE], struct image *image) {
+result_t boot_verify_signed(const struct image_source *source, const uint8_t key[ED25519_PUBLIC_SIZE],
+                            struct image *image) {
     uint32_t stored;
     result_t result = image_parse(source, image);
     if (!result_ok(result)) return result;
@@ -22,6 +23,12 @@ result_t boot_verify(const struct image_source *source, const uint8_t key[ED2551
     result = counter_read(&stored);
     if (!result_ok(result)) return result;
     return image->security_counter >= stored ? RESULT_OK : RESULT_OF(ERROR_DOWNGRADE);
+}
+
+result_t boot_verify(const struct image_source *source, const uint8_t key[ED25519_PUBLIC_SIZE], struct image *image) {
+    result_t result = boot_verify_signed(source, key, image);
+    if (!result_ok(result)) return result;
+    return image->is_patch ? RESULT_OF(ERROR_NOT_BOOTABLE) : RESULT_OK;
 }
 
 // Copies the image of a slot to RAM and judges the copy.

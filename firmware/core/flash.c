@@ -12,6 +12,7 @@ static const struct {
     [AREA_BOOT] = AREA(BOOT),         [AREA_PRIMARY] = AREA(PRIMARY), [AREA_SECONDARY] = AREA(SECONDARY),
     [AREA_SCRATCH] = AREA(SCRATCH),   [AREA_STATUS] = AREA(STATUS),   [AREA_COUNTERS] = AREA(COUNTERS),
     [AREA_NOTES] = AREA(NOTES),       [AREA_IDENTITY] = AREA(IDENTITY), [AREA_OTP] = AREA(OTP),
+    [AREA_PATCH] = AREA(PATCH),
 };
 
 #define ALIGNED(name) \
@@ -27,6 +28,7 @@ ALIGNED(COUNTERS);
 ALIGNED(NOTES);
 ALIGNED(IDENTITY);
 ALIGNED(OTP);
+ALIGNED(PATCH);
 _Static_assert(AREA_PRIMARY_SIZE == AREA_SECONDARY_SIZE, "the slots are swapped sector by sector");
 _Static_assert(AREA_SCRATCH_SIZE == FLASH_ERASE_SIZE, "the scratch area holds one sector");
 

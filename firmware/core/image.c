@@ -11,7 +11,8 @@
 #define INFO_BYTES 4u  // of the head of a TLV area, and of one TLV
 #define INFO_MAGIC 0x6907u
 #define INFO_MAGIC_PROTECTED 0x6908u
-#define FLAGS_KNOWN 0u  // encrypted, compressed, non-bootable and fixed-address images are not for these boards
+// Encrypted, compressed and fixed-address images are not for these boards; non-bootable ones are patches.
+#define FLAG_NON_BOOTABLE 0x10u
 
 enum tlv {
     TLV_KEY_HASH = 0x01,
@@ -21,6 +22,9 @@ enum tlv {
     TLV_BOARD = 0xA0,
     TLV_LOWEST_REVISION = 0xA1,
     TLV_NAME = 0xA2,
+    TLV_PATCH_BASE = 0xA3,
+    TLV_PATCH_GIVES = 0xA4,
+    TLV_PATCH_FORMAT = 0xA5,
 };
 
 enum seen {
@@ -31,6 +35,10 @@ enum seen {
     SEEN_HASH = 16,
     SEEN_KEY = 32,
     SEEN_SIGNATURE = 64,
+    SEEN_BASE = 128,
+    SEEN_GIVES = 256,
+    SEEN_FORMAT = 512,
+    SEEN_PATCH = SEEN_BASE | SEEN_GIVES | SEEN_FORMAT,
 };
 
 static result_t read_ram(const struct image_source *source, uint32_t offset, void *data, uint32_t length) {
@@ -69,7 +77,10 @@ static result_t parse_header(const struct image_source *source, struct image *im
     result_t result = source->read(source, 0, header, sizeof header);
     if (!result_ok(result)) return result;
     if (le32(header) != HEADER_MAGIC) return RESULT_OF(ERROR_BAD_HEADER);
-    if (le16(header + 8) != IMAGE_HEADER_SIZE || le32(header + 16) != FLAGS_KNOWN) return RESULT_OF(ERROR_BAD_HEADER);
+    uint32_t flags = le32(header + 16);
+    if (le16(header + 8) != IMAGE_HEADER_SIZE) return RESULT_OF(ERROR_BAD_HEADER);
+    if (flags != 0 && flags != FLAG_NON_BOOTABLE) return RESULT_OF(ERROR_BAD_HEADER);
+    image->is_patch = flags == FLAG_NON_BOOTABLE;
     image->protected_size = le16(header + 10);
     image->body_size = le32(header + 12);
     image->version = (struct image_version){header[20], header[21], le16(header + 22), le32(header + 24)};
@@ -112,6 +123,9 @@ static result_t take_protected(const struct image_source *source, uint32_t type,
         case TLV_NAME:
             if (length > IMAGE_NAME_MAX) return RESULT_OF(ERROR_BAD_HEADER);
             return take(source, at, length, length, image->name, seen, SEEN_NAME);
+        case TLV_PATCH_BASE: return take(source, at, length, SHA256_SIZE, image->base, seen, SEEN_BASE);
+        case TLV_PATCH_GIVES: return take(source, at, length, SHA256_SIZE, image->gives, seen, SEEN_GIVES);
+        case TLV_PATCH_FORMAT: return take_number(source, at, length, &image->patch_format, seen, SEEN_FORMAT);
         default: return RESULT_OK;
     }
 }
@@ -171,6 +185,8 @@ result_t image_parse(const struct image_source *source, struct image *image) {
     image->has_counter = (seen & SEEN_COUNTER) != 0;
     image->has_key_hash = (seen & SEEN_KEY) != 0;
     image->has_signature = (seen & SEEN_SIGNATURE) != 0;
+    // A patch says so twice, in the header and by its TLVs: nobody else's bootloader takes it for a program.
+    if ((seen & SEEN_PATCH) != (image->is_patch ? SEEN_PATCH : 0u)) return RESULT_OF(ERROR_BAD_HEADER);
     if ((seen & SEEN_BOARD) == 0) return RESULT_OF(ERROR_BOARD_MISMATCH);
     if ((seen & SEEN_HASH) == 0) return RESULT_OF(ERROR_BAD_HASH);
     return image->lowest_revision <= BOARD_REVISION ? RESULT_OK : RESULT_OF(ERROR_REVISION);

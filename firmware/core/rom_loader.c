@@ -15,7 +15,8 @@
 
 static const char *reason_of(result_t result) {
     switch (result_error(result)) {
-        case ERROR_BAD_HEADER: return "header";
+        case ERROR_BAD_HEADER:
+        case ERROR_NOT_BOOTABLE: return "header";
         case ERROR_TOO_LARGE: return "size";
         case ERROR_BOARD_MISMATCH:
         case ERROR_REVISION: return "board";
@@ -28,6 +29,7 @@ result_t rom_check_ram(uint32_t size, struct image *image, const char **reason) 
     struct image_source source = image_in_ram(port_memory(RAM_BOOT_BASE), size);
     result_t result = image_parse(&source, image);
     if (result_ok(result)) result = image_check_hash(&source, image);
+    if (result_ok(result) && image->is_patch) result = RESULT_OF(ERROR_NOT_BOOTABLE);
     *reason = reason_of(result);
     return result;
 }

@@ -13,7 +13,11 @@ struct boot_choice {
     uint32_t security_counter;  // as stored when the choice was made
 };
 
-// Judges an image in full: format, board, revision, hash, signature, security counter.
+// Judges what is signed: format, board, revision, hash, signature, security counter. A patch may pass.
+result_t boot_verify_signed(const struct image_source *source, const uint8_t key[ED25519_PUBLIC_SIZE],
+                            struct image *image);
+
+// Judges an image that is to be started: the same, and it is no patch.
 result_t boot_verify(const struct image_source *source, const uint8_t key[ED25519_PUBLIC_SIZE], struct image *image);
 
 // Ends with a verified image in RAM, or says why there is none (then only recovery helps).

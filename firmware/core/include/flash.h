@@ -17,6 +17,7 @@ enum area {
     AREA_NOTES,
     AREA_IDENTITY,
     AREA_OTP,
+    AREA_PATCH,  // of size 0 where the board has none
     AREA_COUNT,
 };
 

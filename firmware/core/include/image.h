@@ -29,7 +29,15 @@ struct image {
     uint8_t key_hash[SHA256_SIZE];
     uint8_t signature[ED25519_SIGNATURE_SIZE];
     bool has_signature, has_key_hash, has_counter;
+    // A patch: the payload makes the image with hash `gives` out of the one with hash `base`. It is never started.
+    bool is_patch;
+    uint32_t patch_format;
+    uint8_t base[SHA256_SIZE];
+    uint8_t gives[SHA256_SIZE];
 };
+
+#define PATCH_FORMAT_DETOOLS 1u  // TLV 0x00A5: the `sequential` patch type of detools
+
 
 struct image_source {
     result_t (*read)(const struct image_source *source, uint32_t offset, void *data, uint32_t length);

@@ -38,6 +38,13 @@ static uint8_t *put_protected(uint8_t *at, const struct recipe *recipe) {
     at = put_tlv(at, 0xA1, number, 4);
     at = put_tlv(at, 0xA2, "test-module", 11);
     put32(number, recipe->counter);
+    if (recipe->base) {
+        at = put_tlv(at, 0xA3, recipe->base, 32);
+        if (!recipe->without_gives) at = put_tlv(at, 0xA4, recipe->gives, 32);
+        uint8_t format[4];
+        put32(format, recipe->patch_format);
+        at = put_tlv(at, 0xA5, format, 4);
+    }
     if (!recipe->without_counter) at = put_tlv(at, 0x50, number, 4);
     put16(put16(start, 0x6908), (uint32_t)(at - start));
     return at;
@@ -75,11 +82,13 @@ uint32_t make_image(const struct recipe *recipe, uint8_t *image) {
     uint8_t *body = image + 0x200;
     memset(image, 0, 0x200);
     for (uint32_t i = 0; i < recipe->body_size; i++) body[i] = (uint8_t)(i * 7 + (i >> 8) + recipe->major);
+    if (recipe->body) memcpy(body, recipe->body, recipe->body_size);
     uint8_t *end = put_protected(body + recipe->body_size, recipe);
     put32(image, 0x96F3B83D);
     put16(image + 8, 0x200);
     put16(image + 10, (uint32_t)(end - body) - recipe->body_size);
     put32(image + 12, recipe->body_size);
+    if (recipe->flag_alone || (recipe->base && !recipe->without_flag)) image[16] = 0x10;
     image[20] = recipe->major;
     image[21] = recipe->minor;
     hash(image, 0, image, (uint32_t)(end - image), digest);

@@ -14,6 +14,10 @@ struct recipe {
     uint32_t lowest_revision;
     const uint8_t *seed;  // of the signing key; null: unsigned
     bool without_counter, without_hash, board_unprotected, board_twice;
+    // A patch, if `base` is there: TLVs 0x00A3 to 0x00A5, the payload `body`, and the flag of images that do not boot.
+    const uint8_t *base, *gives, *body;
+    uint32_t patch_format;
+    bool without_gives, without_flag, flag_alone;
 };
 
 extern const uint8_t test_seed[32], other_seed[32];

@@ -46,6 +46,30 @@ static void test_good_and_each_fault(void) {
     CHECK(judge_recipe((struct recipe){GOOD, .without_hash = true}) == RESULT_OF(ERROR_BAD_HASH));
 }
 
+#define PATCH .base = test_seed, .gives = other_seed, .patch_format = 1
+
+static result_t judge_patch(struct recipe recipe) {
+    struct image parsed;
+    recipe.body_size = BODY;
+    struct image_source source = image_in_ram(buffer, make_image(&recipe, buffer));
+    result_t result = boot_verify_signed(&source, test_key, &parsed);
+    if (!result_ok(result)) return result;
+    bool said = parsed.is_patch && parsed.patch_format == 1 && memcmp(parsed.base, test_seed, 32) == 0 &&
+                memcmp(parsed.gives, other_seed, 32) == 0;
+    return said ? RESULT_OK : RESULT_FAIL;
+}
+
+// A patch is an image that verifies and is never started; one that says so in one place only is none.
+static void test_patches(void) {
+    memset(host_flash, 0xFF, sizeof host_flash);
+    CHECK(judge_recipe((struct recipe){GOOD, PATCH}) == RESULT_OF(ERROR_NOT_BOOTABLE));
+    CHECK(judge_patch((struct recipe){GOOD, PATCH}) == RESULT_OK);
+    CHECK(judge_patch((struct recipe){GOOD, PATCH, .without_gives = true}) == RESULT_OF(ERROR_BAD_HEADER));
+    CHECK(judge_patch((struct recipe){GOOD, PATCH, .without_flag = true}) == RESULT_OF(ERROR_BAD_HEADER));
+    CHECK(judge_recipe((struct recipe){GOOD, .flag_alone = true}) == RESULT_OF(ERROR_BAD_HEADER));
+    CHECK(judge_patch((struct recipe){GOOD, PATCH, .seed = other_seed}) == RESULT_OF(ERROR_BAD_SIGNATURE));
+}
+
 static void test_every_flipped_bit_is_refused(void) {
     uint32_t size = make_good(1, BODY, 1, buffer);
     CHECK(judge(buffer, size) == RESULT_OK);
@@ -104,6 +128,7 @@ static void test_version_text(void) {
 
 const struct test tests_image[] = {
     {"good_and_each_fault", test_good_and_each_fault},
+    {"patches", test_patches},
     {"every_flipped_bit_is_refused", test_every_flipped_bit_is_refused},
     {"every_truncation_is_refused", test_every_truncation_is_refused},
     {"random_bytes_are_refused", test_random_bytes_are_refused},

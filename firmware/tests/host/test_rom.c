@@ -37,6 +37,11 @@ static void test_reasons(void) {
     put_good();
     (void)make_image(&foreign, host_flash + AREA_BOOT_OFFSET);
     CHECK(refused_for("board"));
+    const struct recipe patch = {.major = 1, .body_size = 3000, .counter = 1, .board = BOARD_NAME, .seed = test_seed,
+                                 .base = test_seed, .gives = other_seed, .patch_format = 1};
+    put_good();
+    (void)make_image(&patch, host_flash + AREA_BOOT_OFFSET);
+    CHECK(refused_for("header"));
     memset(host_flash, 0xFF, sizeof host_flash);
     CHECK(refused_for("blank"));
 }

@@ -37,6 +37,8 @@ class AssayRc(IntEnum):
     BAD_HEADER = 14
     REVISION = 15
     BUSY = 16
+    WRONG_BASE = 17
+    NOT_BOOTABLE = 18
 
 
 _NUMBERS: dict[int | None, type[IntEnum]] = {
