@@ -118,6 +118,10 @@ class WrongBoard(Refused):
     """The board on the port is not the one that was asked for."""
 
 
+class WrongUnit(Refused):
+    """The unit on the place is not the one with the serial number that was asked for."""
+
+
 class DuplicateSerial(Refused):
     """The serial number belongs to another unit already."""
 

@@ -14,15 +14,16 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.command(name="evidence", short_help="Ask a unit what it runs, and verify its answer.")
 @click.option("--place", required=True, metavar="NAME", help="The place on the bench, or a twin.")
+@click.option("--serial", default=None, metavar="SERIAL", help="The unit that has to be there, and to prove it.")
 @click.option("--trust", required=True, type=FILE, envvar="ASSAY_TRUST", help="The trust file [ASSAY_TRUST].")
 @click.option("--bench", type=FILE, default=None, help="The bench file [default: bench.toml of the project].")
 @click.option("--wait", "wait_s", type=float, default=0.0, help="Seconds to wait for a place that is taken.")
 @verb
-def command(session: Session, place: str, trust: Path, bench: Path | None, wait_s: float) -> Answer:
+def command(session: Session, place: str, serial: str | None, trust: Path, bench: Path | None, wait_s: float) -> Answer:
     """Ask the unit for signed evidence of what it runs, verify it against its certificate, and record it."""
     from assay.pipeline import evidence_run
 
-    result = evidence_run.ask_evidence(session.site, evidence_run.EvidenceOrder(place, trust, wait_s, bench))
+    result = evidence_run.ask_evidence(session.site, evidence_run.EvidenceOrder(place, trust, wait_s, bench, serial))
     claims, verified = result.evidence.claims, result.evidence
     data = {
         "serial": claims.serial,

@@ -16,11 +16,14 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command(name="flash", short_help="Write a release to a unit and read its hash back.")
 @click.argument("release", metavar="NAME@VERSION")
 @click.option("--place", required=True, metavar="NAME", help="The place on the bench, or a twin.")
+@click.option("--serial", default=None, metavar="SERIAL", help="The unit that has to be there, and to prove it.")
 @click.option("--trust", required=True, type=FILE, envvar="ASSAY_TRUST", help="The trust file [ASSAY_TRUST].")
 @click.option("--bench", type=FILE, default=None, help="The bench file [default: bench.toml of the project].")
 @click.option("--wait", "wait_s", type=float, default=0.0, help="Seconds to wait for a place that is taken.")
 @verb
-def command(session: Session, release: str, place: str, trust: Path, bench: Path | None, wait_s: float) -> Answer:
+def command(
+    session: Session, release: str, place: str, serial: str | None, trust: Path, bench: Path | None, wait_s: float
+) -> Answer:
     """Write a release to a unit at the bench, read its hash back, and record it.
 
     The version may be older than the one there; `assay update` is for units in the field.
@@ -28,7 +31,7 @@ def command(session: Session, release: str, place: str, trust: Path, bench: Path
     from assay.model.outcome import exit_status
     from assay.pipeline import flash_run
 
-    order = flash_run.FlashOrder(release, place, trust, wait_s, bench)
+    order = flash_run.FlashOrder(release, place, trust, wait_s, bench, serial)
     with upload_progress(session) as display:
         result = flash_run.flash(session.site, order, display.say, display.progress_for)
     reference, report = result.image.release.reference, result.report

@@ -24,6 +24,7 @@ CASES_SHOWN_MAX = 20
 @click.command(name="test", short_help="Test a unit, and sign what the tests found.")
 @click.argument("suite", type=FOLDER)
 @click.option("--place", required=True, metavar="NAME", help="A place, a twin, or twin:BOARD for a fresh twin.")
+@click.option("--serial", default=None, metavar="SERIAL", help="The unit that has to be there, and to prove it.")
 @click.option("--release", required=True, metavar="NAME@VERSION", help="The release that the unit has to run.")
 @click.option("--trust", required=True, type=FILE, envvar="ASSAY_TRUST", help="The trust file [ASSAY_TRUST].")
 @click.option("--results", required=True, type=FOLDER, help="Where the reports go.")

@@ -69,13 +69,10 @@ def command(
 
 
 def _ask(session: Session, place: str, serial: str, trust_path: Path) -> None:
-    """What `assay evidence` does; `Refused` when it is another unit that answers."""
-    from assay.errors import Refused
+    """What `assay evidence --serial` does; `WrongUnit` when it is another unit that answers."""
     from assay.pipeline.evidence_run import EvidenceOrder, ask_evidence
 
-    answered = ask_evidence(session.site, EvidenceOrder(place, trust_path)).evidence.claims.serial
-    if answered != serial:
-        raise Refused(f"the unit on {place} is {answered}, not {serial}", remedy=f"trace {answered}, or name its place")
+    ask_evidence(session.site, EvidenceOrder(place, trust_path, serial=serial))
 
 
 def answer_data(trace: Trace) -> dict[str, Any]:

@@ -20,6 +20,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.command(name="update", short_help="Bring a unit to another release, with rollback.")
 @click.argument("release", metavar="NAME@VERSION")
 @click.option("--place", required=True, metavar="NAME", help="The place on the bench, or a twin.")
+@click.option("--serial", default=None, metavar="SERIAL", help="The unit that has to be there, and to prove it.")
 @click.option("--trust", required=True, type=FILE, envvar="ASSAY_TRUST", help="The trust file [ASSAY_TRUST].")
 @click.option("--plan", "--dry-run", "plan_only", is_flag=True, help="Ask the unit, show the plan, change nothing.")
 @click.option(
@@ -34,6 +35,7 @@ def command(
     session: Session,
     release: str,
     place: str,
+    serial: str | None,
     trust: Path,
     plan_only: bool,
     unsafe_allow_older_version: bool,
@@ -47,7 +49,7 @@ def command(
     """
     from assay.pipeline import update_run
 
-    order = update_run.UpdateOrder(release, place, trust, unsafe_allow_older_version, wait_s, bench)
+    order = update_run.UpdateOrder(release, place, trust, unsafe_allow_older_version, wait_s, bench, serial)
     if unsafe_allow_older_version:
         session.say("UNSAFE: an older version may bring back faults that were corrected")
     if plan_only:

@@ -7,26 +7,21 @@ log, so the record shows after what it was signed. Leaves to others: verificatio
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.errors import Refused, WrongBoard
-from assay.interfaces.device import DeviceInfo, Stage
-from assay.interfaces.place import Found
-from assay.model.identifiers import parse_serial
 from assay.model.outcome import Outcome
 from assay.model.predicates import EvidenceRecord
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Statement, Subject
-from assay.model.trust import Role, TrustFile
-from assay.pipeline.places import OpenPlace, describe, open_place, what_answers
+from assay.model.trust import Role
+from assay.pipeline.places import OpenPlace, open_place, what_answers
+from assay.pipeline.proved_unit import attest, parse_wanted, provisioned_app
 from assay.pipeline.recovery import conclude
 from assay.pipeline.run_journal import Run
 from assay.pipeline.trust_file import load_trust
 from assay.pipeline.unit_records import run_header, statement_of
-from assay.stages.field import evidence
 from assay.stages.field.evidence import VerifiedEvidence
 
 if TYPE_CHECKING:
@@ -37,12 +32,13 @@ VERB = "evidence"
 
 @dataclass(frozen=True)
 class EvidenceOrder:
-    """What the user asks for; `wait_s` seconds for a place that is taken."""
+    """What the user asks for; `wait_s` seconds for a place that is taken, `serial` the unit that has to be there."""
 
     place: str
     trust: Path
     wait_s: float = 0.0
     bench: Path | None = None
+    serial: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,9 +51,9 @@ class EvidenceResult:
 
 def ask_evidence(site: Site, order: EvidenceOrder) -> EvidenceResult:
     """Ask, verify, record. Raises `NotVerified`, `Refused`, link errors, `NotRecorded`."""
-    trust = load_trust(order.trust)
+    trust, wanted = load_trust(order.trust), parse_wanted(order.serial)
     with open_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench) as place:
-        info = provisioned_app(what_answers(place), place)
+        info = provisioned_app(what_answers(place), place, wanted)
         board = place.board
         with site.journals.open_run(
             VERB,
@@ -73,37 +69,6 @@ def ask_evidence(site: Site, order: EvidenceOrder) -> EvidenceResult:
             serial = verified.claims.serial
             record = conclude(site, run, statement, RecordType.EVIDENCE, Role.FIELD, Outcome.PASS, serial=serial)
             return EvidenceResult(verified, record)
-
-
-def provisioned_app(found: Found, place: OpenPlace) -> DeviceInfo:
-    """The app of a unit with an identity; `Refused` says what is there instead."""
-    if not isinstance(found, DeviceInfo) or found.stage is not Stage.APP:
-        raise Refused(
-            f"on {place.name}: {describe(found)}; only an app answers for the unit",
-            remedy="provision it (assay provision), or flash an app (assay flash)",
-        )
-    if found.serial is None:
-        raise Refused(f"the unit on {place.name} has no identity yet", remedy="provision it: assay provision")
-    parse_serial(found.serial)
-    return found
-
-
-def attest(place: OpenPlace, info: DeviceInfo, checkpoint: bytes, trust: TrustFile) -> VerifiedEvidence:
-    """Fresh evidence of the unit on the place, verified; it is the unit and the board that answered before."""
-    verified = evidence.ask(place.device, checkpoint, secrets.token_bytes(evidence.RANDOM_BYTES), trust)
-    claims = verified.claims
-    if (claims.chip, claims.serial) != (info.chip, info.serial):
-        raise WrongBoard(
-            f"unit {claims.serial} gives evidence, unit {info.serial} answered on {place.name}",
-            remedy="leave the unit on its place, and ask again",
-        )
-    if (claims.board, claims.revision) != (place.board.name, place.board.revision):
-        raise WrongBoard(
-            f"the evidence is of a {claims.board} revision {claims.revision}, {place.name} has a {place.board.name} "
-            f"revision {place.board.revision}",
-            remedy="connect the right board, or correct the place in bench.toml",
-        )
-    return verified
 
 
 def _statement(site: Site, run: Run, place: OpenPlace, checkpoint: bytes, verified: VerifiedEvidence) -> Statement:

@@ -17,11 +17,12 @@ from assay.interfaces.place import Found
 from assay.interfaces.step_book import ProgressFor, Say, StepBook
 from assay.model.artifact import VerifiedImage
 from assay.model.outcome import Outcome
-from assay.model.predicates import Flash
+from assay.model.predicates import Flash, RunHeader
 from assay.model.record import RecordRef, RecordType
-from assay.model.statement import PredicateType
-from assay.model.trust import Role
+from assay.model.statement import PredicateType, Statement
+from assay.model.trust import Role, TrustFile
 from assay.pipeline.places import OpenPlace, describe, open_place, what_answers
+from assay.pipeline.proved_unit import attest, parse_wanted, provisioned_app
 from assay.pipeline.recovery import conclude
 from assay.pipeline.release_gate import verify_release
 from assay.pipeline.run_journal import Run
@@ -45,13 +46,16 @@ VERB = "flash"
 
 @dataclass(frozen=True)
 class FlashOrder:
-    """What the user asks for; `release` is `name@version`, `wait_s` seconds for a place that is taken."""
+    """What the user asks for; `release` is `name@version`, `wait_s` seconds for a place that is taken, `serial` the
+    unit that has to be there: it proves so before and after.
+    """
 
     release: str
     place: str
     trust: Path
     wait_s: float = 0.0
     bench: Path | None = None
+    serial: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,50 +72,70 @@ class FlashResult:
 
 def flash(site: Site, order: FlashOrder, say: Say, progress_for: ProgressFor) -> FlashResult:
     """Flash the unit on the place. Raises `Refused` and its kin, link errors, `NotRecorded`; FAIL is an answer."""
-    trust = load_trust(order.trust)
+    trust, wanted = load_trust(order.trust), parse_wanted(order.serial)
     name, version = parse_reference(order.release)
     with open_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench) as place:
         image = verify_release(site.store, trust, name, version, place.board)
         found = what_answers(place)
         execute.check_fits(image.release, place.board, found)
+        work = _Flashing(site, place, found, image, trust, wanted, site.recorder.checkpoint())
+        work.prove()
         say(f"{order.place}: {describe(found)}")
         board, key = place.board, f"{order.place} {found.chip.hex()} {image.release.reference}"
         with site.journals.open_run(
-            VERB, key, serial=_serial(found), place=order.place, board=board.name, emulated=board.emulated
+            VERB, key, serial=work.serial, place=order.place, board=board.name, emulated=board.emulated
         ) as run:
-            return _carry_out(site, run, place, found, image, StepBook(run, say, progress_for))
+            return work.carry_out(run, StepBook(run, say, progress_for))
 
 
-def _carry_out(
-    site: Site, run: Run, place: OpenPlace, found: Found, image: VerifiedImage, book: StepBook
-) -> FlashResult:
-    checkpoint, serial = site.recorder.checkpoint(), _serial(found)
-    outcome, reason, report = Outcome.PASS, "", None
-    try:
-        report = execute.flash(place, found, image, book)
-    except UnitFailed as failure:
-        outcome, reason = Outcome.FAIL, failure.message
-    header = run_header(site, run, place, checkpoint, outcome, reason)
-    if report is None:
-        kind = RecordType.RUN
-        statement = failed_run(header, VERB, serial, book.stopped_at, book.records)
-    else:
-        kind = RecordType.FLASH
+@dataclass(frozen=True)
+class _Flashing:
+    """What was found on the place, and what shall be written to it; `wanted` is the unit that has to be there."""
+
+    site: Site
+    place: OpenPlace
+    found: Found
+    image: VerifiedImage
+    trust: TrustFile
+    wanted: str | None
+    checkpoint: bytes
+
+    @property
+    def serial(self) -> str | None:
+        """The serial number that the unit says it has."""
+        return self.found.serial if isinstance(self.found, DeviceInfo) else None
+
+    def prove(self) -> None:
+        """The unit that was asked for is there, by its own evidence. Raises `Refused` and its kin."""
+        if self.wanted is not None:
+            attest(self.place, provisioned_app(self.found, self.place, self.wanted), self.checkpoint, self.trust)
+
+    def carry_out(self, run: Run, book: StepBook) -> FlashResult:
+        """Write it, let the unit prove itself again, and record it."""
+        outcome, reason, report = Outcome.PASS, "", None
+        try:
+            report = execute.flash(self.place, self.found, self.image, book)
+            self.prove()
+        except UnitFailed as failure:
+            outcome, reason = Outcome.FAIL, failure.message
+        header = run_header(self.site, run, self.place, self.checkpoint, outcome, reason)
+        if report is None:
+            kind, statement = RecordType.RUN, failed_run(header, VERB, self.serial, book.stopped_at, book.records)
+        else:
+            kind, statement = RecordType.FLASH, self._statement(header, report, book)
+        record = conclude(self.site, run, statement, kind, Role.STATION, outcome, serial=self.serial, reason=reason)
+        return FlashResult(outcome, reason, record, self.image, self.serial, report)
+
+    def _statement(self, header: RunHeader, report: FlashReport, book: StepBook) -> Statement:
         predicate = Flash(
             run=header,
-            serial=serial,
-            chip=found.chip.hex(),
-            image=reference_of(image.release),
+            serial=self.serial,
+            chip=self.found.chip.hex(),
+            image=reference_of(self.image.release),
             slot=report.slot,
             read_back=report.read_back,
             how=report.how,
             bytes_sent=report.bytes_sent,
             steps=book.records,
         )
-        statement = statement_of(PredicateType.FLASH, predicate, image_subject(image.release))
-    record = conclude(site, run, statement, kind, Role.STATION, outcome, serial=serial, reason=reason)
-    return FlashResult(outcome, reason, record, image, serial, report)
-
-
-def _serial(found: Found) -> str | None:
-    return found.serial if isinstance(found, DeviceInfo) else None
+        return statement_of(PredicateType.FLASH, predicate, image_subject(self.image.release))

@@ -22,6 +22,7 @@ from assay.model.outcome import Outcome, exit_status
 from assay.model.trust import Role
 from assay.model.verdict import SuiteRun, TestedUnit
 from assay.pipeline import test_sandbox
+from assay.pipeline.proved_unit import parse_wanted
 from assay.pipeline.test_place import FRESH_TWIN
 from assay.pipeline.test_process import TestCommand, running
 from assay.pipeline.test_record import VERB, SuiteFacts, record_run
@@ -46,7 +47,9 @@ Tell = Callable[[bytes], None] | None
 
 @dataclass(frozen=True)
 class TestOrder:
-    """What the user asks for. `place` is a place's name, or `twin:BOARD`; times in seconds."""
+    """What the user asks for. `place` is a place's name, or `twin:BOARD`; `serial` the unit that has to be there; times
+    in seconds.
+    """
 
     __test__ = False
 
@@ -59,6 +62,7 @@ class TestOrder:
     timeout_s: float = 600.0
     wait_s: float = 0.0
     bench: Path | None = None
+    serial: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,8 @@ def _check(order: TestOrder) -> None:
             "the verdict on a unit needs the whole suite on that unit, not shared out to workers",
             remedy="leave -n out, and run `assay test` once for each place; -n is for --place twin:BOARD",
         )
+    if parse_wanted(order.serial) is not None and order.place.startswith(FRESH_TWIN):
+        raise UsageFault("a fresh twin has no serial number", remedy="leave --serial out, or name the unit's place")
 
 
 def _board(site: Site, order: TestOrder) -> Board:
@@ -160,7 +166,9 @@ class _SuiteRunner:
         from assay.pipeline.test_units import UnitExaminer
 
         facts = self.facts
-        examiner = UnitExaminer(facts.site, facts.image, self.trust, facts.checkpoint, self.order.bench)
+        examiner = UnitExaminer(
+            facts.site, facts.image, self.trust, facts.checkpoint, self.order.bench, self.order.serial
+        )
         try:
             self._find(examiner, places)
         except AssayError as error:

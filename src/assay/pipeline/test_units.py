@@ -16,6 +16,7 @@ from assay.errors import NotVerified
 from assay.interfaces.device import Stage
 from assay.model.verdict import TestedUnit
 from assay.pipeline.places import open_place
+from assay.pipeline.proved_unit import attest, check_wanted
 from assay.pipeline.test_place import READY_TIMEOUT_S, VERB
 from assay.stages.hil.faults import at_layer
 from assay.stages.hil.running_image import Expected, RunningImage, prove
@@ -30,16 +31,19 @@ if TYPE_CHECKING:
 
 @dataclass
 class UnitExaminer:
-    """Asks units what they run. `checkpoint` is the newest one from before the run: evidence is younger than it."""
+    """Asks units what they run. `checkpoint` is the newest one from before the run: evidence is younger than it;
+    `wanted` is the unit that has to be there (None: any).
+    """
 
     site: Site
     image: VerifiedImage
     trust: TrustFile
     checkpoint: bytes
     bench: Path | None = None
+    wanted: str | None = None
 
     def before(self, place_name: str) -> TestedUnit:
-        """The unit on the place. Raises InfrastructureError, WrongBoard, NotVerified."""
+        """The unit on the place. Raises InfrastructureError, WrongBoard, WrongUnit, NotVerified."""
         with self._open(place_name) as place:
             proof, quote = self._examine(place, self._expected(place))
             info = proof.info
@@ -87,12 +91,11 @@ class UnitExaminer:
             with at_layer("power"):
                 place.power.on()
         with at_layer("link"):
-            place.device.wait_ready(Stage.APP, READY_TIMEOUT_S)
+            info = place.device.wait_ready(Stage.APP, READY_TIMEOUT_S)
+        check_wanted(info.serial, place.name, self.wanted)
         proof = prove(place.device, expected)
         if proof.info.serial is None:
             return proof, None
-        from assay.pipeline.evidence_run import attest
-
         evidence = attest(place, proof.info, self.checkpoint, self.trust)
         if evidence.claims.image_hash != expected.image_hash:
             raise NotVerified(

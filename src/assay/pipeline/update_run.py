@@ -25,8 +25,8 @@ from assay.model.predicates import DeviceReport, Update
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Statement
 from assay.model.trust import Role, TrustFile
-from assay.pipeline.evidence_run import attest, provisioned_app
 from assay.pipeline.places import OpenPlace, describe, open_place, what_answers
+from assay.pipeline.proved_unit import attest, parse_wanted, provisioned_app
 from assay.pipeline.recovery import conclude
 from assay.pipeline.release_gate import verify_release
 from assay.pipeline.run_journal import Run
@@ -48,7 +48,9 @@ AFTER_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class UpdateOrder:
-    """What the user asks for; `release` is `name@version`, `wait_s` seconds for a place that is taken."""
+    """What the user asks for; `release` is `name@version`, `wait_s` seconds for a place that is taken, `serial` the
+    unit that has to be there.
+    """
 
     release: str
     place: str
@@ -56,6 +58,7 @@ class UpdateOrder:
     allow_older_version: bool = False
     wait_s: float = 0.0
     bench: Path | None = None
+    serial: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ class _Field:
         self.site = site
         self.order = order
         self.trust: TrustFile = load_trust(order.trust)
+        self._wanted = parse_wanted(order.serial)
         self.place: OpenPlace = open_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench)
         self.image: VerifiedImage
         self.info: DeviceInfo
@@ -119,7 +123,7 @@ class _Field:
         try:
             name, version = parse_reference(self.order.release)
             self.image = verify_release(self.site.store, self.trust, name, version, self.place.board)
-            self.info = provisioned_app(what_answers(self.place), self.place)
+            self.info = provisioned_app(what_answers(self.place), self.place, self._wanted)
             self.checkpoint = self.site.recorder.checkpoint()
         except BaseException:
             self.place.close()
