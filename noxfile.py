@@ -110,7 +110,7 @@ def firmware(session: nox.Session) -> None:
     """The firmware by zig and by Debian's GCC for both boards, and its host tests under sanitizers."""
     need(session, QEMU_ARM, QEMU_RISCV, HOST_COMPILER, GCC_ARM, GCC_RISCV)
     install(session, "test")
-    session.run("python", "firmware/tests/run_host.py")
+    session.run("python", "firmware/tests/run_host.py", "--geometries", "all")
     session.run("python", "firmware/tests/run_host.py", "--mutants")
     session.run("pytest", "-n", "auto", *(session.posargs or ["tests/firmware"]))
 

@@ -32,7 +32,7 @@ STACK_SIZE = {"rom": 0x4000, "bootloader": 0x8000, "app": 0x8000}  # bytes; Ed25
 RAM_OF_PART = {"rom": "rom", "bootloader": "boot", "app": "app"}
 ED25519_SPKI_HEAD = bytes.fromhex("302a300506032b6570032100")  # RFC 8410: DER before the 32 bytes of the key
 AREAS = ("boot", "primary", "secondary", "scratch", "status", "counters", "notes", "identity", "otp")
-AREAS_OPTIONAL = ("patch",)  # of size 0 where the board has none
+AREAS_OPTIONAL = ("patch", "radio_primary", "radio_secondary")  # of size 0 where the board has none
 RAM_AREAS = ("rom", "boot", "app", "handoff", "work")
 DEFINE = re.compile(r"[A-Z][A-Z0-9_]*(=[0-9]+)?")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
@@ -43,7 +43,7 @@ CODE_FLAGS = ("-std=c11", "-Os", "-g0", "-ffreestanding", "-fno-common", "-ffunc
 LINK_FLAGS = ("-nostdlib", "-static", "-s", "-Wl,--gc-sections", "-Wl,--build-id=none", "-Wl,-z,max-page-size=4096")
 
 # What each part is made of, besides its own folder and the port. Unused functions are dropped by the linker.
-CORE = ("bytes", "crc", "text", "flash", "image", "identity", "turn", "handoff")
+CORE = ("bytes", "crc", "text", "flash", "slots", "image", "identity", "turn", "handoff")
 CORE_OF_PART = {
     "rom": ("xmodem", "rom_loader"),
     "bootloader": ("record_log", "counter", "notes", "trailer", "boot_table", "swap", "boot", "cbor", "smp_frame",
@@ -105,16 +105,17 @@ def layout_header(board: dict[str, Any]) -> str:
              f'#define BOARD_NAME "{board["name"]}"', f"#define BOARD_REVISION {board['revision']}u",
              f"#define FLASH_SIZE {flash['size']:#x}u", f"#define FLASH_ERASE_SIZE {flash['erase_size']:#x}u",
              f"#define FLASH_PROGRAM_SIZE {flash['program_size']:#x}u",
+             f"#define FLASH_WRITE_SIZE {flash['write_alignment']}u",
+             f"#define FLASH_ERASED {flash['erased_value']:#04x}u",
              f"#define SERIAL_BAUD {board['serial']['baud']}u"]  # fmt: skip
     for name in (*AREAS, *AREAS_OPTIONAL):
         area = flash["areas"][name] if name in AREAS else flash["areas"].get(name, {"offset": 0, "size": 0})
         lines.append(f"#define AREA_{name.upper()}_OFFSET {area['offset']:#x}u")
         lines.append(f"#define AREA_{name.upper()}_SIZE {area['size']:#x}u")
+    lines.append(f"#define IMAGE_COUNT {2 if 'radio_primary' in flash['areas'] else 1}u")
     for name in RAM_AREAS:
         lines.append(f"#define RAM_{name.upper()}_BASE {ram[name]['base']:#x}u")
         lines.append(f"#define RAM_{name.upper()}_SIZE {ram[name]['size']:#x}u")
-    if flash["write_alignment"] != 1 or flash["erased_value"] != 0xFF:
-        raise BuildError("the firmware is made for flash with write_alignment 1 and erased_value 0xff")
     return "\n".join([*lines, "#endif", ""])
 
 

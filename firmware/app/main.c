@@ -6,6 +6,7 @@
 #include "port.h"
 #include "selftest.h"
 #include "serve.h"
+#include "slots.h"
 #include "smp_assay.h"
 #include "smp_image.h"
 #include "text.h"
@@ -36,7 +37,7 @@ static result_t may_change(void) { return assay_stage.state == STATE_TESTING ? R
 // next boot if the power goes between the two).
 static void confirmed(void) {
     struct image image;
-    struct image_source source = image_in_flash(AREA_PRIMARY, SLOT_IMAGE_MAX);
+    struct image_source source = image_in_flash(AREA_PRIMARY, slots[0].limit);
     if (assay_stage.state == STATE_CONFIRMED) return;
     assay_stage.state = STATE_CONFIRMED;
     if (result_ok(image_parse(&source, &image)) && result_ok(counter_raise(image.security_counter)))

@@ -5,6 +5,7 @@
 
 #include "bytes.h"
 #include "port.h"
+#include "slots.h"
 
 #ifndef SELFTEST_FAULT
 #define SELFTEST_FAULT 0
@@ -97,7 +98,7 @@ static bool check_flash_id(const struct handoff *handoff) {
 // The image in the primary slot still is the one that was started.
 static bool check_image(const struct handoff *handoff) {
     struct image image;
-    struct image_source source = image_in_flash(AREA_PRIMARY, SLOT_IMAGE_MAX);
+    struct image_source source = image_in_flash(AREA_PRIMARY, slots[0].limit);
     if (!result_ok(image_parse(&source, &image)) || !result_ok(image_check_hash(&source, &image))) return false;
     image.hash[0] = REFERENCE(CHECK_IMAGE, image.hash[0]);
     return bytes_equal(image.hash, handoff->app_hash, SHA256_SIZE);

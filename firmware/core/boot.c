@@ -8,6 +8,7 @@
 #include "counter.h"
 #include "notes.h"
 #include "port.h"
+#include "slots.h"
 #include "swap.h"
 
 result_t boot_verify_signed(const struct image_source *source, const uint8_t key[ED25519_PUBLIC_SIZE],
@@ -37,7 +38,7 @@ static result_t load(enum area slot, const uint8_t key[ED25519_PUBLIC_SIZE], str
     choice->loaded = 0;
     memset(&choice->image, 0, sizeof choice->image);
     if (result_ok(flash_blank(slot, 0, FLASH_PROGRAM_SIZE))) return RESULT_OF(ERROR_NO_IMAGE);
-    result_t result = image_load(slot, SLOT_IMAGE_MAX, memory, RAM_APP_SIZE, &choice->image);
+    result_t result = image_load(slot, slots[0].limit, memory, RAM_APP_SIZE, &choice->image);
     if (!result_ok(result)) return result;
     choice->loaded = choice->image.total_size;
     struct image_source source = image_in_ram(memory, choice->loaded);
@@ -46,8 +47,8 @@ static result_t load(enum area slot, const uint8_t key[ED25519_PUBLIC_SIZE], str
 
 static uint32_t image_bytes(enum area slot) {
     struct image image;
-    struct image_source source = image_in_flash(slot, SLOT_IMAGE_MAX);
-    return result_ok(image_parse(&source, &image)) ? image.total_size : SLOT_IMAGE_MAX;
+    struct image_source source = image_in_flash(slot, slots[0].limit);
+    return result_ok(image_parse(&source, &image)) ? image.total_size : slots[0].limit;
 }
 
 static result_t swap(enum swap_kind kind, struct boot_choice *choice) {

@@ -12,7 +12,8 @@ static const struct {
     [AREA_BOOT] = AREA(BOOT),         [AREA_PRIMARY] = AREA(PRIMARY), [AREA_SECONDARY] = AREA(SECONDARY),
     [AREA_SCRATCH] = AREA(SCRATCH),   [AREA_STATUS] = AREA(STATUS),   [AREA_COUNTERS] = AREA(COUNTERS),
     [AREA_NOTES] = AREA(NOTES),       [AREA_IDENTITY] = AREA(IDENTITY), [AREA_OTP] = AREA(OTP),
-    [AREA_PATCH] = AREA(PATCH),
+    [AREA_PATCH] = AREA(PATCH),       [AREA_RADIO_PRIMARY] = AREA(RADIO_PRIMARY),
+    [AREA_RADIO_SECONDARY] = AREA(RADIO_SECONDARY),
 };
 
 #define ALIGNED(name) \
@@ -29,7 +30,8 @@ ALIGNED(NOTES);
 ALIGNED(IDENTITY);
 ALIGNED(OTP);
 ALIGNED(PATCH);
-_Static_assert(AREA_PRIMARY_SIZE == AREA_SECONDARY_SIZE, "the slots are swapped sector by sector");
+ALIGNED(RADIO_PRIMARY);
+ALIGNED(RADIO_SECONDARY);
 _Static_assert(AREA_SCRATCH_SIZE == FLASH_ERASE_SIZE, "the scratch area holds one sector");
 
 static result_t check(enum area area, uint32_t offset, uint32_t length) {
@@ -58,16 +60,22 @@ result_t flash_blank(enum area area, uint32_t offset, uint32_t length) {
 }
 
 static result_t program_page(enum area area, uint32_t offset, const uint8_t *data, uint32_t length) {
-    uint8_t back[FLASH_PROGRAM_SIZE];
+    uint8_t page[FLASH_PROGRAM_SIZE], back[FLASH_PROGRAM_SIZE];
     uint32_t address = areas[area].offset + offset;
-    if (!result_ok(flash_blank(area, offset, length))) return RESULT_OF(ERROR_FLASH);
-    if (!result_ok(port_flash_program(address, data, length))) return RESULT_OF(ERROR_FLASH);
-    if (!result_ok(port_flash_read(address, back, length))) return RESULT_OF(ERROR_FLASH);
-    return memcmp(back, data, length) == 0 ? RESULT_OK : RESULT_OF(ERROR_FLASH);
+    uint32_t whole = FLASH_UNITS(length);
+    memcpy(page, data, length);
+    memset(page + length, FLASH_ERASED, whole - length);
+    if (!result_ok(flash_blank(area, offset, whole))) return RESULT_OF(ERROR_FLASH);
+    // Left alone: who looks at the sector later takes it for erased, and may program it.
+    if (bytes_are(page, FLASH_ERASED, whole)) return RESULT_OK;
+    if (!result_ok(port_flash_program(address, page, whole))) return RESULT_OF(ERROR_FLASH);
+    if (!result_ok(port_flash_read(address, back, whole))) return RESULT_OF(ERROR_FLASH);
+    return memcmp(back, page, whole) == 0 ? RESULT_OK : RESULT_OF(ERROR_FLASH);
 }
 
 result_t flash_program(enum area area, uint32_t offset, const void *data, uint32_t length) {
     if (area == AREA_OTP || !result_ok(check(area, offset, length))) return RESULT_OF(ERROR_FLASH);
+    if (offset % FLASH_WRITE_SIZE != 0) return RESULT_OF(ERROR_FLASH);
     const uint8_t *from = data;
     for (uint32_t done = 0; done < length;) {
         uint32_t room = FLASH_PROGRAM_SIZE - (offset + done) % FLASH_PROGRAM_SIZE;

@@ -9,14 +9,15 @@
 
 #define BODY_AT 64u  // behind the head
 static const struct turn store = {AREA_IDENTITY, 0x4E444941u};  // "AIDN"
-_Static_assert(BODY_AT + sizeof(struct identity) <= FLASH_ERASE_SIZE, "a copy fits a sector");
+_Static_assert(BODY_AT + FLASH_UNITS(sizeof(struct identity)) <= AREA_IDENTITY_SIZE / 2, "a copy fits a half");
+_Static_assert(BODY_AT % FLASH_WRITE_SIZE == 0, "the copy begins with a write unit");
 
-static result_t load_copy(uint32_t sector, struct identity *identity, uint32_t *generation) {
+static result_t load_copy(uint32_t half, struct identity *identity, uint32_t *generation) {
     struct turn_head head;
-    result_t result = turn_read(&store, sector, &head);
+    result_t result = turn_read(&store, half, &head);
     if (!result_ok(result)) return result;
     if (head.words[0] != sizeof *identity) return RESULT_EMPTY;
-    result = flash_read(store.area, turn_offset(sector) + BODY_AT, identity, sizeof *identity);
+    result = flash_read(store.area, turn_offset(&store, half) + BODY_AT, identity, sizeof *identity);
     if (!result_ok(result)) return result;
     if (crc32(identity, sizeof *identity) != head.words[1]) return RESULT_EMPTY;
     if (identity->serial_length > SERIAL_MAX || identity->certificate_length > CERTIFICATE_MAX) return RESULT_EMPTY;
@@ -26,8 +27,8 @@ static result_t load_copy(uint32_t sector, struct identity *identity, uint32_t *
 
 result_t identity_load(struct identity *identity) {
     uint32_t generations[2] = {0, 0};
-    for (uint32_t sector = 0; sector < 2; sector++) {
-        result_t result = load_copy(sector, identity, &generations[sector]);
+    for (uint32_t half = 0; half < 2; half++) {
+        result_t result = load_copy(half, identity, &generations[half]);
         if (result == RESULT_OF(ERROR_FLASH)) return result;
     }
     if (generations[0] == 0 && generations[1] == 0) return RESULT_EMPTY;
@@ -35,12 +36,12 @@ result_t identity_load(struct identity *identity) {
 }
 
 static result_t store_copy(const struct identity *identity) {
-    uint32_t sector, generation;
+    uint32_t half, generation;
     const uint32_t words[TURN_WORDS] = {sizeof *identity, crc32(identity, sizeof *identity)};
-    result_t result = turn_prepare(&store, &sector, &generation);
+    result_t result = turn_prepare(&store, &half, &generation);
     if (!result_ok(result)) return result;
-    result = flash_program(store.area, turn_offset(sector) + BODY_AT, identity, sizeof *identity);
-    return result_ok(result) ? turn_seal(&store, sector, generation, words) : result;
+    result = flash_program(store.area, turn_offset(&store, half) + BODY_AT, identity, sizeof *identity);
+    return result_ok(result) ? turn_seal(&store, half, generation, words) : result;
 }
 
 result_t identity_store(const struct identity *identity) {

@@ -5,7 +5,7 @@
 #include "bytes.h"
 #include "identity.h"
 #include "notes.h"
-#include "trailer.h"
+#include "slots.h"
 
 #define NOTE_ROOM 128u    // bytes that one note may take in an answer: 8 + 40 of content, keys and numbers
 #define NOTES_HEAD 32u    // bytes around them
@@ -39,15 +39,13 @@ result_t assay_info(const struct smp_request *request, struct cbor_writer *answe
 }
 
 result_t assay_measure(const struct smp_request *request, struct cbor_writer *answer) {
-    static const struct {
-        enum area area;
-        uint32_t limit;
-    } slots[] = {{AREA_PRIMARY, SLOT_IMAGE_MAX}, {AREA_SECONDARY, SLOT_IMAGE_MAX}, {AREA_BOOT, AREA_BOOT_SIZE}};
+    static const enum area areas[] = {AREA_PRIMARY, AREA_SECONDARY, AREA_BOOT};
     struct image image;
     uint32_t slot;
     result_t result = smp_get_number(request, "slot", &slot);
-    if (!result_ok(result) || slot >= sizeof slots / sizeof slots[0]) return RESULT_OF(ERROR_BAD_REQUEST);
-    struct image_source source = image_in_flash(slots[slot].area, slots[slot].limit);
+    if (!result_ok(result) || slot >= sizeof areas / sizeof areas[0]) return RESULT_OF(ERROR_BAD_REQUEST);
+    uint32_t limit = areas[slot] == AREA_BOOT ? AREA_BOOT_SIZE : slots[0].limit;
+    struct image_source source = image_in_flash(areas[slot], limit);
     result = image_parse(&source, &image);
     if (result == RESULT_OF(ERROR_FLASH)) return result;
     // A hash that differs from the TLV is an answer too, and so is an image for another board: this is what is there.

@@ -4,7 +4,7 @@
 #include "smp_image.h"
 
 #include "bytes.h"
-#include "trailer.h"
+#include "slots.h"
 
 #define IMAGES 1u
 
@@ -19,7 +19,7 @@ void smp_image_init(const struct smp_image_stage *of) {
 }
 
 static result_t read_slot(enum area slot, struct image *image) {
-    struct image_source source = image_in_flash(slot, SLOT_IMAGE_MAX);
+    struct image_source source = image_in_flash(slot, slots[0].limit);
     return image_parse(&source, image);
 }
 
@@ -65,17 +65,17 @@ static result_t put_slot(struct cbor_writer *answer, uint32_t number, enum area 
 
 // Slots without an image that can be read are left out, as Zephyr leaves them out.
 result_t smp_image_state(const struct smp_request *request, struct cbor_writer *answer) {
-    static const enum area slots[2] = {AREA_PRIMARY, AREA_SECONDARY};
+    static const enum area both[2] = {AREA_PRIMARY, AREA_SECONDARY};
     struct image images[2];
     bool there[2];
     (void)request;
-    for (uint32_t i = 0; i < 2; i++) there[i] = result_ok(read_slot(slots[i], &images[i]));
+    for (uint32_t i = 0; i < 2; i++) there[i] = result_ok(read_slot(both[i], &images[i]));
     cbor_head(answer, CBOR_MAP, 2);
     cbor_string(answer, "images");
     cbor_head(answer, CBOR_ARRAY, (uint32_t)there[0] + (uint32_t)there[1]);
     for (uint32_t i = 0; i < 2; i++) {
         if (!there[i]) continue;
-        result_t result = put_slot(answer, i, slots[i], &images[i]);
+        result_t result = put_slot(answer, i, both[i], &images[i]);
         if (!result_ok(result)) return result;
     }
     cbor_put_number(answer, "splitStatus", 0);

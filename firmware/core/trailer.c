@@ -3,22 +3,32 @@
 #include "trailer.h"
 
 #include "bytes.h"
+#include "slots.h"
 
+// MCUboot's BOOT_MAX_ALIGN: 8, or the write unit where that is larger. Each flag has such a unit of its own, and the
+// magic has as many as it needs and ends with the last one.
+#define UNIT_SIZE (FLASH_WRITE_SIZE > 8u ? FLASH_WRITE_SIZE : 8u)
 #define MAGIC_SIZE 16u
-#define FIELD_SIZE 8u  // BOOT_MAX_ALIGN: each flag has a unit of its own
-#define MAGIC_AT (AREA_PRIMARY_SIZE - MAGIC_SIZE)
-#define IMAGE_OK_AT (MAGIC_AT - FIELD_SIZE)
-#define COPY_DONE_AT (IMAGE_OK_AT - FIELD_SIZE)
+#define MAGIC_ROOM ((MAGIC_SIZE + UNIT_SIZE - 1u) / UNIT_SIZE * UNIT_SIZE)
+enum { MAGIC_BEFORE_END = MAGIC_ROOM, IMAGE_OK_BEFORE_END = MAGIC_ROOM + UNIT_SIZE, COPY_DONE_BEFORE_END = MAGIC_ROOM + 2 * UNIT_SIZE };
+_Static_assert(MAGIC_ROOM + 4u * UNIT_SIZE <= FLASH_ERASE_SIZE, "the trailer fits a sector");
 #define FLAG_SET 0x01u
-#define SECTOR_AT SLOT_IMAGE_MAX
 
+#if FLASH_WRITE_SIZE > 8
+// The first two bytes say how large a unit is: a bootloader made for others does not take this for its own.
+static const uint8_t magic[MAGIC_SIZE] = {FLASH_WRITE_SIZE, 0x00, 0x2D, 0xE1, 0x5D, 0x29, 0x41, 0x0B,
+                                          0x8D, 0x77, 0x67, 0x9C, 0x11, 0x0F, 0x1F, 0x8A};
+#else
 static const uint8_t magic[MAGIC_SIZE] = {0x77, 0xC2, 0x95, 0xF3, 0x60, 0xD2, 0xEF, 0x7F,
                                           0x35, 0x52, 0x50, 0x0F, 0x2C, 0xB6, 0x79, 0x80};
+#endif
 
-static result_t read_flag(enum area slot, uint32_t at, enum mark *mark) {
+static uint32_t at(enum area slot, uint32_t before_end) { return flash_area_size(slot) - before_end; }
+
+static result_t read_flag(enum area slot, uint32_t before_end, enum mark *mark) {
     uint8_t value;
     *mark = MARK_BAD;
-    result_t result = flash_read(slot, at, &value, sizeof value);
+    result_t result = flash_read(slot, at(slot, before_end), &value, sizeof value);
     if (!result_ok(result)) return result;
     if (value == FLAG_SET) *mark = MARK_SET;
     if (value == FLASH_ERASED) *mark = MARK_UNSET;
@@ -28,29 +38,35 @@ static result_t read_flag(enum area slot, uint32_t at, enum mark *mark) {
 result_t trailer_read(enum area slot, struct trailer *trailer) {
     uint8_t raw[MAGIC_SIZE];
     *trailer = (struct trailer){MARK_BAD, MARK_BAD, MARK_BAD};
-    result_t result = flash_read(slot, MAGIC_AT, raw, sizeof raw);
+    result_t result = flash_read(slot, at(slot, MAGIC_SIZE), raw, sizeof raw);
     if (!result_ok(result)) return result;
     if (memcmp(raw, magic, sizeof magic) == 0) trailer->magic = MARK_SET;
     if (bytes_are(raw, FLASH_ERASED, sizeof raw)) trailer->magic = MARK_UNSET;
-    result = read_flag(slot, IMAGE_OK_AT, &trailer->image_ok);
+    result = read_flag(slot, IMAGE_OK_BEFORE_END, &trailer->image_ok);
     if (!result_ok(result)) return result;
-    return read_flag(slot, COPY_DONE_AT, &trailer->copy_done);
+    return read_flag(slot, COPY_DONE_BEFORE_END, &trailer->copy_done);
 }
 
-static result_t set_flag(enum area slot, uint32_t at) {
+static result_t set_flag(enum area slot, uint32_t before_end) {
     static const uint8_t set = FLAG_SET;
-    return flash_program(slot, at, &set, sizeof set);
+    return flash_program(slot, at(slot, before_end), &set, sizeof set);
 }
 
-result_t trailer_erase(enum area slot) { return flash_erase(slot, SECTOR_AT, FLASH_ERASE_SIZE); }
+static result_t set_magic(enum area slot) {
+    uint8_t room[MAGIC_ROOM];
+    memset(room, FLASH_ERASED, sizeof room);
+    memcpy(room + MAGIC_ROOM - MAGIC_SIZE, magic, sizeof magic);
+    return flash_program(slot, at(slot, MAGIC_BEFORE_END), room, sizeof room);
+}
+
+result_t trailer_erase(enum area slot) { return flash_erase(slot, slot_trailer_at(slot), FLASH_ERASE_SIZE); }
 
 // The magic goes last: a request that was cut is no request.
 static result_t write_trailer(enum area slot, bool copy_done, bool image_ok) {
-    result_t result = RESULT_OK;
-    if (!result_ok(flash_blank(slot, SECTOR_AT, FLASH_ERASE_SIZE))) result = trailer_erase(slot);
-    if (result_ok(result) && copy_done) result = set_flag(slot, COPY_DONE_AT);
-    if (result_ok(result) && image_ok) result = set_flag(slot, IMAGE_OK_AT);
-    return result_ok(result) ? flash_program(slot, MAGIC_AT, magic, sizeof magic) : result;
+    result_t result = flash_clear(slot, slot_trailer_at(slot), FLASH_ERASE_SIZE);
+    if (result_ok(result) && copy_done) result = set_flag(slot, COPY_DONE_BEFORE_END);
+    if (result_ok(result) && image_ok) result = set_flag(slot, IMAGE_OK_BEFORE_END);
+    return result_ok(result) ? set_magic(slot) : result;
 }
 
 result_t trailer_request(enum area slot, bool permanent) { return write_trailer(slot, false, permanent); }
@@ -65,5 +81,5 @@ result_t trailer_confirm(enum area slot) {
     result_t result = trailer_read(slot, &now);
     if (!result_ok(result)) return result;
     if (now.magic != MARK_SET || now.image_ok != MARK_UNSET) return RESULT_OK;  // never swapped, or confirmed before
-    return set_flag(slot, IMAGE_OK_AT);
+    return set_flag(slot, IMAGE_OK_BEFORE_END);
 }

@@ -4,17 +4,17 @@
 #include "upload.h"
 
 #include "bytes.h"
-#include "trailer.h"
+#include "slots.h"
 
 result_t upload_begin(struct upload *upload, uint32_t length, const uint8_t *sha) {
     bool same = (upload->active || upload->complete) && upload->length == length && sha && upload->has_sha &&
                 bytes_equal(upload->sha, sha, SHA256_SIZE);
     if (same) return RESULT_OK;
     upload->active = upload->complete = false;
-    if (length <= IMAGE_HEADER_SIZE || length > SLOT_IMAGE_MAX) return RESULT_OF(ERROR_TOO_LARGE);
+    if (length <= IMAGE_HEADER_SIZE || length > slots[upload->image].limit) return RESULT_OF(ERROR_TOO_LARGE);
     // First the header, then the trailer: what was in the slot is gone before anything new is.
     result_t result = flash_clear(upload->slot, 0, FLASH_ERASE_SIZE);
-    if (result_ok(result)) result = flash_clear(upload->slot, SLOT_IMAGE_MAX, FLASH_ERASE_SIZE);
+    if (result_ok(result)) result = flash_clear(upload->slot, slot_trailer_at(upload->slot), FLASH_ERASE_SIZE);
     if (!result_ok(result)) return result;
     upload->length = length;
     upload->reached = 0;
@@ -64,7 +64,7 @@ static result_t finish(struct upload *upload) {
     if (!result_ok(result)) return result;
     if (image.total_size != upload->length) return RESULT_OF(ERROR_BAD_HEADER);  // bytes that no hash covers
     uint32_t tail = (upload->length + FLASH_ERASE_SIZE - 1) / FLASH_ERASE_SIZE * FLASH_ERASE_SIZE;
-    result = flash_clear(upload->slot, tail, SLOT_IMAGE_MAX - tail);
+    result = flash_clear(upload->slot, tail, slot_trailer_at(upload->slot) - tail);
     return result_ok(result) ? flash_program(upload->slot, 0, upload->first, FLASH_PROGRAM_SIZE) : result;
 }
 
@@ -89,5 +89,5 @@ result_t upload_take(struct upload *upload, const uint8_t *data, uint32_t length
 
 result_t upload_erase(struct upload *upload, enum area slot) {
     upload->active = upload->complete = false;
-    return flash_clear(slot, 0, AREA_PRIMARY_SIZE);
+    return flash_clear(slot, 0, flash_area_size(slot));
 }

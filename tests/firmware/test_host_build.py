@@ -27,5 +27,8 @@ def test_host_tests_pass(request: pytest.FixtureRequest) -> None:
     assert counts, done.stdout
     cuts, tests, checks = (int(count) for count in counts.groups())
     assert cuts > 9000
+    chips = re.findall(r"geometry \S+: (\d+) power cuts, \d+ tests, \d+ checks, 0 failures", done.stdout)
+    assert len(chips) >= 3
+    assert all(int(cuts) > 2000 for cuts in chips)
     assert tests >= 60
     assert checks > 100_000

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Flash as the core uses it: by area, checked, and read back. Programming bytes that are not erased is refused
-// (a flash cannot do it), and so is any change of the area that the maker of the silicon wrote.
+// (a flash cannot do it), and so is any change of the area that the maker of the silicon wrote. What the flash is like
+// (sectors, pages, write units, the value of an erased byte) comes from the board's TOML, in board_layout.h.
 #ifndef ASSAY_FLASH_H
 #define ASSAY_FLASH_H
 
@@ -17,19 +18,29 @@ enum area {
     AREA_NOTES,
     AREA_IDENTITY,
     AREA_OTP,
-    AREA_PATCH,  // of size 0 where the board has none
+    AREA_PATCH,          // of size 0 where the board has none
+    AREA_RADIO_PRIMARY,  // of size 0 on a board with one image
+    AREA_RADIO_SECONDARY,
     AREA_COUNT,
 };
 
-#define FLASH_ERASED 0xFFu
 #define FLASH_CHUNK 512u  // bytes that are moved at once; on the stack of the mover
 _Static_assert(FLASH_CHUNK % FLASH_PROGRAM_SIZE == 0 && FLASH_ERASE_SIZE % FLASH_CHUNK == 0, "chunks are whole pages");
+
+#define FLASH_WRITE_MAX 32u  // bytes of the largest write unit: MCUboot's largest, and the size of a turn's head
+_Static_assert(FLASH_WRITE_SIZE != 0 && (FLASH_WRITE_SIZE & (FLASH_WRITE_SIZE - 1)) == 0, "a write unit is a power of two");
+_Static_assert(FLASH_WRITE_SIZE <= FLASH_WRITE_MAX && FLASH_PROGRAM_SIZE % FLASH_WRITE_SIZE == 0, "pages are whole units");
+_Static_assert(FLASH_ERASED == 0xFF || FLASH_ERASED == 0x00, "erased bytes are all ones or all zeros");
+
+// Rounds up to whole write units: what this many bytes take in flash.
+#define FLASH_UNITS(bytes) (((bytes) + FLASH_WRITE_SIZE - 1u) / FLASH_WRITE_SIZE * FLASH_WRITE_SIZE)
 
 uint32_t flash_area_size(enum area area);
 
 result_t flash_read(enum area area, uint32_t offset, void *data, uint32_t length);
 
-// Any length; split at the pages, each page read back.
+// Any length, from the start of a write unit; split at the pages, each page read back. The rest of the last unit is
+// filled with erased bytes and cannot be programmed any more.
 result_t flash_program(enum area area, uint32_t offset, const void *data, uint32_t length);
 
 // Whole sectors, read back.

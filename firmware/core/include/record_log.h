@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// An append-only log of small records in two sectors in turn. A record that was cut in the middle is skipped.
+// An append-only log of small records in two halves of an area in turn. A record that was cut in the middle is skipped.
 #ifndef ASSAY_RECORD_LOG_H
 #define ASSAY_RECORD_LOG_H
 
@@ -16,8 +16,8 @@ struct record {
 
 struct record_cursor {
     const struct turn *log;
-    uint32_t sectors[2];  // oldest first
-    uint32_t sector_count, sector, cell;
+    uint32_t halves[2];  // oldest first
+    uint32_t count, at, cell;  // halves that there are, the one that is read, the next cell in it
 };
 
 // Starts before the oldest record.

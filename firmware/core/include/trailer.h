@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The MCUboot trailer at the end of a slot (BOOT_MAX_ALIGN 8): what should become of the image in it.
+// The MCUboot trailer at the end of a slot: what should become of the image in it.
 #ifndef ASSAY_TRAILER_H
 #define ASSAY_TRAILER_H
 
@@ -10,9 +10,6 @@ enum mark { MARK_UNSET, MARK_SET, MARK_BAD };
 struct trailer {
     enum mark magic, image_ok, copy_done;
 };
-
-// Bytes of a slot that an image may fill: all but the sector that holds the trailer.
-#define SLOT_IMAGE_MAX (AREA_PRIMARY_SIZE - FLASH_ERASE_SIZE)
 
 result_t trailer_read(enum area slot, struct trailer *trailer);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Two sectors in turn: the newest one that is whole counts, and only the other one is ever erased. So an erase or a
-// write that is cut in the middle leaves the newest one as it was. Used by the journal, the logs and the identity.
+// Two halves of an area in turn, each of whole sectors: the newest one that is whole counts, and only the other one is
+// ever erased. So an erase or a write that is cut in the middle leaves the newest one as it was. Used by the journal, the
+// logs and the identity.
 #ifndef ASSAY_TURN_H
 #define ASSAY_TURN_H
 
@@ -10,7 +11,7 @@
 #define TURN_WORDS 5u
 
 struct turn {
-    enum area area;  // of exactly two sectors
+    enum area area;
     uint32_t magic;
 };
 
@@ -21,19 +22,22 @@ struct turn_head {
     uint32_t crc;         // over all before
 };
 
-// Offset in the area of sector 0 or 1.
-uint32_t turn_offset(uint32_t sector);
+// Bytes of each half.
+uint32_t turn_size(const struct turn *turn);
 
-// The head of this sector; RESULT_EMPTY if it has no valid one.
-result_t turn_read(const struct turn *turn, uint32_t sector, struct turn_head *head);
+// Offset in the area of half 0 or 1.
+uint32_t turn_offset(const struct turn *turn, uint32_t half);
 
-// The newest sector with a valid head; RESULT_EMPTY if there is none.
-result_t turn_newest(const struct turn *turn, uint32_t *sector, struct turn_head *head);
+// The head of this half; RESULT_EMPTY if it has no valid one.
+result_t turn_read(const struct turn *turn, uint32_t half, struct turn_head *head);
 
-// Erases the sector that is not the newest, and says which it is and what generation comes next.
-result_t turn_prepare(const struct turn *turn, uint32_t *sector, uint32_t *generation);
+// The newest half with a valid head; RESULT_EMPTY if there is none.
+result_t turn_newest(const struct turn *turn, uint32_t *half, struct turn_head *head);
 
-// Writes the head: from now on this sector is the newest.
-result_t turn_seal(const struct turn *turn, uint32_t sector, uint32_t generation, const uint32_t words[TURN_WORDS]);
+// Erases the half that is not the newest, its head first, and says which it is and what generation comes next.
+result_t turn_prepare(const struct turn *turn, uint32_t *half, uint32_t *generation);
+
+// Writes the head: from now on this half is the newest.
+result_t turn_seal(const struct turn *turn, uint32_t half, uint32_t generation, const uint32_t words[TURN_WORDS]);
 
 #endif

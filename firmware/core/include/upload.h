@@ -10,6 +10,7 @@
 typedef result_t (*upload_judge)(const struct image_source *source, struct image *image);
 
 struct upload {
+    uint32_t image;  // its number
     enum area slot;
     upload_judge judge;
     bool active, complete;  // under way; ended well

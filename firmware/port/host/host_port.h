@@ -13,7 +13,18 @@
 // How the operation ends in which the power goes.
 enum tear { TEAR_BEFORE, TEAR_FIRST_HALF, TEAR_LAST_HALF, TEAR_BITS, TEAR_COUNT };
 
-extern uint8_t host_flash[FLASH_SIZE];
+// A flash chip. A write unit that was programmed cannot be programmed again before it is erased, also where it holds the
+// value of erased bytes: a chip that keeps check bits for each unit would not take it. (Units of one byte have none.)
+#define HOST_UNITS (FLASH_WRITE_SIZE > 1 ? FLASH_SIZE / FLASH_WRITE_SIZE : 1)
+struct host_chip {
+    uint8_t bytes[FLASH_SIZE];
+    bool written[HOST_UNITS];
+};
+extern struct host_chip host_chip;
+#define host_flash host_chip.bytes
+
+// Erases the whole chip.
+void host_blank(void);
 extern uint32_t host_operations;  // erases and programs since host_power_on
 extern jmp_buf host_power_lost;
 extern bool host_jumped, host_reset;

@@ -9,7 +9,7 @@
 
 #include "host_port.h"
 
-uint8_t host_flash[FLASH_SIZE];
+struct host_chip host_chip;
 uint32_t host_operations;
 jmp_buf host_power_lost, host_left;
 bool host_jumped, host_reset;
@@ -74,14 +74,36 @@ static void tear(uint8_t *flash, const uint8_t *to, uint32_t length) {
     }
 }
 
-static void change(uint32_t address, const uint8_t *to, uint32_t length) {
+void host_blank(void) {
+    memset(host_flash, FLASH_ERASED, sizeof host_flash);
+    memset(host_chip.written, 0, sizeof host_chip.written);
+}
+
+// After an operation, whole or torn: what was changed in a unit of several bytes stays until the unit is erased.
+static void keep_account(uint32_t address, const uint8_t *before, uint32_t length, bool erase, bool whole) {
+    uint8_t erased_unit[FLASH_WRITE_SIZE];
+    if (FLASH_WRITE_SIZE == 1) return;
+    memset(erased_unit, FLASH_ERASED, sizeof erased_unit);
+    for (uint32_t at = 0; at < length; at += FLASH_WRITE_SIZE) {
+        bool *written = &host_chip.written[(address + at) / FLASH_WRITE_SIZE];
+        if (whole) *written = !erase;
+        else if (erase) *written = *written && memcmp(host_flash + address + at, erased_unit, FLASH_WRITE_SIZE) != 0;
+        else *written = memcmp(host_flash + address + at, before + at, FLASH_WRITE_SIZE) != 0;
+    }
+}
+
+static void change(uint32_t address, const uint8_t *to, uint32_t length, bool erase) {
+    static uint8_t before[FLASH_ERASE_SIZE];
+    memcpy(before, host_flash + address, length);
     if (cut_armed && host_operations == cut_operation) {
         cut_armed = false;
         tear(host_flash + address, to, length);
+        keep_account(address, before, length, erase, false);
         longjmp(host_power_lost, 1);
     }
     host_operations++;
     memcpy(host_flash + address, to, length);
+    keep_account(address, before, length, erase, true);
 }
 
 result_t port_flash_read(uint32_t address, void *data, uint32_t length) {
@@ -92,20 +114,24 @@ result_t port_flash_read(uint32_t address, void *data, uint32_t length) {
 
 result_t port_flash_program(uint32_t address, const void *data, uint32_t length) {
     if (length == 0 || address > FLASH_SIZE || length > FLASH_SIZE - address) misuse("program", address, length);
+    if (address % FLASH_WRITE_SIZE != 0 || length % FLASH_WRITE_SIZE != 0) misuse("part of a unit", address, length);
     bool one_page = address / FLASH_PROGRAM_SIZE == (address + length - 1) / FLASH_PROGRAM_SIZE;
     if (!one_page) misuse("page crossed", address, length);
     for (uint32_t i = 0; i < length; i++) {
-        if (host_flash[address + i] != 0xFF) misuse("program without erase", address + i, length);
+        if (host_flash[address + i] != FLASH_ERASED) misuse("program without erase", address + i, length);
     }
-    change(address, data, length);
+    for (uint32_t unit = address / FLASH_WRITE_SIZE; FLASH_WRITE_SIZE > 1 && unit * FLASH_WRITE_SIZE < address + length; unit++) {
+        if (host_chip.written[unit]) misuse("unit programmed twice", unit * FLASH_WRITE_SIZE, length);
+    }
+    change(address, data, length, false);
     return RESULT_OK;
 }
 
 result_t port_flash_erase(uint32_t address) {
     static uint8_t erased[FLASH_ERASE_SIZE];
     if (address >= FLASH_SIZE || address % FLASH_ERASE_SIZE != 0) misuse("erase", address, FLASH_ERASE_SIZE);
-    memset(erased, 0xFF, sizeof erased);
-    change(address, erased, sizeof erased);
+    memset(erased, FLASH_ERASED, sizeof erased);
+    change(address, erased, sizeof erased, true);
     return RESULT_OK;
 }
 

@@ -7,7 +7,7 @@
 uint32_t cuts_made;
 
 void blank_chip(void) {
-    memset(host_flash, 0xFF, sizeof host_flash);
+    host_blank();
     memcpy(host_flash + AREA_OTP_OFFSET, "ASSYOTP1chip-chip-chip-c", 24);
 }
 

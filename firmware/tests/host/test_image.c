@@ -30,7 +30,7 @@ static result_t judge_recipe(struct recipe recipe) {
 #define GOOD .major = 1, .counter = 1, .board = BOARD_NAME, .lowest_revision = 1, .seed = test_seed
 
 static void test_good_and_each_fault(void) {
-    memset(host_flash, 0xFF, sizeof host_flash);
+    host_blank();
     CHECK(judge_recipe((struct recipe){GOOD}) == RESULT_OK);
     CHECK(judge_recipe((struct recipe){GOOD, .board = "other-board"}) == RESULT_OF(ERROR_BOARD_MISMATCH));
     CHECK(judge_recipe((struct recipe){GOOD, .board = "host-sin"}) == RESULT_OF(ERROR_BOARD_MISMATCH));
@@ -61,7 +61,7 @@ static result_t judge_patch(struct recipe recipe) {
 
 // A patch is an image that verifies and is never started; one that says so in one place only is none.
 static void test_patches(void) {
-    memset(host_flash, 0xFF, sizeof host_flash);
+    host_blank();
     CHECK(judge_recipe((struct recipe){GOOD, PATCH}) == RESULT_OF(ERROR_NOT_BOOTABLE));
     CHECK(judge_patch((struct recipe){GOOD, PATCH}) == RESULT_OK);
     CHECK(judge_patch((struct recipe){GOOD, PATCH, .without_gives = true}) == RESULT_OF(ERROR_BAD_HEADER));

@@ -51,6 +51,11 @@ static void test_identity(void) {
     }
 }
 
+// So many that both halves of the log are filled and used again; a large half would take too long, it is turned once.
+#define CELLS (AREA_COUNTERS_SIZE / 2 / RECORD_SIZE)
+#define RAISES (CELLS > 128 ? 100u : 6 * CELLS)
+#define NOTES (CELLS > 128 ? 100u : 4 * CELLS)
+
 static uint32_t raise_to;
 static void do_raise(void) { (void)counter_raise(raise_to); }
 
@@ -60,7 +65,7 @@ static void test_counter(void) {
         uint32_t value = 0, found;
         blank_chip();
         host_seed((uint32_t)tear + 1);
-        for (raise_to = 1; raise_to < 400; raise_to++) {
+        for (raise_to = 1; raise_to < RAISES; raise_to++) {
             for (uint32_t n = 0; cut(do_raise, n, (enum tear)tear) && n < 20; n++) {
                 check_context("raise to %u, operation %u, tear %d", raise_to, n, tear);
                 CHECK(result_ok(counter_read(&found)) && (found == value || found == raise_to));
@@ -77,10 +82,11 @@ static void do_note(void) { (void)note_write(NOTE_REVERTED, note_code, 0, "cut")
 
 // The log keeps its order, and the newest sector full of notes, through all cuts.
 static void test_notes(void) {
+    const uint32_t kept = (AREA_NOTES_SIZE / 2 / RECORD_SIZE - 1) / 2;  // of a half, at the least: a cut one takes room, too
     for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
         blank_chip();
         host_seed((uint32_t)tear + 1);
-        for (note_code = 1; note_code < 300; note_code++) {
+        for (note_code = 1; note_code < NOTES; note_code++) {
             struct record_cursor cursor;
             struct note note;
             uint32_t count = 0, last = 0;
@@ -94,12 +100,13 @@ static void test_notes(void) {
                 count++;
             }
             CHECK(note.code == note_code);
-            CHECK(count >= (note_code < 30 ? note_code : 30));
+            CHECK(count >= (note_code < kept ? note_code : kept));
         }
     }
 }
 
-static uint8_t snapshot[FLASH_SIZE], old_image[AREA_BOOT_SIZE], new_image[AREA_BOOT_SIZE];
+static struct host_chip snapshot;
+static uint8_t old_image[AREA_BOOT_SIZE], new_image[AREA_BOOT_SIZE];
 static uint32_t old_size, new_size;
 
 static void do_rom_write(void) {
@@ -113,15 +120,15 @@ static void do_rom_write(void) {
 static void test_rom_write(void) {
     struct image image;
     const char *reason;
-    old_size = make_good(1, 9000, 1, old_image);
-    new_size = make_good(2, 14000, 2, new_image);
+    old_size = make_good(1, BODY_OLD, 1, old_image);
+    new_size = make_good(2, BODY_NEW, 2, new_image);
     blank_chip();
     memcpy(host_flash + AREA_BOOT_OFFSET, old_image, old_size);
-    memcpy(snapshot, host_flash, sizeof snapshot);
+    snapshot = host_chip;
     for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
         for (uint32_t n = 0;; n++) {
             check_context("cut in operation %u, tear %d", n, tear);
-            memcpy(host_flash, snapshot, sizeof snapshot);
+            host_chip = snapshot;
             host_seed(n + 1);
             if (!cut(do_rom_write, n, (enum tear)tear)) break;
             if (result_ok(rom_check_flash(&image, &reason))) {

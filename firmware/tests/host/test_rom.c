@@ -18,7 +18,7 @@ static bool refused_for(const char *word) {
 
 static void put_good(void) {
     host_power_on();
-    memset(host_flash, 0xFF, sizeof host_flash);
+    host_blank();
     (void)make_good(1, 3000, 1, host_flash + AREA_BOOT_OFFSET);
 }
 
@@ -42,7 +42,7 @@ static void test_reasons(void) {
     put_good();
     (void)make_image(&patch, host_flash + AREA_BOOT_OFFSET);
     CHECK(refused_for("header"));
-    memset(host_flash, 0xFF, sizeof host_flash);
+    host_blank();
     CHECK(refused_for("blank"));
 }
 
@@ -50,7 +50,7 @@ static void test_banner_then_transfer(void) {
     static uint8_t sent[9000], block[1029];
     uint32_t blocks = 0;
     host_power_on();
-    memset(host_flash, 0xFF, sizeof host_flash);
+    host_blank();
     memcpy(host_flash + AREA_OTP_OFFSET, "ASSYOTP10123456789abcdef", 24);
     uint32_t size = make_good(1, 3000, 1, sent);
     memset(sent + size, 0x1A, sizeof sent - size);
@@ -67,7 +67,7 @@ static void test_banner_then_transfer(void) {
     host_type("\x04", 1);
     rom_receive("blank", &image);
     CHECK(memcmp(host_flash + AREA_BOOT_OFFSET, sent, size) == 0);
-    CHECK(host_flash[AREA_BOOT_OFFSET + size] == 0xFF);  // the padding of XMODEM is not written
+    CHECK(host_flash[AREA_BOOT_OFFSET + size] == FLASH_ERASED);  // the padding of XMODEM is not written
     host_sent[host_sent_length] = 0;
     const char *text = (const char *)host_sent;
     const char *first_c = strchr(text, 'C');

@@ -10,6 +10,7 @@
 #include "host_port.h"
 #include "image_maker.h"
 #include "notes.h"
+#include "slots.h"
 #include "smp_assay.h"
 #include "smp_image.h"
 #include "smp_client.h"
@@ -20,7 +21,7 @@ static uint32_t image_size;
 void prepare(void) {
     struct sha256 hash;
     host_power_on();
-    memset(host_flash, 0xFF, sizeof host_flash);
+    host_blank();
     memcpy(host_flash + AREA_OTP_OFFSET, "ASSYOTP10123456789abcdef", 24);
     (void)make_good(1, 5000, 1, host_flash + AREA_PRIMARY_OFFSET);
     image_size = make_good(2, 6000, 1, image);
@@ -140,11 +141,11 @@ static void test_upload_refusals(void) {
     prepare();
     image[700] ^= 1;
     CHECK(upload_from(0, 500) == ERROR_BAD_HASH);
-    CHECK(host_flash[AREA_SECONDARY_OFFSET] == 0xFF);  // its first page never came
+    CHECK(host_flash[AREA_SECONDARY_OFFSET] == FLASH_ERASED);  // its first page never came
     image[700] ^= 1;
     CHECK(upload_from(0, 500) == 0 && in_flash());  // and the session goes on
     uint32_t size = image_size;
-    image_size = SLOT_IMAGE_MAX + 1;
+    image_size = slots[0].limit + 1;
     upload(0, 100, true);
     CHECK(error() == ERROR_TOO_LARGE);
     image_size = size;
@@ -186,7 +187,7 @@ static void test_states(void) {
     struct trailer trailer;
     prepare();
     CHECK(upload_from(0, 500) == 0);
-    struct image_source source = image_in_flash(AREA_SECONDARY, SLOT_IMAGE_MAX);
+    struct image_source source = image_in_flash(AREA_SECONDARY, slots[0].limit);
     CHECK(result_ok(image_parse(&source, &parsed)));
     set_state(sha, false);  // not the hash of an image that is there
     CHECK(error() == ERROR_NO_IMAGE);
@@ -203,7 +204,7 @@ static void test_states(void) {
     CHECK(result_ok(trailer_read(AREA_SECONDARY, &trailer)) && trailer.image_ok == MARK_SET);
     set_state(0, true);
     CHECK(error() == 0);
-    source = image_in_flash(AREA_PRIMARY, SLOT_IMAGE_MAX);
+    source = image_in_flash(AREA_PRIMARY, slots[0].limit);
     CHECK(result_ok(image_parse(&source, &parsed)));
     set_state(parsed.hash, false);  // a running image cannot be tested
     CHECK(error() == ERROR_BUSY);
@@ -213,7 +214,7 @@ static void test_measure(void) {
     struct cbor_item item;
     struct image parsed;
     prepare();
-    struct image_source source = image_in_flash(AREA_PRIMARY, SLOT_IMAGE_MAX);
+    struct image_source source = image_in_flash(AREA_PRIMARY, slots[0].limit);
     CHECK(result_ok(image_parse(&source, &parsed)));
     cbor_put_number(start_request(1), "slot", 0);
     ask(false, GROUP_ASSAY, 3);

@@ -14,7 +14,7 @@
 
 static void blank(void) {
     host_power_on();
-    memset(host_flash, 0xFF, sizeof host_flash);
+    host_blank();
 }
 
 static void test_crc(void) {
@@ -24,17 +24,20 @@ static void test_crc(void) {
 }
 
 static void test_flash_guards(void) {
-    uint8_t bytes[1200] = {0};
+    enum { LONG = FLASH_ERASE_SIZE >= 2048 ? 1201 : 301 };
+    uint8_t bytes[LONG];
     blank();
-    CHECK(result_ok(flash_program(AREA_SCRATCH, 100, bytes, 1200)));  // split at the pages
-    CHECK(!result_ok(flash_program(AREA_SCRATCH, 100, bytes, 1)));    // not erased
-    CHECK(!result_ok(flash_program(AREA_SCRATCH, FLASH_ERASE_SIZE - 1, bytes, 2)));
+    memset(bytes, 0x5A, sizeof bytes);
+    CHECK(result_ok(flash_program(AREA_SCRATCH, 96, bytes, LONG)));  // split at the pages
+    CHECK(!result_ok(flash_program(AREA_SCRATCH, 96, bytes, 1)));    // not erased
+    CHECK(!result_ok(flash_program(AREA_SCRATCH, FLASH_ERASE_SIZE - FLASH_WRITE_SIZE, bytes, FLASH_WRITE_SIZE + 1)));
+    CHECK(FLASH_WRITE_SIZE == 1 || !result_ok(flash_program(AREA_SCRATCH, FLASH_ERASE_SIZE - 1, bytes, 1)));  // crooked
     CHECK(!result_ok(flash_program(AREA_SCRATCH, 0xFFFFFFFF, bytes, 2)));
     CHECK(!result_ok(flash_read(AREA_SCRATCH, 1, bytes, 0xFFFFFFFF)));
     CHECK(!result_ok(flash_read((enum area)99, 0, bytes, 1)));
     CHECK(!result_ok(flash_erase(AREA_SCRATCH, 1, FLASH_ERASE_SIZE)));
     CHECK(!result_ok(flash_erase(AREA_OTP, 0, FLASH_ERASE_SIZE)));
-    CHECK(!result_ok(flash_program(AREA_OTP, 100, bytes, 1)));
+    CHECK(!result_ok(flash_program(AREA_OTP, 96, bytes, 1)));
     uint32_t before = host_operations;
     CHECK(result_ok(flash_clear(AREA_SCRATCH, 0, FLASH_ERASE_SIZE)) && host_operations == before + 1);
     CHECK(result_ok(flash_clear(AREA_SCRATCH, 0, FLASH_ERASE_SIZE)) && host_operations == before + 1);
@@ -81,7 +84,7 @@ static void test_identity_survives_a_bad_copy(void) {
     CHECK(identity_load(&found) == RESULT_EMPTY);
     CHECK(result_ok(identity_store(&identity)));
     for (uint32_t sector = 0; sector < 2; sector++) {
-        uint8_t *byte = &host_flash[AREA_IDENTITY_OFFSET + sector * FLASH_ERASE_SIZE + 70];
+        uint8_t *byte = &host_flash[AREA_IDENTITY_OFFSET + sector * AREA_IDENTITY_SIZE / 2 + 70];
         *byte ^= 1;
         CHECK(result_ok(identity_load(&found)) && memcmp(&found, &identity, sizeof found) == 0);
         *byte ^= 1;

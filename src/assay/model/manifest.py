@@ -92,10 +92,6 @@ class Flash(Value):
             end, before, last = area.offset + area.size, f"area '{name}'", name
         if end > self.size:
             raise FieldFault(f"{before} ends at {end:#x}, behind the flash of {self.size:#x} bytes", "areas", last)
-        if self.areas["primary"].size != self.areas["secondary"].size:
-            raise FieldFault(
-                "'primary' and 'secondary' differ in size, so they cannot be swapped", "areas", "secondary"
-            )
         return self
 
 

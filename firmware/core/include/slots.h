@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// The slots of each image: it runs from its primary one, and an update waits in its secondary one. They may differ in size.
+#ifndef ASSAY_SLOTS_H
+#define ASSAY_SLOTS_H
+
+#include "flash.h"
+
+struct slots {
+    enum area primary, secondary;
+    uint32_t limit;  // bytes that the image may have: what the smaller slot holds without the sector of its trailer
+};
+
+extern const struct slots slots[IMAGE_COUNT];  // by image number
+
+// Where the last sector of a slot begins: it holds the trailer and nothing else.
+uint32_t slot_trailer_at(enum area slot);
+
+#endif
