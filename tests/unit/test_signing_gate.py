@@ -34,7 +34,7 @@ from assay.pipeline.publishing import publish_signed
 from assay.pipeline.release_gate import verify_parts, verify_release
 from assay.pipeline.site import Site
 from assay.pipeline.trust_file import site_trust
-from assay.pipeline.update_run import known_modules
+from assay.pipeline.unit_offers import offers_on_unit
 
 ROOT = Path(__file__).parents[2]
 MODULE = """\
@@ -49,6 +49,13 @@ boards = [{ name = "ast1030-evb", min_revision = 1 }]
 command = ["{python}", "mod/build.py", "{out}", "{version}"]
 sources = ["mod"]
 outputs = ["payload.bin"]
+
+[interfaces]
+requires = [{ name = "assay-handoff", version = "1" }]
+
+[[dependencies]]
+name = "assay-bootloader"
+version = ">=1.0.0"
 
 [update]
 policy = "test-then-confirm"
@@ -241,6 +248,9 @@ def refused(published: Published, document: dict[str, object] | None = None, **p
         ({"artifact.source.commit": "0" * 40}, "tells of another build than its signed provenance"),
         ({"artifact.tools": []}, "tells of another build than its signed provenance"),
         ({"artifact.parameters": {}}, "tells of another build than its signed provenance"),
+        ({"artifact.interfaces": None}, "tells of another build than its signed provenance"),
+        ({"artifact.interfaces.requires": []}, "tells of another build than its signed provenance"),
+        ({"artifact.dependencies": []}, "tells of another build than its signed provenance"),
         ({"artifact.builds_compared": 3}, "tells of another build than its signed provenance"),
         ({"attestations": {}}, "exactly the attestations"),
     ],
@@ -436,5 +446,6 @@ def test_a_dependency_rests_on_releases_that_verify(published: Published) -> Non
     store = LyingStore(published)
     image_hash = store.lie.image.image_hash
     with pytest.raises(Refused):
-        known_modules(store, published.trust(), published.board, image_hash)  # type: ignore[arg-type]
-    assert known_modules(store, published.trust(), published.board, "0" * 64) == {}  # type: ignore[arg-type]
+        offers_on_unit(store, published.trust(), published.board, image_hash)  # type: ignore[arg-type]
+    offers = offers_on_unit(store, published.trust(), published.board, "0" * 64)  # type: ignore[arg-type]
+    assert "assay-bootloader" not in [offer.module for offer in offers]

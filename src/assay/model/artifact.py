@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from assay.model.identifiers import FileSha256, ImageHash, Name, VersionText
-from assay.model.manifest import PAYLOAD, Dependency, UpdatePolicy
+from assay.model.manifest import PAYLOAD, Dependency, Interfaces, UpdatePolicy
 from assay.model.trust import Check
 from assay.model.value import Value
 
@@ -42,7 +42,8 @@ class Artifact(Value):
     """The result of a build: the payload that two builds agreed on, and how it was built.
 
     `parameters` are the external parameters (board, version, defines, declared public keys); values are plain JSON.
-    `update` and `dependencies` are what module.toml says about updates in the field.
+    `update`, `dependencies` and `interfaces` are what module.toml says about updates in the field, and about what it
+    needs and offers; `interfaces` is None for what was built before it was carried.
     """
 
     schema_: Literal["assay.artifact/1"] = Field(default="assay.artifact/1", alias="schema")
@@ -64,6 +65,7 @@ class Artifact(Value):
     variations: tuple[str, ...]
     update: UpdatePolicy | None = None
     dependencies: tuple[Dependency, ...] = ()
+    interfaces: Interfaces | None = None
 
 
 ARTIFACT_FILE = "artifact.json"

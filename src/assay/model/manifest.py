@@ -130,6 +130,21 @@ class TwinMachine(Value):
     entropy: Literal["uart", "virtio-rng"]
 
 
+class Interface(Value):
+    """An interface, offered or needed, with its version."""
+
+    name: Name
+    version: Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)*$")]
+
+
+class MaskRom(Value):
+    """The program in the chip's mask: which module it is, and what it offers to a bootloader."""
+
+    name: Name
+    version: VersionText
+    provides: tuple[Interface, ...] = ()
+
+
 class Board(Value):
     """A board design (`boards/*.toml`)."""
 
@@ -143,6 +158,8 @@ class Board(Value):
     ram: dict[str, RamRange]
     serial: SerialPort
     loader: Loader
+    provides: tuple[Interface, ...] = Field(default=(), description="interfaces that the design itself offers")
+    mask_rom: MaskRom | None = None
     twin: TwinMachine | None = None
 
     @model_validator(mode="after")
@@ -164,13 +181,6 @@ class BoardNeed(Value):
 
     name: Name
     min_revision: int = Field(ge=0)
-
-
-class Interface(Value):
-    """An interface, offered or needed, with its version."""
-
-    name: Name
-    version: Annotated[str, StringConstraints(pattern=r"^[0-9]+(\.[0-9]+)*$")]
 
 
 class Interfaces(Value):

@@ -16,6 +16,7 @@ from assay.interfaces.device import DeviceInfo
 from assay.interfaces.place import Found
 from assay.interfaces.step_book import ProgressFor, Say, StepBook
 from assay.model.artifact import VerifiedImage
+from assay.model.compatibility import check_needs, offers_of_board
 from assay.model.outcome import Outcome
 from assay.model.predicates import Flash, RunHeader
 from assay.model.record import RecordRef, RecordType
@@ -27,6 +28,7 @@ from assay.pipeline.recovery import conclude
 from assay.pipeline.release_gate import verify_release
 from assay.pipeline.run_journal import Run
 from assay.pipeline.trust_file import load_trust
+from assay.pipeline.unit_offers import offers_on_unit
 from assay.pipeline.unit_records import (
     failed_run,
     image_subject,
@@ -78,6 +80,7 @@ def flash(site: Site, order: FlashOrder, say: Say, progress_for: ProgressFor) ->
         image = verify_release(site.store, trust, name, version, place.board)
         found = what_answers(place)
         execute.check_fits(image.release, place.board, found)
+        _check_needs(site, trust, place, found, image)
         work = _Flashing(site, place, found, image, trust, wanted, site.recorder.checkpoint())
         work.prove()
         say(f"{order.place}: {describe(found)}")
@@ -86,6 +89,14 @@ def flash(site: Site, order: FlashOrder, say: Say, progress_for: ProgressFor) ->
             VERB, key, serial=work.serial, place=order.place, board=board.name, emulated=board.emulated
         ) as run:
             return work.carry_out(run, StepBook(run, say, progress_for))
+
+
+def _check_needs(site: Site, trust: TrustFile, place: OpenPlace, found: Found, image: VerifiedImage) -> None:
+    """The unit offers what the release needs; a bootloader has the board and its ROM below it. Raises `Refused`."""
+    offers = offers_of_board(place.board)
+    if image.release.kind != "bootloader" and (there := execute.bootloader_there(place, found)) is not None:
+        offers = offers_on_unit(site.store, trust, place.board, there)
+    check_needs(image.release, offers)
 
 
 @dataclass(frozen=True)

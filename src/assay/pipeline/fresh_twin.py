@@ -33,13 +33,18 @@ BANNER_TIMEOUT_S = 10.0
 def fresh_twin(site: Site, board: Board, app: VerifiedImage, trust: TrustFile, worker: str) -> Iterator[str]:
     """The name of a running twin with the highest published bootloader and `app`.
 
-    Raises UsageFault when no bootloader is published for the board, and what writing raises.
+    Raises UsageFault when no bootloader is published for the board, Refused when the app needs something else, and what
+    writing raises.
     """
     from assay.drivers.twin.lifecycle import start_twin
     from assay.drivers.twin.twin_folder import create_twin
+    from assay.model.compatibility import check_needs, offer_of, offers_of_board
     from assay.pipeline.rom_image import rom_for
 
     bootloader = _bootloader(site, board, trust)
+    on_board = offers_of_board(board)
+    check_needs(bootloader.release, on_board)
+    check_needs(app.release, (*on_board, offer_of(bootloader.release)))
     _sweep(site)
     name = f"{PREFIX}{os.getpid()}-{worker}"
     folder = create_twin(site.twins_dir, name, board)

@@ -206,6 +206,11 @@ def _tell_build(link: Link, predicate: Mapping[str, Any]) -> None:
     link.title = f"Build: {internal.get('buildsCompared')} builds gave the same bytes"
     link.tell("tools", ", ".join(_tool(tool) for tool in _dependencies(predicate)[1:]))
     link.tell("differed in", ", ".join(internal.get("variations", [])))
+    interfaces = internal.get("interfaces", {})
+    needs = [*interfaces.get("requires", []), *internal.get("dependencies", [])]
+    for name, said in (("needs", needs), ("offers", interfaces.get("provides", []))):
+        if said:
+            link.tell(name, ", ".join(f"{one.get('name')} {one.get('version')}" for one in said))
 
 
 def _tell_parts(link: Link, bom: Mapping[str, Any]) -> None:

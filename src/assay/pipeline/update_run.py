@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 from assay.errors import AssayError, ExitStatus, InfrastructureError, UnitFailed
 from assay.interfaces.device import DeviceInfo, DeviceRefusal, Stage
 from assay.interfaces.step_book import DETAIL, ProgressFor, Say, StepBook
-from assay.interfaces.store import Store
 from assay.model.artifact import VerifiedImage
-from assay.model.manifest import Board
+from assay.model.compatibility import Offer, check_interfaces
 from assay.model.outcome import Outcome
 from assay.model.plan import Plan, UnitState, UpdateRules
 from assay.model.predicates import DeviceReport, Update
@@ -31,6 +30,7 @@ from assay.pipeline.recovery import conclude
 from assay.pipeline.release_gate import verify_release
 from assay.pipeline.run_journal import Run
 from assay.pipeline.trust_file import load_trust
+from assay.pipeline.unit_offers import offers_on_unit
 from assay.pipeline.unit_records import image_subject, parse_reference, reference_of, run_header, statement_of
 from assay.stages.field import execute
 from assay.stages.field import plan as planning
@@ -140,11 +140,14 @@ class _Field:
     def plan(self) -> PlannedUpdate:
         """The plan from what the unit proves now."""
         verified = self.attest()
-        baud = self.place.board.serial.baud
-        plan = planning.plan_update(self._unit(verified), self.image.release, self._rules(), baud=baud)
+        baud, release = self.place.board.serial.baud, self.image.release
+        there = verified.claims.bootloader_hash.hex()
+        offers = offers_on_unit(self.site.store, self.trust, self.place.board, there)
+        plan = planning.plan_update(self._unit(verified, offers), release, self._rules(), baud=baud)
+        check_interfaces(release, offers)
         return PlannedUpdate(plan, planning.digest(plan), verified.report, baud)
 
-    def _unit(self, verified: VerifiedEvidence) -> UnitState:
+    def _unit(self, verified: VerifiedEvidence, offers: tuple[Offer, ...]) -> UnitState:
         claims = verified.claims
         return UnitState(
             serial=claims.serial,
@@ -155,7 +158,7 @@ class _Field:
             image_hash=claims.image_hash.hex(),
             state=claims.state,
             security_counter=claims.security_counter,
-            modules=known_modules(self.site.store, self.trust, self.place.board, claims.bootloader_hash.hex()),
+            modules={offer.module: offer.version for offer in offers if offer.module},
         )
 
     def _rules(self) -> UpdateRules:
@@ -166,19 +169,6 @@ class _Field:
         return UpdateRules(
             dependencies=artifact.dependencies, allow_older_version=self.order.allow_older_version, **said
         )
-
-
-def known_modules(store: Store, trust: TrustFile, board: Board, bootloader_hash: str) -> dict[str, str]:
-    """The bootloader that the unit proved, by name and version, when a release of this site has its hash.
-
-    A dependency is met by that version, so the release has to verify: `NotVerified` and its kin when it does not.
-    """
-    found = {}
-    for release in store.releases():
-        if (release.kind, release.board, release.image.image_hash) == ("bootloader", board.name, bootloader_hash):
-            verified = verify_release(store, trust, release.name, release.version, board).release
-            found[verified.name] = verified.version
-    return found
 
 
 class _FieldRun:

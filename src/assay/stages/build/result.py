@@ -57,6 +57,7 @@ def artifact_of(subject: BuildSubject, builder: Builder, files: Mapping[str, byt
         variations=variations(builder.changes_uid),
         update=module.update,
         dependencies=module.dependencies,
+        interfaces=module.interfaces,
     )
     return BuiltArtifact(artifact, files, sbom)
 

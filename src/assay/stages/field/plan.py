@@ -12,6 +12,7 @@ from typing import NoReturn
 from assay.errors import Refused, WrongBoard
 from assay.formats import canonical_json
 from assay.model.artifact import Release
+from assay.model.compatibility import satisfies
 from assay.model.identifiers import Version
 from assay.model.manifest import Dependency
 from assay.model.plan import Plan, PlanStep, UnitState, UpdateRules
@@ -121,15 +122,12 @@ def _check_newer(unit: UnitState, release: Release, rules: UpdateRules) -> None:
 
 def _check_dependency(unit: UnitState, reference: str, dependency: Dependency) -> None:
     there = unit.modules.get(dependency.name)
-    operator, wanted = dependency.version[:2], Version(dependency.version[2:])
     if there is None:
         _refuse(
             f"{reference} needs {dependency.name} {dependency.version}, which unit {unit.serial} is not known to have",
             "publish that module's release in this site's store, so that its image is recognized",
         )
-    has = Version(there)
-    fits = has == wanted if operator == "==" else has >= wanted and has.numbers[0] == wanted.numbers[0]
-    if not fits:
+    if not satisfies(there, dependency.version):
         _refuse(
             f"{reference} needs {dependency.name} {dependency.version}, unit {unit.serial} has {there}",
             f"bring {dependency.name} to that version first",

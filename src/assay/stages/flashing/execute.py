@@ -52,6 +52,11 @@ def check_fits(release: Release, board: Board, found: Found) -> None:
         )
 
 
+def bootloader_there(place: UnitPlace, found: Found) -> str | None:
+    """The hash (hex) of the bootloader on the unit, recomputed over its flash; None when only the ROM answers."""
+    return None if isinstance(found, RomBanner) else place.device.measure(BOOTLOADER_SLOT).image_hash.hex()
+
+
 def flash(place: UnitPlace, found: Found, image: VerifiedImage, book: StepBook) -> FlashReport:
     """Make the unit hold and run `image`. Raises `UnitFailed`, `Refused`, link errors."""
     if image.release.kind == "bootloader":

@@ -34,12 +34,7 @@ def provenance_statement(artifact: Artifact, image: SignedImage) -> Statement:
         "buildDefinition": {
             "buildType": BUILD_TYPE,
             "externalParameters": artifact.parameters,
-            "internalParameters": {
-                "buildsCompared": artifact.builds_compared,
-                "variations": list(artifact.variations),
-                "update": None if artifact.update is None else canonical_json.plain(artifact.update),
-                "dependencies": [canonical_json.plain(dependency) for dependency in artifact.dependencies],
-            },
+            "internalParameters": _internal(artifact),
             "resolvedDependencies": _dependencies(artifact),
         },
         "runDetails": {
@@ -50,6 +45,19 @@ def provenance_statement(artifact: Artifact, image: SignedImage) -> Statement:
     return Statement(
         subject=_subjects(artifact, image), predicateType=PredicateType.PROVENANCE.value, predicate=predicate
     )
+
+
+def _internal(artifact: Artifact) -> dict[str, Any]:
+    """What the build was, and what its module.toml asks of a unit: whoever writes it to one can rely on that."""
+    said: dict[str, Any] = {
+        "buildsCompared": artifact.builds_compared,
+        "variations": list(artifact.variations),
+        "update": None if artifact.update is None else canonical_json.plain(artifact.update),
+        "dependencies": [canonical_json.plain(dependency) for dependency in artifact.dependencies],
+    }
+    if artifact.interfaces is not None:
+        said["interfaces"] = canonical_json.plain(artifact.interfaces)
+    return said
 
 
 def sbom_statement(artifact: Artifact, image: SignedImage, bom: bytes) -> Statement:

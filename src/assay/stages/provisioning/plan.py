@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from assay.errors import ManifestFault, Refused, WrongBoard
 from assay.model.artifact import Release
+from assay.model.compatibility import check_needs, offer_of, offers_of_board
 from assay.model.manifest import Board, Profile, ProfileStep
 
 ORDER = ("write-bootloader", "write-app", "make-identity", "check")
@@ -27,6 +28,9 @@ def plan_provisioning(
         raise ManifestFault(
             profile_file, None, f"the steps are {', '.join(ORDER)}, in this order; check may be left out"
         )
+    on_board = offers_of_board(board)
+    check_needs(bootloader, on_board)
+    check_needs(app, (*on_board, offer_of(bootloader)))
     return profile.steps
 
 

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a release needs of a unit and who offers it: versions, words, and the board files of this project."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_plan import release as plain_release
+
+from assay.errors import Refused
+from assay.model.artifact import Release
+from assay.model.compatibility import Offer, check_interfaces, check_needs, offer_of, offers_of_board, satisfies
+from assay.model.manifest import Board, Interface, Interfaces, Module
+
+ROOT = Path(__file__).parents[2]
+BOARDS = sorted((ROOT / "boards").glob("*.toml"))
+
+
+def manifest(file: Path, model: type[Any]) -> Any:
+    return model.model_validate_json(json.dumps(tomllib.loads(file.read_text())))
+
+
+def release(
+    *requires: tuple[str, str], provides: tuple[tuple[str, str], ...] = (), needs: dict[str, str] | None = None
+) -> Release:
+    found = plain_release()
+    said = {
+        "interfaces": Interfaces(provides=interfaces(*provides), requires=interfaces(*requires)).model_dump(),
+        "dependencies": [{"name": name, "version": rule} for name, rule in (needs or {}).items()],
+    }
+    artifact = type(found.artifact).model_validate_json(
+        json.dumps(found.artifact.model_dump(mode="json", by_alias=True) | said)
+    )
+    return found.model_copy(update={"artifact": artifact})
+
+
+def interfaces(*pairs: tuple[str, str]) -> tuple[Interface, ...]:
+    return tuple(Interface(name=name, version=version) for name, version in pairs)
+
+
+@pytest.mark.parametrize(
+    ("offered", "needed", "serves"),
+    [
+        ("1", "1", True),
+        ("1.2", "1", True),
+        ("1.2", "1.2.0", True),
+        ("1.10", "1.9", True),
+        ("1.0", "1", True),
+        ("1", "1.1", False),
+        ("1.2", "1.10", False),
+        ("2", "1", False),
+        ("1", "2", False),
+    ],
+)
+def test_an_interface_serves_the_same_major_version_from_its_own_downwards(
+    offered: str, needed: str, serves: bool
+) -> None:
+    there = [Offer("the bootloader b@1.0.0", interfaces(("handoff", offered)))]
+    if serves:
+        check_interfaces(release(("handoff", needed)), there)
+        return
+    with pytest.raises(Refused, match=f"demo-sensor@1.1.0 needs the interface handoff {needed}.*handoff {offered}"):
+        check_interfaces(release(("handoff", needed)), there)
+
+
+def test_a_refusal_names_who_needs_what_and_who_offers_what() -> None:
+    there = [Offer("the board b revision 1"), Offer("the mask ROM r 1.0.0", interfaces(("rom", "1"), ("x", "2")))]
+    with pytest.raises(Refused) as caught:
+        check_needs(release(("handoff", "2")), there)
+    assert caught.value.message == (
+        "demo-sensor@1.1.0 needs the interface handoff 2: the board b revision 1 offers nothing; "
+        "the mask ROM r 1.0.0 offers rom 1, x 2"
+    )
+
+
+def test_every_interface_has_to_be_there_and_one_name_is_no_other() -> None:
+    with pytest.raises(Refused, match="interface second 1"):
+        check_needs(release(("first", "1"), ("second", "1")), [Offer("x", interfaces(("first", "1")))])
+    with pytest.raises(Refused):
+        check_needs(release(("handoff", "1")), [Offer("x", interfaces(("handoffs", "1")))])
+
+
+@pytest.mark.parametrize(
+    ("version", "rule", "meets"),
+    [
+        ("1.4.0", ">=1.0.0", True),
+        ("1.0.0+7", ">=1.0.0", True),
+        ("2.0.0", ">=1.0.0", False),
+        ("1.0.0", ">=1.0.1", False),
+        ("1.0.0", "==1.0.0", True),
+        ("1.0.1", "==1.0.0", False),
+    ],
+)
+def test_a_dependency_is_met_by_a_version(version: str, rule: str, meets: bool) -> None:
+    assert satisfies(version, rule) is meets
+    there = [Offer("the bootloader boot@x", module="boot", version=version)]
+    if meets:
+        check_needs(release(needs={"boot": rule}), there)
+        return
+    with pytest.raises(Refused, match=f"needs boot {rule}, the unit has {version}".replace("+", r"\+")):
+        check_needs(release(needs={"boot": rule}), there)
+
+
+def test_a_module_that_nobody_knows_of_is_not_there() -> None:
+    with pytest.raises(Refused, match="not known to have"):
+        check_needs(release(needs={"boot": ">=1.0.0"}), [Offer("the board b revision 1")])
+
+
+def test_a_release_from_before_offers_nothing_and_needs_nothing() -> None:
+    old = plain_release()
+    assert old.artifact.interfaces is None
+    assert offer_of(old).provides == ()
+    check_needs(old, [])
+
+
+@pytest.mark.parametrize("file", BOARDS, ids=lambda file: file.stem)
+def test_the_modules_of_this_project_fit_each_other_on_every_board(file: Path) -> None:
+    """What a twin's ROM is built of is what its board file says; and app, bootloader and ROM fit."""
+    board: Board = manifest(file, Board)
+    parts = {name: manifest(ROOT / "firmware" / name / "module.toml", Module) for name in ("rom", "bootloader", "app")}
+    assert board.mask_rom is not None
+    assert (board.mask_rom.name, board.mask_rom.version) == (parts["rom"].name, parts["rom"].version)
+    assert board.mask_rom.provides == parts["rom"].interfaces.provides
+    offers = offers_of_board(board)
+    for name in ("bootloader", "app"):
+        module: Module = parts[name]
+        needs = {needed.name: needed.version for needed in module.dependencies}
+        asked = release(
+            *((one.name, one.version) for one in module.interfaces.requires),
+            provides=tuple((one.name, one.version) for one in module.interfaces.provides),
+            needs=needs,
+        ).model_copy(update={"name": module.name, "version": module.version})
+        check_needs(asked, offers)
+        offers = (*offers, offer_of(asked))
