@@ -72,7 +72,9 @@ static void follow_trailers(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_
     if (!result_ok(trailer_read(AREA_SECONDARY, &secondary))) return;
     enum boot_action action = boot_decide(&primary, &secondary);
     if (action == BOOT_KEEP) return;
-    result_t result = load(AREA_SECONDARY, key, choice);
+    // A slot that waits has not been copied anywhere: who says both has written neither as MCUboot does.
+    bool lies = action != BOOT_REVERT && secondary.copy_done != MARK_UNSET;
+    result_t result = lies ? RESULT_OF(ERROR_LYING_TRAILER) : load(AREA_SECONDARY, key, choice);
     if (result_ok(result)) {
         (void)swap(kinds[action], choice);
         return;

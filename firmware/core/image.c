@@ -18,7 +18,9 @@ enum tlv {
     TLV_KEY_HASH = 0x01,
     TLV_SHA256 = 0x10,
     TLV_ED25519 = 0x24,
+    TLV_DEPENDENCY = 0x40,
     TLV_SECURITY_COUNTER = 0x50,
+    TLV_BOOT_RECORD = 0x60,  // for an attestation that is made elsewhere: it decides nothing here
     TLV_BOARD = 0xA0,
     TLV_LOWEST_REVISION = 0xA1,
     TLV_NAME = 0xA2,
@@ -114,6 +116,18 @@ static result_t take_board(const struct image_source *source, uint32_t at, uint3
     return bytes_equal(board, BOARD_NAME, length) ? RESULT_OK : RESULT_OF(ERROR_BOARD_MISMATCH);
 }
 
+// MCUboot's struct image_dependency: number of the image, three bytes of padding, version.
+static result_t take_dependency(const struct image_source *source, uint32_t at, uint32_t length, struct image *image) {
+    uint8_t raw[12];
+    if (length != sizeof raw || image->dependency_count == IMAGE_DEPENDENCIES_MAX) return RESULT_OF(ERROR_BAD_HEADER);
+    result_t result = source->read(source, at, raw, sizeof raw);
+    if (!result_ok(result)) return result;
+    image->dependencies[image->dependency_count++] =
+        (struct image_dependency){raw[0], {raw[4], raw[5], le16(raw + 6), le32(raw + 8)}};
+    return RESULT_OK;
+}
+
+// Who signed a TLV that is unknown here meant something by it, so an image that bears one is not for this firmware.
 static result_t take_protected(const struct image_source *source, uint32_t type, uint32_t at, uint32_t length,
                                struct image *image, uint32_t *seen) {
     switch (type) {
@@ -126,10 +140,13 @@ static result_t take_protected(const struct image_source *source, uint32_t type,
         case TLV_PATCH_BASE: return take(source, at, length, SHA256_SIZE, image->base, seen, SEEN_BASE);
         case TLV_PATCH_GIVES: return take(source, at, length, SHA256_SIZE, image->gives, seen, SEEN_GIVES);
         case TLV_PATCH_FORMAT: return take_number(source, at, length, &image->patch_format, seen, SEEN_FORMAT);
-        default: return RESULT_OK;
+        case TLV_DEPENDENCY: return take_dependency(source, at, length, image);
+        case TLV_BOOT_RECORD: return RESULT_OK;
+        default: return RESULT_OF(ERROR_UNKNOWN_TLV);
     }
 }
 
+// No hash covers these, so they decide nothing but what they are compared with; unknown ones are skipped as in MCUboot.
 static result_t take_plain(const struct image_source *source, uint32_t type, uint32_t at, uint32_t length,
                            struct image *image, uint32_t *seen) {
     switch (type) {
@@ -149,16 +166,17 @@ static result_t parse_tlvs(const struct image_source *source, uint32_t start, ui
     result_t result = source->read(source, start, raw, sizeof raw);
     if (!result_ok(result)) return result;
     *size = le16(raw + 2);
-    if (le16(raw) != magic || *size < INFO_BYTES || *size > source->size - start) return RESULT_OF(ERROR_BAD_HEADER);
+    if (le16(raw) != magic) return RESULT_OF(ERROR_BAD_HEADER);
+    if (*size < INFO_BYTES || *size > source->size - start) return RESULT_OF(ERROR_WRONG_LENGTH);
     uint32_t at = start + INFO_BYTES;
     uint32_t end = start + *size;
     for (uint32_t count = 0; count < IMAGE_TLVS_MAX && at < end; count++) {
-        if (end - at < INFO_BYTES) return RESULT_OF(ERROR_BAD_HEADER);
+        if (end - at < INFO_BYTES) return RESULT_OF(ERROR_WRONG_LENGTH);
         result = source->read(source, at, raw, sizeof raw);
         if (!result_ok(result)) return result;
         uint32_t length = le16(raw + 2);
         at += INFO_BYTES;
-        if (length > end - at) return RESULT_OF(ERROR_BAD_HEADER);
+        if (length > end - at) return RESULT_OF(ERROR_WRONG_LENGTH);
         bool protected = magic == INFO_MAGIC_PROTECTED;
         result = (protected ? take_protected : take_plain)(source, le16(raw), at, length, image, seen);
         if (!result_ok(result)) return result;
@@ -176,7 +194,7 @@ result_t image_parse(const struct image_source *source, struct image *image) {
     if (image->protected_size != 0) {
         result = parse_tlvs(source, at, INFO_MAGIC_PROTECTED, image, &seen, &size);
         if (!result_ok(result)) return result;
-        if (size != image->protected_size) return RESULT_OF(ERROR_BAD_HEADER);
+        if (size != image->protected_size) return RESULT_OF(ERROR_WRONG_LENGTH);
         at += size;
     }
     result = parse_tlvs(source, at, INFO_MAGIC, image, &seen, &size);
@@ -189,7 +207,11 @@ result_t image_parse(const struct image_source *source, struct image *image) {
     if ((seen & SEEN_PATCH) != (image->is_patch ? SEEN_PATCH : 0u)) return RESULT_OF(ERROR_BAD_HEADER);
     if ((seen & SEEN_BOARD) == 0) return RESULT_OF(ERROR_BOARD_MISMATCH);
     if ((seen & SEEN_HASH) == 0) return RESULT_OF(ERROR_BAD_HASH);
-    return image->lowest_revision <= BOARD_REVISION ? RESULT_OK : RESULT_OF(ERROR_REVISION);
+    if (image->lowest_revision > BOARD_REVISION) return RESULT_OF(ERROR_REVISION);
+    for (uint32_t i = 0; i < image->dependency_count; i++) {
+        if (image->dependencies[i].image >= IMAGE_COUNT) return RESULT_OF(ERROR_DEPENDENCY);
+    }
+    return RESULT_OK;
 }
 
 static result_t hash_source(const struct image_source *source, uint32_t length, uint8_t digest[SHA256_SIZE]) {
@@ -236,6 +258,12 @@ result_t image_load(enum area area, uint32_t area_limit, uint8_t *memory, uint32
     struct image_source source = image_in_flash(area, smaller(area_limit, limit));
     result_t result = image_parse(&source, image);
     return result_ok(result) ? flash_read(area, 0, memory, image->total_size) : result;
+}
+
+bool image_version_reaches(const struct image_version *version, const struct image_version *lowest) {
+    if (version->major != lowest->major) return version->major > lowest->major;
+    if (version->minor != lowest->minor) return version->minor > lowest->minor;
+    return version->revision >= lowest->revision;
 }
 
 void image_version_text(const struct image_version *version, char *text) {

@@ -16,8 +16,11 @@
 static const char *reason_of(result_t result) {
     switch (result_error(result)) {
         case ERROR_BAD_HEADER:
-        case ERROR_NOT_BOOTABLE: return "header";
-        case ERROR_TOO_LARGE: return "size";
+        case ERROR_NOT_BOOTABLE:
+        case ERROR_UNKNOWN_TLV:
+        case ERROR_DEPENDENCY: return "header";
+        case ERROR_TOO_LARGE:
+        case ERROR_WRONG_LENGTH: return "size";
         case ERROR_BOARD_MISMATCH:
         case ERROR_REVISION: return "board";
         case ERROR_BAD_HASH: return "hash";

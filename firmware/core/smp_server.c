@@ -35,9 +35,13 @@ static uint32_t version_1_error(uint32_t error) {
         case ERROR_BUSY: return V1_BUSY;
         case ERROR_BAD_HASH:
         case ERROR_BAD_HEADER:
+        case ERROR_WRONG_LENGTH:
         case ERROR_TOO_LARGE: return V1_CORRUPT;
         case ERROR_BAD_SIGNATURE:
         case ERROR_DOWNGRADE:
+        case ERROR_UNKNOWN_TLV:
+        case ERROR_LYING_TRAILER:
+        case ERROR_DEPENDENCY:
         case ERROR_REVISION:
         case ERROR_BOARD_MISMATCH: return V1_DENIED;
         default: return V1_UNKNOWN;

@@ -8,20 +8,35 @@
 // MCUboot's BOOT_MAX_ALIGN: 8, or the write unit where that is larger. Each flag has such a unit of its own, and the
 // magic has as many as it needs and ends with the last one.
 #define UNIT_SIZE (FLASH_WRITE_SIZE > 8u ? FLASH_WRITE_SIZE : 8u)
-#define MAGIC_SIZE 16u
+#define MAGIC_SIZE TRAILER_MAGIC_SIZE
 #define MAGIC_ROOM ((MAGIC_SIZE + UNIT_SIZE - 1u) / UNIT_SIZE * UNIT_SIZE)
-enum { MAGIC_BEFORE_END = MAGIC_ROOM, IMAGE_OK_BEFORE_END = MAGIC_ROOM + UNIT_SIZE, COPY_DONE_BEFORE_END = MAGIC_ROOM + 2 * UNIT_SIZE };
+enum {
+    MAGIC_BEFORE_END = MAGIC_ROOM,
+    IMAGE_OK_BEFORE_END = MAGIC_ROOM + UNIT_SIZE,
+    COPY_DONE_BEFORE_END = MAGIC_ROOM + 2 * UNIT_SIZE,
+};
 _Static_assert(MAGIC_ROOM + 4u * UNIT_SIZE <= FLASH_ERASE_SIZE, "the trailer fits a sector");
 #define FLAG_SET 0x01u
 
-#if FLASH_WRITE_SIZE > 8
-// The first two bytes say how large a unit is: a bootloader made for others does not take this for its own.
-static const uint8_t magic[MAGIC_SIZE] = {FLASH_WRITE_SIZE, 0x00, 0x2D, 0xE1, 0x5D, 0x29, 0x41, 0x0B,
-                                          0x8D, 0x77, 0x67, 0x9C, 0x11, 0x0F, 0x1F, 0x8A};
-#else
-static const uint8_t magic[MAGIC_SIZE] = {0x77, 0xC2, 0x95, 0xF3, 0x60, 0xD2, 0xEF, 0x7F,
-                                          0x35, 0x52, 0x50, 0x0F, 0x2C, 0xB6, 0x79, 0x80};
-#endif
+#define MAGIC_OF_LARGE(unit) \
+    {unit, 0x00, 0x2D, 0xE1, 0x5D, 0x29, 0x41, 0x0B, 0x8D, 0x77, 0x67, 0x9C, 0x11, 0x0F, 0x1F, 0x8A}
+
+// That of units up to 8 bytes, and those of larger ones, which begin with the size of a unit: a bootloader made for
+// other units does not take such a trailer for its own.
+static const uint8_t magics[][MAGIC_SIZE] = {
+    {0x77, 0xC2, 0x95, 0xF3, 0x60, 0xD2, 0xEF, 0x7F, 0x35, 0x52, 0x50, 0x0F, 0x2C, 0xB6, 0x79, 0x80},
+    MAGIC_OF_LARGE(16),
+    MAGIC_OF_LARGE(32),
+};
+#define MAGIC_COUNT (sizeof magics / sizeof magics[0])
+static const uint8_t *const magic = magics[FLASH_WRITE_SIZE / 16u];
+
+bool trailer_ends_with(const uint8_t bytes[TRAILER_MAGIC_SIZE]) {
+    for (uint32_t i = 0; i < MAGIC_COUNT; i++) {
+        if (memcmp(bytes, magics[i], MAGIC_SIZE) == 0) return true;
+    }
+    return false;
+}
 
 static uint32_t at(enum area slot, uint32_t before_end) { return flash_area_size(slot) - before_end; }
 
@@ -40,7 +55,7 @@ result_t trailer_read(enum area slot, struct trailer *trailer) {
     *trailer = (struct trailer){MARK_BAD, MARK_BAD, MARK_BAD};
     result_t result = flash_read(slot, at(slot, MAGIC_SIZE), raw, sizeof raw);
     if (!result_ok(result)) return result;
-    if (memcmp(raw, magic, sizeof magic) == 0) trailer->magic = MARK_SET;
+    if (memcmp(raw, magic, MAGIC_SIZE) == 0) trailer->magic = MARK_SET;
     if (bytes_are(raw, FLASH_ERASED, sizeof raw)) trailer->magic = MARK_UNSET;
     result = read_flag(slot, IMAGE_OK_BEFORE_END, &trailer->image_ok);
     if (!result_ok(result)) return result;
@@ -55,7 +70,7 @@ static result_t set_flag(enum area slot, uint32_t before_end) {
 static result_t set_magic(enum area slot) {
     uint8_t room[MAGIC_ROOM];
     memset(room, FLASH_ERASED, sizeof room);
-    memcpy(room + MAGIC_ROOM - MAGIC_SIZE, magic, sizeof magic);
+    memcpy(room + MAGIC_ROOM - MAGIC_SIZE, magic, MAGIC_SIZE);
     return flash_program(slot, at(slot, MAGIC_BEFORE_END), room, sizeof room);
 }
 

@@ -5,6 +5,7 @@
 
 #include "bytes.h"
 #include "slots.h"
+#include "trailer.h"
 
 result_t upload_begin(struct upload *upload, uint32_t length, const uint8_t *sha) {
     bool same = (upload->active || upload->complete) && upload->length == length && sha && upload->has_sha &&
@@ -54,6 +55,15 @@ static result_t check_sha(const struct upload *upload, const struct image_source
     return bytes_equal(digest, upload->sha, sizeof digest) ? RESULT_OK : RESULT_OF(ERROR_BAD_HASH);
 }
 
+// Bytes behind the image, which no hash covers. A trailer among them would decide what becomes of the slot: that is
+// asked for by its own command, and not by who made the image.
+static result_t judge_rest(const struct image_source *source, uint32_t length) {
+    uint8_t end[TRAILER_MAGIC_SIZE];
+    result_t result = source->read(source, length - sizeof end, end, sizeof end);
+    if (!result_ok(result)) return result;
+    return RESULT_OF(trailer_ends_with(end) ? ERROR_LYING_TRAILER : ERROR_WRONG_LENGTH);
+}
+
 // Checks what lies in flash under the first page that is still in RAM, and then programs that page.
 static result_t finish(struct upload *upload) {
     struct image image;
@@ -62,7 +72,7 @@ static result_t finish(struct upload *upload) {
     if (!result_ok(result)) return result;
     result = upload->judge(&source, &image);
     if (!result_ok(result)) return result;
-    if (image.total_size != upload->length) return RESULT_OF(ERROR_BAD_HEADER);  // bytes that no hash covers
+    if (image.total_size != upload->length) return judge_rest(&source, upload->length);
     uint32_t tail = (upload->length + FLASH_ERASE_SIZE - 1) / FLASH_ERASE_SIZE * FLASH_ERASE_SIZE;
     result = flash_clear(upload->slot, tail, slot_trailer_at(upload->slot) - tail);
     return result_ok(result) ? flash_program(upload->slot, 0, upload->first, FLASH_PROGRAM_SIZE) : result;

@@ -6,9 +6,11 @@ from __future__ import annotations
 import pytest
 from pseudo_device import CHIP, PseudoDevice, lossy, sample_image
 
-from assay.drivers.mcumgr.session import TRIES, Noise
+from assay.drivers.mcumgr.session import TRIES, Noise, refusal
 from assay.errors import DeviceTimeout, ExitStatus, LinkError
 from assay.interfaces.device import DeviceRefusal, NoteKind, Stage
+from assay.protocols.smp.answers import No
+from assay.protocols.smp.error_words import ASSAY_GROUP, AssayRc
 from assay.protocols.smp.framing import Framing
 
 IMAGE, SHA256 = sample_image(20_000)
@@ -275,3 +277,10 @@ def test_stale_bytes_are_dropped(device: PseudoDevice) -> None:
     device.console = b"new\r\n"
     unit.echo("x")
     assert unit.console_lines() == ("new",)
+
+
+def test_what_an_image_is_refused_for_has_a_remedy() -> None:
+    harmless = {AssayRc.OK, AssayRc.UNKNOWN, AssayRc.BAD_REQUEST, AssayRc.NO_KEY, AssayRc.NO_IMAGE}
+    later = {AssayRc.WRONG_BASE, AssayRc.NOT_BOOTABLE, AssayRc.BAD_PATCH}
+    for number in set(AssayRc) - harmless - later:
+        assert refusal("upload", No(ASSAY_GROUP, number)).remedy, number

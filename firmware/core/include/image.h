@@ -17,6 +17,12 @@ struct image_version {
     uint32_t build;
 };
 
+#define IMAGE_DEPENDENCIES_MAX 4u
+struct image_dependency {
+    uint32_t image;  // number of the image that must be there
+    struct image_version lowest;
+};
+
 struct image {
     struct image_version version;
     uint32_t body_size;       // payload bytes
@@ -24,6 +30,8 @@ struct image {
     uint32_t total_size;      // header to the end of the TLVs
     uint32_t security_counter;
     uint32_t lowest_revision;  // of the board
+    uint32_t dependency_count;
+    struct image_dependency dependencies[IMAGE_DEPENDENCIES_MAX];
     char name[IMAGE_NAME_MAX + 1];
     uint8_t hash[SHA256_SIZE];  // recomputed if image_check_hash passed, else what the TLV says
     uint8_t key_hash[SHA256_SIZE];
@@ -52,7 +60,8 @@ struct image_source image_in_flash(enum area area, uint32_t size);
 // As in flash, but the first `overlay` bytes come from `memory`: an image whose first page is not programmed yet.
 struct image_source image_in_flash_under(enum area area, uint32_t size, const void *memory, uint32_t overlay);
 
-// Reads header and TLVs. Fails with bad-header, too-large, board-mismatch or revision; `image` holds what was read.
+// Reads header and TLVs. Fails with bad-header, too-large, wrong-length, unknown-tlv, board-mismatch, revision, or
+// dependency (on an image that this board does not have); `image` holds what was read.
 result_t image_parse(const struct image_source *source, struct image *image);
 
 // Recomputes the SHA-256 over header, payload and protected TLVs; bad-hash if it is not that of TLV 0x10.
@@ -64,6 +73,9 @@ result_t image_check_signature(const struct image *image, const uint8_t key[ED25
 // A copy in RAM: loads header to TLVs of the image in `area` to `memory`, at most `limit` bytes. `image` is what flash
 // says of it, as far as it could be read; the copy is not judged yet.
 result_t image_load(enum area area, uint32_t area_limit, uint8_t *memory, uint32_t limit, struct image *image);
+
+// True if `version` is `lowest` or newer. As in MCUboot, the build number does not count.
+bool image_version_reaches(const struct image_version *version, const struct image_version *lowest);
 
 // "major.minor.revision", and "+build" if it is not 0: the one spelling of a version. `text` holds at least
 // IMAGE_VERSION_TEXT bytes.

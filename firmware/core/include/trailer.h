@@ -5,6 +5,8 @@
 
 #include "flash.h"
 
+#define TRAILER_MAGIC_SIZE 16u
+
 enum mark { MARK_UNSET, MARK_SET, MARK_BAD };
 
 struct trailer {
@@ -12,6 +14,9 @@ struct trailer {
 };
 
 result_t trailer_read(enum area slot, struct trailer *trailer);
+
+// True if these are the 16 bytes with which a trailer ends, for write units of any size.
+bool trailer_ends_with(const uint8_t bytes[TRAILER_MAGIC_SIZE]);
 
 // Asks for a swap at the next boot; `permanent` means without a test. A trailer that holds anything is erased first.
 result_t trailer_request(enum area slot, bool permanent);

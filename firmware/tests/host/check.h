@@ -31,4 +31,14 @@ void check_context(const char *format, ...) __attribute__((format(printf, 1, 2))
         check_passed();                                      \
     } while (0)
 
+// In a function that returns a number: what to return if the check fails.
+#define CHECK_OR(condition, otherwise)                       \
+    do {                                                     \
+        if (!(condition)) {                                  \
+            check_failed(__FILE__, __LINE__, #condition);    \
+            return otherwise;                                \
+        }                                                    \
+        check_passed();                                      \
+    } while (0)
+
 #endif

@@ -27,6 +27,8 @@ static uint8_t *put_tlv(uint8_t *at, uint32_t type, const void *value, uint32_t 
     return at + length;
 }
 
+static const uint8_t zeros[64];
+
 static uint8_t *put_protected(uint8_t *at, const struct recipe *recipe) {
     uint8_t number[4];
     uint8_t *start = at;
@@ -46,7 +48,10 @@ static uint8_t *put_protected(uint8_t *at, const struct recipe *recipe) {
         at = put_tlv(at, 0xA5, format, 4);
     }
     if (!recipe->without_counter) at = put_tlv(at, 0x50, number, 4);
-    put16(put16(start, 0x6908), (uint32_t)(at - start));
+    if (recipe->protected_tlv) at = put_tlv(at, recipe->protected_tlv, zeros, recipe->tlv_length);
+    const uint8_t dependency[12] = {recipe->depends_on, 0, 0, 0, 1, recipe->depends_minor};
+    for (uint32_t i = 0; i < recipe->dependencies; i++) at = put_tlv(at, 0x40, dependency, sizeof dependency);
+    put16(put16(start, 0x6908), (uint32_t)(at - start) + (recipe->wrong_length ? 1 : 0));
     return at;
 }
 
@@ -64,6 +69,7 @@ static uint8_t *put_plain(uint8_t *at, const struct recipe *recipe, const uint8_
     uint8_t *start = at;
     at += 4;
     if (!recipe->without_hash) at = put_tlv(at, 0x10, digest, 32);
+    if (recipe->plain_tlv) at = put_tlv(at, recipe->plain_tlv, zeros, recipe->tlv_length);
     if (recipe->board && recipe->board_unprotected)
         at = put_tlv(at, 0xA0, recipe->board, (uint32_t)strlen(recipe->board));
     if (recipe->seed) {

@@ -13,7 +13,11 @@ struct recipe {
     const char *board;  // null: without this TLV
     uint32_t lowest_revision;
     const uint8_t *seed;  // of the signing key; null: unsigned
-    bool without_counter, without_hash, board_unprotected, board_twice;
+    bool without_counter, without_hash, board_unprotected, board_twice, wrong_length;
+    uint32_t protected_tlv, plain_tlv;  // types of TLVs to add, each with `tlv_length` bytes of zeros
+    uint32_t tlv_length;
+    uint32_t dependencies;      // how often to say the one that follows
+    uint8_t depends_on, depends_minor;  // number of an image, its lowest version 1.`depends_minor`.0
     // A patch, if `base` is there: TLVs 0x00A3 to 0x00A5, the payload `body`, and the flag of images that do not boot.
     const uint8_t *base, *gives, *body;
     uint32_t patch_format;

@@ -46,6 +46,40 @@ static void test_good_and_each_fault(void) {
     CHECK(judge_recipe((struct recipe){GOOD, .without_hash = true}) == RESULT_OF(ERROR_BAD_HASH));
 }
 
+// Of what nobody here knows, what is signed is refused, and what is not is passed over, as MCUboot does with both.
+static void test_tlvs_that_are_unknown(void) {
+    host_blank();
+    CHECK(judge_recipe((struct recipe){GOOD, .protected_tlv = 0xB0, .tlv_length = 4}) == RESULT_OF(ERROR_UNKNOWN_TLV));
+    CHECK(judge_recipe((struct recipe){GOOD, .protected_tlv = 0x74, .tlv_length = 16}) == RESULT_OF(ERROR_UNKNOWN_TLV));
+    CHECK(judge_recipe((struct recipe){GOOD, .protected_tlv = 0x10, .tlv_length = 32}) == RESULT_OF(ERROR_UNKNOWN_TLV));
+    CHECK(judge_recipe((struct recipe){GOOD, .protected_tlv = 0x60, .tlv_length = 30}) == RESULT_OK);
+    CHECK(judge_recipe((struct recipe){GOOD, .plain_tlv = 0xB0, .tlv_length = 4}) == RESULT_OK);
+    CHECK(judge_recipe((struct recipe){GOOD, .plain_tlv = 0x40, .tlv_length = 12}) == RESULT_OK);
+}
+
+static void test_dependencies_are_read(void) {
+    struct recipe good = {GOOD, .body_size = BODY, .dependencies = IMAGE_DEPENDENCIES_MAX, .depends_minor = 3};
+    struct image parsed;
+    host_blank();
+    struct image_source source = image_in_ram(buffer, make_image(&good, buffer));
+    CHECK(image_parse(&source, &parsed) == RESULT_OK && parsed.dependency_count == IMAGE_DEPENDENCIES_MAX);
+    CHECK(parsed.dependencies[3].image == 0 && parsed.dependencies[3].lowest.major == 1);
+    CHECK(parsed.dependencies[3].lowest.minor == 3 && parsed.dependencies[3].lowest.build == 0);
+    good.dependencies++;
+    CHECK(judge_recipe(good) == RESULT_OF(ERROR_BAD_HEADER));
+    CHECK(judge_recipe((struct recipe){GOOD, .dependencies = 1, .depends_on = IMAGE_COUNT}) == RESULT_OF(ERROR_DEPENDENCY));
+    CHECK(judge_recipe((struct recipe){GOOD, .protected_tlv = 0x40, .tlv_length = 8}) == RESULT_OF(ERROR_BAD_HEADER));
+}
+
+static void test_versions_are_compared(void) {
+    static const struct image_version rising[] = {{0, 9, 9, 0}, {1, 0, 0, 0}, {1, 0, 1, 0}, {1, 2, 0, 0}, {2, 0, 0, 0}};
+    for (uint32_t i = 0; i < 5; i++) {
+        for (uint32_t k = 0; k < 5; k++) CHECK(image_version_reaches(&rising[i], &rising[k]) == (i >= k));
+    }
+    const struct image_version build = {1, 0, 0, 7};
+    CHECK(image_version_reaches(&rising[1], &build));
+}
+
 #define PATCH .base = test_seed, .gives = other_seed, .patch_format = 1
 
 static result_t judge_patch(struct recipe recipe) {
@@ -128,6 +162,9 @@ static void test_version_text(void) {
 
 const struct test tests_image[] = {
     {"good_and_each_fault", test_good_and_each_fault},
+    {"tlvs_that_are_unknown", test_tlvs_that_are_unknown},
+    {"dependencies_are_read", test_dependencies_are_read},
+    {"versions_are_compared", test_versions_are_compared},
     {"patches", test_patches},
     {"every_flipped_bit_is_refused", test_every_flipped_bit_is_refused},
     {"every_truncation_is_refused", test_every_truncation_is_refused},

@@ -13,6 +13,7 @@
 #include "notes.h"
 #include "port.h"
 #include "power_cut.h"
+#include "slots.h"
 #include "swap.h"
 #include "upload.h"
 
@@ -250,6 +251,39 @@ static void test_bad_secondary_is_refused(void) {
     }
 }
 
+// What the bootloader refuses at the boot, each for a reason of its own, which its note tells.
+static uint32_t refused_with(const struct recipe *recipe, bool lie) {
+    struct boot_choice choice;
+    struct record_cursor cursor;
+    struct note note = {0};
+    ready_for_test();
+    CHECK_OR(result_ok(trailer_erase(AREA_SECONDARY)), 900);
+    if (recipe) {
+        CHECK_OR(result_ok(flash_erase(AREA_SECONDARY, 0, slot_trailer_at(AREA_SECONDARY))), 901);
+        (void)make_image(recipe, host_flash + AREA_SECONDARY_OFFSET);
+    }
+    CHECK_OR(result_ok(trailer_request(AREA_SECONDARY, false)), 902);
+    if (lie) CHECK_OR(result_ok(trailer_swapped(AREA_SECONDARY, true)), 903);
+    CHECK_OR(result_ok(boot(&choice)) && is_good(&choice) && choice.image.version.major == OLD_VERSION, 904);
+    struct trailer trailer;
+    CHECK_OR(result_ok(trailer_read(AREA_SECONDARY, &trailer)) && trailer.magic == MARK_UNSET, 905);
+    for (result_t result = notes_start(&cursor); result_ok(result);) result = notes_next(&cursor, &note);
+    return note.kind == NOTE_REFUSED ? note.code : 906;
+}
+
+#define REFUSABLE .major = 2, .body_size = 1000, .counter = 1, .board = BOARD_NAME, .seed = test_seed
+
+static void test_each_refusal_has_its_number(void) {
+    CHECK(refused_with(&(struct recipe){REFUSABLE, .counter = 0}, false) == ERROR_DOWNGRADE);
+    CHECK(refused_with(&(struct recipe){REFUSABLE, .board = "other"}, false) == ERROR_BOARD_MISMATCH);
+    CHECK(refused_with(&(struct recipe){REFUSABLE, .lowest_revision = BOARD_REVISION + 1}, false) == ERROR_REVISION);
+    CHECK(refused_with(&(struct recipe){REFUSABLE, .seed = other_seed}, false) == ERROR_BAD_SIGNATURE);
+    CHECK(refused_with(&(struct recipe){REFUSABLE, .protected_tlv = 0xB0}, false) == ERROR_UNKNOWN_TLV);
+    CHECK(refused_with(&(struct recipe){REFUSABLE, .wrong_length = true}, false) == ERROR_WRONG_LENGTH);
+    CHECK(refused_with(&(struct recipe){REFUSABLE, .dependencies = 1, .depends_on = 9}, false) == ERROR_DEPENDENCY);
+    CHECK(refused_with(0, true) == ERROR_LYING_TRAILER);
+}
+
 static struct upload upload;
 
 // An image that fills the smaller slot to its last byte is updated like any other.
@@ -352,6 +386,7 @@ const struct test tests_power[] = {
     {"downgrade_is_refused", test_downgrade_is_refused},
     {"counter_waits_for_confirmation", test_counter_waits_for_confirmation},
     {"bad_secondary_is_refused", test_bad_secondary_is_refused},
+    {"each_refusal_has_its_number", test_each_refusal_has_its_number},
     {"largest_image", test_largest_image},
     {"upload_in_the_app", test_upload_in_the_app},
     {"upload_in_recovery", test_upload_in_recovery},

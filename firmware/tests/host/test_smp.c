@@ -175,6 +175,48 @@ static void test_upload_refuses_by_board_and_counter(void) {
     CHECK(upload_from(0, 500) == ERROR_DOWNGRADE);
 }
 
+static void name_upload(void) {
+    struct sha256 hash;
+    sha256_init(&hash);
+    sha256_update(&hash, image, image_size);
+    sha256_final(&hash, sha);
+}
+
+// What lies behind an image is refused, and a trailer among it by a number of its own.
+static void test_upload_refuses_what_is_behind_an_image(void) {
+    static const uint8_t magic[16] = {0x77, 0xC2, 0x95, 0xF3, 0x60, 0xD2, 0xEF, 0x7F,
+                                      0x35, 0x52, 0x50, 0x0F, 0x2C, 0xB6, 0x79, 0x80};
+    prepare();
+    memset(image + image_size, FLASH_ERASED, 64);
+    image_size += 64;
+    name_upload();
+    CHECK(upload_from(0, 500) == ERROR_WRONG_LENGTH);
+    memcpy(image + image_size - 16, magic, 16);
+    name_upload();
+    CHECK(upload_from(0, 500) == ERROR_LYING_TRAILER);
+    image_size -= 65;
+    name_upload();
+    CHECK(upload_from(0, 500) == ERROR_WRONG_LENGTH);
+    CHECK(host_flash[AREA_SECONDARY_OFFSET] == FLASH_ERASED);
+}
+
+static void test_upload_refuses_by_tlv(void) {
+    const struct recipe unknown = {.major = 2, .body_size = 3000, .counter = 1, .board = BOARD_NAME, .seed = test_seed,
+                                   .protected_tlv = 0xB0, .tlv_length = 4};
+    const struct recipe lonely = {.major = 2, .body_size = 3000, .counter = 1, .board = BOARD_NAME, .seed = test_seed,
+                                  .dependencies = 1, .depends_on = IMAGE_COUNT};
+    const struct recipe newer = {.major = 2, .body_size = 3000, .counter = 1, .board = BOARD_NAME, .seed = test_seed,
+                                 .lowest_revision = BOARD_REVISION + 1};
+    static const uint32_t wanted[] = {ERROR_UNKNOWN_TLV, ERROR_DEPENDENCY, ERROR_REVISION};
+    const struct recipe *recipes[] = {&unknown, &lonely, &newer};
+    for (uint32_t i = 0; i < 3; i++) {
+        prepare();
+        image_size = make_image(recipes[i], image);
+        name_upload();
+        CHECK(upload_from(0, 500) == wanted[i]);
+    }
+}
+
 static void set_state(const uint8_t *hash, bool confirm) {
     struct cbor_writer *out = start_request(hash ? 2 : 1);
     if (hash) cbor_put_bytes(out, "hash", hash, 32);
@@ -287,6 +329,8 @@ const struct test tests_smp[] = {
     {"upload_starts_anew", test_upload_starts_anew},
     {"upload_refusals", test_upload_refusals},
     {"upload_refuses_by_board_and_counter", test_upload_refuses_by_board_and_counter},
+    {"upload_refuses_what_is_behind_an_image", test_upload_refuses_what_is_behind_an_image},
+    {"upload_refuses_by_tlv", test_upload_refuses_by_tlv},
     {"states", test_states},
     {"measure", test_measure},
     {"notes_pages", test_notes_pages},

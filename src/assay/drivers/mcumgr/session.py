@@ -232,6 +232,11 @@ _REMEDIES = {
     "bad-header": "the file is no image for this bootloader",
     "downgrade": "the image's security counter is lower than the device's",
     "too-large": "the data does not fit into the device",
+    "wrong-length": "the file is not exactly one image: sign it without --pad, and upload it whole",
+    "unknown-tlv": "the image bears a signed entry that this firmware does not know: update the bootloader first",
+    "lying-trailer": "the image brings a trailer of its own: sign it without --pad and --confirm",
+    "dependency": "the image needs another image, or a later version of it: update both together",
+    "group-incomplete": "another image waits beside this one: ask for both, or erase the other one",
     "busy": "the device is busy: try again",
     "flash": "the device's flash failed: the unit may be broken",
 }

@@ -39,6 +39,12 @@ class AssayRc(IntEnum):
     BUSY = 16
     WRONG_BASE = 17
     NOT_BOOTABLE = 18
+    BAD_PATCH = 19
+    WRONG_LENGTH = 20
+    UNKNOWN_TLV = 21
+    LYING_TRAILER = 22
+    DEPENDENCY = 23
+    GROUP_INCOMPLETE = 24
 
 
 _NUMBERS: dict[int | None, type[IntEnum]] = {
