@@ -30,6 +30,7 @@ HOST_COMPILER = ("gcc", "gcc")
 GCC_ARM = ("arm-none-eabi-gcc", "gcc-arm-none-eabi")
 GCC_RISCV = ("riscv64-unknown-elf-gcc", "gcc-riscv64-unknown-elf")
 OPENSSL = ("openssl", "openssl")
+SOURCE_PACKAGES = (("g++", "g++"), ("python3-config", "python3-dev"))  # detools has no wheel
 NODE = ("node", "nodejs")
 NPM = ("npm", "npm")
 
@@ -78,7 +79,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests but the long campaigns."""
-    need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT, HOST_COMPILER, OPENSSL)
+    need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT, HOST_COMPILER, OPENSSL, *SOURCE_PACKAGES)
     install(session, "test")
     session.run("pytest", "-n", "auto", *session.posargs)
 
@@ -108,7 +109,7 @@ def layers(session: nox.Session) -> None:
 @nox.session
 def firmware(session: nox.Session) -> None:
     """The firmware by zig and by Debian's GCC for both boards, and its host tests under sanitizers."""
-    need(session, QEMU_ARM, QEMU_RISCV, HOST_COMPILER, GCC_ARM, GCC_RISCV)
+    need(session, QEMU_ARM, QEMU_RISCV, HOST_COMPILER, GCC_ARM, GCC_RISCV, *SOURCE_PACKAGES)
     install(session, "test")
     session.run("python", "firmware/tests/run_host.py", "--geometries", "all")
     session.run("python", "firmware/tests/run_host.py", "--mutants")
@@ -135,7 +136,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure side by side, and print ratios."""
-    need(session, QEMU_ARM, GIT)
+    need(session, QEMU_ARM, GIT, HOST_COMPILER, *SOURCE_PACKAGES)
     install(session, "test")
     session.run("python", "tests/bench/run.py", *session.posargs)
 
@@ -143,7 +144,7 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def kills(session: nox.Session) -> None:
     """The long kill campaigns; `-- --kills=300` says how many in the one over the whole demo."""
-    need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT)
+    need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT, HOST_COMPILER, *SOURCE_PACKAGES)
     install(session, "test")
     session.run("python", "tests/system/kill_campaign.py", "--turns", "100")
     session.run("python", "tests/system/kill_campaign.py", "--turns", "100", "--board", "rv32-virt")
@@ -158,7 +159,7 @@ def lock(session: nox.Session) -> None:
     flags += " --no-emit-index-url --no-emit-find-links"
     extras = {
         "run": (),
-        "test": ("test",),
+        "test": ("test", "delta"),
         "tools": ("test", "tools"),
         "docs": ("docs",),
         "interop": ("test", "interop"),

@@ -3,6 +3,7 @@
 #include "bytes.h"
 #include "counter.h"
 #include "notes.h"
+#include "patch.h"
 #include "port.h"
 #include "selftest.h"
 #include "serve.h"
@@ -16,18 +17,18 @@ static char version[IMAGE_VERSION_TEXT];
 struct assay_stage assay_stage = {
     .stage = "app", .name = handoff.app_name, .version = version, .handoff = &handoff, .health_reason = ""};
 
-// Format, board, hash and counter; the signature is judged by the bootloader, which holds the key.
+// Format, board, hash and counter, and whether a patch is for what runs here; the signature is judged by the bootloader, which holds the key.
 static result_t judge(const struct image_source *source, struct image *image) {
     uint32_t stored;
     result_t result = image_parse(source, image);
     if (result_ok(result)) result = image_check_hash(source, image);
     if (!result_ok(result)) return result;
-    if (image->is_patch) return RESULT_OF(ERROR_NOT_BOOTABLE);
     if (!image->has_signature) return RESULT_OF(ERROR_BAD_SIGNATURE);
     if (!image->has_counter) return RESULT_OF(ERROR_BAD_HEADER);
     result = counter_read(&stored);
     if (!result_ok(result)) return result;
-    return image->security_counter >= stored ? RESULT_OK : RESULT_OF(ERROR_DOWNGRADE);
+    if (image->security_counter < stored) return RESULT_OF(ERROR_DOWNGRADE);
+    return image->is_patch ? patch_fits(image, handoff.app_hash) : RESULT_OK;
 }
 
 // While this image is under test, the other slot holds the way back.

@@ -6,6 +6,7 @@
 
 #include "bytes.h"
 #include "counter.h"
+#include "delta_apply.h"
 #include "notes.h"
 #include "port.h"
 #include "slots.h"
@@ -83,11 +84,14 @@ static void follow_trailers(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_
     if (action != BOOT_REVERT) (void)trailer_erase(AREA_SECONDARY);
 }
 
-// A swap that was cut comes first: until it is done, the slots hold a mixture.
+// A swap that was cut comes first: until it is done, the slots hold a mixture. Then a patch becomes an image.
 static void settle(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice *choice) {
     enum swap_kind kind;
     result_t result = swap_resume(&kind);
-    if (result == RESULT_EMPTY) follow_trailers(key, choice);
+    if (result == RESULT_EMPTY) {
+        delta_settle(key);
+        follow_trailers(key, choice);
+    }
     if (result_ok(result)) choice->event = kind == SWAP_REVERT ? EVENT_REVERTED : EVENT_SWAPPED;
 }
 

@@ -55,7 +55,7 @@ static result_t put_slot(struct cbor_writer *answer, uint32_t number, enum area 
     cbor_put_number(answer, "slot", number);
     cbor_put_string(answer, "version", version);
     cbor_put_bytes(answer, "hash", image->hash, sizeof image->hash);
-    cbor_put_bool(answer, "bootable", true);
+    cbor_put_bool(answer, "bootable", !image->is_patch);
     cbor_put_bool(answer, "pending", flags.pending);
     cbor_put_bool(answer, "confirmed", flags.confirmed);
     cbor_put_bool(answer, "active", flags.active);

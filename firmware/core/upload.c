@@ -7,18 +7,27 @@
 #include "slots.h"
 #include "trailer.h"
 
+result_t upload_make(struct upload *upload, uint32_t length) {
+    upload->active = upload->complete = upload->has_sha = false;
+    if (length <= IMAGE_HEADER_SIZE || length > slots[upload->image].limit) return RESULT_OF(ERROR_TOO_LARGE);
+    result_t result = flash_clear(upload->slot, 0, FLASH_ERASE_SIZE);
+    if (!result_ok(result)) return result;
+    upload->length = length;
+    upload->reached = 0;
+    upload->active = true;
+    return RESULT_OK;
+}
+
 result_t upload_begin(struct upload *upload, uint32_t length, const uint8_t *sha) {
     bool same = (upload->active || upload->complete) && upload->length == length && sha && upload->has_sha &&
                 bytes_equal(upload->sha, sha, SHA256_SIZE);
     if (same) return RESULT_OK;
-    upload->active = upload->complete = false;
-    if (length <= IMAGE_HEADER_SIZE || length > slots[upload->image].limit) return RESULT_OF(ERROR_TOO_LARGE);
     // First the header, then the trailer: what was in the slot is gone before anything new is.
-    result_t result = flash_clear(upload->slot, 0, FLASH_ERASE_SIZE);
-    if (result_ok(result)) result = flash_clear(upload->slot, slot_trailer_at(upload->slot), FLASH_ERASE_SIZE);
+    result_t result = upload_make(upload, length);
     if (!result_ok(result)) return result;
-    upload->length = length;
-    upload->reached = 0;
+    upload->active = false;
+    result = flash_clear(upload->slot, slot_trailer_at(upload->slot), FLASH_ERASE_SIZE);
+    if (!result_ok(result)) return result;
     upload->has_sha = sha != 0;
     if (sha) memcpy(upload->sha, sha, SHA256_SIZE);
     upload->active = true;

@@ -60,8 +60,5 @@ def _sizes(row: dict[str, Any]) -> dict[str, int]:
     marks = STEPS * 2 * min(first, second) + FINAL_STEPS  # of two images
     halves = {"status": JOURNAL_HEAD + marks * unit, "counters": LOG_MIN, "notes": LOG_MIN, "identity": IDENTITY_MIN}
     sizes = {"boot": BOOT_MIN, "primary": first * sector, "secondary": second * sector, "scratch": sector}
-    return (
-        sizes
-        | {name: 2 * -(-size // sector) * sector for name, size in halves.items()}
-        | {"patch": -(-PATCH_MIN // sector) * sector, "otp": sector}
-    )
+    sizes |= {name: 2 * -(-size // sector) * sector for name, size in halves.items()}
+    return sizes | {"patch": max(PATCH_MIN, 2 * sector), "otp": sector}

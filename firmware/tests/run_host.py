@@ -3,7 +3,10 @@
 
     python firmware/tests/run_host.py [WORD]              tests whose name holds WORD
     python firmware/tests/run_host.py --geometries all    on every flash chip of host/geometries.toml, too
-    python firmware/tests/run_host.py --mutants           wrong variants of the core, each of which must be caught
+    python firmware/tests/run_host.py --mutants [WORD]    wrong variants of the core (of files whose name holds WORD),
+                                                          each of which must be caught
+    python firmware/tests/run_host.py --apply-patches FOLDER
+        the patch decoder on old.N and patch.N of FOLDER: writes new.N, and tells of each N what became of it
 
 Exit status 0 if all is well, 1 if a test failed (or a mutant lived), 3 if something could not be built or run.
 """
@@ -166,10 +169,10 @@ def survives(mutant: Mutant, folder: Path, bench: Bench, cache: Path) -> bool:
     return run([str(program), mutant.tests, "--first"], "tests").returncode == 0
 
 
-def run_mutants(folder: Path, cache: Path) -> int:
+def run_mutants(folder: Path, cache: Path, word: str) -> int:
     """Each mutant must be caught."""
     alive = 0
-    mutants = read_mutants()
+    mutants = [mutant for mutant in read_mutants() if word in mutant.file]
     benches = {name: make_bench(name, folder / f"bench-{name}") for name in sorted({row.geometry for row in mutants})}
     for number, mutant in enumerate(mutants):
         lives = survives(mutant, folder / f"mutant-{number}", benches[mutant.geometry], cache)
@@ -204,12 +207,12 @@ def run_geometries(chosen: list[Geometry], folder: Path, cache: Path, word: str)
     return failed
 
 
-def run_default(folder: Path, cache: Path, word: str) -> int:
-    """All tests on the host's own board."""
+def run_default(folder: Path, cache: Path, wanted: list[str]) -> int:
+    """The test program on the host's own board."""
     folder.mkdir()
     objects = compile_all(folder, compiler_flags(folder, read_board(), sanitize=True))
     program = link(objects, folder / "host_tests", cache, sanitize=True)
-    done = run([str(program), word], "tests")
+    done = run([str(program), *wanted], "tests")
     print(done.stdout, end="")
     print(done.stderr, end="", file=sys.stderr)
     return 1 if done.returncode else 0
@@ -222,6 +225,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--mutants", action="store_true")
     parser.add_argument("--geometries", choices=("none", "everyday", "all"), default="everyday")
     parser.add_argument("--geometry", help="only this one")
+    parser.add_argument("--apply-patches", type=Path, metavar="FOLDER")
     parser.add_argument(
         "--cache", type=Path, default=Path(tempfile.gettempdir()) / f"assay-firmware-host-{os.getuid()}"
     )
@@ -229,15 +233,17 @@ def main(arguments: list[str]) -> int:
     given.cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         if given.mutants:
-            return run_mutants(Path(name), given.cache)
+            return run_mutants(Path(name), given.cache, given.word)
         make_crypto(given.cache)
+        if given.apply_patches:
+            return run_default(Path(name) / "default", given.cache, ["--apply-patches", str(given.apply_patches)])
         rows = read_geometries() if given.geometries != "none" or given.geometry else []
         if given.geometry:
             only = [row for row in rows if row.name == given.geometry]
             return run_geometries(only, Path(name), given.cache, given.word)
         chosen = [row for row in rows if row.everyday or given.geometries == "all"]
         failed = run_geometries(chosen, Path(name), given.cache, given.word)
-        return run_default(Path(name) / "default", given.cache, given.word) or failed
+        return run_default(Path(name) / "default", given.cache, [given.word]) or failed
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ enum note_kind {
     NOTE_SWAPPED = 4,
     NOTE_CONFIRMED = 5,
     NOTE_RECOVERY = 6,
+    NOTE_PATCHED = 7,
 };
 
 struct note {

@@ -25,6 +25,9 @@ struct upload {
 // `sha` may be null. Fails with too-large.
 result_t upload_begin(struct upload *upload, uint32_t length, const uint8_t *sha);
 
+// The same for an image that the device makes itself: it has no name, and the slot's trailer stays as it is.
+result_t upload_make(struct upload *upload, uint32_t length);
+
 // Takes bytes at `reached`. After the last one the image is checked; `done` says that it is in the slot, whole.
 result_t upload_take(struct upload *upload, const uint8_t *data, uint32_t length, bool *done);
 

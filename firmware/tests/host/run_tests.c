@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "check.h"
+#include "delta_program.h"
 #include "image_maker.h"
 
 static unsigned checks, failures;
@@ -34,7 +35,8 @@ static const struct {
 } files[] = {
     {"image", tests_image}, {"boot_table", tests_boot_table}, {"frames", tests_frames}, {"cbor", tests_cbor},
     {"xmodem", tests_xmodem}, {"stores", tests_stores}, {"smp", tests_smp}, {"identity", tests_identity},
-    {"rom", tests_rom}, {"power", tests_power}, {"power_stores", tests_power_stores},
+    {"rom", tests_rom}, {"delta", tests_delta}, {"power_delta", tests_power_delta}, {"power", tests_power},
+    {"power_stores", tests_power_stores},
 };
 
 // Words are divided by commas; none at all wants everything.
@@ -51,6 +53,7 @@ static bool is_wanted(const char *name, const char *words) {
 int main(int argc, char **argv) {
     unsigned tests = 0;
     image_maker_init();
+    if (argc == 3 && strcmp(argv[1], "--apply-patches") == 0) return apply_patches(argv[2]);
     const char *wanted = argc > 1 ? argv[1] : "";
     stop_at_first = argc > 2 && strcmp(argv[2], "--first") == 0;
     for (unsigned i = 0; i < sizeof files / sizeof files[0]; i++) {
