@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assay.formats import canonical_json, cose_sign1, device_certificate, eat_claims
 from assay.formats.eat_claims import EvidenceClaims
 from assay.model.artifact import Artifact, Release, SignedImage, SourceState, ToolIdentity
+from assay.model.identifiers import Version
 from assay.model.outcome import MeasurementOutcome, Outcome
 from assay.model.plan import Plan, UnitState
 from assay.model.predicates import (
@@ -265,9 +266,9 @@ class MadeSite:
                 (0xA2, name.encode()),
             ],
         )
-        major, minor, revision = (int(number) for number in version.split("."))
+        major, minor, revision, build = Version(version).numbers
         header = struct.pack(
-            "<IIHHIIBBHII", 0x96F3B83D, 0, 0x200, len(protected), len(payload), 0, major, minor, revision, 0, 0
+            "<IIHHIIBBHII", 0x96F3B83D, 0, 0x200, len(protected), len(payload), 0, major, minor, revision, build, 0
         )
         measured = header.ljust(0x200, b"\0") + payload + protected
         digest = hashlib.sha256(measured).digest()

@@ -17,7 +17,16 @@ import pytest
 from image_sample import FOREIGN, image_key, public_pem
 
 from assay.backends.builders.imgtool_program import ImgtoolProgram
-from assay.errors import InfrastructureError, NotVerified, Refused, UnitFailed, UsageFault, WrongBoard
+from assay.errors import (
+    AssayError,
+    ExitStatus,
+    InfrastructureError,
+    NotVerified,
+    Refused,
+    UnitFailed,
+    UsageFault,
+    WrongBoard,
+)
 from assay.formats import sigstore_bundle
 from assay.formats.mcuboot_image import verify_image
 from assay.formats.public_key import raw_ed25519
@@ -189,6 +198,17 @@ def test_without_the_builder_key_an_image_is_not_enough(published: Published) ->
     only_image = trust.model_copy(update={"keys": trust.keys_for(Role.IMAGE)})
     with pytest.raises(NotVerified, match=r"the provenance of tiny@1\.0\.0: .*must be signed by builder"):
         published.gate(only_image)
+
+
+@pytest.mark.parametrize("what", ["image", "statement"])
+def test_a_store_that_is_not_whole_says_which_release_lacks_what(published: Published, what: str) -> None:
+    """Without its image nothing is said of the release (3), without a statement nobody vouches for it (4): ADR 0082."""
+    release = published.site.store.releases()[0]
+    lost = release.image.file_sha256 if what == "image" else next(iter(release.attestations.values()))
+    (published.root / "site" / "store" / "blobs" / "sha256" / lost).unlink()
+    with pytest.raises(AssayError, match=r"tiny@1\.0\.0.*lacks the blob") as caught:
+        published.gate()
+    assert caught.value.status is (ExitStatus.ERROR if what == "image" else ExitStatus.REFUSED)
 
 
 def test_a_key_that_may_not_vouch_for_the_builder(published: Published) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -183,6 +184,36 @@ def test_an_index_that_gives_a_release_another_name_is_refused(store: OciLayoutS
     index = tmp_path / "store" / "index.json"
     index.write_text(index.read_text().replace(":1.0.0", ":9.0.0"))
     with pytest.raises(NotVerified, match=r"gives demo-sensor@1\.0\.0 another name"):
+        store.releases()
+
+
+def test_the_name_behind_the_colon_is_a_tag_that_a_registry_takes(store: OciLayoutStore, tmp_path: Path) -> None:
+    """OCI distribution specification 1.1, section "Pulling manifests": no `+` in a tag."""
+    publish(store, b"image", "1.0.0+12")
+    index = json.loads((tmp_path / "store" / "index.json").read_text())
+    name = index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"]
+    assert name == "ast1030-evb/demo-sensor:1.0.0_12"
+    assert re.fullmatch(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}", name.partition(":")[2])
+    assert [each.version for each in store.releases()] == ["1.0.0+12"]
+
+
+def test_a_store_with_names_from_before_is_read_and_goes_on(store: OciLayoutStore, tmp_path: Path) -> None:
+    publish(store, b"image", "1.0.0+12")
+    path = tmp_path / "store" / "index.json"
+    path.write_text(path.read_text().replace(":1.0.0_12", ":1.0.0+12"))
+    old = path.read_text()
+    assert store.find("demo-sensor", "1.0.0+12", "ast1030-evb").version == "1.0.0+12"
+    publish(store, b"image", "1.0.0+12")
+    assert path.read_text() == old, "the same release is there already"
+    with pytest.raises(Refused):
+        publish(store, b"another image", "1.0.0+12")
+
+
+def test_a_release_that_is_not_whole_is_named(store: OciLayoutStore, tmp_path: Path) -> None:
+    publish(store, b"image")
+    row = json.loads((tmp_path / "store" / "index.json").read_text())["manifests"][0]
+    (tmp_path / "store" / "blobs" / "sha256" / row["digest"][7:]).unlink()
+    with pytest.raises(StorageError, match=r"demo-sensor:1\.0\.0 is not whole: the store lacks"):
         store.releases()
 
 

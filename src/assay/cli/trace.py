@@ -46,13 +46,16 @@ def command(
     """
     from assay.cli.tree_view import look_of_stdout
     from assay.model.identifiers import parse_serial
-    from assay.pipeline.export import write_export, write_page
+    from assay.pipeline.export import check_export_file, check_page_file, write_export, write_page
     from assay.pipeline.trace_site import trace_site
     from assay.pipeline.trace_tree import render_text
     from assay.pipeline.trust_anchor import load_anchor
 
     wanted = parse_serial(serial)
     trust, trust_sha256 = load_anchor(trust_path)
+    for path, check in ((page, check_page_file), (export, check_export_file)):
+        if path is not None:
+            check(path)  # before anything is done
     if place is not None:
         _ask(session, place, wanted, trust_path)
     dossier, trace = trace_site(session.site_dir, wanted, trust, trust_sha256, unit_only=unit_only)

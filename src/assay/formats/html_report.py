@@ -27,8 +27,16 @@ _MARK_WORDS = {
     Mark.DEVELOPMENT: "This history rests on development keys. Whoever can read the site's folder can forge it.",
     Mark.EMULATED: "The unit is emulated. This proves the software, not a product.",
 }
+_GENERATOR = '<meta name="generator" content="assay trace">'
+_HEAD_BYTES = 256
+"""Within these a page of ours says that it is one."""
 OPEN_DEPTH = 2
 """Levels of the tree that are open when the page is shown; what is broken is always open."""
+
+
+def is_report(data: bytes) -> bool:
+    """Whether `data` is a page that `render_html` made."""
+    return data.startswith(b"<!DOCTYPE html>") and _GENERATOR.encode() in data[:_HEAD_BYTES]
 
 
 def render_html(trace: Trace) -> str:
@@ -39,6 +47,7 @@ def render_html(trace: Trace) -> str:
         '<html lang="en">',
         "<head>",
         '<meta charset="utf-8">',
+        _GENERATOR,
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         '<meta name="color-scheme" content="light dark">',

@@ -122,8 +122,17 @@ def attestation_manifest(release: bytes, predicate_type: str, bundle: bytes) -> 
 
 
 def reference_of(release: Release) -> str:
-    """The name of a release in the index (OCI: annotation `org.opencontainers.image.ref.name`)."""
-    return f"{release.board}/{release.name}:{release.version}"
+    """The name of a release in the index (OCI: annotation `org.opencontainers.image.ref.name`).
+
+    What stands behind the colon can be a tag of a registry, in which the distribution specification has no `+`; it
+    becomes `_`, which no version holds, so the way back is clear (Helm does the same).
+    """
+    return f"{release.board}/{release.name}:{release.version.replace('+', '_')}"
+
+
+def names_of(release: Release) -> tuple[str, str]:
+    """Names that a release may have in an index: the one that is given, and the one that stores from before have."""
+    return reference_of(release), f"{release.board}/{release.name}:{release.version}"
 
 
 def read_index(data: bytes) -> Index:

@@ -85,6 +85,14 @@ def encode(dossier: Dossier) -> bytes:
     return data
 
 
+def is_export(data: bytes) -> bool:
+    """Whether `data` is an archive that `encode` made, whatever it says; not whether anything in it verifies."""
+    try:
+        return _read_index(canonical_tar.decode(data)[_INDEX]).schema_ == SCHEMA
+    except (NotVerified, KeyError):
+        return False
+
+
 def decode(data: bytes) -> Dossier:
     """The dossier in `data`; `NotVerified` unless it is, byte for byte, what `encode` makes of it."""
     if len(data) > EXPORT_BYTES_MAX:

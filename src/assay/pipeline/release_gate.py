@@ -34,7 +34,16 @@ def verify_release(store: Store, trust: TrustFile, name: str, version: str | Non
     release = store.find(name, version, board.name)
     check_consistent(release)
     bundles = {kind: _bundle(store, release, kind) for kind in release.attestations}
-    return verify_parts(release, store.get(release.image.file_sha256), bundles, trust, board)
+    return verify_parts(release, _image(store, release), bundles, trust, board)
+
+
+def _image(store: Store, release: Release) -> bytes:
+    """The image file. One that is not there says nothing of the release: the store is not whole (docs/adr/0082)."""
+    try:
+        return store.get(release.image.file_sha256)
+    except StorageError as error:
+        text = f"the image of {release.reference} cannot be had: {error.message}"
+        raise StorageError(text, remedy=error.remedy) from error
 
 
 def _bundle(store: Store, release: Release, kind: str) -> bytes:

@@ -74,23 +74,24 @@ def _check_manifest(link: Link, place: int, descriptor: Descriptor, blobs: dict[
     manifest = link.attempt(lambda: oci_layout.read_manifest(data))
     if manifest is None:
         return
-    expected = link.attempt(lambda: _descriptor_of(manifest, data, blobs))
-    if expected is not None and expected != descriptor:
+    expected = link.attempt(lambda: _descriptors_of(manifest, data, blobs))
+    if expected is not None and descriptor not in expected:
         link.fault(f"store: row {place} of the index does not say what follows from the manifest {descriptor.sha256}")
     for part in (manifest.config, *manifest.layers, *([manifest.subject] if manifest.subject else [])):
         if len(blobs.get(part.sha256, b"")) != part.size or part.sha256 not in blobs:
             link.lost(f"store: the blob {part.sha256} of the manifest {descriptor.sha256} is not there, or not whole")
 
 
-def _descriptor_of(manifest: Manifest, data: bytes, blobs: dict[str, bytes]) -> Descriptor:
-    """What the index has to say about a manifest of ours: releases are named, bundles are not."""
-    annotations = None
+def _descriptors_of(manifest: Manifest, data: bytes, blobs: dict[str, bytes]) -> list[Descriptor]:
+    """What the index may say about a manifest of ours: releases have a name (in either spelling), bundles have none."""
+    named: list[dict[str, str] | None] = [None]
     if manifest.artifactType == oci_layout.RELEASE_TYPE:
         config = blobs.get(manifest.config.sha256)
         if config is None:
             raise NotVerified(f"store: the release {manifest.config.sha256} is not there", remedy=_REMEDY)
         release = oci_layout.read_release(manifest, config)
-        annotations = {oci_layout.REFERENCE_ANNOTATION: oci_layout.reference_of(release)}
-    return oci_layout.describe(
-        data, oci_layout.MANIFEST_TYPE, artifactType=manifest.artifactType, annotations=annotations
-    )
+        named = [{oci_layout.REFERENCE_ANNOTATION: name} for name in oci_layout.names_of(release)]
+    return [
+        oci_layout.describe(data, oci_layout.MANIFEST_TYPE, artifactType=manifest.artifactType, annotations=annotations)
+        for annotations in named
+    ]

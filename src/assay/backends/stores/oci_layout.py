@@ -71,16 +71,24 @@ class OciLayoutStore:
         return tuple(sorted(found, key=lambda each: (each.name, Version(each.version), each.board)))
 
     def _release(self, descriptor: Descriptor) -> Release:
-        manifest = oci_layout.read_manifest(self.get(descriptor.sha256))
-        release = oci_layout.read_release(manifest, self.get(manifest.config.sha256))
-        if (descriptor.annotations or {}).get(oci_layout.REFERENCE_ANNOTATION) != oci_layout.reference_of(release):
+        name = _name(descriptor)
+        manifest = oci_layout.read_manifest(self._part(descriptor.sha256, name))
+        release = oci_layout.read_release(manifest, self._part(manifest.config.sha256, name))
+        if name not in oci_layout.names_of(release):
             text = f"the store's index gives {release.reference} another name"
             raise NotVerified(text, remedy="restore index.json from a copy, or publish into a new store")
         return release
 
+    def _part(self, sha256: str, name: str) -> bytes:
+        """A document of the release that the index calls `name`."""
+        try:
+            return self.get(sha256)
+        except StorageError as error:
+            raise StorageError(f"the release {name} is not whole: {error.message}", remedy=error.remedy) from error
+
     def _published(self, index: Index, release: Release) -> Descriptor | None:
         for descriptor in _releases(index):
-            if (descriptor.annotations or {}).get(oci_layout.REFERENCE_ANNOTATION) == oci_layout.reference_of(release):
+            if _name(descriptor) in oci_layout.names_of(release):
                 if self._release(descriptor).image == release.image:
                     return descriptor
                 text = f"{release.reference} for {release.board} is published with another image"
@@ -129,6 +137,10 @@ class OciLayoutStore:
         except OSError as error:
             text = f"the store {self._root} cannot be written: {error.strerror}"
             raise StorageError(text, remedy="free disk space, and make its folder writable") from error
+
+
+def _name(descriptor: Descriptor) -> str:
+    return (descriptor.annotations or {}).get(oci_layout.REFERENCE_ANNOTATION, "without a name")
 
 
 def _releases(index: Index) -> list[Descriptor]:
