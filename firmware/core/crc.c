@@ -23,9 +23,11 @@ uint16_t crc16(uint16_t start, const void *data, uint32_t length) {
     return (uint16_t)crc;
 }
 
-uint32_t crc32(const void *data, uint32_t length) {
+uint32_t crc32(const void *data, uint32_t length) { return crc32_of(0, data, length); }
+
+uint32_t crc32_of(uint32_t start, const void *data, uint32_t length) {
     const uint8_t *p = data;
-    uint32_t crc = 0xFFFFFFFFu;
+    uint32_t crc = ~start;
     for (uint32_t i = 0; i < length; i++) {
         crc ^= p[i];
         crc = (crc >> 4) ^ crc32_table[crc & 15];

@@ -12,12 +12,12 @@
 #define MORE_2 0x14u
 #define LINE_BYTES 93u  // of a packet in one line: 124 base64 characters, 127 with start and end
 
-enum state { IDLE, LINE, RAW, MARK, BASE64, SKIP };
+enum state { IDLE, LINE, RAW, RAW_LOST, MARK, BASE64, SKIP };
 
 static void reset(struct smp_receiver *rx) {
     rx->state = IDLE;
     rx->used = rx->expected = 0;
-    rx->quantum = rx->quantum_length = rx->padding = 0;
+    rx->quantum = rx->quantum_length = rx->padding = rx->first = 0;
     rx->line_used = 0;
 }
 
@@ -66,7 +66,7 @@ static enum smp_event feed_raw(struct smp_receiver *rx, uint8_t byte) {
     rx->data[rx->used++] = byte;
     if (rx->used == SMP_HEADER_SIZE) {
         rx->expected = SMP_HEADER_SIZE + be16(rx->data + 2);
-        if (rx->expected > SMP_PACKET_MAX) return drop(rx, IDLE);
+        if (rx->expected > SMP_PACKET_MAX) return drop(rx, RAW_LOST);
     }
     if (rx->used < SMP_HEADER_SIZE || rx->used < rx->expected) return SMP_NOTHING;
     return give(rx, SMP_RAW, 0, rx->expected);
@@ -150,10 +150,30 @@ static enum smp_event feed_mark(struct smp_receiver *rx, uint8_t byte) {
     return SMP_NOTHING;
 }
 
+// A frame that has stopped is over. Behind a raw frame that cannot be, every byte could begin another one (an image is
+// full of zeros, and eight of them are a header), so what follows counts for nothing until the client pauses.
+static void end_at_silence(struct smp_receiver *rx, uint32_t pause_ms) {
+    bool raw = rx->state == RAW || rx->state == RAW_LOST;
+    if (rx->state == IDLE || rx->state == LINE || pause_ms <= (raw ? SMP_RAW_SILENCE_MS : SMP_SILENCE_MS)) return;
+    if (rx->state == RAW_LOST) reset(rx);
+    else (void)drop(rx, IDLE);
+}
+
+// A console frame marks its own beginning, which is as good as silence; one byte of the two may be a byte of an image.
+static enum smp_event feed_lost(struct smp_receiver *rx, uint8_t byte) {
+    bool marked = rx->first == START_1 && byte == START_2;
+    rx->first = byte;
+    if (!marked) return SMP_NOTHING;
+    reset(rx);
+    rx->state = BASE64;
+    return SMP_NOTHING;
+}
+
 enum smp_event smp_receive(struct smp_receiver *rx, uint8_t byte, uint32_t now_ms) {
-    bool silent = now_ms - rx->last_ms > SMP_SILENCE_MS;
+    uint32_t pause_ms = now_ms - rx->last_ms;
+    bool silent = pause_ms > SMP_SILENCE_MS;
     rx->last_ms = now_ms;
-    if (silent && rx->state != IDLE && rx->state != LINE) (void)drop(rx, IDLE);
+    end_at_silence(rx, pause_ms);
     if (breaks_line(rx, byte, silent)) (void)drop(rx, IDLE);
     switch (rx->state) {
         case LINE: return feed_line(rx, byte, now_ms);
@@ -161,6 +181,7 @@ enum smp_event smp_receive(struct smp_receiver *rx, uint8_t byte, uint32_t now_m
             if (rx->used != 1 || byte == 0) return feed_raw(rx, byte);
             (void)drop(rx, IDLE);  // the flags of a header are 0: so this is none, and the byte may begin another frame
             return feed_idle(rx, byte, now_ms);
+        case RAW_LOST: return feed_lost(rx, byte);
         case MARK: return feed_mark(rx, byte);
         case BASE64: return feed_base64(rx, byte);
         case SKIP:

@@ -4,6 +4,7 @@
 #include "smp_image.h"
 
 #include "bytes.h"
+#include "crc.h"
 #include "slots.h"
 
 #define IMAGES 1u
@@ -137,18 +138,30 @@ static result_t begin(const struct smp_request *request) {
     return result_ok(result) ? upload_begin(&upload, length, named ? sha.data : 0) : result;
 }
 
+// Raw framing has no checksum, so a client may send one in the frame: CRC-32 over offset (4 bytes, little-endian) and
+// data. A frame whose checksum is wrong was damaged on its way; its offset cannot be believed either.
+static bool intact(const struct smp_request *request, uint32_t offset, const struct cbor_item *data) {
+    uint32_t expected;
+    if (!smp_has(request, "crc")) return true;
+    uint8_t head[4] = {(uint8_t)offset, (uint8_t)(offset >> 8), (uint8_t)(offset >> 16), (uint8_t)(offset >> 24)};
+    uint32_t crc = crc32_of(crc32(head, sizeof head), data->data, data->value);
+    return result_ok(smp_get_number(request, "crc", &expected)) && expected == crc;
+}
+
 // A frame at another offset than the one reached is answered with that one: the client goes on from there. So frames
-// that come twice, or were sent ahead of a lost one, do no harm.
+// that come twice, were damaged, or were sent ahead of a lost one, do no harm.
 result_t smp_image_upload(const struct smp_request *request, struct cbor_writer *answer) {
     struct cbor_item data;
     uint32_t offset;
     bool done = false;
     result_t result = smp_get_number(request, "off", &offset);
     if (result_ok(result)) result = smp_get_bytes(request, "data", 0, SMP_PACKET_MAX, &data);
-    if (result_ok(result) && offset == 0) result = begin(request);
+    if (!result_ok(result)) return result;
+    bool whole = intact(request, offset, &data);
+    if (whole && offset == 0) result = begin(request);
     if (!result_ok(result)) return result;
     if (!upload.active && !upload.complete) return RESULT_OF(ERROR_BAD_REQUEST);
-    if (offset == upload.reached && upload.active) result = upload_take(&upload, data.data, data.value, &done);
+    if (whole && offset == upload.reached && upload.active) result = upload_take(&upload, data.data, data.value, &done);
     if (!result_ok(result)) return result;
     done = upload.complete && upload.has_sha;
     cbor_head(answer, CBOR_MAP, done ? 3 : 2);

@@ -7,6 +7,30 @@
 #include "slots.h"
 #include "trailer.h"
 
+static result_t check_sha(const struct image_source *source, uint32_t length, const uint8_t *sha) {
+    uint8_t chunk[FLASH_CHUNK], digest[SHA256_SIZE];
+    struct sha256 hash;
+    sha256_init(&hash);
+    for (uint32_t done = 0; done < length;) {
+        uint32_t part = smaller(length - done, sizeof chunk);
+        result_t result = source->read(source, done, chunk, part);
+        if (!result_ok(result)) return result;
+        sha256_update(&hash, chunk, part);
+        done += part;
+    }
+    sha256_final(&hash, digest);
+    return bytes_equal(digest, sha, sizeof digest) ? RESULT_OK : RESULT_OF(ERROR_BAD_HASH);
+}
+
+// True when the slot holds this very file, from an upload before the last reset. The header's sizes are looked at
+// first, so that another image costs no hash over the slot.
+static bool there_already(const struct upload *upload, uint32_t length, const uint8_t *sha) {
+    struct image image;
+    struct image_source source = image_in_flash(upload->slot, length);
+    if (!result_ok(image_parse(&source, &image)) || image.total_size != length) return false;
+    return result_ok(check_sha(&source, length, sha)) && result_ok(upload->judge(&source, &image));
+}
+
 result_t upload_make(struct upload *upload, uint32_t length) {
     upload->active = upload->complete = upload->has_sha = false;
     if (length <= IMAGE_HEADER_SIZE || length > slots[upload->image].limit) return RESULT_OF(ERROR_TOO_LARGE);
@@ -14,6 +38,7 @@ result_t upload_make(struct upload *upload, uint32_t length) {
     if (!result_ok(result)) return result;
     upload->length = length;
     upload->reached = 0;
+    sha256_init(&upload->hash);
     upload->active = true;
     return RESULT_OK;
 }
@@ -22,15 +47,21 @@ result_t upload_begin(struct upload *upload, uint32_t length, const uint8_t *sha
     bool same = (upload->active || upload->complete) && upload->length == length && sha && upload->has_sha &&
                 bytes_equal(upload->sha, sha, SHA256_SIZE);
     if (same) return RESULT_OK;
-    // First the header, then the trailer: what was in the slot is gone before anything new is.
-    result_t result = upload_make(upload, length);
-    if (!result_ok(result)) return result;
-    upload->active = false;
-    result = flash_clear(upload->slot, slot_trailer_at(upload->slot), FLASH_ERASE_SIZE);
-    if (!result_ok(result)) return result;
+    upload->active = upload->complete = false;
+    bool there = sha && length <= slots[upload->image].limit && there_already(upload, length, sha);
+    if (!there) {
+        // First the header, then the trailer: what was in the slot is gone before anything new is.
+        result_t result = upload_make(upload, length);
+        upload->active = false;
+        if (result_ok(result)) result = flash_clear(upload->slot, slot_trailer_at(upload->slot), FLASH_ERASE_SIZE);
+        if (!result_ok(result)) return result;
+    }
+    upload->length = length;
+    upload->reached = there ? length : 0;
     upload->has_sha = sha != 0;
     if (sha) memcpy(upload->sha, sha, SHA256_SIZE);
-    upload->active = true;
+    upload->active = !there;
+    upload->complete = there;
     return RESULT_OK;
 }
 
@@ -49,21 +80,6 @@ static result_t flush_page(struct upload *upload) {
     return flash_program(upload->slot, at, upload->page, used);
 }
 
-static result_t check_sha(const struct upload *upload, const struct image_source *source) {
-    uint8_t chunk[FLASH_CHUNK], digest[SHA256_SIZE];
-    struct sha256 hash;
-    sha256_init(&hash);
-    for (uint32_t done = 0; done < upload->length;) {
-        uint32_t part = smaller(upload->length - done, sizeof chunk);
-        result_t result = source->read(source, done, chunk, part);
-        if (!result_ok(result)) return result;
-        sha256_update(&hash, chunk, part);
-        done += part;
-    }
-    sha256_final(&hash, digest);
-    return bytes_equal(digest, upload->sha, sizeof digest) ? RESULT_OK : RESULT_OF(ERROR_BAD_HASH);
-}
-
 // Bytes behind the image, which no hash covers. A trailer among them would decide what becomes of the slot: that is
 // asked for by its own command, and not by who made the image.
 static result_t judge_rest(const struct image_source *source, uint32_t length) {
@@ -73,13 +89,17 @@ static result_t judge_rest(const struct image_source *source, uint32_t length) {
     return RESULT_OF(trailer_ends_with(end) ? ERROR_LYING_TRAILER : ERROR_WRONG_LENGTH);
 }
 
-// Checks what lies in flash under the first page that is still in RAM, and then programs that page.
+// Checks that what came is what was named, and then what lies in flash under the first page that is still in RAM; then
+// programs that page. The first check was made while the line was busy: every page was read back after it was programmed.
 static result_t finish(struct upload *upload) {
     struct image image;
     struct image_source source = image_in_flash_under(upload->slot, upload->length, upload->first, FLASH_PROGRAM_SIZE);
-    result_t result = upload->has_sha ? check_sha(upload, &source) : RESULT_OK;
-    if (!result_ok(result)) return result;
-    result = upload->judge(&source, &image);
+    if (upload->has_sha) {
+        uint8_t digest[SHA256_SIZE];
+        sha256_final(&upload->hash, digest);
+        if (!bytes_equal(digest, upload->sha, sizeof digest)) return RESULT_OF(ERROR_BAD_HASH);
+    }
+    result_t result = upload->judge(&source, &image);
     if (!result_ok(result)) return result;
     if (image.total_size != upload->length) return judge_rest(&source, upload->length);
     uint32_t tail = (upload->length + FLASH_ERASE_SIZE - 1) / FLASH_ERASE_SIZE * FLASH_ERASE_SIZE;
@@ -91,6 +111,7 @@ result_t upload_take(struct upload *upload, const uint8_t *data, uint32_t length
     result_t result = RESULT_OK;
     *done = false;
     if (!upload->active || length > upload->length - upload->reached) return RESULT_OF(ERROR_BAD_REQUEST);
+    sha256_update(&upload->hash, data, length);
     for (uint32_t taken = 0; taken < length && result_ok(result);) {
         uint32_t at = upload->reached % FLASH_PROGRAM_SIZE;
         uint32_t part = smaller(length - taken, FLASH_PROGRAM_SIZE - at);

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import random
 import struct
 import subprocess
 import sys
@@ -60,6 +61,21 @@ def firmware_for(name: str) -> Firmware:
     return Firmware(board, folder / "rom-1.0.0" / "part.elf", (folder / "bootloader-1.0.0.signed").read_bytes(), apps)
 
 
+def large_app(name: str, size: int, version: str = "1.3.0", seed: int = 1) -> bytes:
+    """The app with as many random bytes behind it as make an image of about `size` bytes; it runs like the app."""
+    firmware = firmware_for(name)
+    folder = firmware.rom.parents[1]
+    signed = folder / f"app-{version}-{size}-{seed}.signed"
+    if not signed.exists():
+        payload = (folder / "app-1.1.0" / "payload.bin").read_bytes()
+        padded = folder / f"app-{version}-{size}-{seed}.bin"
+        padded.write_bytes(payload + random.Random(seed).randbytes(size - len(payload)))
+        fresh = padded.with_suffix(f".{os.getpid()}")
+        _imgtool_sign(folder, firmware.board, "demo-sensor", version, "primary", padded, fresh)
+        fresh.replace(signed)
+    return signed.read_bytes()
+
+
 def _make(folder: Path, board: Board) -> None:
     key = folder / "image.pem"
     _run([_imgtool(), "keygen", "-t", "ed25519", "-k", str(key)])
@@ -83,13 +99,18 @@ def _build(folder: Path, board: Board, part: str, version: str, more: tuple[str,
 
 def _sign(folder: Path, board: Board, part: str, version: str, area: str) -> None:
     name = "demo-sensor" if part == "app" else f"assay-{part}"
+    payload = folder / f"{part}-{version}" / "payload.bin"
+    _imgtool_sign(folder, board, name, version, area, payload, folder / f"{part}-{version}.signed")
+
+
+def _imgtool_sign(folder: Path, board: Board, name: str, version: str, area: str, payload: Path, signed: Path) -> None:
     tlvs = {"0x00a0": board.name, "0x00a1": "0x" + board.revision.to_bytes(4, "little").hex(), "0x00a2": name}
     command = [_imgtool(), "sign", "--key", str(folder / "image.pem"), "--align", "1", "--header-size", "0x200"]
     command += ["--pad-header", "--slot-size", hex(board.flash.areas[area].size), "--version", version]
     command += ["--security-counter", SECURITY_COUNTER]
     for tag, value in tlvs.items():
         command += ["--custom-tlv", tag, value]
-    _run([*command, str(folder / f"{part}-{version}" / "payload.bin"), str(folder / f"{part}-{version}.signed")])
+    _run([*command, str(payload), str(signed)])
 
 
 def _sources_digest(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -57,6 +58,10 @@ class PseudoDevice:
 
     def __init__(self, framing: Framing = Framing.CONSOLE, *, buf_size: int = 512, buf_count: int = 4) -> None:
         self.framing = framing
+        self.understands = {framing}
+        self.checks = True  # the checksum of upload frames
+        self.says_match = False
+        self.takes_multiples_of = 1  # bytes of an upload frame that it takes, but for the last
         self.link = PseudoLink(self._feed)
         self.parameters: dict[str, Any] = {"buf_size": buf_size, "buf_count": buf_count}
         self.refuse: dict[tuple[int, int], dict[str, Any]] = {}
@@ -82,9 +87,20 @@ class PseudoDevice:
 
         return McumgrDevice(Session(link, self.framing, monotonic_s=lambda: link.now_s, sleep=sleep))
 
+    def open_auto(self) -> McumgrDevice:
+        """The driver that may send uploads in raw framing."""
+        device = self.open()
+        device._raw_uploads = True
+        return device
+
     def _feed(self, data: bytes) -> bytes:
-        if self.framing is Framing.RAW:
-            return self._answer(data) if len(data) >= 8 else b""
+        framing = Framing.RAW if data[:1] in (b"\x08", b"\x0a") else Framing.CONSOLE
+        if data and framing not in self.understands:
+            return b""
+        self.framing = framing
+        if framing is Framing.RAW:
+            whole = len(data) >= 8 and len(data) == 8 + int.from_bytes(data[2:4], "big")
+            return self._answer(data) if whole else b""
         answers = b""
         for event in self._demultiplexer.feed(data):
             if not isinstance(event, Line | Damage):
@@ -94,7 +110,10 @@ class PseudoDevice:
     def _answer(self, frame: bytes) -> bytes:
         operation, group, sequence, command = frame[0], int.from_bytes(frame[4:6], "big"), frame[6], frame[7]
         self.longest = max(self.longest, len(frame))
-        content = cbor2.loads(frame[8:])
+        try:
+            content = cbor2.loads(frame[8:])
+        except (ValueError, cbor2.CBORError):
+            content = {}
         self.requests.append((group, command, content))
         said = self.refuse.get((group, command))
         body = cbor2.dumps(self._do(operation & 7, group, command, content) if said is None else said)
@@ -135,11 +154,23 @@ class PseudoDevice:
         return {"notes": rows, "next": (rows[-1]["seq"] + 1) if rows else start}
 
     def _upload(self, content: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(content.get("off"), int) or not isinstance(content.get("data"), bytes):
+            return {"err": {"group": 0x4153, "rc": 2}}
+        crc = zlib.crc32(content["data"], zlib.crc32(content["off"].to_bytes(8, "little")[:4]))
+        if self.checks and content.get("crc", crc) != crc:
+            return {"off": len(self.flash)}
         if content["off"] == 0 and "sha" in content and content["sha"] != self.upload_sha:
             self.flash, self.upload_size, self.upload_sha = bytearray(), content["len"], content["sha"]
         if content["off"] == len(self.flash):
-            self.flash += content["data"]
-        return {"off": len(self.flash)}
+            data = content["data"]
+            last = len(self.flash) + len(data) == self.upload_size
+            self.flash += data if last else data[: len(data) // self.takes_multiples_of * self.takes_multiples_of]
+        if len(self.flash) < self.upload_size or not self.says_match:
+            return {"off": len(self.flash)}
+        if hashlib.sha256(self.flash).digest() != self.upload_sha:
+            self.upload_sha = b""
+            return {"off": self.upload_size, "match": False}
+        return {"off": len(self.flash), "match": True}
 
 
 def lossy(seed: int, rate: float) -> Mangle:

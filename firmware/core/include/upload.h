@@ -17,12 +17,13 @@ struct upload {
     uint32_t length, reached;  // bytes
     bool has_sha;
     uint8_t sha[SHA256_SIZE];  // of all bytes; names the upload
+    struct sha256 hash;        // of those that came
     uint8_t first[FLASH_PROGRAM_SIZE];  // the first page
     uint8_t page[FLASH_PROGRAM_SIZE];   // the page that is being filled
 };
 
-// Starts an upload, or finds that it is the one under way or just ended (same sha, same length): then nothing changes.
-// `sha` may be null. Fails with too-large.
+// Starts an upload, or finds that it is the one under way or just ended (same sha, same length), or that the slot holds
+// that file already: then nothing changes. `sha` may be null. Fails with too-large.
 result_t upload_begin(struct upload *upload, uint32_t length, const uint8_t *sha);
 
 // The same for an image that the device makes itself: it has no name, and the slot's trailer stays as it is.

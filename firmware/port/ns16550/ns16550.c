@@ -12,7 +12,7 @@ enum { STATUS_DATA = 0x01, STATUS_HOLDING_EMPTY = 0x20, STATUS_ALL_SENT = 0x40 }
 #define LINE_DIVISOR 0x80u
 #define MODEM_OUT2 0x0Bu  // DTR, RTS, and the gate of the interrupt line
 #define FIFO_BYTES 16u
-#define RING_BYTES 16384u
+#define RING_BYTES 32768u
 _Static_assert((RING_BYTES & (RING_BYTES - 1)) == 0, "the ring wraps by a mask");
 _Static_assert(RING_BYTES >= SMP_BUFFERS * SMP_PACKET_MAX * 127 / 93, "the ring holds what may be sent ahead");
 

@@ -10,7 +10,7 @@
 #include "smp_frame.h"
 
 static struct smp_receiver rx;
-static uint8_t packet[SMP_PACKET_MAX], wire[8192];
+static uint8_t packet[SMP_PACKET_MAX], wire[2 * SMP_PACKET_MAX];
 static uint32_t packets, lines;
 static enum smp_framing last_framing;
 static bool last_equal;
@@ -180,11 +180,40 @@ static void test_noise(void) {
     }
 }
 
+// Behind a raw frame whose length was damaged, bytes of an image are no frames, however much they look like some; a
+// console frame marks its beginning itself.
+static void test_what_follows_a_raw_frame_that_cannot_be(void) {
+    static const uint8_t raw[8] = {0x0A, 0, 0xFF, 0xFF, 0, 0, 0, 0};
+    static const uint8_t zeros[64];
+    start();
+    feed(raw, sizeof raw, 0);
+    feed(zeros, sizeof zeros, 0);
+    CHECK(packets == 0 && lines == 0 && rx.frames_bad == 1);
+    make_packet(100);
+    feed(wire, frame(SMP_CONSOLE, 100), 100);
+    CHECK(packets == 1 && last_equal && rx.frames_bad == 1);
+}
+
+static void test_a_raw_frame_stops_sooner_than_a_console_frame(void) {
+    start();
+    make_packet(60);
+    for (int framing = SMP_CONSOLE; framing <= SMP_RAW; framing++) {
+        uint32_t length = frame((enum smp_framing)framing, 60);
+        feed(wire, length / 2, 60);
+        host_now_ms += SMP_RAW_SILENCE_MS + 1;
+        uint32_t before = packets;
+        feed(wire + length / 2, length - length / 2, 60);
+        CHECK(packets == before + (framing == SMP_CONSOLE));
+        host_now_ms += SMP_SILENCE_MS + 1;
+    }
+}
+
 static void test_overlong_frames(void) {
     static const uint8_t raw[8] = {0x0A, 0, 0xFF, 0xFF, 0, 0, 0, 0};
     start();
     feed(raw, sizeof raw, 0);
     make_packet(100);
+    host_now_ms += SMP_RAW_SILENCE_MS + 1;
     feed(wire, frame(SMP_RAW, 100), 100);
     CHECK(packets == 1 && last_equal && rx.frames_bad == 1);
     feed("\x06\x09", 2, 0);
@@ -203,6 +232,8 @@ const struct test tests_frames[] = {
     {"silence_ends_a_frame", test_silence_ends_a_frame},
     {"damage", test_damage},
     {"noise", test_noise},
+    {"what_follows_a_raw_frame_that_cannot_be", test_what_follows_a_raw_frame_that_cannot_be},
+    {"a_raw_frame_stops_sooner_than_a_console_frame", test_a_raw_frame_stops_sooner_than_a_console_frame},
     {"overlong_frames", test_overlong_frames},
     {0, 0},
 };

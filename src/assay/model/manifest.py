@@ -109,7 +109,9 @@ class SerialPort(Value):
     """The board's UART: baud in bit/s, SMP framing."""
 
     baud: int = Field(gt=0, description="bit/s")
-    framing: Literal["console", "raw"] = "console"
+    framing: Literal["console", "raw", "auto"] = Field(
+        "console", description="auto: questions in console framing, uploads in raw where the device answers it"
+    )
 
 
 class Loader(Value):

@@ -13,7 +13,7 @@ from smp import image_management as image
 from smp import os_management as osm
 from smp.message import Request
 
-from assay.drivers.mcumgr.session import Noise, Session, refusal
+from assay.drivers.mcumgr.session import ANSWER_TIMEOUT_S, TRIES, Noise, Session, refusal
 from assay.drivers.mcumgr.upload import Upload
 from assay.errors import DeviceTimeout, LinkError
 from assay.interfaces import device as answers
@@ -24,6 +24,8 @@ from assay.protocols.smp.answers import No
 from assay.protocols.smp.framing import Framing
 
 BUFFER_SIZE_DEFAULT = 256  # bytes; of a device that does not tell, MCUboot's serial recovery for one
+BUFFER_SIZE_MIN = 128  # bytes; one line: what says less has not understood the question
+RAW_TRY_S = 0.3  # for a device that understands raw framing to answer
 KEY_TIMEOUT_S = 5.0  # a board without entropy says so after 2 s
 MEASURE_TIMEOUT_S = 5.0  # SHA-256 over a slot of 512 KiB at some 10 MHz
 ERASE_TIMEOUT_S = 30.0  # a slot of 512 KiB in sectors of 4 KiB, 45 ms each (typical NOR flash), and some
@@ -33,6 +35,7 @@ READY_ASKED_MAX = 16  # questions whose answer still counts
 INFO_BYTES = 400  # on the line, of a question what it is with its answer
 CLOCK_SLACK_S = 0.01  # of the device's clock against ours, over the seconds that a reset takes
 CONSOLE_POLL_S = 0.1
+AUTO = "auto"  # framing
 LAST_LINES = 3  # quoted in an error
 NOTES_ROUNDS_MAX = 1000  # answers with notes; a device whose notes never end is broken
 
@@ -49,8 +52,10 @@ _NOTE_KINDS = {
 class McumgrDevice:
     """A unit that speaks SMP on `session`."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, raw_uploads: bool = False) -> None:
+        """`raw_uploads`: the board may understand raw framing, too; what is sent in bulk goes in that if it does."""
         self._session = session
+        self._raw_uploads = raw_uploads
         self._reset_at_s: float | None = None  # when a reset was asked for that nobody has seen done
 
     @property
@@ -71,15 +76,20 @@ class McumgrDevice:
 
     def parameters(self) -> Parameters:
         """Buffer size and count; defaults for a device that does not know the command."""
+        return self._parameters(ANSWER_TIMEOUT_S, TRIES)
+
+    def _parameters(self, timeout_s: float, tries: int) -> Parameters:
         try:
             answer = self._session.request(
                 lambda n: osm.MCUMgrParametersReadRequest(sequence=n),
                 osm.MCUMgrParametersReadResponse,
                 "its parameters",
+                timeout_s=timeout_s,
+                tries=tries,
             )
         except DeviceRefusal:
             return Parameters(BUFFER_SIZE_DEFAULT, 1)
-        return Parameters(max(answer.buf_size, BUFFER_SIZE_DEFAULT), max(answer.buf_count, 1))
+        return Parameters(max(answer.buf_size, BUFFER_SIZE_MIN), max(answer.buf_count, 1))
 
     def image_state(self) -> tuple[answers.ImageSlot, ...]:
         """The image slots, as the device sees them."""
@@ -90,7 +100,22 @@ class McumgrDevice:
 
     def upload(self, data: bytes, file_sha256: bytes, progress: Progress | None = None) -> UploadReport:
         """Send an image file, or the rest of it."""
-        return Upload(self._session, self.parameters(), data, file_sha256).run(progress)
+        return Upload(self._session, self._prepare_upload, data, file_sha256).run(progress)
+
+    def _prepare_upload(self) -> tuple[Parameters, Framing]:
+        """The device's buffers, and the framing for bulk: raw if the board may understand it and this one does."""
+        session, home = self._session, self._session.framing
+        if not self._raw_uploads:
+            return self.parameters(), home
+        session.switch(Framing.RAW)
+        try:
+            return self._parameters(RAW_TRY_S, 1), Framing.RAW
+        except LinkError:
+            self._raw_uploads = False
+            session.end_line()
+        finally:
+            session.switch(home)
+        return self.parameters(), home
 
     def set_pending(self, image_hash: bytes) -> None:
         """Mark the image to be tested at the next reset."""
@@ -314,11 +339,17 @@ def _note(row: group.NoteRow) -> Note:
 
 
 def over_transport(transport: Transport, baud: int, framing: str) -> McumgrDevice:
-    """A device on an open link (entry point `assay.devices: mcumgr`); `framing` is `console` or `raw`."""
+    """A device on an open link (entry point `assay.devices: mcumgr`); `framing` is `console`, `raw` or `auto`.
+
+    `auto`: questions in console framing, whose checksum protects them, and uploads in raw framing where the device
+    answers it.
+    """
+    if framing == AUTO:
+        return McumgrDevice(Session(transport, Framing.CONSOLE, baud=baud), raw_uploads=True)
     return McumgrDevice(Session(transport, Framing(framing), baud=baud))
 
 
-def open_device(address: str, baud: int = 115200, framing: str = "console") -> McumgrDevice:
+def open_device(address: str, baud: int = 115200, framing: str = AUTO) -> McumgrDevice:
     """A device on a serial port; raises what `open_serial` raises."""
     from assay.drivers.serial_transport import open_serial
 

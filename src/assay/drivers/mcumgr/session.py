@@ -34,7 +34,7 @@ LAST_LINES = 3  # console lines quoted in an error
 NOISE_BYTES_MIN = 16  # fewer strange bytes than this are the end of something that was cut off
 QUOTED_BYTES_MAX = 60
 BITS_PER_BYTE = 10
-FRAME_BYTES_MAX = 2900  # on the line: 2048 bytes in console framing
+FRAME_BYTES_MAX = 5600  # on the line: 4096 bytes in console framing
 QUIET_S = 0.02  # a line is quiet when nothing came for this long: 230 bytes at 115200 bit/s
 QUIET_TIMEOUT_S = 1.0
 
@@ -86,8 +86,8 @@ class Session:
         return size * self._byte_s
 
     def timeout_s(self, base_s: float) -> float:
-        """`base_s` for the device, and what the line needs for the longest frame and its answer."""
-        return base_s + self.line_s(2 * FRAME_BYTES_MAX)
+        """`base_s` for the device, and what the line needs for the longest frame, or for two halves of it."""
+        return base_s + self.line_s(FRAME_BYTES_MAX)
 
     def request(
         self,
@@ -119,10 +119,22 @@ class Session:
                 self.counters.retries += 1
         raise self.silence(what, self.timeout_s(timeout_s) * tries)
 
-    def send(self, message: Request) -> None:
-        """Put a request on the line. Raises LinkError."""
-        self.transport.write(encode(bytes(message), self.framing))
+    def send(self, message: Request) -> int:
+        """Put a request on the line; gives how many bytes that was. Raises LinkError."""
+        encoded = encode(bytes(message), self.framing)
+        self.transport.write(encoded)
         self.counters.frames += 1
+        return len(encoded)
+
+    def switch(self, framing: Framing) -> None:
+        """Speak in another framing from now on."""
+        if framing is not self.framing:
+            self._take(self._demultiplexer.give_up())
+            self.framing, self._demultiplexer = framing, Demultiplexer(framing)
+
+    def end_line(self) -> None:
+        """For a device that took what was sent for a line: end it, so that a frame can begin."""
+        self.transport.write(b"\n")
 
     def receive(self, asked: list[Request], timeout_s: float) -> bytes | None:
         """The next frame that answers one of `asked`; None after `timeout_s` without one. Other frames are dropped."""

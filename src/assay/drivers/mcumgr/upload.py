@@ -2,64 +2,77 @@
 """Upload of an image with several frames in flight; goes back to where the device is when something was lost.
 
 Guards: the device's offset is the only truth: what it has not named is sent again, and an upload that was broken off
-goes on where it stopped. A line that damages long frames gets shorter ones.
-Leaves to others: whether the right image arrived (the stage compares image hashes).
+goes on where it stopped. In raw framing, where nothing protects what comes back, neither a refusal nor an offset is
+believed at once, and a line that damages frames beyond that is left for console framing.
+Leaves to others: how fast (`upload_pace`); whether the right image arrived (the stage compares image hashes).
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from smp.image_management import ImageUploadWriteRequest, ImageUploadWriteResponse
 
 from assay.drivers.mcumgr.session import Session, refusal
+from assay.drivers.mcumgr.upload_pace import Pace
 from assay.errors import LinkError
-from assay.interfaces.device import Parameters, Progress, UploadReport
+from assay.interfaces.device import DeviceRefusal, Parameters, Progress, UploadReport
 from assay.protocols.smp.answers import No
-from assay.protocols.smp.framing import CONSOLE_OVERHEAD, Framing
+from assay.protocols.smp.framing import CONSOLE_OVERHEAD, LINE_LENGTH_MAX, PACKET_PAYLOAD, Framing
+from assay.protocols.smp.upload_chunk import GRAIN_BYTES, HEADER_BYTES, QUESTION_BYTES, chunk, question
 
-WINDOW_MAX = 4  # frames in flight: two fill any line (98.5 % of it, measured), four hide a slow host too
-CHUNK_MIN = 64  # bytes of image in a frame on a bad line
 FAILURES_MAX = 6  # in a row without progress, before the upload is given up
-CHUNK_TIMEOUT_S = 1.0  # to program 2 KB and erase a sector
+DOUBTS_MAX = 2  # refusals in a row in raw framing before one is believed, or asked for again in console framing
+RAW_SILENCES_MAX = 2  # frames without an answer before raw framing is left: the device has lost where frames begin
 ENDS_TIMEOUT_S = 5.0  # the first frame may erase a slot, the last one checks the image
 WHAT = "the upload"
+BAD_HASH = "bad-hash"
+
+Prepare = Callable[[], tuple[Parameters, Framing]]
+"""Asks the device, once, what its buffers are and which framing it takes bulk in."""
+
+
+class _Damaged(LinkError):
+    """The device holds other bytes than were sent."""
 
 
 @dataclass(frozen=True)
 class _Sent:
     request: ImageUploadWriteRequest
     offset: int
-    size: int
+    size: int  # of data
+    on_line: int  # bytes
+    carried_s: float
 
 
 class Upload:
-    """One upload over a session."""
+    """One upload over a session. `prepare` is only called when there is something to send."""
 
-    def __init__(self, session: Session, parameters: Parameters, data: bytes, file_sha256: bytes) -> None:
+    def __init__(self, session: Session, prepare: Prepare, data: bytes, file_sha256: bytes) -> None:
         self._session = session
+        self._home = session.framing
+        self._prepare = prepare
         self._data = data
         self._sha256 = file_sha256
-        self._window_max = max(1, min(parameters.buf_count, WINDOW_MAX))
-        self._window = 1  # until the device has answered the first frame
-        self._room = parameters.buf_size - (CONSOLE_OVERHEAD if session.framing is Framing.CONSOLE else 0)
-        self._chunk = self._chunk_size()
+        self._buffer = 0
+        self._pace = Pace(session.line_s(1), 1)
         self._flight: deque[_Sent] = deque()
         self._sent_up_to = 0  # offset that the next frame has
         self._highest = 0  # end of the last byte ever sent
-        self._failures = 0
+        self._failures = 0  # in a row
+        self._doubts = 0  # in a row
+        self._silences = 0  # in raw framing
 
     def run(self, progress: Progress | None) -> UploadReport:
         """Send all. Raises DeviceRefusal, DeviceTimeout, LinkError."""
         session, size = self._session, len(self._data)
         begun_s, before = session.monotonic_s(), vars(session.counters).copy()
-        resumed_from, done = self._begin()
-        while done < size:
-            if progress is not None:
-                progress(done, size)
-            self._fill()
-            done = self._advance(done)
+        try:
+            resumed_from = self._send_until_it_is_there(progress)
+        finally:
+            session.switch(self._home)
         if progress is not None:
             progress(size, size)
         after = session.counters
@@ -72,61 +85,124 @@ class Upload:
             frames_damaged=after.frames_damaged - before["frames_damaged"],
         )
 
-    def _begin(self) -> tuple[int, int]:
-        """The first frame, alone: its answer says where to go on.
+    def _send_until_it_is_there(self, progress: Progress | None) -> int:
+        try:
+            return self._send(progress)
+        except (_Damaged, DeviceRefusal) as error:
+            if not self._arrived_damaged(error):
+                raise
+        self._session.counters.retries += 1
+        self._leave_raw()
+        return self._send(progress)  # once more, from its beginning: the device has dropped what it had
 
-        Gives the offset resumed from (0 for a new upload) and how far the device is.
-        """
-        answered: int | None = None
-        while answered is None:
-            self._sent_up_to = 0
+    def _arrived_damaged(self, error: LinkError | DeviceRefusal) -> bool:
+        """The bytes changed on their way: on a line without losses in console framing it is the file that is bad."""
+        if not isinstance(error, _Damaged) and not (isinstance(error, DeviceRefusal) and error.word == BAD_HASH):
+            return False
+        return self._pace.losses > 0 or self._session.framing is Framing.RAW
+
+    def _send(self, progress: Progress | None) -> int:
+        """Send what is not there; answers the offset resumed from, 0 for a new upload."""
+        size = len(self._data)
+        done = self._ask()
+        resumed_from = 0 if done == min(QUESTION_BYTES, size) else done
+        if done < size and not self._buffer:
+            self._get_ready()
+        self._sent_up_to = self._highest = done
+        while done < size:
+            if progress is not None:
+                progress(done, size)
             self._fill()
-            first = self._flight[0].size
-            answered = self._wait(ENDS_TIMEOUT_S, 0)
-            if answered is None:
-                self._failed("its first frame")
-        self._window = self._window_max
-        self._sent_up_to = answered
-        return (0 if answered == first else answered), answered
+            done = self._advance(done)
+        return resumed_from
+
+    def _get_ready(self) -> None:
+        parameters, framing = self._prepare()
+        self._buffer = parameters.buf_size
+        losses = self._pace.losses
+        self._pace = Pace(self._session.line_s(1), parameters.buf_count)
+        self._pace.losses = losses
+        self._session.switch(framing)
+
+    def _ask(self) -> int:
+        """Where to go on. Raises DeviceRefusal: this frame is also where the device says no to the whole upload."""
+        while True:
+            self._put(question(self._data, self._sha256, self._session.next_sequence()), QUESTION_BYTES)
+            answered = self._wait(ENDS_TIMEOUT_S, 0, whole=True)
+            if answered is not None:
+                self._failures = 0
+                return answered
+            self._failed("its first frame", silent=True)
 
     def _fill(self) -> None:
-        while len(self._flight) < self._window and self._sent_up_to < len(self._data):
+        while len(self._flight) < self._pace.window and self._sent_up_to < len(self._data):
             offset = self._sent_up_to
-            chunk = self._data[offset : offset + self._chunk]
-            request = self._request(offset, chunk)
-            self._flight.append(_Sent(request, offset, len(chunk)))
-            self._session.send(request)
-            self._sent_up_to = offset + len(chunk)
+            data = self._data[offset : offset + self._chunk_size()]
+            checked = self._session.framing is Framing.RAW
+            self._put(chunk(offset, data, self._session.next_sequence(), checked=checked), len(data))
+            self._sent_up_to = offset + len(data)
             self._highest = max(self._highest, self._sent_up_to)
+
+    def _put(self, request: ImageUploadWriteRequest, size: int) -> None:
+        on_line = self._session.send(request)
+        carried_s = self._pace.sent(on_line, self._session.monotonic_s())
+        self._flight.append(_Sent(request, request.off, size, on_line, carried_s))
 
     def _advance(self, done: int) -> int:
         """Wait for one answer; gives how far the device is."""
         expected = self._flight[0].offset + self._flight[0].size
-        last = self._sent_up_to == len(self._data)
-        reached = self._wait(ENDS_TIMEOUT_S if last else CHUNK_TIMEOUT_S, done)
+        last = self._sent_up_to == len(self._data) and not self._pace.losses
+        reached = self._wait(ENDS_TIMEOUT_S if last else self._pace.patience_s(), done)
         if reached is None:
-            self._go_back(done, "a frame")
+            self._go_back(done, silent=True)
             return done
-        if reached > done:
-            self._failures = 0
-            self._window = self._window_max
         if reached < expected:
-            self._go_back(self._settle(reached), "a frame")
+            reached = self._settle(reached)
+            if reached <= done:
+                self._go_back(reached, silent=False)
+                return reached
+            self._flight.clear()
+            self._sent_up_to = reached  # it took a part of a frame
+        self._failures = self._doubts = 0
         self._sent_up_to = max(self._sent_up_to, reached)
         return reached
 
-    def _wait(self, timeout_s: float, done: int) -> int | None:
-        """The offset in the next answer, None when none came; frames that it overtakes have left the flight."""
-        session = self._session
-        frame = session.receive([sent.request for sent in self._flight], session.timeout_s(timeout_s))
+    def _wait(self, timeout_s: float, done: int, *, whole: bool = False) -> int | None:
+        """The offset in the next answer, None when none came; frames that it overtakes have left the flight.
+
+        An answer that cannot be believed says nothing new: `done`. `whole`: the question, which cannot be gone back
+        from.
+        """
+        session, now_s = self._session, self._session.monotonic_s()
+        rest_s = max(0.0, self._flight[0].carried_s - now_s) + timeout_s
+        frame = session.receive([sent.request for sent in self._flight], rest_s)
         if frame is None:
             return None
-        while frame[6] != self._flight.popleft().request.header.sequence:
+        while (sent := self._flight.popleft()).request.header.sequence != frame[6]:
             pass
-        answer = session.read(frame, ImageUploadWriteResponse, WHAT)
-        if isinstance(answer, No):
-            raise refusal(WHAT, answer)
-        return self._checked(answer, done)
+        if not whole:
+            self._pace.answered(sent.carried_s, sent.on_line, session.monotonic_s())
+        try:
+            answer = session.read(frame, ImageUploadWriteResponse, WHAT)
+            if isinstance(answer, No):
+                raise refusal(WHAT, answer)
+            return self._checked(answer, done)
+        except (LinkError, DeviceRefusal) as error:
+            if session.framing is Framing.CONSOLE or whole or not self._doubtful(error):
+                raise
+            return done
+
+    def _doubtful(self, error: LinkError | DeviceRefusal) -> bool:
+        """In raw framing: was the answer, or the frame, damaged?"""
+        if self._arrived_damaged(error):
+            return False
+        self._doubts += 1
+        if self._doubts <= DOUBTS_MAX:
+            return True
+        if self._home is Framing.RAW:
+            return False
+        self._leave_raw()
+        return True
 
     def _checked(self, answer: ImageUploadWriteResponse, done: int) -> int:
         offset = answer.off
@@ -138,46 +214,44 @@ class Upload:
         if done and offset > max(self._highest, done):
             raise LinkError(f"the device on {address} has more than was sent: {offset}", remedy="reset it, try again")
         if answer.match is False:
-            raise LinkError(
-                f"the device on {address} holds other bytes than were sent", remedy="upload again, in console framing"
-            )
+            raise _Damaged(f"the device on {address} holds other bytes than were sent", remedy="upload again")
         return offset
 
     def _settle(self, reached: int) -> int:
         """A frame was lost; those behind it are answered with the same offset. Gives the last offset heard."""
         while self._flight:
-            answered = self._wait(CHUNK_TIMEOUT_S, reached)
+            answered = self._wait(self._pace.patience_s(), reached)
             if answered is None:
                 break
             reached = max(reached, answered)
         return reached
 
-    def _go_back(self, offset: int, what: str) -> None:
-        self._flight.clear()
+    def _go_back(self, offset: int, *, silent: bool) -> None:
         self._sent_up_to = offset
-        self._window = 1
-        self._failed(what)
+        self._failed("a frame", silent=silent)
+        if silent and self._session.framing is Framing.RAW and self._home is not Framing.RAW:
+            self._silences += 1
+            if self._silences >= RAW_SILENCES_MAX:
+                self._leave_raw()
 
-    def _failed(self, what: str) -> None:
-        """One more failure in a row: shorter frames from the second on, the end after some."""
+    def _leave_raw(self) -> None:
+        """From now on in the framing of the questions, whatever `prepare` said."""
+        self._session.switch(self._home)
+        self._flight.clear()
+
+    def _failed(self, what: str, *, silent: bool) -> None:
+        """One more failure in a row: the end after some."""
         self._flight.clear()
         self._failures += 1
+        self._pace.lost(silent=silent)
         self._session.counters.retries += 1
         if self._failures > FAILURES_MAX:
-            raise self._session.silence(f"{what} of {WHAT} (offset {self._sent_up_to})", CHUNK_TIMEOUT_S * FAILURES_MAX)
-        if self._failures > 1:
-            self._chunk = max(self._chunk // 2, CHUNK_MIN)
+            waited_s = self._pace.patience_s() * FAILURES_MAX
+            raise self._session.silence(f"{what} of {WHAT} (offset {self._sent_up_to})", waited_s)
 
     def _chunk_size(self) -> int:
-        """What fits behind the longest header: that of the first frame, with length and digest."""
-        longest = ImageUploadWriteRequest(off=0, data=b"", image=0, len=len(self._data), sha=self._sha256, sequence=0)
-        # Two bytes more for the length of `data`, four for an offset that grows.
-        return max(CHUNK_MIN, self._room - len(bytes(longest)) - 6)
-
-    def _request(self, offset: int, chunk: bytes) -> ImageUploadWriteRequest:
-        sequence = self._session.next_sequence()
-        if offset:
-            return ImageUploadWriteRequest(off=offset, data=chunk, sequence=sequence)
-        return ImageUploadWriteRequest(
-            off=0, data=chunk, image=0, len=len(self._data), sha=self._sha256, sequence=sequence
-        )
+        """Bytes of data in the next frame: as the device's buffer and the line allow."""
+        console = self._session.framing is Framing.CONSOLE
+        room = self._buffer - HEADER_BYTES - (CONSOLE_OVERHEAD if console else 0)
+        best = self._pace.frame_bytes() * (PACKET_PAYLOAD / LINE_LENGTH_MAX if console else 1.0) - HEADER_BYTES
+        return max(int(min(room, best)) // GRAIN_BYTES, 1) * GRAIN_BYTES

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The frames of an image upload.
+
+Guards: the frame that asks where to go on fits into every server's buffer; a frame in raw framing, which has no
+checksum of its own, carries one.
+Leaves to others: which frame is sent when (`drivers.mcumgr.upload`).
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from smp.image_management import ImageUploadWriteRequest
+
+QUESTION_BYTES = 32  # of image in the frame that asks: an image's header, the least that Zephyr's server takes
+HEADER_BYTES = 35  # of a frame without its data: 8 of header, names, an offset and a length of full size, the checksum
+GRAIN_BYTES = 32  # data comes in multiples: flash that is written 32 bytes at a time takes it whole
+
+
+class CheckedChunk(ImageUploadWriteRequest):
+    """With CRC-32 over offset (4 bytes, little-endian) and data; a server that does not know `crc` ignores it."""
+
+    crc: int | None = None
+
+
+def question(data: bytes, file_sha256: bytes, sequence: int) -> ImageUploadWriteRequest:
+    """Names the upload: its answer is the offset to go on from, which is the end when all is there."""
+    return ImageUploadWriteRequest(
+        off=0, data=data[:QUESTION_BYTES], image=0, len=len(data), sha=file_sha256, sequence=sequence
+    )
+
+
+def chunk(offset: int, data: bytes, sequence: int, *, checked: bool) -> ImageUploadWriteRequest:
+    """The bytes from `offset` on."""
+    if not checked:
+        return ImageUploadWriteRequest(off=offset, data=data, sequence=sequence)
+    crc = zlib.crc32(data, zlib.crc32(offset.to_bytes(4, "little")))
+    return CheckedChunk(off=offset, data=data, crc=crc, sequence=sequence)
