@@ -21,10 +21,10 @@ def line(site: LifeSite, release: str, place: str = "a") -> tuple[str | Path, ..
 
 
 def test_forward_and_back_and_there_already(site: LifeSite) -> None:
-    for version in ("1.1.0", "1.0.0"):
+    for version, least in (("1.1.0", 60_000), ("1.0.0", 0)):  # on the way back the unit still has it: nothing is sent
         told = site.good(*line(site, f"{APP}@{version}"))
         assert (told["read_back"], told["how"]) == (told["image_hash"], "recomputed")
-        assert told["bytes_sent"] > 60_000
+        assert told["bytes_sent"] > least if least else told["bytes_sent"] == 0
     again = site.good(*line(site, f"{APP}@1.0.0"))
     assert (again["bytes_sent"], again["how"]) == (0, "verified-at-boot")
     assert site.good(*line(site, BOOTLOADER))["bytes_sent"] == 0

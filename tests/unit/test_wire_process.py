@@ -298,7 +298,7 @@ def test_nonsense_on_the_control_socket_harms_only_itself(folder: TwinFolder) ->
             assert not answer["ok"] and word in answer["error"], request
     with socket.socket(socket.AF_UNIX) as client, short_path(folder.control) as path:
         client.connect(path)
-        client.sendall(b"x" * 10_000)
+        client.sendall(b"x" * 20_000)
         with contextlib.suppress(ConnectionResetError):
             assert client.recv(100) == b""
     assert twin.status().running

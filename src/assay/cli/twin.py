@@ -20,6 +20,7 @@ from assay.cli.session import Answer, Session, find_site, verb
 if TYPE_CHECKING:
     from assay.drivers.twin.control import TwinStatus
     from assay.drivers.twin.twin_folder import TwinFolder
+    from assay.drivers.twin.wire_profile import WireProfile
     from assay.model.manifest import Board
 
 
@@ -61,6 +62,11 @@ def create(session: Session, name: str, board: str) -> Answer:
 @click.option("--rom", type=click.Path(path_type=Path, dir_okay=False), help="ELF of the mask ROM [default: built].")
 @click.option("--board", help="Create the twin as this board if it is not there.")
 @click.option("--baud", type=int, help="Rate of the line in bit/s, 0 for no limit [default: as last time].")
+@click.option(
+    "--wire",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A wire's TOML: rate, noise [default: as last time].",
+)
 @click.option("--off", is_flag=True, help="Leave the power off.")
 @click.option("--owner-pid", type=click.IntRange(1), help="End with this process, however it ends.")
 @verb
@@ -70,6 +76,7 @@ def start(
     rom: Path | None,
     board: str | None,
     baud: int | None,
+    wire: Path | None,
     off: bool,
     owner_pid: int | None,
 ) -> Answer:
@@ -80,8 +87,29 @@ def start(
     folder = create_twin(session.site.twins_dir, name, _board(board)) if board else _folder(session, name)
     if rom is None and folder.read_settings().rom is None:
         rom = _default_rom(session, folder)
-    status = start_twin(folder, rom, owner_pid=owner_pid, baud=baud, power=not off).status()
+    put_in = _profile(wire) if wire else None
+    status = start_twin(folder, rom, owner_pid=owner_pid, baud=baud, wire=put_in, power=not off).status()
     return Answer(_line(status, None), asdict(status))
+
+
+@command.command()
+@twin_name
+@click.argument("file", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@verb
+def wire(session: Session, name: str, file: Path | None) -> Answer:
+    """Put in another wire while the twin runs (FILE, schema assay.wire/1), or show what the present one did.
+
+    Which bytes are damaged, lost or repeated follows from the file's seed and the number of the byte: the same bytes
+    meet the same faults. A running twin's next start has the wire of `twin start` again.
+    """
+    from assay.drivers.twin.control import TwinControl
+
+    control = TwinControl(_folder(session, name))
+    if file is not None:
+        control.set_wire(_profile(file))
+    status = control.status()
+    rows = [f"  {way}: {_tally(counts)}" for way, counts in (status.faults or {}).items()]
+    return Answer("\n".join([_line(status, None), *rows]), asdict(status))
 
 
 @command.command()
@@ -154,6 +182,18 @@ def list_(session: Session) -> Answer:
         data.append({**asdict(found), "holder": str(holder) if holder else None})
     text = "\n".join(rows) or "no twins; make one: assay twin create NAME --board BOARD"
     return Answer(text, {"twins": data})
+
+
+def _profile(file: Path) -> WireProfile:
+    from assay.drivers.twin.wire_profile import profile_of
+    from assay.pipeline.manifest_files import load_wire
+
+    return profile_of(load_wire(file))
+
+
+def _tally(counts: dict[str, int]) -> str:
+    happened = [f"{count} {kind}" for kind, count in counts.items() if kind != "bytes"]
+    return f"{counts['bytes']} bytes, {', '.join(happened) or 'no faults'}"
 
 
 def _board(name: str) -> Board:

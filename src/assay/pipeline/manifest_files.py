@@ -19,6 +19,7 @@ from assay.formats.toml_document import MANIFEST_BYTES_MAX
 from assay.model.identifiers import Name
 from assay.model.manifest import Bench, Board, Module, Pipeline, Profile
 from assay.model.value import Value
+from assay.model.wire import WireFile
 from assay.stages.manifest.read import read_manifest
 
 BOARDS = "boards"
@@ -65,6 +66,11 @@ def load_profile(path: Path) -> tuple[Profile, str]:
 def load_pipeline(path: Path) -> Pipeline:
     """A `pipelines/*.toml`."""
     return load(path, Pipeline)
+
+
+def load_wire(path: Path) -> WireFile:
+    """A wire's TOML (`assay.wire/1`)."""
+    return load(path, WireFile)
 
 
 def load_bench(path: Path) -> Bench:

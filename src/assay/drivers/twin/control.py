@@ -19,6 +19,7 @@ from typing import Any
 from assay import errors
 from assay.drivers.twin.control_server import short_path
 from assay.drivers.twin.twin_folder import TwinFolder
+from assay.drivers.twin.wire_profile import WireProfile
 from assay.errors import AssayError, InfrastructureError, LinkError
 
 ANSWER_TIMEOUT_S = 15.0  # a power on takes 50 ms; 3 s when the QEMU of a killed wire still flushes; all on a busy host
@@ -29,7 +30,10 @@ ANSWER_MAX = 65536  # bytes
 
 @dataclass(frozen=True)
 class TwinStatus:
-    """State of a twin; counts are of this wire's life, `baud` in bit/s (None: no limit)."""
+    """State of a twin; counts are of this wire's life, `baud` in bit/s (None: no limit).
+
+    `faults` counts, for each direction, bytes and what happened to them since the wire of `profile` was put in.
+    """
 
     name: str
     board: str
@@ -48,6 +52,8 @@ class TwinStatus:
     bytes_to_host: int = 0
     bytes_to_device: int = 0
     bytes_dropped: int = 0
+    faults: dict[str, dict[str, int]] | None = None
+    profile: dict[str, Any] | None = None
 
 
 class TwinControl:
@@ -81,6 +87,10 @@ class TwinControl:
     def set_baud(self, baud: int | None) -> None:
         """Another rate for the line, in bit/s; None: as fast as it goes."""
         self._ask({"do": "baud", "baud": baud})
+
+    def set_wire(self, profile: WireProfile) -> None:
+        """Another wire, at once: bytes on their way are lost, bytes and faults are counted anew."""
+        self._ask({"do": "wire", "profile": profile.as_json()})
 
     def stop(self) -> None:
         """End the wire and wait until it is gone; nothing happens when it is not there."""
@@ -124,6 +134,7 @@ class TwinControl:
             tty=str(self._folder.tty),
             rom=settings.rom,
             baud=settings.profile.baud,
+            profile=settings.profile.as_json(),
         )
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from assay.errors import AssayError, InfrastructureError, UsageFault
 
-LINE_MAX = 4096  # bytes; a request has under 100
+LINE_MAX = 16384  # bytes; a request has under 100, a wire with a long list of faults some thousands
 CLIENTS_MAX = 32  # a wire serves one person and one run; more are a mistake
 SEND_TIMEOUT_S = 1.0  # a client that asks and does not read is dropped after this
 

@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from assay.drivers.twin.control import TwinControl, TwinPower, TwinStatus, error_of
 from assay.drivers.twin.twin_folder import TwinFolder
+from assay.drivers.twin.wire_profile import WireProfile
 from assay.errors import InfrastructureError, StorageError, UsageFault
 
 START_TIMEOUT_S = 20.0  # 100 ms on an idle host
@@ -71,24 +72,25 @@ def start_twin(
     *,
     owner_pid: int | None = None,
     baud: int | None = None,
+    wire: WireProfile | None = None,
     power: bool = True,
 ) -> Twin:
     """Start the twin, or use it when it runs.
 
     `rom` is the mask ROM's ELF, kept for the next start; `owner_pid` is the process with which the twin ends, None
-    lets it live until it is stopped; `baud` in bit/s, None leaves it as it was, 0 is no limit; `power` False leaves
-    the power as it is. Raises UsageFault (no such twin, no ROM, another ROM runs), ToolMissing without QEMU,
-    StorageError, InfrastructureError with the wire's or QEMU's own words.
+    lets it live until it is stopped; `baud` in bit/s, None leaves it as it was, 0 is no limit; `wire` is another
+    wire, None leaves it; `power` False leaves the power as it is. Raises UsageFault (no such twin, no ROM, another ROM
+    runs), ToolMissing without QEMU, StorageError, InfrastructureError with the wire's or QEMU's own words.
     """
     twin = Twin(folder)
     _check_rom(folder, rom)
     deadline_s = time.monotonic() + SETTLE_TIMEOUT_S
     while True:
         if not twin.control.alive():
-            _keep_settings(folder, rom, baud)
+            _keep_settings(folder, rom, baud, wire)
             if _spawn(folder, owner_pid, power):
                 return twin
-        elif _join(twin, rom, baud, power):
+        elif _join(twin, rom, baud, wire, power):
             return twin
         if time.monotonic() > deadline_s:
             raise InfrastructureError(
@@ -98,9 +100,11 @@ def start_twin(
 
 
 @contextlib.contextmanager
-def running_twin(folder: TwinFolder, rom: Path | None = None, *, baud: int | None = None) -> Iterator[Twin]:
+def running_twin(
+    folder: TwinFolder, rom: Path | None = None, *, baud: int | None = None, wire: WireProfile | None = None
+) -> Iterator[Twin]:
     """A twin that ends with the block, and with this process should it be killed."""
-    twin = start_twin(folder, rom, owner_pid=os.getpid(), baud=baud)
+    twin = start_twin(folder, rom, owner_pid=os.getpid(), baud=baud, wire=wire)
     try:
         yield twin
     finally:
@@ -125,18 +129,20 @@ def _is_elf(path: Path) -> bool:
         raise UsageFault(f"{path} cannot be read: {error.strerror}", remedy="make it readable") from error
 
 
-def _keep_settings(folder: TwinFolder, rom: Path | None, baud: int | None) -> None:
+def _keep_settings(folder: TwinFolder, rom: Path | None, baud: int | None, wire: WireProfile | None) -> None:
     old = folder.read_settings()
     new = old
     if rom is not None:
         new = replace(new, rom=str(rom.absolute()))
+    if wire is not None:
+        new = replace(new, profile=replace(wire, entropy=new.profile.entropy))
     if baud is not None:
         new = replace(new, profile=new.profile.with_baud(baud))
     if new != old:
         folder.write_settings(new)
 
 
-def _join(twin: Twin, rom: Path | None, baud: int | None, power: bool) -> bool:
+def _join(twin: Twin, rom: Path | None, baud: int | None, wire: WireProfile | None, power: bool) -> bool:
     """Use the wire that runs; False when it is not ready to answer (it begins, or it ends)."""
     try:
         status = twin.status()
@@ -148,6 +154,8 @@ def _join(twin: Twin, rom: Path | None, baud: int | None, power: bool) -> bool:
         raise UsageFault(
             f"twin {twin.name!r} runs with the mask ROM {status.rom}", remedy=f"assay twin stop {twin.name}, then start"
         )
+    if wire is not None:
+        twin.control.set_wire(wire)
     if baud is not None:
         twin.control.set_baud(baud)
     if power:

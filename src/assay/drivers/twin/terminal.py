@@ -17,15 +17,37 @@ class Terminal:
     """A pseudo-terminal; `link` is a symbolic link to its other side. Raises OSError when the system has none left."""
 
     def __init__(self, link: Path) -> None:
+        self._link = link
+        self._master = self._slave = -1
+        self.device = ""
+        self.plug()
+
+    @property
+    def plugged(self) -> bool:
+        """False while the port is away."""
+        return self._master >= 0
+
+    def plug(self) -> None:
+        """Make the port; it may be another terminal than before, behind the same link."""
         self._master, self._slave = os.openpty()
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
         self.device = os.ttyname(self._slave)
-        self._link = link
-        fresh = link.with_name(f".{link.name}.new")
+        fresh = self._link.with_name(f".{self._link.name}.new")
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(self.device)
-        fresh.replace(link)
+        fresh.replace(self._link)
+
+    def unplug(self) -> None:
+        """Take the port away, the link too if it is still ours: who has it open finds it broken."""
+        if not self.plugged:
+            return
+        with contextlib.suppress(OSError):
+            if str(self._link.readlink()) == self.device:
+                self._link.unlink()
+        os.close(self._slave)
+        os.close(self._master)
+        self._master = self._slave = -1
 
     def fileno(self) -> int:
         """For select."""
@@ -46,9 +68,5 @@ class Terminal:
             return 0
 
     def close(self) -> None:
-        """Take the port away, the link too if it is still ours."""
-        with contextlib.suppress(OSError):
-            if str(self._link.readlink()) == self.device:
-                self._link.unlink()
-        os.close(self._slave)
-        os.close(self._master)
+        """Take the port away for good."""
+        self.unplug()

@@ -29,6 +29,7 @@ from assay.drivers.twin.emulator import Emulator, last_words, power_on
 from assay.drivers.twin.entropy import PORTS, EntropyPort, SilentEntropy
 from assay.drivers.twin.terminal import Terminal
 from assay.drivers.twin.twin_folder import DISK_REMEDY, TwinFolder
+from assay.drivers.twin.wire_profile import WireProfile
 from assay.errors import AssayError, InfrastructureError, PlaceBusy, UsageFault
 
 READ_MAX = 4096  # bytes in one go from the entropy port
@@ -42,13 +43,12 @@ class Wire:
     def __init__(self, folder: TwinFolder, owner_pid: int | None) -> None:
         self._folder = folder
         self._settings = folder.read_settings()
-        self._profile = self._settings.profile
         self._owner_pid = owner_pid
         self._lock = _sole_wire(folder)
         self._owner_fd = os.pidfd_open(owner_pid) if owner_pid else None
         self._terminal = Terminal(folder.tty)
         self._control = ControlServer(folder.control, self._handle)
-        self._cable = Cable(self._terminal, self._profile.baud)
+        self._cable = Cable(self._terminal, self._settings.profile)
         self._emulator: Emulator | None = None
         self._entropy: EntropyPort = SilentEntropy()
         self._wake, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -84,7 +84,7 @@ class Wire:
         machine, folder = self._settings.machine, self._folder
         self._emulator = power_on(machine, Path(self._settings.rom), folder.flash, folder.qemu_log)
         self._cable.connect(self._emulator.uart)
-        self._entropy = PORTS[machine.entropy](_random) if self._profile.entropy else SilentEntropy()
+        self._entropy = PORTS[machine.entropy](_random) if self._cable.profile.entropy else SilentEntropy()
         self._counts["power_ons"] += 1
         _log(f"power on, qemu pid {self._emulator.pid}")
 
@@ -163,8 +163,10 @@ class Wire:
             return self._power(request)
         elif word == "baud":
             self._set_baud(request.get("baud"))
+        elif word == "wire":
+            self._cable.use(_profile(request.get("profile")))
         elif word != "status":
-            raise UsageFault(f"the wire knows no {word!r}", remedy="ask status, power, baud or stop")
+            raise UsageFault(f"the wire knows no {word!r}", remedy="ask status, power, baud, wire or stop")
         return self._status()
 
     def _power(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -185,8 +187,7 @@ class Wire:
     def _set_baud(self, baud: Any) -> None:
         if not isinstance(baud, int | None):
             raise UsageFault(f"a baud rate of {baud!r}", remedy="give a number")
-        self._profile = self._profile.with_baud(baud)
-        self._cable.set_baud(self._profile.baud, time.monotonic())
+        self._cable.set_baud(self._cable.profile.with_baud(baud).baud, time.monotonic())
 
     def _owner_gone(self) -> bool:
         """True between the owner's end and ours. Only we can tell: who asks may be in a namespace without the owner."""
@@ -210,10 +211,16 @@ class Wire:
             "qemu_pid": emulator.pid if emulator else None,
             "owner_pid": self._owner_pid,
             "owner_gone": self._owner_gone(),
-            "profile": self._profile.as_json(),
+            "profile": self._cable.profile.as_json(),
             **self._counts,
             **self._cable.counts,
         }
+
+
+def _profile(data: Any) -> WireProfile:
+    if not isinstance(data, dict):
+        raise UsageFault("a wire that is no object", remedy="give a profile as in twin.json")
+    return WireProfile.from_json(data)
 
 
 def _seconds(value: Any, most_s: float) -> float:

@@ -11,6 +11,7 @@ import json
 from assay.model.manifest import Bench, Board, Module, Pipeline, Profile
 from assay.model.trust import TrustFile
 from assay.model.value import Value
+from assay.model.wire import WireFile
 
 MANIFESTS: dict[str, type[Value]] = {
     "bench": Bench,
@@ -19,6 +20,7 @@ MANIFESTS: dict[str, type[Value]] = {
     "pipeline": Pipeline,
     "profile": Profile,
     "trust": TrustFile,
+    "wire": WireFile,
 }
 """Manifests by the word that `assay schema` knows them by."""
 
