@@ -260,7 +260,7 @@ def test_the_line_has_the_rate_that_was_asked_for(folder: TwinFolder, baud: int)
     with port(twin) as fd:
         read_line(fd)
         # A busy host may hold this process up at the end; the line itself is never faster.
-        while len(tries) < 4 and min(tries, default=9.9) > expected_s * 1.02:
+        while len(tries) < 10 and min(tries, default=9.9) > expected_s * 1.02:
             tries.append(seconds_there_and_back(fd, baud // 10 * 2))
             assert tries[-1] > expected_s * 0.98
     assert min(tries) < expected_s * 1.02
