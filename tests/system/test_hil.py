@@ -272,6 +272,44 @@ def test_environment(unit):
     assert list((unit.site.folder / "keys").iterdir())
 
 
+@needs_sandbox
+def test_a_suite_sees_nothing_of_this_machine_that_it_does_not_need(unit: Unit, tmp_path: Path) -> None:
+    secret = tmp_path / "another-project" / "secret"
+    secret.parent.mkdir()
+    secret.write_text("of somebody else")
+    suite = f"""
+import socket
+SECRET = pathlib.Path({str(secret)!r})
+def test_files(unit, power):
+    power.cycle()
+    assert pathlib.Path({str(ROOT)!r}, "boards").is_dir()
+    assert not SECRET.exists()
+    assert os.listdir("/dev/pts") == [os.path.basename(os.readlink(SITE / "twins" / "u" / "tty"))]
+    assert [name for name in os.listdir("/tmp") if name.startswith("assay-test-sites")] == []
+SITE = pathlib.Path({str(unit.site.folder)!r})
+def test_network(unit):
+    assert [name for _, name in socket.if_nameindex()] == ["lo"]
+"""
+    told = unit.test(suite)
+    assert told.status == 0, told.said
+    bench = statement(unit.site, told.data["record"])["predicate"]["urn:assay:test-run:v1"]
+    assert "sandbox_opened" not in bench
+    opened = unit.test(suite, "--sandbox-bind", str(secret.parent), "--sandbox-net")
+    assert (opened.status, next(case["outcome"] for case in opened.data["cases"])) == (1, "FAIL"), opened.said
+    bench = statement(unit.site, opened.data["record"])["predicate"]["urn:assay:test-run:v1"]
+    assert bench["sandbox_opened"] == [str(secret.parent), "network"]
+    for refused in (unit.site.folder, "/", "/nowhere", "relative"):
+        assert unit.test("def test_it(unit): pass", "--sandbox-bind", str(refused)).status == 2
+
+
+@needs_sandbox
+def test_a_twin_that_was_off_runs_for_the_whole_test_and_is_off_again(unit: Unit) -> None:
+    assert unit.site.good("twin", "status", "u")["running"] is False
+    told = unit.test("def test_it(unit, power): power.cycle()")
+    assert told.status == 0, told.said
+    assert unit.site.good("twin", "status", "u")["running"] is False
+
+
 CHANGES_ITSELF = "def test_it(unit): pathlib.Path(__file__).write_text('def test_it(): pass')"
 
 

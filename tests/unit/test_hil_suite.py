@@ -101,28 +101,6 @@ def test_somebody_elses_lines_are_not_believed(tmp_path: Path) -> None:
         read_events(tmp_path)
 
 
-@pytest.mark.skipif(bool(test_sandbox.why_not()), reason=test_sandbox.why_not())
-def test_walls(tmp_path: Path) -> None:
-    """The keys are gone, the site cannot be written, processes outside are not there, and the copy stays as it is."""
-    site, keys, twins, suite = (tmp_path / name for name in ("site", "site/keys", "site/twins", "suite"))
-    for one in (site, keys, twins, suite):
-        one.mkdir()
-    (keys / "secret").write_text("x")
-    script = f"""
-ls {keys}; touch {site}/new {suite}/new 2>/dev/null; touch {twins}/new
-ls -d /proc/[0-9]* | wc -l; cat /proc/{os.getpid()}/root{keys}/secret 2>/dev/null; true
-"""
-    read, write = os.pipe()
-    words = test_sandbox.walls(site, keys, (twins,), (suite,), write)
-    done = subprocess.run([*words, "/bin/sh", "-c", script], capture_output=True, text=True, pass_fds=(write,))
-    os.close(read)
-    os.close(write)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) <= 5
-    assert sorted(path.name for path in tmp_path.rglob("new")) == ["new"]
-    assert (twins / "new").exists()
-
-
 def test_without_bubblewrap_the_reason_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     test_sandbox.why_not.cache_clear()

@@ -32,11 +32,19 @@ CASES_SHOWN_MAX = 20
 @click.option("--timeout", "timeout_s", type=float, default=600.0, show_default=True, help="Seconds for the suite.")
 @click.option("--bench", type=FILE, default=None, help="The bench file [default: bench.toml of the project].")
 @click.option("--wait", "wait_s", type=float, default=0.0, help="Seconds to wait for a place that is taken.")
+@click.option(
+    "--sandbox-bind",
+    multiple=True,
+    metavar="PATH[:rw]",
+    help="Let the tests read (with :rw write) this path, too; may be repeated.",
+)
+@click.option("--sandbox-net", is_flag=True, help="Let the tests use the network.")
 @verb
 def command(session: Session, suite: Path, **options: Any) -> Answer:
     """Run the pytest suite in the folder SUITE on a unit, and sign what it found.
 
-    The unit is asked for its image hash before and after. The tests run in a process that has no key. Reports for other
+    The unit is asked for its image hash before and after. The tests run in a sandbox with the project, its port, and
+    neither keys nor network; --sandbox-... opens it for instruments, and the record says so. Reports for other
     tools (junit.xml, openhtf.json) and pytest's own words (pytest.log) go to the results folder.
     """
     from assay.pipeline.test_run import TestOrder, run_suite

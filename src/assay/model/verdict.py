@@ -123,7 +123,7 @@ class BenchRun(Value):
     """The extension of the in-toto predicate (`urn:assay:test-run:v1`): who was tested, with what, and every case.
 
     `files` are the SHA-256 of the reports that lie beside the record; `sandbox` says whether the test process could
-    have read the site's keys.
+    have read the site's keys, `sandbox_opened` what the user let it see beyond the usual (paths, `network`).
     """
 
     run: RunHeader
@@ -132,6 +132,7 @@ class BenchRun(Value):
     suite_sha256: FileSha256
     units: tuple[TestedUnit, ...] = Field(min_length=1)
     sandbox: Literal["bubblewrap", "none"]
+    sandbox_opened: tuple[str, ...] | None = None
     cases: tuple[CaseResult, ...]
     skipped: tuple[SkippedCase, ...] = ()
     files: dict[str, FileSha256]

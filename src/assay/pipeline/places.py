@@ -118,7 +118,7 @@ def open_place(
     serial = address.board.serial
     with ExitStack() as held:
         held.enter_context(FileLocks().acquire(address.port, verb=verb, place=name, wait_s=wait_s))
-        power = _twin_power(site, address, held) if address.twin else _switch(address.power)
+        power = twin_power(site, address, held) if address.twin else _switch(address.power)
         transport = driver_doors.transport_driver(TRANSPORT)(address.port, serial.baud)
         held.callback(transport.close)
         device = driver_doors.device_driver(DEVICE)(transport, serial.baud, serial.framing)
@@ -177,8 +177,8 @@ def describe(found: Found) -> str:
     return f"the {found.stage} of {found.name} {found.version} on {serial}, chip {found.chip.hex()}"
 
 
-def _twin_power(site: Site, address: PlaceAddress, held: ExitStack) -> Power:
-    """Start the twin, or use the one that runs, with power on. One that is started here is stopped with the place."""
+def twin_power(site: Site, address: PlaceAddress, held: ExitStack) -> Power:
+    """Start the twin, or use the one that runs, with power on. One that is started here is stopped with `held`."""
     from assay.drivers.twin.control import TwinControl
     from assay.drivers.twin.lifecycle import start_twin
     from assay.drivers.twin.twin_folder import TwinFolder

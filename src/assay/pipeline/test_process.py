@@ -23,6 +23,7 @@ from typing import IO
 
 from assay.errors import InfrastructureError, ToolMissing
 from assay.pipeline import test_sandbox
+from assay.pipeline.test_python import lives_in_user_site
 
 END_PATIENCE_S = 15.0
 """Seconds from SIGTERM to SIGKILL: xdist's workers get 5 s of them to give their places back."""
@@ -35,7 +36,9 @@ SUITE_VARIABLE_PREFIX = "ASSAY_SUITE_"
 
 @dataclass(frozen=True)
 class TestCommand:
-    """What to run. `suite` is a copy of the suite, `events` a folder of this run, `places` one for each worker."""
+    """What to run. `suite` is a copy of the suite, `events` a folder of this run, `places` one for each worker;
+    `view` is what a sandbox shows of the rest.
+    """
 
     __test__ = False
 
@@ -44,9 +47,8 @@ class TestCommand:
     release: str
     trust: Path
     site: Path
-    keys: Path
-    twins: Path
     events: Path
+    view: test_sandbox.SandboxView
     bench: Path | None = None
 
     @property
@@ -70,12 +72,12 @@ class TestCommand:
         their own, since in the sandbox they cannot see that the holder is their parent."""
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         kept |= {name: value for name, value in os.environ.items() if name.startswith(SUITE_VARIABLE_PREFIX)}
+        kept |= {} if lives_in_user_site() else {"PYTHONNOUSERSITE": "1"}
         return kept | {
             "ASSAY_LOCK_DIR": str(self.events / "locks"),
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPYCACHEPREFIX": str(self.events / "pycache"),
-            "PYTHONNOUSERSITE": "1",
             "PYTHONUNBUFFERED": "1",
         }
 
@@ -122,8 +124,7 @@ def running(
     info, theirs = os.pipe()
     words = command.words
     if sandbox == "bubblewrap":
-        writable, fixed = (command.twins, command.events), (command.suite,)
-        words = [*test_sandbox.walls(command.site, command.keys, writable, fixed, theirs), *words]
+        words = [*test_sandbox.walls(command.view, theirs), *words]
     try:
         with log.open("wb") as file:
             process = subprocess.Popen(
@@ -172,7 +173,8 @@ def _pytest_pid(info: int, child: TestProcess) -> int:
         time.sleep(0.002)
     child.listener.join(1.0)
     raise InfrastructureError(
-        "the sandbox of the test process did not start", remedy="assay doctor tells what is missing"
+        "the sandbox of the test process did not start",
+        remedy="its own words are in pytest.log of the results; assay doctor tells what is missing",
     )
 
 

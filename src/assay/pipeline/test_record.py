@@ -46,6 +46,7 @@ class SuiteFacts:
     suite_sha256: str
     checkpoint: bytes
     sandbox: Sandbox
+    opened: tuple[str, ...] = ()
 
 
 def record_run(
@@ -98,6 +99,7 @@ def _predicate(
         suite_sha256=facts.suite_sha256,
         units=units,
         sandbox=facts.sandbox,
+        sandbox_opened=facts.opened or None,
         cases=verdict.cases,
         skipped=verdict.skipped,
         files=digests,

@@ -48,7 +48,7 @@ Tell = Callable[[bytes], None] | None
 @dataclass(frozen=True)
 class TestOrder:
     """What the user asks for. `place` is a place's name, or `twin:BOARD`; `serial` the unit that has to be there; times
-    in seconds.
+    in seconds. `sandbox_*` open the sandbox: paths, with `:rw` behind them to be written, and the network.
     """
 
     __test__ = False
@@ -63,6 +63,13 @@ class TestOrder:
     wait_s: float = 0.0
     bench: Path | None = None
     serial: str | None = None
+    sandbox_bind: tuple[str, ...] = ()
+    sandbox_net: bool = False
+
+    @property
+    def opened(self) -> tuple[str, ...]:
+        """What the user opened in the sandbox, for the record."""
+        return (*self.sandbox_bind, *(["network"] if self.sandbox_net else []))
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,7 @@ def run_suite(site: Site, order: TestOrder, *, warn: Say, say: Say, tell: Tell =
     from assay.pipeline.unit_records import parse_reference
 
     _check(order)
+    test_sandbox.check_opened(order.sandbox_bind, site.keys_dir)
     suite, trust, sandbox = read_suite(order.suite), load_trust(order.trust), test_sandbox.choose()
     if sandbox == "none":
         warn(f"no sandbox, the tests could read this site's keys: {test_sandbox.why_not()}")
@@ -107,7 +115,9 @@ def run_suite(site: Site, order: TestOrder, *, warn: Say, say: Say, tell: Tell =
             site.journals.open_run(VERB, key, place=order.place, board=board.name, emulated=board.emulated)
         )
         checkpoint = site.recorder.checkpoint()
-        facts = SuiteFacts(site, run, order.place, board, image, suite.name, suite.sha256, checkpoint, sandbox)
+        facts = SuiteFacts(
+            site, run, order.place, board, image, suite.name, suite.sha256, checkpoint, sandbox, order.opened
+        )
         return _SuiteRunner(order, facts, suite, trust, say).carry_out(places, tell)
 
 
@@ -138,15 +148,17 @@ def _hold_places(
     """The names of the places, ours until the stack ends: the children share what we hold, others wait."""
     from assay.drivers.locks.file_lock import FileLocks
     from assay.pipeline.fresh_twin import fresh_twin
-    from assay.pipeline.places import find_place
+    from assay.pipeline.places import find_place, twin_power
 
     names = [order.place]
     if order.place.startswith(FRESH_TWIN):
         workers = range(order.workers)
         names = [stack.enter_context(fresh_twin(site, board, image, trust, str(number))) for number in workers]
     for name in names:
-        port = find_place(site, name, bench=order.bench).port
-        stack.enter_context(FileLocks().acquire(port, verb=VERB, place=name, wait_s=order.wait_s))
+        address = find_place(site, name, bench=order.bench)
+        stack.enter_context(FileLocks().acquire(address.port, verb=VERB, place=name, wait_s=order.wait_s))
+        if address.twin is not None:  # the tests run where no twin can be started
+            twin_power(site, address, stack)
     return tuple(names)
 
 
@@ -271,10 +283,28 @@ class _SuiteRunner:
             release=self.facts.image.release.reference,
             trust=order.trust.absolute(),
             site=site.folder.absolute(),
-            keys=site.keys_dir.absolute(),
-            twins=site.twins_dir.absolute(),
             events=events,
+            view=self._view(places, events, copy),
             bench=order.bench.absolute() if order.bench else None,
+        )
+
+    def _view(self, places: tuple[str, ...], events: Path, copy: Path) -> test_sandbox.SandboxView:
+        """The project and the site to read, without keys; the twins and the events to write; the ports."""
+        from assay.pipeline.manifest_files import project_root
+        from assay.pipeline.places import find_place
+
+        site, order, root = self.facts.site, self.order, project_root(Path.cwd())
+        addresses = [find_place(site, name, bench=order.bench) for name in places]
+        named = [path.absolute() for path in (order.trust, order.bench) if path is not None]
+        keys = site.keys_dir.absolute()
+        return test_sandbox.SandboxView(
+            shown=(root, site.folder.absolute(), *named),
+            writable=(site.twins_dir.absolute(), events),
+            fixed=(copy,),
+            hidden=(keys, keys.resolve(), root / ".assay" / "keys"),
+            ports=tuple(address.port for address in addresses),
+            network=order.sandbox_net or any(address.power is not None for address in addresses),
+            opened=order.sandbox_bind,
         )
 
 

@@ -9,7 +9,6 @@ namespaces, as anybody. Leaves to others: the two surroundings (`stages.build`).
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -17,18 +16,13 @@ from functools import cache
 from pathlib import Path
 
 from assay.backends.builders.build_process import BuildProcesses
+from assay.backends.builders.sandbox_root import system_root
 from assay.backends.builders.sandbox_strays import owner_mark
 from assay.errors import ToolMissing
 from assay.interfaces.builder import BuildTask
 
 PROGRAM = "bwrap"
 PROBE_TIMEOUT_S = 10.0
-
-_SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64")
-"""On merged systems links into /usr; programs name their loader by these paths."""
-
-_ETC = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives")
-"""What the loader and Debian's links of compilers need; nothing of it is secret or about a person."""
 
 
 class SandboxBuilder:
@@ -116,12 +110,4 @@ def _namespaces(uid: int, hostname: str) -> list[str]:
 
 
 def _system() -> list[str]:
-    arguments = ["--ro-bind", "/usr", "/usr"]
-    for path in _SYSTEM:
-        if Path(path).is_symlink():
-            arguments += ["--symlink", os.readlink(path), path]  # noqa: PTH115  # bwrap wants the text of the link
-        elif Path(path).is_dir():
-            arguments += ["--ro-bind", path, path]
-    for path in _ETC:
-        arguments += ["--ro-bind-try", path, path]
-    return [*arguments, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108  # inside the sandbox
+    return [*system_root(), "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]  # noqa: S108  # inside the sandbox
