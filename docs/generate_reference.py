@@ -29,6 +29,7 @@ PREDICATES = {
     "flash": predicates.Flash,
     "update": predicates.Update,
     "evidence": predicates.EvidenceRecord,
+    "patch": predicates.Patch,
     "run": predicates.InterruptedRun,
 }
 

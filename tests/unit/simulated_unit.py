@@ -28,6 +28,8 @@ from assay.interfaces.device import (
 
 OLD, NEW = b"\x11" * 32, hashlib.sha256(b"new image").digest()
 NEW_FILE = b"new image" * 100
+PATCH_FILE = b"patch"
+PATCH = hashlib.sha256(PATCH_FILE).digest()
 CHIP = b"\x33" * 16
 
 
@@ -51,7 +53,10 @@ class SimulatedClock:
 
 @dataclass
 class SimulatedUnit:
-    """`behaviour` of the new image: `good`, `bad` (self-test fails), `hangs`, `never-ready` (the test never ends)."""
+    """`behaviour` of the new image: `good`, `bad` (self-test fails), `hangs`, `never-ready` (the test never ends).
+
+    `patches`: what becomes of a patch: `applied`, `refused` (by the bootloader), `not-taken` (by the app).
+    """
 
     clock: SimulatedClock
     behaviour: str = "good"
@@ -66,6 +71,8 @@ class SimulatedUnit:
     fault: str = ""
     address: str = "/dev/simulated"
     uploads: int = 0
+    patches: str = "applied"
+    bytes_taken: int = 0
 
     # What happens to the unit
 
@@ -75,6 +82,13 @@ class SimulatedUnit:
 
     def _boot(self) -> None:
         self.boots += 1
+        if self.pending and self.secondary == PATCH:
+            if self.patches == "applied":
+                self._note(NoteKind.PATCHED, PATCH)
+                self.secondary = NEW
+            else:
+                self._note(NoteKind.REFUSED_AT_BOOT, PATCH, 17, "wrong-base")
+                self.pending = False
         if self.pending:
             self.primary, self.secondary, self.pending, self.testing = self.secondary, self.primary, False, True
             self._note(NoteKind.SWAPPED, self.primary)
@@ -124,7 +138,10 @@ class SimulatedUnit:
             assert hashlib.sha256(data).digest() == file_sha256
             if self.testing:
                 raise DeviceRefusal("the upload", group=None, rc=16, word="busy")
+            if data == PATCH_FILE and self.patches == "not-taken":
+                raise DeviceRefusal("the upload", group=0x4153, rc=14, word="bad-header")
             self.uploads += 1
+            self.bytes_taken += len(data)
             self.secondary = NEW if data == NEW_FILE else hashlib.sha256(data).digest()
             if progress:
                 progress(len(data), len(data))

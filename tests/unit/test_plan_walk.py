@@ -7,14 +7,25 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from simulated_unit import NEW, NEW_FILE, OLD, BrokenLink, MemoryJournal, SimulatedClock, SimulatedUnit, place_of
+from simulated_unit import (
+    NEW,
+    NEW_FILE,
+    OLD,
+    PATCH,
+    PATCH_FILE,
+    BrokenLink,
+    MemoryJournal,
+    SimulatedClock,
+    SimulatedUnit,
+    place_of,
+)
 
 from assay.errors import AssayError, DeviceTimeout, InfrastructureError, LinkError, UnitFailed
 from assay.interfaces import lasting_upload
-from assay.interfaces.device import DeviceRefusal
+from assay.interfaces.device import DeviceRefusal, NoteKind
 from assay.interfaces.step_book import StepBook
 from assay.model.outcome import Outcome
-from assay.model.plan import Plan, PlanStep, UnitState
+from assay.model.plan import Plan, PlanPatch, PlanStep, UnitState
 from assay.stages.field.execute import UpdateWalk, WentBack
 
 ACTIONS = ("upload", "mark-for-test", "reset", "health-check", "confirm")
@@ -35,6 +46,19 @@ PLAN = Plan(
     steps=tuple(PlanStep(action=action, image_hash=NEW.hex(), timeout_s=10.0, after="") for action in ACTIONS),
 )
 CALLS_MAX = 40
+PATCH_ACTIONS = ("upload-patch", "apply-patch", *ACTIONS)
+PATCH_PLAN = PLAN.model_copy(
+    update={
+        "patch": PlanPatch(
+            base="demo-sensor@1.0.0", file_sha256="1" * 64, image_hash=PATCH.hex(), size=len(PATCH_FILE)
+        ),
+        "steps": (
+            PlanStep(action="upload-patch", image_hash=PATCH.hex(), timeout_s=10.0, after=""),
+            PlanStep(action="apply-patch", image_hash=NEW.hex(), timeout_s=10.0, after=""),
+            *PLAN.steps,
+        ),
+    }
+)
 
 
 def make(behaviour: str = "good", **more: Any) -> SimulatedUnit:
@@ -42,11 +66,17 @@ def make(behaviour: str = "good", **more: Any) -> SimulatedUnit:
 
 
 def walk(
-    unit: SimulatedUnit, journal: MemoryJournal | None = None, *, switch: bool = True, boots_from: int | None = 1
+    unit: SimulatedUnit,
+    journal: MemoryJournal | None = None,
+    *,
+    switch: bool = True,
+    boots_from: int | None = 1,
+    plan: Plan = PLAN,
 ) -> StepBook:
     book = StepBook(journal or MemoryJournal(), lambda _line: None, lambda _what: lambda _done, _total: None)
     image: Any = SimpleNamespace(data=NEW_FILE)
-    UpdateWalk(place_of(unit, switch=switch), PLAN, image, book, unit.clock, 0, boots_from).run()  # type: ignore[arg-type]
+    place = place_of(unit, switch=switch)
+    UpdateWalk(place, plan, image, book, unit.clock, 0, boots_from, PATCH_FILE).run()  # type: ignore[arg-type]
     return book
 
 
@@ -161,6 +191,59 @@ def test_a_bad_image_is_blamed_wherever_the_walk_is_killed_and_tried_once(at: in
             walk(unit, journal)
     assert unit.primary == OLD
     assert sum(note.reason != "" for note in unit.notes_kept) == 1, "a bad image is not tried again"
+
+
+@pytest.mark.parametrize("patches", ["applied", "refused", "not-taken"])
+def test_a_patch_is_tried_first_and_the_whole_image_is_the_way_back(patches: str) -> None:
+    unit, journal = make(patches=patches), MemoryJournal()
+    book = walk(unit, journal, plan=PATCH_PLAN)
+    assert (unit.primary, unit.testing) == (NEW, False)
+    assert [one.name for one in book.records] == list(PATCH_ACTIONS)
+    taken = {"applied": len(PATCH_FILE), "refused": len(PATCH_FILE) + len(NEW_FILE), "not-taken": len(NEW_FILE)}
+    assert unit.bytes_taken == taken[patches]
+    apply = journal.steps["apply-patch"] or {}
+    assert apply.get("refused") == {"refused": "wrong-base", "not-taken": "bad-header"}.get(patches)
+
+
+def test_an_image_that_is_there_costs_one_question_and_no_byte() -> None:
+    unit = make(secondary=NEW)
+    walk(unit)
+    assert (unit.primary, unit.testing, unit.uploads) == (NEW, False, 0)
+    unit = make(secondary=NEW)
+    walk(unit, plan=PATCH_PLAN)
+    assert (unit.primary, unit.testing, unit.uploads) == (NEW, False, 0)
+
+
+@pytest.mark.parametrize("patches", ["applied", "refused"])
+def test_a_bad_image_out_of_a_patch_is_blamed_and_tried_once(patches: str) -> None:
+    unit = make("bad", patches=patches)
+    with pytest.raises(WentBack, match="sensor out of range"):
+        walk(unit, plan=PATCH_PLAN)
+    assert unit.primary == OLD
+    assert sum(note.kind is NoteKind.SELFTEST_FAILED for note in unit.notes_kept) == 1
+
+
+def test_a_unit_that_restarts_by_itself_with_what_a_patch_gave_failed() -> None:
+    unit = make_broken(make("never-ready"), at=17, fault="restart")
+    with pytest.raises(WentBack, match=r"gave no reason|reverted"):
+        walk(unit, plan=PATCH_PLAN)
+    assert unit.primary == OLD
+
+
+@pytest.mark.parametrize("patches", ["applied", "refused", "not-taken"])
+@pytest.mark.parametrize("fault", ["before", "after", "cut"])
+@pytest.mark.parametrize("at", range(1, CALLS_MAX))
+def test_a_walk_with_a_patch_is_finished_after_a_fault_at_any_question(at: int, fault: str, patches: str) -> None:
+    unit, journal = make_broken(make(patches=patches), at=at, fault=fault), MemoryJournal()
+    try:
+        walk(unit, journal, plan=PATCH_PLAN)
+    except BrokenLink:
+        journal.resumed = True
+        walk(unit, journal, plan=PATCH_PLAN)
+    except (UnitFailed, InfrastructureError) as error:
+        assert not isinstance(error, UnitFailed), "a power cut is not the unit's fault"
+        walk(unit, plan=PATCH_PLAN)
+    assert (unit.primary, unit.testing) == (NEW, False)
 
 
 class ForgetfulDevice:

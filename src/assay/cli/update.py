@@ -12,7 +12,7 @@ from assay.cli.session import Answer, Session, verb
 from assay.cli.upload_progress import upload_progress
 
 if TYPE_CHECKING:
-    from assay.pipeline.update_run import PlannedUpdate, UpdateResult
+    from assay.pipeline.update_run import PlannedUpdate, Travel, UpdateResult
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -28,6 +28,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     is_flag=True,
     help="Also go to an older version. Never below the unit's security counter.",
 )
+@click.option("--full", is_flag=True, help="Send the whole image, also where there is a patch.")
 @click.option("--bench", type=FILE, default=None, help="The bench file [default: bench.toml of the project].")
 @click.option("--wait", "wait_s", type=float, default=0.0, help="Seconds to wait for a place that is taken.")
 @verb
@@ -39,6 +40,7 @@ def command(
     trust: Path,
     plan_only: bool,
     unsafe_allow_older_version: bool,
+    full: bool,
     bench: Path | None,
     wait_s: float,
 ) -> Answer:
@@ -49,7 +51,7 @@ def command(
     """
     from assay.pipeline import update_run
 
-    order = update_run.UpdateOrder(release, place, trust, unsafe_allow_older_version, wait_s, bench, serial)
+    order = update_run.UpdateOrder(release, place, trust, unsafe_allow_older_version, wait_s, bench, serial, full)
     if unsafe_allow_older_version:
         session.say("UNSAFE: an older version may bring back faults that were corrected")
     if plan_only:
@@ -68,9 +70,12 @@ def _plan_text(planned: PlannedUpdate) -> str:
         f"unit {unit.serial} ({unit.board}) runs {unit.name} {unit.version}, {unit.state}",
         f"plan {planned.sha256[:16]} to {plan.release}: {len(plan.steps)} steps",
     ]
+    if plan.patch is not None:
+        lines.append(f"by a patch from {plan.patch.base}; the whole image if the unit does not take it")
+    sizes = {"upload": plan.size, "upload-patch": plan.patch.size if plan.patch else 0}
     for number, step in enumerate(plan.steps, start=1):
-        estimate = f"{plan.size / 1000:.1f} kB, about {upload_estimate_s(plan.size, planned.baud):.0f} s; "
-        detail = estimate if step.action == "upload" else ""
+        size = sizes.get(step.action, 0)
+        detail = f"{size / 1000:.1f} kB, about {upload_estimate_s(size, planned.baud):.0f} s; " if size else ""
         lines.append(f"  {number}. {step.action}: {detail}at most {step.timeout_s:g} s; then {step.after}")
     return "\n".join(lines)
 
@@ -81,6 +86,16 @@ def _plan_data(planned: PlannedUpdate) -> dict[str, object]:
         "plan_sha256": planned.sha256,
         "before": planned.before.model_dump(mode="json"),
     }
+
+
+def _travelled(travel: Travel) -> str:
+    ways = {
+        "none": "nothing had to travel",
+        "patch": "a patch travelled",
+        "full": "the whole image travelled",
+        "patch-then-full": f"the unit did not take the patch ({travel.patch_refused}): the whole image travelled",
+    }
+    return f"{ways[travel.way]}, {travel.bytes_sent} bytes"
 
 
 def _done(place: str, result: UpdateResult) -> Answer:
@@ -94,6 +109,9 @@ def _done(place: str, result: UpdateResult) -> Answer:
         "release": result.planned.plan.release,
         **_plan_data(result.planned),
         "after": after.model_dump(mode="json") if after else None,
+        "way": result.travel.way,
+        "bytes_sent": result.travel.bytes_sent,
+        "patch_refused": result.travel.patch_refused,
         "record": result.record.entry.record,
         "log_index": result.record.index,
     }
@@ -101,6 +119,7 @@ def _done(place: str, result: UpdateResult) -> Answer:
     text += f": {result.reason}" if result.reason else ""
     runs = f"{after.version}, {after.state}, hash {after.image_hash[:16]} (its own evidence)" if after else "unknown"
     text += f"\n  it runs {runs}"
+    text += f"\n  {_travelled(result.travel)}"
     text += f"\n  next: {result.remedy}" if result.remedy else ""
     text += f"\n  record {result.record.entry.record[:16]}, entry {result.record.index} of the log"
     return Answer(text, data, result.status)

@@ -2,7 +2,8 @@
 """MCUboot images (docs.mcuboot.com/design.html, "Image format"), read strictly, and verified with a trust file.
 
 Guards: an image has exactly the parts that this project writes, each once, and not a byte more: header, payload,
-protected TLVs (board, lowest revision, name, security counter), hash, key hash, Ed25519 signature. The hash is always
+protected TLVs (board, lowest revision, name, security counter), hash, key hash, Ed25519 signature. A patch has three
+TLVs more and a flag in its header, and is never taken for a program, nor the other way round. The hash is always
 recomputed, the signature is over the hash, and the key is one that the trust file names for images. `imgtool verify`
 is laxer: without a key it accepts unsigned images, and it ignores trailing bytes.
 Leaves to others: whether the image fits a board (`pipeline.release_gate`), making images (`stages.signing`).
@@ -18,7 +19,7 @@ from typing import NoReturn
 
 from assay.errors import AssayError, NotVerified
 from assay.formats import public_key
-from assay.model.image_parameters import HEADER_SIZE, Tlv
+from assay.model.image_parameters import FLAG_NON_BOOTABLE, HEADER_SIZE, PatchBinding, Tlv
 from assay.model.trust import Check, Role, TrustedKey, TrustFile
 
 IMAGE_BYTES_MAX = 128 * 1024 * 1024
@@ -34,7 +35,9 @@ _MAGIC = 0x96F3B83D
 _INFO = struct.Struct("<HH")
 _PLAIN_MAGIC, _PROTECTED_MAGIC = 0x6907, 0x6908
 _LENGTHS = {Tlv.SHA256: 32, Tlv.KEY_HASH: 32, Tlv.ED25519: 64, Tlv.SECURITY_COUNTER: 4, Tlv.MIN_REVISION: 4}
+_LENGTHS |= {Tlv.PATCH_BASE: 32, Tlv.PATCH_GIVES: 32, Tlv.PATCH_FORMAT: 4}
 _PROTECTED = frozenset({Tlv.BOARD, Tlv.MIN_REVISION, Tlv.NAME, Tlv.SECURITY_COUNTER})
+_PROTECTED_OF_PATCH = _PROTECTED | {Tlv.PATCH_BASE, Tlv.PATCH_GIVES, Tlv.PATCH_FORMAT}
 _PLAIN = frozenset({Tlv.SHA256, Tlv.KEY_HASH, Tlv.ED25519})
 
 
@@ -42,7 +45,8 @@ _PLAIN = frozenset({Tlv.SHA256, Tlv.KEY_HASH, Tlv.ED25519})
 class UnverifiedImage:
     """What an image says of itself. Nothing of it is believed before `verify_image`.
 
-    `measured` is the part that hash and signature cover; `claimed_hash`, `key_hash` and `signature` as in the TLVs.
+    `measured` is the part that hash and signature cover; `claimed_hash`, `key_hash` and `signature` as in the TLVs;
+    `patch` is there if the payload is a patch.
     """
 
     version: str
@@ -55,6 +59,7 @@ class UnverifiedImage:
     claimed_hash: bytes
     key_hash: bytes
     signature: bytes
+    patch: PatchBinding | None = None
 
 
 @dataclass(frozen=True)
@@ -68,20 +73,25 @@ class CheckedImage:
     checks: tuple[Check, ...]
 
 
-def parse_image(data: bytes) -> UnverifiedImage:
-    """The image in `data`. Raises `NotVerified` for anything that is not such an image from first to last byte."""
+def parse_image(data: bytes, *, patch: bool = False) -> UnverifiedImage:
+    """The image (or the `patch`) in `data`. Raises `NotVerified` for anything that is not such an image from first to
+    last byte.
+    """
     if not HEADER_SIZE < len(data) <= IMAGE_BYTES_MAX:
         _refuse(f"it has {len(data)} bytes")
     magic, load, header_size, protected_size, size, flags, *version, padding = _HEADER.unpack_from(data)
     if magic != _MAGIC:
         _refuse("it does not begin as one")
     filler = set(data[_HEADER.size : HEADER_SIZE])
-    if (load, header_size, flags, padding) != (0, HEADER_SIZE, 0, 0) or filler not in _FILLERS:
+    wanted_flags = FLAG_NON_BOOTABLE if patch else 0
+    if (load, header_size, flags, padding) != (0, HEADER_SIZE, wanted_flags, 0) or filler not in _FILLERS:
         _refuse("its header asks for what these boards do not do")
     measured_end = HEADER_SIZE + size + protected_size
     if size == 0 or measured_end > len(data):
         _refuse("its header tells other sizes than it has")
-    protected = _area(data[HEADER_SIZE + size : measured_end], _PROTECTED_MAGIC, _PROTECTED)
+    protected = _area(
+        data[HEADER_SIZE + size : measured_end], _PROTECTED_MAGIC, _PROTECTED_OF_PATCH if patch else _PROTECTED
+    )
     plain = _area(data[measured_end:], _PLAIN_MAGIC, _PLAIN)
     major, minor, revision, build = version
     return UnverifiedImage(
@@ -95,13 +105,21 @@ def parse_image(data: bytes) -> UnverifiedImage:
         claimed_hash=plain[Tlv.SHA256],
         key_hash=plain[Tlv.KEY_HASH],
         signature=plain[Tlv.ED25519],
+        patch=_binding(protected) if patch else None,
     )
 
 
-def verify_image(data: bytes, trust: TrustFile) -> CheckedImage:
-    """The image in `data`, signed by an image key of `trust`. Raises `NotVerified`, whatever is wrong."""
+def _binding(protected: Mapping[Tlv, bytes]) -> PatchBinding:
+    number = int.from_bytes(protected[Tlv.PATCH_FORMAT], "little")
+    return PatchBinding(protected[Tlv.PATCH_BASE], protected[Tlv.PATCH_GIVES], number)
+
+
+def verify_image(data: bytes, trust: TrustFile, *, patch: bool = False) -> CheckedImage:
+    """The image (or the `patch`) in `data`, signed by an image key of `trust`. Raises `NotVerified`, whatever is
+    wrong.
+    """
     try:
-        return _verify(data, trust)
+        return _verify(data, trust, patch)
     except AssayError:
         raise
     except Exception as error:
@@ -109,8 +127,8 @@ def verify_image(data: bytes, trust: TrustFile) -> CheckedImage:
         raise NotVerified(text, remedy="get the image again from who made it") from error
 
 
-def _verify(data: bytes, trust: TrustFile) -> CheckedImage:
-    image = parse_image(data)
+def _verify(data: bytes, trust: TrustFile, patch: bool) -> CheckedImage:
+    image = parse_image(data, patch=patch)
     digest = hashlib.sha256(image.measured).digest()
     if digest != image.claimed_hash:
         text = f"the image was changed: its hash is {digest.hex()[:16]}..., it says {image.claimed_hash.hex()[:16]}..."

@@ -30,6 +30,7 @@ EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 EMPTY = b"{}"
 RELEASE_TYPE = "application/vnd.assay.release.v1"
 RELEASE_CONFIG_TYPE = "application/vnd.assay.release.config.v1+json"
+PATCH_LAYER_TYPE = "application/vnd.assay.mcuboot.patch.v1"
 IMAGE_LAYER_TYPE = "application/vnd.assay.mcuboot.image.v1"
 BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PREDICATE_ANNOTATION = "dev.sigstore.bundle.predicateType"
@@ -86,19 +87,23 @@ def release_config(release: Release) -> bytes:
 
 
 def release_manifest(release: Release) -> bytes:
-    """The manifest of a release: its document and its image."""
+    """The manifest of a release: its document, its image and its patches."""
     image = Descriptor(
         mediaType=IMAGE_LAYER_TYPE,
         digest=f"sha256:{release.image.file_sha256}",
         size=release.image.size,
         annotations={"org.opencontainers.image.title": f"{release.name}-{release.version}-{release.board}.signed.bin"},
     )
+    patches = tuple(
+        Descriptor(mediaType=PATCH_LAYER_TYPE, digest=f"sha256:{patch.file_sha256}", size=patch.size)
+        for patch in release.patches
+    )
     return canonical_json.encode_value(
         Manifest(
             schemaVersion=2,
             artifactType=RELEASE_TYPE,
             config=describe(release_config(release), RELEASE_CONFIG_TYPE),
-            layers=(image,),
+            layers=(image, *patches),
             annotations={
                 "org.opencontainers.image.title": release.name,
                 "org.opencontainers.image.version": release.version,
@@ -152,7 +157,8 @@ def read_release(manifest: Manifest, config: bytes) -> Release:
         release = Release.model_validate_json(json.dumps(document))
     except ValidationError as error:
         raise _damaged("a release in the store", error) from error
-    if [layer.sha256 for layer in manifest.layers] != [release.image.file_sha256]:
+    files = [release.image.file_sha256, *(patch.file_sha256 for patch in release.patches)]
+    if [layer.sha256 for layer in manifest.layers] != files:
         text = f"the store's manifest of {release.reference} names another image than its release"
         raise NotVerified(text, remedy="publish it again into a new store")
     return release

@@ -140,6 +140,7 @@ class NoteKind(StrEnum):
     SWAPPED = "swapped"
     CONFIRMED = "confirmed"
     RECOVERY_ENTERED = "recovery-entered"
+    PATCHED = "patched"
     UNKNOWN = "unknown"
 
 

@@ -98,6 +98,21 @@ class SignedImage(Value):
     keyid: FileSha256
 
 
+class ReleasedPatch(Value):
+    """A patch that makes the image of a release out of an older one, as an image file of its own.
+
+    `base` is the older release (`name@version`), `base_hash` the hash of its image; `statement` the digest of the
+    bundle with the signed statement about the patch.
+    """
+
+    base: str
+    base_hash: ImageHash
+    file_sha256: FileSha256
+    image_hash: ImageHash
+    size: int
+    statement: FileSha256
+
+
 class Release(Value):
     """An image with its attestations, published under a name, a version and a board."""
 
@@ -112,6 +127,7 @@ class Release(Value):
     artifact: Artifact
     attestations: dict[str, FileSha256]
     """Predicate type to the digest of the bundle file in the store."""
+    patches: tuple[ReleasedPatch, ...] = ()
 
     @property
     def reference(self) -> str:
@@ -127,5 +143,17 @@ class VerifiedImage:
     """
 
     release: Release
+    data: bytes
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True)
+class VerifiedPatch:
+    """A patch of a release whose bytes, signature, hashes and statement were verified: only this is sent to a unit.
+
+    Made by `pipeline.patch_gate`; `data` are the very bytes that were verified.
+    """
+
+    patch: ReleasedPatch
     data: bytes
     checks: tuple[Check, ...]

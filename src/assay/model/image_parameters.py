@@ -20,6 +20,25 @@ class Tlv(IntEnum):
     BOARD = 0xA0
     MIN_REVISION = 0xA1
     NAME = 0xA2
+    PATCH_BASE = 0xA3
+    PATCH_GIVES = 0xA4
+    PATCH_FORMAT = 0xA5
+
+
+PATCH_FORMAT_DETOOLS = 1
+"""The `sequential` patch type of detools; the only one so far."""
+
+FLAG_NON_BOOTABLE = 0x10
+"""MCUboot's header flag of what is no program; patches carry it (docs/adr/0110)."""
+
+
+@dataclass(frozen=True)
+class PatchBinding:
+    """What a patch is applied to and what it gives: image hashes, 32 bytes each."""
+
+    base_hash: bytes
+    gives_hash: bytes
+    format: int = PATCH_FORMAT_DETOOLS
 
 
 @dataclass(frozen=True)
@@ -33,3 +52,4 @@ class ImageParameters:
     board: str
     min_revision: int
     name: str
+    patch: PatchBinding | None = None

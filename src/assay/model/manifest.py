@@ -95,6 +95,10 @@ class Flash(Value):
         return self
 
 
+PATCH_TAIL = 32
+"""Bytes at the end of the area `patch` that the bootloader keeps for itself (docs/reference/delta.md)."""
+
+
 class Toolchain(Value):
     """How to compile for the board."""
 
@@ -163,6 +167,20 @@ class Board(Value):
     provides: tuple[Interface, ...] = Field(default=(), description="interfaces that the design itself offers")
     mask_rom: MaskRom | None = None
     twin: TwinMachine | None = None
+
+    @property
+    def patch_room(self) -> int:
+        """Bytes that a patch may have, header to TLVs; 0 on a board without the area `patch`."""
+        area = self.flash.areas.get("patch")
+        return 0 if area is None else area.size - PATCH_TAIL
+
+    @model_validator(mode="after")
+    def _patch_area_has_two_sectors(self) -> Self:
+        area = self.flash.areas.get("patch")
+        if area is not None and area.size < 2 * self.flash.erase_size:
+            text = "area 'patch' needs two erase sectors: its header is erased before the mark at its end"
+            raise FieldFault(text, "flash", "areas", "patch")
+        return self
 
     @model_validator(mode="after")
     def _twin_is_emulated(self) -> Self:

@@ -36,12 +36,22 @@ class UpdateRules(Value):
     health_timeout_s: float = Field(default=10.0, gt=0, le=3600, strict=False)
     dependencies: tuple[Dependency, ...] = ()
     allow_older_version: bool = False
+    full: bool = False
+
+
+class PlanPatch(Value):
+    """The patch that is tried first: applied to `base` (`name@version`), `size` bytes as a file."""
+
+    base: str
+    file_sha256: FileSha256
+    image_hash: ImageHash
+    size: int = Field(ge=0)
 
 
 class PlanStep(Value):
     """One step; each can be repeated, and says what must hold after it."""
 
-    action: Literal["upload", "mark-for-test", "reset", "health-check", "confirm"]
+    action: Literal["upload-patch", "apply-patch", "upload", "mark-for-test", "reset", "health-check", "confirm"]
     image_hash: ImageHash
     timeout_s: float
     after: str
@@ -57,4 +67,5 @@ class Plan(Value):
     image_hash: ImageHash
     size: int = Field(default=0, ge=0, description="bytes of the image file")
     policy: Literal["test-then-confirm", "none"]
+    patch: PlanPatch | None = None
     steps: tuple[PlanStep, ...]

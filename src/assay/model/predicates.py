@@ -19,6 +19,10 @@ HashSource = Literal["recomputed", "verified-at-boot", "quoted"]
 """How a device came to an image hash: computed over flash now, by the bootloader at this boot, or copied from a TLV."""
 
 
+UpdateWay = Literal["none", "patch", "full", "patch-then-full"]
+"""What travelled: nothing, a patch, the whole image, or the whole image after the unit did not take the patch."""
+
+
 class ImageReference(Value):
     """Which image: by release, by file, and by the hash inside."""
 
@@ -34,6 +38,23 @@ class DeviceReport(Value):
     image_hash: ImageHash
     how: HashSource
     state: Literal["confirmed", "testing"]
+
+
+class Patch(Value):
+    """`urn:assay:predicate:patch:v1`: a patch gives one image out of another, which was tried before it was signed.
+
+    `image_hash` and `size` (bytes) are those of the patch as an image file; `tool` made it.
+    """
+
+    release: str
+    board: Name
+    base: ImageReference
+    gives: ImageReference
+    image_hash: ImageHash
+    size: int
+    format: Literal["detools-sequential"]
+    compression: str
+    tool: str
 
 
 class RunHeader(Value):
@@ -129,6 +150,8 @@ class Update(Value):
     steps: tuple[StepRecord, ...]
     device_reason: str = ""
     after_evidence: EvidenceQuote | None = None
+    way: UpdateWay | None = None
+    bytes_sent: int | None = None
 
 
 class EvidenceRecord(Value):

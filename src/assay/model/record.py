@@ -18,6 +18,7 @@ class RecordType(StrEnum):
     PROVENANCE = "provenance"
     SBOM = "sbom"
     RELEASE = "release"
+    PATCH = "patch"
     PROVISIONING = "provisioning"
     FLASH = "flash"
     TEST = "test"
@@ -30,6 +31,7 @@ PREDICATES: Mapping[RecordType, PredicateType] = {
     RecordType.PROVENANCE: PredicateType.PROVENANCE,
     RecordType.SBOM: PredicateType.SBOM,
     RecordType.RELEASE: PredicateType.RELEASE,
+    RecordType.PATCH: PredicateType.PATCH,
     RecordType.PROVISIONING: PredicateType.PROVISIONING,
     RecordType.FLASH: PredicateType.FLASH,
     RecordType.TEST: PredicateType.TEST_RESULT,

@@ -25,6 +25,7 @@ class PredicateType(StrEnum):
     UPDATE = "urn:assay:predicate:update:v1"
     EVIDENCE = "urn:assay:predicate:evidence:v1"
     RELEASE = "urn:assay:predicate:release:v1"
+    PATCH = "urn:assay:predicate:patch:v1"
     RUN = "urn:assay:predicate:run:v1"
 
 

@@ -36,6 +36,7 @@ SIGNERS: Mapping[PredicateType, frozenset[Role]] = {
     PredicateType.PROVENANCE: frozenset({Role.BUILDER}),
     PredicateType.SBOM: frozenset({Role.BUILDER}),
     PredicateType.RELEASE: frozenset({Role.BUILDER}),
+    PredicateType.PATCH: frozenset({Role.BUILDER}),
     PredicateType.TEST_RESULT: frozenset({Role.BENCH}),
     PredicateType.PROVISIONING: frozenset({Role.STATION}),
     PredicateType.FLASH: _RUNS,

@@ -19,12 +19,13 @@ from assay.backends.builders.imgtool_program import ImgtoolProgram
 from assay.backends.stores.result_folder import read_result, write_result
 from assay.errors import NotVerified
 from assay.formats import canonical_json, strict_json
-from assay.model.artifact import BuiltArtifact, Release, SignedImage
+from assay.model.artifact import BuiltArtifact, Release, ReleasedPatch, SignedImage
 from assay.model.record import RecordType
 from assay.model.statement import PredicateType, Statement
 from assay.model.trust import Role
 from assay.pipeline.artifact_folder import read_artifact
 from assay.pipeline.manifest_files import board_file, load_board, project_root
+from assay.pipeline.patch_signing import PatchOrder, SignedPatch, find_bases, make_patches
 from assay.pipeline.site import Site
 from assay.stages.provenance.statements import provenance_statement, sbom_statement
 from assay.stages.registry.release import release_of
@@ -40,21 +41,34 @@ BUNDLE_FILES = {
 
 @dataclass(frozen=True)
 class SignedFolder:
-    """What `assay sign` leaves: a release that is not published yet, its image, and its bundles by predicate type."""
+    """What `assay sign` leaves: a release that is not published yet, its image, its bundles by predicate type, and its
+    patches.
+    """
 
     release: Release
     image: bytes
     bundles: dict[str, bytes]
+    patches: tuple[SignedPatch, ...] = ()
+    left_out: tuple[str, ...] = ()
+    """Why there is no patch from a release that one was asked for from."""
 
 
-def sign_artifact(artifact_dir: Path, site: Site, out: Path) -> SignedFolder:
-    """Sign the artifact in `artifact_dir`, record how it was built, and leave the result in `out`."""
+NO_PATCHES = PatchOrder()
+
+
+def sign_artifact(artifact_dir: Path, site: Site, out: Path, patches: PatchOrder = NO_PATCHES) -> SignedFolder:
+    """Sign the artifact in `artifact_dir`, record how it was built, and leave the result in `out`, with the patches
+    that are asked for.
+    """
     built = read_artifact(artifact_dir)
     board = load_board(board_file(project_root(Path.cwd()), built.artifact.board))
+    bases = find_bases(patches, built.artifact, board, site)
     image, data = sign_image(built, board, ImgtoolProgram(), site.signers)
     bundles = _attest(built, image, site)
     release = release_of(built.artifact, image, bundles)
-    signed = SignedFolder(release, data, bundles)
+    made, left_out = make_patches(bases, release, data, board, site)
+    release = release.model_copy(update={"patches": tuple(each.patch for each in made)})
+    signed = SignedFolder(release, data, bundles, made, left_out)
     write_result(out, _files(signed), SIGNED_FILE)
     return signed
 
@@ -74,7 +88,20 @@ def read_signed(folder: Path) -> SignedFolder:
         text = f"{folder / SIGNED_FILE} names other attestations than an image has"
         raise NotVerified(text, remedy="sign the artifact again")
     bundles = {kind: _checked(folder, names[kind], sha256) for kind, sha256 in release.attestations.items()}
-    return SignedFolder(release, image, bundles)
+    patches = tuple(
+        SignedPatch(
+            patch,
+            _checked(folder, _patch_file(patch, "signed.bin"), patch.file_sha256),
+            _checked(folder, _patch_file(patch, "sigstore.json"), patch.statement),
+        )
+        for patch in release.patches
+    )
+    return SignedFolder(release, image, bundles, patches)
+
+
+def _patch_file(patch: ReleasedPatch, suffix: str) -> str:
+    """Named by the version that it is for, so that people find it."""
+    return f"patch-from-{patch.base.partition('@')[2]}.{suffix}"
 
 
 def _attest(built: BuiltArtifact, image: SignedImage, site: Site) -> dict[str, bytes]:
@@ -93,7 +120,12 @@ def _record(statement: Statement, kind: RecordType, site: Site) -> bytes:
 def _files(signed: SignedFolder) -> dict[str, bytes]:
     document = json.dumps(canonical_json.plain(signed.release), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
     bundles = {name: signed.bundles[kind.value] for kind, name in BUNDLE_FILES.items()}
-    return {IMAGE_FILE: signed.image, **bundles, SIGNED_FILE: document.encode()}
+    patches = {
+        _patch_file(each.patch, suffix): data
+        for each in signed.patches
+        for suffix, data in (("signed.bin", each.data), ("sigstore.json", each.bundle))
+    }
+    return {IMAGE_FILE: signed.image, **bundles, **patches, SIGNED_FILE: document.encode()}
 
 
 def _checked(folder: Path, name: str, sha256: str) -> bytes:

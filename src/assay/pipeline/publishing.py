@@ -10,11 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from assay.errors import Refused
 from assay.model.artifact import Release
 from assay.model.record import RecordRef, RecordType
 from assay.model.trust import Role
 from assay.pipeline.image_signing import read_signed
 from assay.pipeline.manifest_files import board_file, load_board, project_root
+from assay.pipeline.patch_gate import verify_patch_parts
 from assay.pipeline.release_gate import verify_parts
 from assay.pipeline.site import Site
 from assay.pipeline.trust_file import site_trust
@@ -36,10 +38,24 @@ def publish_signed(signed_dir: Path, site: Site) -> Published:
     board = load_board(board_file(project_root(Path.cwd()), signed.release.board))
     trust = site_trust(site, "this-site", allow_development=True, allow_emulated=True)
     verify_parts(signed.release, signed.image, signed.bundles, trust, board)
-    for data in (signed.image, *signed.bundles.values()):
+    for each in signed.patches:
+        verify_patch_parts(signed.release, each.patch, each.data, each.bundle, trust)
+    patches = [data for each in signed.patches for data in (each.data, each.bundle)]
+    for data in (signed.image, *signed.bundles.values(), *patches):
         site.store.put(data)
     manifest = site.store.publish(signed.release)
     # The store may have had this image under this name before: then its release of that time is the one.
     release = site.store.find(signed.release.name, signed.release.version, signed.release.board)
+    _check_same_patches(signed.release, release)
     record = site.recorder.record(release_statement(release), RecordType.RELEASE, Role.BUILDER)
     return Published(release, manifest, record)
+
+
+def _check_same_patches(wanted: Release, published: Release) -> None:
+    """A release that was published before keeps the patches of that time; others than those are no part of it."""
+    missing = {patch.base for patch in wanted.patches} - {patch.base for patch in published.patches}
+    if missing:
+        raise Refused(
+            f"{published.reference} was published before, without a patch from {', '.join(sorted(missing))}",
+            remedy="make the patches before a release is published; units take the whole image instead",
+        )

@@ -10,11 +10,18 @@ from __future__ import annotations
 
 from assay.formats import canonical_json
 from assay.model.outcome import Outcome
-from assay.model.predicates import EvidenceRecord, Update
+from assay.model.predicates import EvidenceRecord, Update, UpdateWay
 from assay.pipeline.trace_life import Life, number_of
 from assay.pipeline.trace_link import KEY_DIGITS, Link
 from assay.pipeline.trace_quote import NO_CERTIFICATE, check_quote
 from assay.stages.field.evidence import verify_evidence
+
+WAYS: dict[UpdateWay, str] = {
+    "none": "nothing",
+    "patch": "a patch",
+    "full": "the whole image",
+    "patch-then-full": "the whole image, since the unit did not take the patch",
+}
 
 
 def tell_update(link: Link, said: Update, life: Life) -> None:
@@ -27,6 +34,8 @@ def tell_update(link: Link, said: Update, life: Life) -> None:
         link.tell("device said", said.device_reason)
     life.running.must_run(link, said.before.image_hash, "before it the unit ran")
     _check_plan(link, said)
+    if said.way is not None:
+        link.tell("travelled", f"{WAYS[said.way]}, {said.bytes_sent} bytes")
     for step in said.steps:
         tries = f" after {step.attempts} attempts" if step.attempts > 1 else ""
         link.tell("step", f"{step.name}: {step.outcome}{tries}" + (f", {step.detail}" if step.detail else ""))

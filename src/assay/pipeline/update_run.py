@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.errors import AssayError, ExitStatus, InfrastructureError, UnitFailed
+from assay.errors import AssayError, ExitStatus, InfrastructureError, NotVerified, UnitFailed
 from assay.interfaces.device import DeviceInfo, DeviceRefusal, Stage
 from assay.interfaces.step_book import DETAIL, ProgressFor, Say, StepBook
 from assay.model.artifact import VerifiedImage
 from assay.model.compatibility import Offer, check_interfaces
 from assay.model.outcome import Outcome
 from assay.model.plan import Plan, UnitState, UpdateRules
-from assay.model.predicates import DeviceReport, Update
+from assay.model.predicates import DeviceReport, Update, UpdateWay
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Statement
 from assay.model.trust import Role, TrustFile
+from assay.pipeline.patch_gate import verify_patch
 from assay.pipeline.places import OpenPlace, describe, open_place, what_answers
 from assay.pipeline.proved_unit import attest, parse_wanted, provisioned_app
 from assay.pipeline.recovery import conclude
@@ -49,7 +50,7 @@ AFTER_TIMEOUT_S = 10.0
 @dataclass(frozen=True)
 class UpdateOrder:
     """What the user asks for; `release` is `name@version`, `wait_s` seconds for a place that is taken, `serial` the
-    unit that has to be there.
+    unit that has to be there, `full` that no patch is tried.
     """
 
     release: str
@@ -59,6 +60,7 @@ class UpdateOrder:
     wait_s: float = 0.0
     bench: Path | None = None
     serial: str | None = None
+    full: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,15 @@ class PlannedUpdate:
     sha256: str
     before: DeviceReport
     baud: int
+
+
+@dataclass(frozen=True)
+class Travel:
+    """What travelled, how many bytes in this run, and why the unit did not take the patch, if it did not."""
+
+    way: UpdateWay
+    bytes_sent: int
+    patch_refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,6 +94,7 @@ class UpdateResult:
     after: DeviceReport | None
     record: RecordRef
     remedy: str
+    travel: Travel
 
 
 def plan_only(site: Site, order: UpdateOrder) -> PlannedUpdate:
@@ -143,7 +155,8 @@ class _Field:
         baud, release = self.place.board.serial.baud, self.image.release
         there = verified.claims.bootloader_hash.hex()
         offers = offers_on_unit(self.site.store, self.trust, self.place.board, there)
-        plan = planning.plan_update(self._unit(verified, offers), release, self._rules(), baud=baud)
+        room = self.place.board.patch_room
+        plan = planning.plan_update(self._unit(verified, offers), release, self._rules(), baud=baud, patch_room=room)
         check_interfaces(release, offers)
         return PlannedUpdate(plan, planning.digest(plan), verified.report, baud)
 
@@ -167,7 +180,10 @@ class _Field:
         if artifact.update is not None:
             said = {"policy": artifact.update.policy, "health_timeout_s": artifact.update.health_timeout_s}
         return UpdateRules(
-            dependencies=artifact.dependencies, allow_older_version=self.order.allow_older_version, **said
+            dependencies=artifact.dependencies,
+            allow_older_version=self.order.allow_older_version,
+            full=self.order.full,
+            **said,
         )
 
 
@@ -192,6 +208,7 @@ class _FieldRun:
             self._site.clock,
             notes_from,
             boots_from,
+            self._patch(planned.plan),
         )
         failure: AssayError | None = None
         try:
@@ -199,6 +216,16 @@ class _FieldRun:
         except (UnitFailed, InfrastructureError) as error:
             failure = error
         return self._conclude(planned, failure)
+
+    def _patch(self, plan: Plan) -> bytes:
+        """The plan's patch, verified; empty when there is none. Nothing was sent yet: `Refused` and its kin pass."""
+        if plan.patch is None:
+            return b""
+        release = self._field.image.release
+        found = next((each for each in release.patches if each.file_sha256 == plan.patch.file_sha256), None)
+        if found is None:
+            raise NotVerified(f"{release.reference} has another patch than was planned", remedy="update with --full")
+        return verify_patch(self._site.store, self._field.trust, release, found).data
 
     def _begin(self) -> tuple[PlannedUpdate, int, int | None]:
         """The plan of this run: the one that it began with, if it was begun before."""
@@ -234,7 +261,20 @@ class _FieldRun:
         )
         report = after.report if after else None
         remedy = failure.remedy if failure else ""
-        return UpdateResult(planned, outcome, status, reason, device_reason, report, record, remedy)
+        travel = self._travel(planned.plan)
+        return UpdateResult(planned, outcome, status, reason, device_reason, report, record, remedy, travel)
+
+    def _travel(self, plan: Plan) -> Travel:
+        """What travelled in this run, from its journal."""
+        results = {name: self._run.result(name) or {} for name in ("upload-patch", "apply-patch", "upload")}
+        sent = sum(int(result.get("bytes_sent", 0)) for result in results.values())
+        refused = next((result[execute.REFUSED] for result in results.values() if execute.REFUSED in result), "")
+        way: UpdateWay = "none"
+        if plan.patch is not None:
+            way = "patch-then-full" if refused else "patch"
+        elif sent:
+            way = "full"
+        return Travel(way, sent, refused)
 
     def _after(self, failure: AssayError | None) -> VerifiedEvidence | None:
         """What the unit proves now; None when the walk failed and it does not answer any more."""
@@ -249,6 +289,7 @@ class _FieldRun:
     def _statement(
         self, planned: PlannedUpdate, after: VerifiedEvidence | None, outcome: Outcome, reason: str, device_reason: str
     ) -> Statement:
+        travel = self._travel(planned.plan)
         predicate = Update(
             run=run_header(self._site, self._run, self._field.place, self._field.checkpoint, outcome, reason),
             serial=planned.plan.unit.serial,
@@ -260,6 +301,8 @@ class _FieldRun:
             steps=self._book.records,
             device_reason=device_reason,
             after_evidence=after.quote if after else None,
+            way=travel.way,
+            bytes_sent=travel.bytes_sent,
         )
         return statement_of(PredicateType.UPDATE, predicate, image_subject(self._field.image.release))
 

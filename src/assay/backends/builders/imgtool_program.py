@@ -45,12 +45,17 @@ class ImgtoolProgram:
 
 def arguments(parameters: ImageParameters) -> list[str]:
     """The arguments that both passes share."""
-    tlvs = (
+    tlvs: tuple[tuple[Tlv, bytes], ...] = (
         (Tlv.BOARD, parameters.board.encode()),
         (Tlv.MIN_REVISION, parameters.min_revision.to_bytes(4, "little")),
         (Tlv.NAME, parameters.name.encode()),
     )
+    patch = parameters.patch
+    if patch is not None:
+        number = patch.format.to_bytes(4, "little")
+        tlvs += ((Tlv.PATCH_BASE, patch.base_hash), (Tlv.PATCH_GIVES, patch.gives_hash), (Tlv.PATCH_FORMAT, number))
     return [
+        *(() if patch is None else ("--non-bootable",)),
         *("--header-size", hex(HEADER_SIZE), "--pad-header", "--sha", "256"),
         *("--version", parameters.version, "--security-counter", str(parameters.security_counter)),
         *("--slot-size", hex(parameters.slot_size), "--align", str(parameters.alignment)),

@@ -19,6 +19,7 @@ from assay.formats import canonical_json, oci_layout
 from assay.formats.oci_layout import Descriptor, Index
 from assay.model.artifact import Release
 from assay.model.identifiers import Version
+from assay.model.statement import PredicateType
 
 
 class OciLayoutStore:
@@ -43,7 +44,10 @@ class OciLayoutStore:
         An image that was published under this name, version and board before stays as it is, with the attestations
         that it had then; another image under the same name is `Refused`.
         """
-        bundles = {kind: self.get(sha256) for kind, sha256 in sorted(release.attestations.items())}
+        bundles = [(kind, self.get(sha256)) for kind, sha256 in sorted(release.attestations.items())]
+        bundles += [(PredicateType.PATCH.value, self.get(patch.statement)) for patch in release.patches]
+        if any(len(self.get(patch.file_sha256)) != patch.size for patch in release.patches):
+            raise NotVerified(f"a patch of {release.reference} has another size", remedy="sign the artifact again")
         if len(self.get(release.image.file_sha256)) != release.image.size:
             raise NotVerified(f"the image of {release.reference} has another size", remedy="sign the artifact again")
         with self._writing():
@@ -95,9 +99,9 @@ class OciLayoutStore:
                 raise Refused(text, remedy="give the new image a version of its own")
         return None
 
-    def _add(self, index: Index, release: Release, bundles: dict[str, bytes]) -> str:
+    def _add(self, index: Index, release: Release, bundles: list[tuple[str, bytes]]) -> str:
         manifest = oci_layout.release_manifest(release)
-        attestations = [oci_layout.attestation_manifest(manifest, kind, data) for kind, data in bundles.items()]
+        attestations = [oci_layout.attestation_manifest(manifest, kind, data) for kind, data in bundles]
         for data in (oci_layout.EMPTY, oci_layout.release_config(release), *attestations, manifest):
             self._blobs.put(data)
         named = {oci_layout.REFERENCE_ANNOTATION: oci_layout.reference_of(release)}

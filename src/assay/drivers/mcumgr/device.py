@@ -46,6 +46,7 @@ _NOTE_KINDS = {
     4: NoteKind.SWAPPED,
     5: NoteKind.CONFIRMED,
     6: NoteKind.RECOVERY_ENTERED,
+    7: NoteKind.PATCHED,
 }
 
 

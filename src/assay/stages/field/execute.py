@@ -25,6 +25,8 @@ from assay.model.plan import Plan, PlanStep
 SECONDARY_SLOT = 1
 POLL_S = 0.05
 ANSWER_TRY_S = 0.3
+REFUSED, RESETS = "refused", "resets"
+"""Keys of a step's result: why the unit did not take the patch, and the resets that this cost."""
 HASH_START_BYTES = 8
 """Bytes of an image's hash that a note keeps."""
 
@@ -51,7 +53,8 @@ def boots_of(device: Device) -> int | None:
 @dataclass(frozen=True)
 class UpdateWalk:
     """One walk. `notes_from` is the number of the first note that the unit writes during this run, `boots_from` how
-    often it had booted since power-on when the run began (None: it does not count).
+    often it had booted since power-on when the run began (None: it does not count), `patch` the file of the plan's
+    patch.
     """
 
     place: UnitPlace
@@ -61,6 +64,7 @@ class UpdateWalk:
     clock: Clock
     notes_from: int
     boots_from: int | None = None
+    patch: bytes = b""
 
     @property
     def device(self) -> Device:
@@ -77,6 +81,8 @@ class UpdateWalk:
         if self.book.journal.resumed:
             self._refuse_second_try()
         acts: dict[str, Callable[[PlanStep], dict[str, Any]]] = {
+            "upload-patch": self._upload_patch,
+            "apply-patch": self._apply_patch,
             "upload": self._upload,
             "mark-for-test": self._mark,
             "reset": self._reset,
@@ -89,8 +95,57 @@ class UpdateWalk:
     def _upload(self, step: PlanStep) -> dict[str, Any]:
         if self._runs_new():
             return {DETAIL: "the unit runs the image already"}
-        if self._slot_hash() == self.new_hash:
+        if self._patch_was_taken():
+            raise self._went_back(self.device.info())
+        return self._send(step, self.image.data)
+
+    def _upload_patch(self, step: PlanStep) -> dict[str, Any]:
+        """The unit may refuse the patch: for what it runs, for its size, or since it knows no patches."""
+        if self._runs_new() or self._slot_hash() == self.new_hash:
             return {DETAIL: "the unit has the image already"}
+        if word := self._patch_refusal():  # in an earlier walk of this run
+            return {REFUSED: word, DETAIL: f"the unit did not take the patch ({word})"}
+        try:
+            return self._send(step, self.patch)
+        except DeviceRefusal as refusal:
+            return {REFUSED: refusal.word, DETAIL: f"the unit does not take the patch ({refusal.word})"}
+
+    def _apply_patch(self, step: PlanStep) -> dict[str, Any]:
+        """Start the unit with what the patch gives; what the unit did with it is asked afterwards."""
+        word = self._result("upload-patch").get(REFUSED) or self._patch_refusal()
+        if word:
+            return {REFUSED: word, DETAIL: f"not applied ({word}): the whole image follows"}
+        if self._runs_new():
+            return {DETAIL: "the unit runs the image already"}
+        self.device.set_pending(self._slot_hash())  # the patch, or what an earlier walk made of it
+        self._restart(step)
+        if self._runs_new():
+            return {DETAIL: f"the unit made {self.plan.release} out of {self._patch_base()}"}
+        word = self._patch_refusal()
+        if not word:
+            raise self._went_back(self.device.info())
+        return {REFUSED: word, RESETS: 1, DETAIL: f"the bootloader refused the patch ({word}): the whole image follows"}
+
+    def _patch_base(self) -> str:
+        return self.plan.patch.base if self.plan.patch else ""
+
+    def _patch_refusal(self) -> str:
+        """Why the bootloader did not apply the patch in this run; empty if it did, or was not asked."""
+        start = bytes.fromhex(self.plan.patch.image_hash)[:HASH_START_BYTES] if self.plan.patch else b""
+        refused = (note for note in self.device.notes(self.notes_from) if note.kind is NoteKind.REFUSED_AT_BOOT)
+        return next((note.reason for note in refused if note.image_hash_start == start), "")
+
+    def _patch_was_taken(self) -> bool:
+        """True when the unit was started with what the patch gave: then there is no reason to send the whole image."""
+        return self.plan.patch is not None and REFUSED not in self._result("apply-patch")
+
+    def _result(self, step: str) -> dict[str, Any]:
+        return self.book.journal.result(step) or {}
+
+    def _send(self, step: PlanStep, data: bytes) -> dict[str, Any]:
+        wanted = bytes.fromhex(step.image_hash)
+        if self._slot_hash() == wanted:
+            return {DETAIL: "the unit has it already"}
         show = self.book.progress_for(self.plan.release)
         begun_s = self.clock.monotonic_s()
 
@@ -102,8 +157,8 @@ class UpdateWalk:
                 )
             show(done, total)
 
-        report = lasting_upload.upload(self.device, self.image.data, progress)
-        if (held := self._slot_hash()) != self.new_hash:
+        report = lasting_upload.upload(self.device, data, progress)
+        if (held := self._slot_hash()) != wanted:
             raise UnitFailed(
                 f"the unit holds an image with hash {held.hex() or 'none'}, the verified file has {step.image_hash}",
                 remedy="update again; when it stays so, the unit's flash is bad",
@@ -123,12 +178,15 @@ class UpdateWalk:
     def _reset(self, step: PlanStep) -> dict[str, Any]:
         if self._runs_new():
             return {DETAIL: "the unit runs the image already"}
+        info = self._restart(step)
+        return {DETAIL: f"{info.name} {info.version} answers"}
+
+    def _restart(self, step: PlanStep) -> DeviceInfo:
         self.device.reset()
         try:
-            info = self.device.wait_ready(Stage.APP, step.timeout_s)
+            return self.device.wait_ready(Stage.APP, step.timeout_s)
         except DeviceTimeout as error:
-            info = self._cycle_power(error, step.timeout_s)
-        return {DETAIL: f"{info.name} {info.version} answers"}
+            return self._cycle_power(error, step.timeout_s)
 
     def _check_health(self, step: PlanStep) -> dict[str, Any]:
         deadline_s = self.clock.monotonic_s() + step.timeout_s
@@ -206,6 +264,7 @@ class UpdateWalk:
     def _power_was_lost(self) -> bool:
         """True when the unit has booted less often since power-on than a revert takes: its count began anew."""
         boots, our_resets = boots_of(self.device), sum(step.action == "reset" for step in self.plan.steps)
+        our_resets += self._result("apply-patch").get(RESETS, 0)
         return boots is not None and self.boots_from is not None and boots <= self.boots_from + our_resets
 
     def _reason(self) -> str:

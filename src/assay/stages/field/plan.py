@@ -15,7 +15,7 @@ from assay.model.artifact import Release
 from assay.model.compatibility import satisfies
 from assay.model.identifiers import Version
 from assay.model.manifest import Dependency
-from assay.model.plan import Plan, PlanStep, UnitState, UpdateRules
+from assay.model.plan import Plan, PlanPatch, PlanStep, UnitState, UpdateRules
 
 BITS_PER_BYTE_ON_LINE = 10 * 4 / 3 * 1.03
 """8N1, base64, and the frames around it (measured: console framing reaches at most 73 % of the line)."""
@@ -26,14 +26,16 @@ UPLOAD_TIMEOUT_MIN_S = 30.0
 ANSWER_TIMEOUT_S = 10.0
 
 
-def plan_update(unit: UnitState, release: Release, rules: UpdateRules, *, baud: int) -> Plan:
-    """The steps from `unit` to `release`; none when it runs it already. `baud` in bit/s stretches time-outs.
+def plan_update(unit: UnitState, release: Release, rules: UpdateRules, *, baud: int, patch_room: int = 0) -> Plan:
+    """The steps from `unit` to `release`; none when it runs it already. `baud` in bit/s stretches time-outs;
+    `patch_room` is how many bytes a patch may have for the unit's board.
 
     Raises `WrongBoard` or `Refused` with the one reason why not.
     """
     _check_board(unit, release)
     _check_rules(unit, release, rules)
     image_hash = release.image.image_hash
+    patch = None if rules.full else choose_patch(unit, release, patch_room)
     return Plan(
         unit=unit,
         release=release.reference,
@@ -41,8 +43,19 @@ def plan_update(unit: UnitState, release: Release, rules: UpdateRules, *, baud: 
         image_hash=image_hash,
         size=release.image.size,
         policy=rules.policy,
-        steps=_steps(unit, image_hash, release.image.size, rules, baud),
+        patch=patch,
+        steps=(*_patch_steps(patch, image_hash, baud), *_steps(unit, image_hash, release.image.size, rules, baud)),
     )
+
+
+def choose_patch(unit: UnitState, release: Release, room: int) -> PlanPatch | None:
+    """The patch that is made for what the unit proved that it runs, if its board has room for it."""
+    for patch in release.patches:
+        if patch.base_hash == unit.image_hash and patch.size <= min(room, release.image.size - 1):
+            return PlanPatch(
+                base=patch.base, file_sha256=patch.file_sha256, image_hash=patch.image_hash, size=patch.size
+            )
+    return None
 
 
 def digest(plan: Plan) -> str:
@@ -55,11 +68,29 @@ def upload_estimate_s(size: int, baud: int) -> float:
     return size * BITS_PER_BYTE_ON_LINE / baud
 
 
+def _patch_steps(patch: PlanPatch | None, image_hash: str, baud: int) -> tuple[PlanStep, ...]:
+    """What is tried first. What the steps of the whole image find done afterwards, they leave alone."""
+    if patch is None:
+        return ()
+    upload = PlanStep(
+        action="upload-patch",
+        image_hash=patch.image_hash,
+        timeout_s=upload_timeout_s(patch.size, baud),
+        after="the secondary slot has the patch, or the unit does not take it",
+    )
+    after = "the unit made the image out of the one that it runs and the patch, and runs it; or it refused the patch"
+    return (upload, PlanStep(action="apply-patch", image_hash=image_hash, timeout_s=SWAP_TIMEOUT_S, after=after))
+
+
+def upload_timeout_s(size: int, baud: int) -> float:
+    """Seconds after which an upload of `size` bytes is given up."""
+    return max(UPLOAD_TIMEOUT_MIN_S, round(upload_estimate_s(size, baud) * UPLOAD_TIMEOUT_FACTOR))
+
+
 def _steps(unit: UnitState, image_hash: str, size: int, rules: UpdateRules, baud: int) -> tuple[PlanStep, ...]:
-    upload_s = max(UPLOAD_TIMEOUT_MIN_S, round(upload_estimate_s(size, baud) * UPLOAD_TIMEOUT_FACTOR))
     health_s = rules.health_timeout_s
     rows: tuple[tuple[str, float, str], ...] = (
-        ("upload", upload_s, "the secondary slot has this hash, recomputed by the unit"),
+        ("upload", upload_timeout_s(size, baud), "the secondary slot has this hash, recomputed by the unit"),
         ("mark-for-test", ANSWER_TIMEOUT_S, "the bootloader will start it once"),
         ("reset", SWAP_TIMEOUT_S, "an app answers"),
         ("health-check", health_s, "the unit runs this hash under test, and its self-test passes"),

@@ -14,7 +14,8 @@ from typing import Any
 from assay import __version__
 from assay.errors import UsageFault
 from assay.formats import canonical_json, strict_json
-from assay.model.artifact import Artifact, Release, SignedImage, SourceState
+from assay.model.artifact import Artifact, Release, ReleasedPatch, SignedImage, SourceState
+from assay.model.predicates import ImageReference, Patch
 from assay.model.statement import PredicateType, ResourceDescriptor, Statement, Subject
 from assay.model.trust import BUILDER_IDS
 
@@ -77,6 +78,36 @@ def release_statement(release: Release) -> Statement:
         predicateType=PredicateType.RELEASE.value,
         predicate=canonical_json.plain(release),
     )
+
+
+def patch_predicate(release: Release, base: ImageReference, patch: ReleasedPatch, compression: str, tool: str) -> Patch:
+    """What is stated about `patch`, which makes the image of `release` out of `base`."""
+    return Patch(
+        release=release.reference,
+        board=release.board,
+        base=base,
+        gives=ImageReference(
+            release=release.reference, file_sha256=release.image.file_sha256, image_hash=release.image.image_hash
+        ),
+        image_hash=patch.image_hash,
+        size=patch.size,
+        format="detools-sequential",
+        compression=compression,
+        tool=tool,
+    )
+
+
+def patch_statement(
+    release: Release, base: ImageReference, patch: ReleasedPatch, compression: str, tool: str
+) -> Statement:
+    """`patch` as a statement about its file: out of which image it makes which."""
+    file = Subject(
+        name=f"{release.name}-{release.version}-{release.board}.from-{base.release.partition('@')[2]}.patch.bin",
+        digest={"sha256": patch.file_sha256},
+        annotations={"imageHash": patch.image_hash},
+    )
+    predicate = canonical_json.plain(patch_predicate(release, base, patch, compression, tool))
+    return Statement(subject=(file,), predicateType=PredicateType.PATCH.value, predicate=predicate)
 
 
 def _subjects(artifact: Artifact, image: SignedImage) -> tuple[Subject, ...]:

@@ -11,14 +11,16 @@ import hashlib
 from collections.abc import Mapping
 
 from assay.errors import NotVerified
-from assay.model.artifact import Artifact, Release, SignedImage
+from assay.model.artifact import Artifact, Release, ReleasedPatch, SignedImage
 from assay.model.statement import PredicateType
 
 ATTESTATIONS = (PredicateType.PROVENANCE, PredicateType.SBOM)
 """What every release carries: how it was built, and what is in it."""
 
 
-def release_of(artifact: Artifact, image: SignedImage, bundles: Mapping[str, bytes]) -> Release:
+def release_of(
+    artifact: Artifact, image: SignedImage, bundles: Mapping[str, bytes], patches: tuple[ReleasedPatch, ...] = ()
+) -> Release:
     """The release; `bundles` are Sigstore bundles by predicate type."""
     return Release(
         name=artifact.module,
@@ -30,6 +32,7 @@ def release_of(artifact: Artifact, image: SignedImage, bundles: Mapping[str, byt
         image=image,
         artifact=artifact,
         attestations={kind: hashlib.sha256(bundle).hexdigest() for kind, bundle in bundles.items()},
+        patches=patches,
     )
 
 
@@ -51,3 +54,7 @@ def check_consistent(release: Release) -> None:
             f"the release {release.reference} does not have exactly the attestations {wanted}",
             remedy="sign and publish again",
         )
+    bases = [patch.base_hash for patch in release.patches]
+    if len(set(bases)) != len(bases) or release.image.image_hash in bases:
+        text = f"the release {release.reference} has two patches from one image, or one from itself"
+        raise NotVerified(text, remedy="sign and publish again")
