@@ -36,7 +36,8 @@ _DEVICES = ("null", "zero", "full", "random", "urandom")
 _TERMINALS = "/dev/pts"
 _ETC = (
     *("passwd", "group", "nsswitch.conf", "localtime", "timezone", "mime.types", "services", "protocols"),
-    *("hosts", "resolv.conf", "host.conf", "gai.conf", "ssl", "ca-certificates", "pki"),
+    *("hosts", "resolv.conf", "host.conf", "gai.conf", "ssl/certs", "ssl/openssl.cnf", "ca-certificates"),
+    *("pki/ca-trust", "pki/tls/certs"),
 )
 """Names of users, time zone and, for a suite with network, how names are found and whom TLS trusts. All of it is
 readable by everybody; `shadow` and keys are not in it."""
