@@ -46,11 +46,11 @@ LINK_FLAGS = ("-nostdlib", "-static", "-s", "-Wl,--gc-sections", "-Wl,--build-id
 CORE = ("bytes", "crc", "text", "flash", "slots", "image", "identity", "turn", "handoff")
 CORE_OF_PART = {
     "rom": ("xmodem", "rom_loader"),
-    "bootloader": ("record_log", "counter", "notes", "trailer", "boot_table", "swap", "boot", "patch", "heatshrink",
-                   "delta", "delta_stream", "delta_apply", "cbor", "smp_frame", "smp_server", "upload", "smp_image",
-                   "smp_assay", "serve"),
-    "app": ("record_log", "counter", "notes", "trailer", "boot_table", "patch", "cbor", "smp_frame", "smp_server",
-            "upload", "smp_image", "smp_assay", "smp_identity", "evidence", "serve"),
+    "bootloader": ("record_log", "counter", "notes", "trailer", "boot_table", "group", "swap", "boot", "patch",
+                   "heatshrink", "delta", "delta_stream", "delta_apply", "cbor", "smp_frame", "smp_server", "upload",
+                   "smp_image", "smp_assay", "serve"),
+    "app": ("record_log", "counter", "notes", "trailer", "boot_table", "group", "patch", "cbor", "smp_frame",
+            "smp_server", "upload", "smp_image", "smp_assay", "smp_identity", "evidence", "serve"),
 }  # fmt: skip
 
 

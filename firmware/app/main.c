@@ -25,7 +25,7 @@ static result_t judge(const struct image_source *source, struct image *image) {
     if (!result_ok(result)) return result;
     if (!image->has_signature) return RESULT_OF(ERROR_BAD_SIGNATURE);
     if (!image->has_counter) return RESULT_OF(ERROR_BAD_HEADER);
-    result = counter_read(&stored);
+    result = counter_read(source->number, &stored);
     if (!result_ok(result)) return result;
     if (image->security_counter < stored) return RESULT_OF(ERROR_DOWNGRADE);
     return image->is_patch ? patch_fits(image, handoff.app_hash) : RESULT_OK;
@@ -37,17 +37,19 @@ static result_t may_change(void) { return assay_stage.state == STATE_TESTING ? R
 // After the mark, not before: a counter that is raised first would refuse the way back (the bootloader raises it at the
 // next boot if the power goes between the two).
 static void confirmed(void) {
-    struct image image;
-    struct image_source source = image_in_flash(AREA_PRIMARY, slots[0].limit);
     if (assay_stage.state == STATE_CONFIRMED) return;
     assay_stage.state = STATE_CONFIRMED;
-    if (result_ok(image_parse(&source, &image)) && result_ok(counter_raise(image.security_counter)))
-        (void)counter_read(&handoff.security_counter);
+    for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
+        struct image image;
+        struct image_source source = image_in_flash(slots[i].primary, slots[i].limit);
+        if (result_ok(image_parse(&source, &image))) (void)counter_raise(i, image.security_counter);
+    }
+    (void)counter_read(0, &handoff.security_counter);
     (void)note_write(NOTE_CONFIRMED, 0, handoff.app_hash, version);
 }
 
 static const struct smp_image_stage image_stage = {
-    .upload_slot = AREA_SECONDARY, .judge = judge, .running = true, .may_change = may_change, .confirmed = confirmed};
+    .judge = judge, .running = true, .may_change = may_change, .confirmed = confirmed};
 
 const struct smp_command smp_commands[] = {
     {GROUP_OS, 0, smp_echo, smp_echo},

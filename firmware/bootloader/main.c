@@ -23,7 +23,7 @@ static result_t judge(const struct image_source *source, struct image *image) {
 }
 
 static const struct smp_image_stage image_stage = {
-    .upload_slot = AREA_PRIMARY, .judge = judge, .running = false, .may_change = swap_abandon};
+    .judge = judge, .running = false, .may_change = swap_abandon};
 
 const struct smp_command smp_commands[] = {
     {GROUP_OS, 0, smp_echo, smp_echo},

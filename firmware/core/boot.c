@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// Chooses what to start; see boot.h. The rows of boot_table.c say what is asked for; here it is verified, done, and the
-// copy in RAM that will run is verified once more. A request that does not verify is dropped, with a note, and the
-// image that is there stays.
+// Chooses what to start; see boot.h. The rows of boot_table.c say what is asked for, group.c for all images together;
+// here it is verified, done, and the copy in RAM that will run is verified once more. A request that does not verify
+// is dropped, with a note, and what is there stays.
 #include "boot.h"
 
 #include "bytes.h"
 #include "counter.h"
 #include "delta_apply.h"
+#include "group.h"
 #include "notes.h"
 #include "port.h"
-#include "slots.h"
 #include "swap.h"
+
+// The images that would be there together.
+struct images {
+    struct image of[IMAGE_COUNT];
+    bool there[IMAGE_COUNT];
+    uint32_t bad;  // number of the one that a refusal is about
+};
 
 result_t boot_verify_signed(const struct image_source *source, const uint8_t key[ED25519_PUBLIC_SIZE],
                             struct image *image) {
@@ -22,7 +29,7 @@ result_t boot_verify_signed(const struct image_source *source, const uint8_t key
     result = image_check_signature(image, key);
     if (!result_ok(result)) return result;
     if (!image->has_counter) return RESULT_OF(ERROR_BAD_HEADER);
-    result = counter_read(&stored);
+    result = counter_read(source->number, &stored);
     if (!result_ok(result)) return result;
     return image->security_counter >= stored ? RESULT_OK : RESULT_OF(ERROR_DOWNGRADE);
 }
@@ -33,7 +40,7 @@ result_t boot_verify(const struct image_source *source, const uint8_t key[ED2551
     return image->is_patch ? RESULT_OF(ERROR_NOT_BOOTABLE) : RESULT_OK;
 }
 
-// Copies the image of a slot to RAM and judges the copy.
+// Copies the app of a slot to RAM and judges the copy.
 static result_t load(enum area slot, const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice *choice) {
     uint8_t *memory = port_memory(RAM_APP_BASE);
     choice->loaded = 0;
@@ -46,17 +53,12 @@ static result_t load(enum area slot, const uint8_t key[ED25519_PUBLIC_SIZE], str
     return boot_verify(&source, key, &choice->image);
 }
 
-static uint32_t image_bytes(enum area slot) {
-    struct image image;
-    struct image_source source = image_in_flash(slot, slots[0].limit);
-    return result_ok(image_parse(&source, &image)) ? image.total_size : slots[0].limit;
-}
-
-static result_t swap(enum swap_kind kind, struct boot_choice *choice) {
-    uint32_t primary = image_bytes(AREA_PRIMARY);
-    uint32_t secondary = image_bytes(AREA_SECONDARY);
-    choice->event = kind == SWAP_REVERT ? EVENT_REVERTED : EVENT_SWAPPED;
-    return swap_run(kind, primary > secondary ? primary : secondary);
+// Judges an image that another processor runs, where it lies.
+static result_t judge_in_place(enum area slot, const uint8_t key[ED25519_PUBLIC_SIZE], struct image *image) {
+    struct image_source source = image_in_flash(slot, slots[slot_image(slot)].limit);
+    memset(image, 0, sizeof *image);
+    if (result_ok(flash_blank(slot, 0, FLASH_PROGRAM_SIZE))) return RESULT_OF(ERROR_NO_IMAGE);
+    return boot_verify(&source, key, image);
 }
 
 static void refuse(result_t why, const struct image *image) {
@@ -64,24 +66,105 @@ static void refuse(result_t why, const struct image *image) {
     (void)note_write(NOTE_REFUSED, error, image->hash, result_word(error));
 }
 
-// Does what the trailers ask for, if the image in the secondary slot deserves it.
+static bool is_met(const struct image_dependency *dependency, const struct images *images) {
+    uint32_t on = dependency->image;
+    return on < IMAGE_COUNT && images->there[on] && image_version_reaches(&images->of[on].version, &dependency->lowest);
+}
+
+static result_t check_dependencies(struct images *images) {
+    for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
+        images->bad = i;
+        for (uint32_t k = 0; images->there[i] && k < images->of[i].dependency_count; k++) {
+            if (!is_met(&images->of[i].dependencies[k], images)) return RESULT_OF(ERROR_DEPENDENCY);
+        }
+    }
+    return RESULT_OK;
+}
+
+// Judges what would be there with the images of `moved` swapped: those and the app must be good, any other one may be
+// missing (its processor is not started then), and what depends on another one must find it.
+static result_t judge(uint32_t moved, const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice *choice,
+                      struct images *images) {
+    result_t first = RESULT_OK;
+    for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
+        bool moves = (moved & GROUP_BIT(i)) != 0;
+        enum area slot = moves ? slots[i].secondary : slots[i].primary;
+        result_t result = i == 0 ? load(slot, key, choice) : judge_in_place(slot, key, &images->of[i]);
+        if (i == 0) images->of[0] = choice->image;
+        images->there[i] = result_ok(result);
+        if (result_ok(result) || !result_ok(first)) continue;
+        if (i == 0 || moves) {
+            first = result;
+            images->bad = i;
+        } else if (result != RESULT_OF(ERROR_NO_IMAGE)) {
+            refuse(result, &images->of[i]);
+        }
+    }
+    return result_ok(first) ? check_dependencies(images) : first;
+}
+
+static uint32_t image_bytes(uint32_t number, enum area slot) {
+    struct image image;
+    struct image_source source = image_in_flash(slot, slots[number].limit);
+    return result_ok(image_parse(&source, &image)) ? image.total_size : slots[number].limit;
+}
+
+static result_t swap(enum swap_kind kind, uint32_t moved, struct boot_choice *choice) {
+    uint32_t bytes[IMAGE_COUNT] = {0};
+    for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
+        if ((moved & GROUP_BIT(i)) == 0) continue;
+        uint32_t primary = image_bytes(i, slots[i].primary);
+        uint32_t secondary = image_bytes(i, slots[i].secondary);
+        bytes[i] = primary > secondary ? primary : secondary;
+    }
+    choice->event = kind == SWAP_REVERT ? EVENT_REVERTED : EVENT_SWAPPED;
+    return swap_run(kind, bytes);
+}
+
+// A slot that waits has not been copied anywhere: who says both has written neither as MCUboot does.
+static bool one_lies(uint32_t asked, const struct group_marks marks[IMAGE_COUNT]) {
+    for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
+        if ((asked & GROUP_BIT(i)) != 0 && marks[i].secondary.copy_done != MARK_UNSET) return true;
+    }
+    return false;
+}
+
+static void drop_requests(uint32_t asked) {
+    for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
+        if ((asked & GROUP_BIT(i)) != 0) (void)trailer_erase(slots[i].secondary);
+    }
+}
+
+// The request stays: it is good as soon as the other image is asked for, too.
+static void note_incomplete(uint32_t asked) {
+    for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
+        struct image image;
+        struct image_source source = image_in_flash(slots[i].secondary, slots[i].limit);
+        if ((asked & GROUP_BIT(i)) == 0) continue;
+        (void)image_parse(&source, &image);
+        refuse(RESULT_OF(ERROR_GROUP_INCOMPLETE), &image);
+    }
+}
+
+// Does what the trailers ask for, if the images in the secondary slots deserve it.
 static void follow_trailers(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice *choice) {
     static const enum swap_kind kinds[] = {
         [BOOT_SWAP_TEST] = SWAP_TEST, [BOOT_SWAP_FOR_GOOD] = SWAP_FOR_GOOD, [BOOT_REVERT] = SWAP_REVERT};
-    struct trailer primary, secondary;
-    if (!result_ok(trailer_read(AREA_PRIMARY, &primary))) return;
-    if (!result_ok(trailer_read(AREA_SECONDARY, &secondary))) return;
-    enum boot_action action = boot_decide(&primary, &secondary);
-    if (action == BOOT_KEEP) return;
-    // A slot that waits has not been copied anywhere: who says both has written neither as MCUboot does.
-    bool lies = action != BOOT_REVERT && secondary.copy_done != MARK_UNSET;
-    result_t result = lies ? RESULT_OF(ERROR_LYING_TRAILER) : load(AREA_SECONDARY, key, choice);
+    struct group_marks marks[IMAGE_COUNT];
+    struct images images = {0};
+    if (!result_ok(group_read(marks))) return;
+    struct group_decision decision = group_decide(marks);
+    if (decision.incomplete != 0) note_incomplete(decision.incomplete);
+    if (decision.unconfirmed != 0) (void)group_confirm();
+    if (decision.action == BOOT_KEEP) return;
+    bool lies = decision.action != BOOT_REVERT && one_lies(decision.images, marks);
+    result_t result = lies ? RESULT_OF(ERROR_LYING_TRAILER) : judge(decision.images, key, choice, &images);
     if (result_ok(result)) {
-        (void)swap(kinds[action], choice);
+        (void)swap(kinds[decision.action], decision.images, choice);
         return;
     }
-    refuse(result, &choice->image);
-    if (action != BOOT_REVERT) (void)trailer_erase(AREA_SECONDARY);
+    refuse(result, &images.of[images.bad]);
+    if (decision.action != BOOT_REVERT) drop_requests(decision.images);
 }
 
 // A swap that was cut comes first: until it is done, the slots hold a mixture. Then a patch becomes an image.
@@ -95,29 +178,53 @@ static void settle(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice *c
     if (result_ok(result)) choice->event = kind == SWAP_REVERT ? EVENT_REVERTED : EVENT_SWAPPED;
 }
 
-// The primary image is bad, the secondary one may be good: better that one, under test, than none.
-static result_t rescue(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice *choice) {
-    result_t result = load(AREA_SECONDARY, key, choice);
+// What to exchange for what cannot be started: all that came in by the last swap, else what is bad, else what waits.
+static uint32_t to_be_rescued(const struct images *images, const struct group_marks marks[IMAGE_COUNT]) {
+    uint32_t last = group_of_last_swap(marks), bad = 0, waiting = 0;
+    for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
+        if (!marks[i].waits) continue;
+        waiting |= GROUP_BIT(i);
+        if (!images->there[i]) bad |= GROUP_BIT(i);
+    }
+    if (last != 0) return last;
+    return bad != 0 ? bad : waiting;
+}
+
+// What is there is bad, what waits may be good: better that, under test, than none.
+static result_t rescue(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice *choice, struct images *images) {
+    struct group_marks marks[IMAGE_COUNT];
+    result_t result = group_read(marks);
     if (!result_ok(result)) return result;
-    result = swap(SWAP_TEST, choice);
-    return result_ok(result) ? load(AREA_PRIMARY, key, choice) : result;
+    uint32_t moved = to_be_rescued(images, marks);
+    if (moved == 0) return RESULT_OF(ERROR_NO_IMAGE);
+    result = judge(moved, key, choice, images);
+    if (!result_ok(result)) return result;
+    result = swap(SWAP_TEST, moved, choice);
+    return result_ok(result) ? judge(0, key, choice, images) : result;
+}
+
+// Only for confirmed images: then nothing has to go back below the counters.
+static void raise_counters(const struct images *images) {
+    for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
+        if (images->there[i]) (void)counter_raise(i, images->of[i].security_counter);
+    }
 }
 
 result_t boot_choose(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice *choice) {
-    struct trailer primary;
+    struct group_marks marks[IMAGE_COUNT];
+    struct images images = {0};
     memset(choice, 0, sizeof *choice);
     settle(key, choice);
-    result_t result = load(AREA_PRIMARY, key, choice);
+    result_t result = judge(0, key, choice, &images);
     if (!result_ok(result)) {
-        if (result != RESULT_OF(ERROR_NO_IMAGE)) refuse(result, &choice->image);
-        if (!result_ok(rescue(key, choice))) return result;
+        if (result != RESULT_OF(ERROR_NO_IMAGE)) refuse(result, &images.of[images.bad]);
+        if (!result_ok(rescue(key, choice, &images))) return result;
     }
-    result = trailer_read(AREA_PRIMARY, &primary);
+    result = group_read(marks);
     if (!result_ok(result)) return result;
-    choice->state = boot_state_of(&primary);
-    // Raised only now: the image is confirmed, so nothing has to go back below it.
-    if (choice->state == STATE_CONFIRMED) (void)counter_raise(choice->image.security_counter);
-    return counter_read(&choice->security_counter);
+    choice->state = group_state(marks);
+    if (choice->state == STATE_CONFIRMED) raise_counters(&images);
+    return counter_read(0, &choice->security_counter);
 }
 
 result_t boot_verify_again(const uint8_t key[ED25519_PUBLIC_SIZE], const struct boot_choice *choice) {

@@ -4,6 +4,7 @@
 #include "image.h"
 
 #include "bytes.h"
+#include "slots.h"
 #include "text.h"
 
 #define HEADER_MAGIC 0x96F3B83Du
@@ -67,11 +68,12 @@ struct image_source image_in_ram(const void *memory, uint32_t size) {
 }
 
 struct image_source image_in_flash(enum area area, uint32_t size) {
-    return (struct image_source){.read = read_flash, .area = area, .size = size};
+    return image_in_flash_under(area, size, 0, 0);
 }
 
 struct image_source image_in_flash_under(enum area area, uint32_t size, const void *memory, uint32_t overlay) {
-    return (struct image_source){.read = read_flash, .memory = memory, .overlay = overlay, .area = area, .size = size};
+    return (struct image_source){.read = read_flash, .memory = memory, .overlay = overlay, .area = area,
+                                 .number = slot_image(area), .size = size};
 }
 
 static result_t parse_header(const struct image_source *source, struct image *image) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Append-only logs; see record_log.h. Cell 0 of a half holds its head, a record is written once and never changed, and a
-// half is erased only when the other one is full: at least one half with the newest records is always there.
+// Append-only logs; see record_log.h. Cell 0 of a half holds its head, a record is written once and never changed, and
+// a half is erased only when the other one is full: at least one half with the newest records is always there.
 #include "record_log.h"
 
 #include "bytes.h"

@@ -20,3 +20,10 @@ _Static_assert(AREA_RADIO_PRIMARY_SIZE >= 2 * FLASH_ERASE_SIZE && AREA_RADIO_SEC
 #endif
 
 uint32_t slot_trailer_at(enum area slot) { return flash_area_size(slot) - FLASH_ERASE_SIZE; }
+
+uint32_t slot_image(enum area slot) {
+    for (uint32_t i = 1; i < IMAGE_COUNT; i++) {
+        if (slot == slots[i].primary || slot == slots[i].secondary) return i;
+    }
+    return 0;
+}

@@ -39,12 +39,17 @@ result_t assay_info(const struct smp_request *request, struct cbor_writer *answe
 }
 
 result_t assay_measure(const struct smp_request *request, struct cbor_writer *answer) {
-    static const enum area areas[] = {AREA_PRIMARY, AREA_SECONDARY, AREA_BOOT};
+    static const enum area areas[] = {
+        AREA_PRIMARY, AREA_SECONDARY, AREA_BOOT,
+#if IMAGE_COUNT > 1
+        AREA_RADIO_PRIMARY, AREA_RADIO_SECONDARY,
+#endif
+    };
     struct image image;
     uint32_t slot;
     result_t result = smp_get_number(request, "slot", &slot);
     if (!result_ok(result) || slot >= sizeof areas / sizeof areas[0]) return RESULT_OF(ERROR_BAD_REQUEST);
-    uint32_t limit = areas[slot] == AREA_BOOT ? AREA_BOOT_SIZE : slots[0].limit;
+    uint32_t limit = areas[slot] == AREA_BOOT ? AREA_BOOT_SIZE : slots[slot_image(areas[slot])].limit;
     struct image_source source = image_in_flash(areas[slot], limit);
     result = image_parse(&source, &image);
     if (result == RESULT_OF(ERROR_FLASH)) return result;

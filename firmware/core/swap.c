@@ -14,17 +14,22 @@
 
 #define STEPS 3u  // of a sector
 #define MARKS_AT 64u
-#define SECTORS_MAX ((AREA_PRIMARY_SIZE < AREA_SECONDARY_SIZE ? AREA_PRIMARY_SIZE : AREA_SECONDARY_SIZE) / FLASH_ERASE_SIZE - 1u)
-#define FINAL_STEPS 4u  // trailer of the primary slot, trailer of the secondary slot, note, closed
+#define FINAL_OF_IMAGE 3u  // trailer of the primary slot, trailer of the secondary slot, note
+#define FINAL_STEPS (FINAL_OF_IMAGE * IMAGE_COUNT + 1u)  // and closed
+#define SMALLER(a, b) ((a) < (b) ? (a) : (b))
+#define SECTORS_MAX \
+    ((SMALLER(AREA_PRIMARY_SIZE, AREA_SECONDARY_SIZE) + SMALLER(AREA_RADIO_PRIMARY_SIZE, AREA_RADIO_SECONDARY_SIZE)) / \
+     FLASH_ERASE_SIZE)
 _Static_assert(MARKS_AT % FLASH_WRITE_SIZE == 0 &&
                    MARKS_AT + (STEPS * SECTORS_MAX + FINAL_STEPS) * FLASH_WRITE_SIZE <= AREA_STATUS_SIZE / 2,
                "the journal fits a half");
+_Static_assert(1 + IMAGE_COUNT <= TURN_WORDS, "kind and sectors fit the head");
 
 static const struct turn journal = {AREA_STATUS, 0x50575341u};  // "ASWP"
 
 struct open_swap {
     enum swap_kind kind;
-    uint32_t sectors;
+    uint32_t sectors[IMAGE_COUNT];  // of each image; 0 if it stays
     uint32_t journal_half;
 };
 
@@ -58,42 +63,64 @@ static result_t copy_sector(enum area from, uint32_t from_at, enum area to, uint
     return result;
 }
 
-static result_t do_step(uint32_t index) {
-    uint32_t at = (index / STEPS) * FLASH_ERASE_SIZE;
+static uint32_t data_steps(const struct open_swap *swap) {
+    uint32_t sectors = 0;
+    for (uint32_t i = 0; i < IMAGE_COUNT; i++) sectors += swap->sectors[i];
+    return STEPS * sectors;
+}
+
+// One image after the other, through the same scratch sector.
+static result_t do_step(const struct open_swap *swap, uint32_t index) {
+    uint32_t image = 0, sector = index / STEPS;
+    while (image + 1 < IMAGE_COUNT && sector >= swap->sectors[image]) sector -= swap->sectors[image++];
+    uint32_t at = sector * FLASH_ERASE_SIZE;
     switch (index % STEPS) {
-        case 0: return copy_sector(AREA_SECONDARY, at, AREA_SCRATCH, 0);
-        case 1: return copy_sector(AREA_PRIMARY, at, AREA_SECONDARY, at);
-        default: return copy_sector(AREA_SCRATCH, 0, AREA_PRIMARY, at);
+        case 0: return copy_sector(slots[image].secondary, at, AREA_SCRATCH, 0);
+        case 1: return copy_sector(slots[image].primary, at, slots[image].secondary, at);
+        default: return copy_sector(AREA_SCRATCH, 0, slots[image].primary, at);
     }
 }
 
 // The note is a step of the journal, so that no cut loses it; a note that cannot be written does not stop the swap.
-static result_t leave_note(enum swap_kind kind) {
+static result_t leave_note(enum swap_kind kind, uint32_t number) {
     struct image image;
     bool reverted = kind == SWAP_REVERT;
-    struct image_source about = image_in_flash(reverted ? AREA_SECONDARY : AREA_PRIMARY, slots[0].limit);
+    struct image_source about =
+        image_in_flash(reverted ? slots[number].secondary : slots[number].primary, slots[number].limit);
     (void)image_parse(&about, &image);
     if (reverted) (void)note_write(NOTE_REVERTED, 0, image.hash, "not confirmed");
     else (void)note_write(NOTE_SWAPPED, 0, image.hash, kind == SWAP_TEST ? "for test" : "for good");
     return RESULT_OK;
 }
 
+// An image that went back is as it came: it may be asked for again, with the others.
+static result_t set_secondary_trailer(enum swap_kind kind, enum area slot) {
+    return kind == SWAP_REVERT ? trailer_erase(slot) : trailer_went_out(slot);
+}
+
+// The trailer of an image that stays is erased: it takes no part in this test. The app, image 0, comes last.
 static result_t do_final_step(const struct open_swap *swap, uint32_t step) {
-    switch (step) {
-        case 0: return trailer_swapped(AREA_PRIMARY, swap->kind != SWAP_TEST);
-        case 1: return trailer_erase(AREA_SECONDARY);
-        case 2: return leave_note(swap->kind);
-        default: return RESULT_OK;  // its mark closes the journal
+    if (step >= FINAL_OF_IMAGE * IMAGE_COUNT) return RESULT_OK;  // its mark closes the journal
+    uint32_t image = IMAGE_COUNT - 1u - step / FINAL_OF_IMAGE;
+    const struct slots *of = &slots[image];
+    if (swap->sectors[image] == 0) {
+        bool first = step % FINAL_OF_IMAGE == 0;
+        return first ? flash_clear(of->primary, slot_trailer_at(of->primary), FLASH_ERASE_SIZE) : RESULT_OK;
+    }
+    switch (step % FINAL_OF_IMAGE) {
+        case 0: return trailer_swapped(of->primary, swap->kind != SWAP_TEST);
+        case 1: return set_secondary_trailer(swap->kind, of->secondary);
+        default: return leave_note(swap->kind, image);
     }
 }
 
 static result_t go_on(const struct open_swap *swap) {
-    uint32_t data_steps = STEPS * swap->sectors;
-    for (uint32_t index = 0; index < data_steps + FINAL_STEPS; index++) {
+    uint32_t data = data_steps(swap);
+    for (uint32_t index = 0; index < data + FINAL_STEPS; index++) {
         result_t result = mark_get(swap, index);
         if (result_ok(result)) continue;
         if (result != RESULT_EMPTY) return result;
-        result = index < data_steps ? do_step(index) : do_final_step(swap, index - data_steps);
+        result = index < data ? do_step(swap, index) : do_final_step(swap, index - data);
         if (!result_ok(result)) return result;
         result = mark_set(swap, index);
         if (!result_ok(result)) return result;
@@ -107,19 +134,25 @@ static result_t find_open(struct open_swap *swap) {
     result_t result = turn_newest(&journal, &swap->journal_half, &head);
     if (!result_ok(result)) return result;
     swap->kind = (enum swap_kind)head.words[0];
-    swap->sectors = head.words[1];
-    bool sane = head.words[0] >= SWAP_TEST && head.words[0] <= SWAP_REVERT && swap->sectors <= SECTORS_MAX;
+    bool sane = head.words[0] >= SWAP_TEST && head.words[0] <= SWAP_REVERT;
+    for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
+        swap->sectors[i] = head.words[1 + i];
+        if (swap->sectors[i] > slots[i].limit / FLASH_ERASE_SIZE) sane = false;
+    }
     if (!sane) return RESULT_EMPTY;
-    result = mark_get(swap, STEPS * swap->sectors + FINAL_STEPS - 1);
+    result = mark_get(swap, data_steps(swap) + FINAL_STEPS - 1);
     if (result == RESULT_EMPTY) return RESULT_OK;
     return result_ok(result) ? RESULT_EMPTY : result;
 }
 
-result_t swap_run(enum swap_kind kind, uint32_t bytes) {
+result_t swap_run(enum swap_kind kind, const uint32_t bytes[IMAGE_COUNT]) {
     struct open_swap swap = {.kind = kind};
+    uint32_t words[TURN_WORDS] = {(uint32_t)kind};
     uint32_t generation;
-    swap.sectors = (smaller(bytes, slots[0].limit) + FLASH_ERASE_SIZE - 1) / FLASH_ERASE_SIZE;
-    const uint32_t words[TURN_WORDS] = {(uint32_t)kind, swap.sectors};
+    for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
+        swap.sectors[i] = (smaller(bytes[i], slots[i].limit) + FLASH_ERASE_SIZE - 1) / FLASH_ERASE_SIZE;
+        words[1 + i] = swap.sectors[i];
+    }
     result_t result = turn_prepare(&journal, &swap.journal_half, &generation);
     if (!result_ok(result)) return result;
     result = turn_seal(&journal, swap.journal_half, generation, words);
@@ -138,5 +171,5 @@ result_t swap_abandon(void) {
     struct open_swap swap;
     result_t result = find_open(&swap);
     if (result == RESULT_EMPTY) return RESULT_OK;
-    return result_ok(result) ? mark_set(&swap, STEPS * swap.sectors + FINAL_STEPS - 1) : result;
+    return result_ok(result) ? mark_set(&swap, data_steps(&swap) + FINAL_STEPS - 1) : result;
 }

@@ -14,6 +14,7 @@ enum {
     MAGIC_BEFORE_END = MAGIC_ROOM,
     IMAGE_OK_BEFORE_END = MAGIC_ROOM + UNIT_SIZE,
     COPY_DONE_BEFORE_END = MAGIC_ROOM + 2 * UNIT_SIZE,
+    SWAP_INFO_BEFORE_END = MAGIC_ROOM + 3 * UNIT_SIZE,  // 1 says in MCUboot: no swap, which is what it means here
 };
 _Static_assert(MAGIC_ROOM + 4u * UNIT_SIZE <= FLASH_ERASE_SIZE, "the trailer fits a sector");
 #define FLAG_SET 0x01u
@@ -52,14 +53,16 @@ static result_t read_flag(enum area slot, uint32_t before_end, enum mark *mark) 
 
 result_t trailer_read(enum area slot, struct trailer *trailer) {
     uint8_t raw[MAGIC_SIZE];
-    *trailer = (struct trailer){MARK_BAD, MARK_BAD, MARK_BAD};
+    *trailer = (struct trailer){MARK_BAD, MARK_BAD, MARK_BAD, MARK_BAD};
     result_t result = flash_read(slot, at(slot, MAGIC_SIZE), raw, sizeof raw);
     if (!result_ok(result)) return result;
     if (memcmp(raw, magic, MAGIC_SIZE) == 0) trailer->magic = MARK_SET;
     if (bytes_are(raw, FLASH_ERASED, sizeof raw)) trailer->magic = MARK_UNSET;
     result = read_flag(slot, IMAGE_OK_BEFORE_END, &trailer->image_ok);
     if (!result_ok(result)) return result;
-    return read_flag(slot, COPY_DONE_BEFORE_END, &trailer->copy_done);
+    result = read_flag(slot, COPY_DONE_BEFORE_END, &trailer->copy_done);
+    if (!result_ok(result)) return result;
+    return read_flag(slot, SWAP_INFO_BEFORE_END, &trailer->went_out);
 }
 
 static result_t set_flag(enum area slot, uint32_t before_end) {
@@ -76,19 +79,35 @@ static result_t set_magic(enum area slot) {
 
 result_t trailer_erase(enum area slot) { return flash_erase(slot, slot_trailer_at(slot), FLASH_ERASE_SIZE); }
 
-// The magic goes last: a request that was cut is no request.
-static result_t write_trailer(enum area slot, bool copy_done, bool image_ok) {
-    result_t result = flash_clear(slot, slot_trailer_at(slot), FLASH_ERASE_SIZE);
-    if (result_ok(result) && copy_done) result = set_flag(slot, COPY_DONE_BEFORE_END);
-    if (result_ok(result) && image_ok) result = set_flag(slot, IMAGE_OK_BEFORE_END);
-    return result_ok(result) ? set_magic(slot) : result;
+// Without an erase where none is needed: that an image went out is still said when the power goes.
+static result_t make_room(enum area slot, bool permanent, struct trailer *now) {
+    bool ok_fits = now->image_ok == MARK_UNSET || (permanent && now->image_ok == MARK_SET);
+    if (now->magic != MARK_BAD && ok_fits && now->copy_done == MARK_UNSET) return RESULT_OK;
+    result_t result = trailer_erase(slot);
+    if (result_ok(result) && now->went_out != MARK_UNSET) result = set_flag(slot, SWAP_INFO_BEFORE_END);
+    now->magic = now->image_ok = MARK_UNSET;
+    return result;
 }
 
-result_t trailer_request(enum area slot, bool permanent) { return write_trailer(slot, false, permanent); }
+// The magic goes last: a request that was cut is no request.
+result_t trailer_request(enum area slot, bool permanent) {
+    struct trailer now;
+    result_t result = trailer_read(slot, &now);
+    if (result_ok(result)) result = make_room(slot, permanent, &now);
+    if (result_ok(result) && permanent && now.image_ok == MARK_UNSET) result = set_flag(slot, IMAGE_OK_BEFORE_END);
+    return result_ok(result) && now.magic == MARK_UNSET ? set_magic(slot) : result;
+}
 
 result_t trailer_swapped(enum area slot, bool confirmed) {
     result_t result = trailer_erase(slot);
-    return result_ok(result) ? write_trailer(slot, true, confirmed) : result;
+    if (result_ok(result)) result = set_flag(slot, COPY_DONE_BEFORE_END);
+    if (result_ok(result) && confirmed) result = set_flag(slot, IMAGE_OK_BEFORE_END);
+    return result_ok(result) ? set_magic(slot) : result;
+}
+
+result_t trailer_went_out(enum area slot) {
+    result_t result = trailer_erase(slot);
+    return result_ok(result) ? set_flag(slot, SWAP_INFO_BEFORE_END) : result;
 }
 
 result_t trailer_confirm(enum area slot) {

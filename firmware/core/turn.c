@@ -8,7 +8,8 @@
 #define CRC_BYTES (TURN_HEAD_SIZE - 4u)
 _Static_assert(sizeof(struct turn_head) == TURN_HEAD_SIZE, "the head is written as it lies in memory");
 _Static_assert(TURN_HEAD_SIZE % FLASH_WRITE_SIZE == 0, "a head is made of whole write units");
-#define HALVES(name) _Static_assert(AREA_##name##_SIZE % (2 * FLASH_ERASE_SIZE) == 0, "area " #name " has no two halves")
+#define HALVES(name) \
+    _Static_assert(AREA_##name##_SIZE % (2 * FLASH_ERASE_SIZE) == 0, "area " #name " has no two halves")
 HALVES(STATUS);
 HALVES(COUNTERS);
 HALVES(NOTES);

@@ -57,8 +57,11 @@ def _sizes(row: dict[str, Any]) -> dict[str, int]:
     """Bytes that each area needs; those with two halves as two whole ones."""
     sector, unit = row["erase_size"], row["write_alignment"]
     first, second = row["slots"]
-    marks = STEPS * 2 * min(first, second) + FINAL_STEPS  # of two images
+    radio = row.get("radio", [0, 0])
+    marks = STEPS * (min(first, second) + min(radio)) + FINAL_STEPS
     halves = {"status": JOURNAL_HEAD + marks * unit, "counters": LOG_MIN, "notes": LOG_MIN, "identity": IDENTITY_MIN}
     sizes = {"boot": BOOT_MIN, "primary": first * sector, "secondary": second * sector, "scratch": sector}
     sizes |= {name: 2 * -(-size // sector) * sector for name, size in halves.items()}
+    if any(radio):
+        sizes |= {"radio_primary": radio[0] * sector, "radio_secondary": radio[1] * sector}
     return sizes | {"patch": max(PATCH_MIN, 2 * sector), "otp": sector}

@@ -28,8 +28,9 @@ enum area {
 _Static_assert(FLASH_CHUNK % FLASH_PROGRAM_SIZE == 0 && FLASH_ERASE_SIZE % FLASH_CHUNK == 0, "chunks are whole pages");
 
 #define FLASH_WRITE_MAX 32u  // bytes of the largest write unit: MCUboot's largest, and the size of a turn's head
-_Static_assert(FLASH_WRITE_SIZE != 0 && (FLASH_WRITE_SIZE & (FLASH_WRITE_SIZE - 1)) == 0, "a write unit is a power of two");
-_Static_assert(FLASH_WRITE_SIZE <= FLASH_WRITE_MAX && FLASH_PROGRAM_SIZE % FLASH_WRITE_SIZE == 0, "pages are whole units");
+_Static_assert(FLASH_WRITE_SIZE != 0 && (FLASH_WRITE_SIZE & (FLASH_WRITE_SIZE - 1)) == 0, "units are powers of two");
+_Static_assert(FLASH_WRITE_SIZE <= FLASH_WRITE_MAX, "units are not larger than MCUboot has them");
+_Static_assert(FLASH_PROGRAM_SIZE % FLASH_WRITE_SIZE == 0, "pages are whole units");
 _Static_assert(FLASH_ERASED == 0xFF || FLASH_ERASED == 0x00, "erased bytes are all ones or all zeros");
 
 // Rounds up to whole write units: what this many bytes take in flash.

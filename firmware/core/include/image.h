@@ -52,6 +52,7 @@ struct image_source {
     const uint8_t *memory;  // RAM source: all bytes; overlay: the first `overlay` bytes
     uint32_t overlay;
     enum area area;
+    uint32_t number;  // of the image: whose security counter holds
     uint32_t size;  // bytes that the image may have at most
 };
 

@@ -9,9 +9,10 @@
 
 // What differs between the stages.
 struct smp_image_stage {
-    enum area upload_slot;
     upload_judge judge;
-    bool running;  // the image in the primary slot is running: it can be confirmed, its slot cannot be erased
+    // The images in the primary slots are running: they can be confirmed, their slots cannot be erased, and uploads go
+    // to the secondary ones. If not, uploads go to the primary ones.
+    bool running;
     // Before the slots are changed; fails if this is no time for it. May be null.
     result_t (*may_change)(void);
     // After the running image was confirmed. May be null.

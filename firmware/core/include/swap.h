@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Exchanges the two slots through the scratch sector, so that a power cut at any flash operation, also one in the
+// Exchanges the slots through the scratch sector, so that a power cut at any flash operation, also one in the
 // middle of it, is made good at the next boot.
 #ifndef ASSAY_SWAP_H
 #define ASSAY_SWAP_H
@@ -8,8 +8,9 @@
 
 enum swap_kind { SWAP_TEST = 1, SWAP_FOR_GOOD = 2, SWAP_REVERT = 3 };
 
-// Swaps the first `bytes` bytes (rounded up to sectors) of the slots and sets their trailers.
-result_t swap_run(enum swap_kind kind, uint32_t bytes);
+// Swaps the first `bytes` bytes (rounded up to sectors) of the slots of each image, all by one journal, and sets their
+// trailers. An image with 0 bytes stays.
+result_t swap_run(enum swap_kind kind, const uint32_t bytes[IMAGE_COUNT]);
 
 // Finishes a swap that was cut. RESULT_EMPTY if none was under way; else `kind` says what it was.
 result_t swap_resume(enum swap_kind *kind);

@@ -11,6 +11,7 @@ enum mark { MARK_UNSET, MARK_SET, MARK_BAD };
 
 struct trailer {
     enum mark magic, image_ok, copy_done;
+    enum mark went_out;  // of a secondary slot: its image ran before the last swap
 };
 
 result_t trailer_read(enum area slot, struct trailer *trailer);
@@ -18,7 +19,7 @@ result_t trailer_read(enum area slot, struct trailer *trailer);
 // True if these are the 16 bytes with which a trailer ends, for write units of any size.
 bool trailer_ends_with(const uint8_t bytes[TRAILER_MAGIC_SIZE]);
 
-// Asks for a swap at the next boot; `permanent` means without a test. A trailer that holds anything is erased first.
+// Asks for a swap at the next boot; `permanent` means without a test. What is in the way is erased first.
 result_t trailer_request(enum area slot, bool permanent);
 
 // Marks the running image as good. A mark that was cut before is left as it is: boot_table.c takes it for set.
@@ -26,6 +27,9 @@ result_t trailer_confirm(enum area slot);
 
 // What the trailer of the primary slot says after a swap.
 result_t trailer_swapped(enum area slot, bool confirmed);
+
+// What the trailer of the secondary slot says after a swap: nothing is asked for, and its image ran before.
+result_t trailer_went_out(enum area slot);
 
 result_t trailer_erase(enum area slot);
 

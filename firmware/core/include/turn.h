@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Two halves of an area in turn, each of whole sectors: the newest one that is whole counts, and only the other one is
-// ever erased. So an erase or a write that is cut in the middle leaves the newest one as it was. Used by the journal, the
-// logs and the identity.
+// ever erased. So an erase or a write that is cut in the middle leaves the newest one as it was. Used by the journal,
+// the logs and the identity.
 #ifndef ASSAY_TURN_H
 #define ASSAY_TURN_H
 

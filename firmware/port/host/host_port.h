@@ -13,8 +13,8 @@
 // How the operation ends in which the power goes.
 enum tear { TEAR_BEFORE, TEAR_FIRST_HALF, TEAR_LAST_HALF, TEAR_BITS, TEAR_COUNT };
 
-// A flash chip. A write unit that was programmed cannot be programmed again before it is erased, also where it holds the
-// value of erased bytes: a chip that keeps check bits for each unit would not take it. (Units of one byte have none.)
+// A flash chip. A write unit that was programmed cannot be programmed again before it is erased, also where it holds
+// the value of erased bytes: a chip that keeps check bits for each unit would not take it. (Units of a byte have none.)
 #define HOST_UNITS (FLASH_WRITE_SIZE > 1 ? FLASH_SIZE / FLASH_WRITE_SIZE : 1)
 struct host_chip {
     uint8_t bytes[FLASH_SIZE];

@@ -120,7 +120,8 @@ result_t port_flash_program(uint32_t address, const void *data, uint32_t length)
     for (uint32_t i = 0; i < length; i++) {
         if (host_flash[address + i] != FLASH_ERASED) misuse("program without erase", address + i, length);
     }
-    for (uint32_t unit = address / FLASH_WRITE_SIZE; FLASH_WRITE_SIZE > 1 && unit * FLASH_WRITE_SIZE < address + length; unit++) {
+    uint32_t end = FLASH_WRITE_SIZE > 1 ? (address + length) / FLASH_WRITE_SIZE : 0;
+    for (uint32_t unit = address / FLASH_WRITE_SIZE; unit < end; unit++) {
         if (host_chip.written[unit]) misuse("unit programmed twice", unit * FLASH_WRITE_SIZE, length);
     }
     change(address, data, length, false);

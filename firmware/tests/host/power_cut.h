@@ -7,7 +7,9 @@
 
 // Payloads that take some sectors of every board of host_boards.toml, or at least one.
 #define BODY_OLD (FLASH_ERASE_SIZE > 4096 ? 9000u : 2 * FLASH_ERASE_SIZE + 700)
-#define BODY_NEW (FLASH_ERASE_SIZE > 16384 ? 14000u : FLASH_ERASE_SIZE > 4096 ? FLASH_ERASE_SIZE + 3000 : 3 * FLASH_ERASE_SIZE + 1700)
+#define BODY_NEW                             \
+    (FLASH_ERASE_SIZE > 16384  ? 14000u      \
+     : FLASH_ERASE_SIZE > 4096 ? FLASH_ERASE_SIZE + 3000 : 3 * FLASH_ERASE_SIZE + 1700)
 
 extern uint32_t cuts_made;
 

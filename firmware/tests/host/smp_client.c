@@ -17,7 +17,7 @@ static result_t judge(const struct image_source *source, struct image *image) {
 static result_t may_change(void) { return assay_stage.state == STATE_TESTING ? RESULT_OF(ERROR_BUSY) : RESULT_OK; }
 
 const struct smp_image_stage app_image_stage = {
-    .upload_slot = AREA_SECONDARY, .judge = judge, .running = true, .may_change = may_change};
+    .judge = judge, .running = true, .may_change = may_change};
 
 const struct smp_command smp_commands[] = {
     {GROUP_OS, 0, smp_echo, smp_echo},

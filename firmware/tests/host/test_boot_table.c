@@ -17,8 +17,8 @@ static enum boot_action rule(const struct trailer *primary, const struct trailer
 static void test_all_combinations(void) {
     unsigned seen[4] = {0};
     for (unsigned n = 0; n < 243; n++) {
-        struct trailer primary = {(enum mark)(n % 3), (enum mark)(n / 3 % 3), (enum mark)(n / 9 % 3)};
-        struct trailer secondary = {(enum mark)(n / 27 % 3), (enum mark)(n / 81 % 3), MARK_UNSET};
+        struct trailer primary = {(enum mark)(n % 3), (enum mark)(n / 3 % 3), (enum mark)(n / 9 % 3), MARK_UNSET};
+        struct trailer secondary = {(enum mark)(n / 27 % 3), (enum mark)(n / 81 % 3), MARK_UNSET, MARK_UNSET};
         check_context("combination %u", n);
         enum boot_action action = boot_decide(&primary, &secondary);
         CHECK(action == rule(&primary, &secondary));

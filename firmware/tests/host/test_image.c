@@ -67,7 +67,8 @@ static void test_dependencies_are_read(void) {
     CHECK(parsed.dependencies[3].lowest.minor == 3 && parsed.dependencies[3].lowest.build == 0);
     good.dependencies++;
     CHECK(judge_recipe(good) == RESULT_OF(ERROR_BAD_HEADER));
-    CHECK(judge_recipe((struct recipe){GOOD, .dependencies = 1, .depends_on = IMAGE_COUNT}) == RESULT_OF(ERROR_DEPENDENCY));
+    const struct recipe lonely = {GOOD, .dependencies = 1, .depends_on = IMAGE_COUNT};
+    CHECK(judge_recipe(lonely) == RESULT_OF(ERROR_DEPENDENCY));
     CHECK(judge_recipe((struct recipe){GOOD, .protected_tlv = 0x40, .tlv_length = 8}) == RESULT_OF(ERROR_BAD_HEADER));
 }
 

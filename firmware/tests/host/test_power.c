@@ -38,7 +38,7 @@ static void ready_for_test(void) {
     put(AREA_PRIMARY_OFFSET, old_image, old_size);
     put(AREA_SECONDARY_OFFSET, new_image, new_size);
     host_power_on();
-    (void)counter_raise(1);
+    (void)counter_raise(0, 1);
     (void)trailer_request(AREA_SECONDARY, false);
 }
 
@@ -67,10 +67,10 @@ static bool complete_update(void) {
             if (choice.state != STATE_CONFIRMED) return false;
             if (!result_ok(trailer_request(AREA_SECONDARY, false))) return false;
         } else if (choice.state == STATE_TESTING) {
-            if (!result_ok(trailer_confirm(AREA_PRIMARY)) || !result_ok(counter_raise(2))) return false;
+            if (!result_ok(trailer_confirm(AREA_PRIMARY)) || !result_ok(counter_raise(0, 2))) return false;
         } else {
             uint32_t counter;
-            return result_ok(counter_read(&counter)) && counter == 2;
+            return result_ok(counter_read(0, &counter)) && counter == 2;
         }
     }
     return false;
@@ -143,6 +143,26 @@ static void test_swap_for_good(void) {
     check_every_cut_of_a_boot(is_new_for_good);
 }
 
+static void ask_for_good(void) { (void)trailer_request(AREA_SECONDARY, true); }
+
+// A request that was cut is none: an image that was meant for good is never one under test.
+static void test_request_for_good(void) {
+    ready_for_test();
+    CHECK(result_ok(trailer_erase(AREA_SECONDARY)));
+    snapshot = host_chip;
+    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
+        for (uint32_t n = 0;; n++) {
+            struct boot_choice choice;
+            check_context("cut in operation %u, tear %d", n, tear);
+            host_chip = snapshot;
+            host_seed(n * 4 + (uint32_t)tear + 1);
+            if (!cut(ask_for_good, n, (enum tear)tear)) break;
+            CHECK(result_ok(boot(&choice)) && is_good(&choice) && choice.state == STATE_CONFIRMED);
+            CHECK(complete_update());
+        }
+    }
+}
+
 // The primary image is broken, the secondary one is whole: the unit comes up with that, under test.
 static void test_rescue(void) {
     ready_for_test();
@@ -183,7 +203,7 @@ static void test_double_cuts(void) {
 
 static void do_confirm(void) {
     (void)trailer_confirm(AREA_PRIMARY);
-    (void)counter_raise(2);
+    (void)counter_raise(0, 2);
     (void)note_write(NOTE_CONFIRMED, 0, new_image, "2.0.0");
 }
 
@@ -202,7 +222,7 @@ static void test_confirm(void) {
             struct trailer trailer;
             bool begun = result_ok(trailer_read(AREA_PRIMARY, &trailer)) && trailer.image_ok != MARK_UNSET;
             CHECK(result_ok(boot(&choice)) && is_good(&choice));
-            CHECK(result_ok(counter_read(&counter)));
+            CHECK(result_ok(counter_read(0, &counter)));
             bool new_one = choice.image.version.major == NEW_VERSION;
             CHECK(new_one == (counter == 2) && choice.state == STATE_CONFIRMED);
             CHECK(new_one == begun);  // once the mark is begun, the confirmation holds
@@ -232,7 +252,7 @@ static void test_counter_waits_for_confirmation(void) {
     uint32_t counter;
     ready_for_test();
     CHECK(result_ok(boot(&choice)) && choice.image.version.major == NEW_VERSION);
-    CHECK(result_ok(counter_read(&counter)) && counter == 1);
+    CHECK(result_ok(counter_read(0, &counter)) && counter == 1);
     CHECK(result_ok(boot(&choice)) && choice.image.version.major == OLD_VERSION && choice.event == EVENT_REVERTED);
 }
 
@@ -381,6 +401,7 @@ const struct test tests_power[] = {
     {"test_swap", test_test_swap},
     {"revert", test_revert},
     {"swap_for_good", test_swap_for_good},
+    {"request_for_good", test_request_for_good},
     {"rescue", test_rescue},
     {"double_cuts", test_double_cuts},
     {"confirm", test_confirm},

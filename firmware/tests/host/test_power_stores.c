@@ -57,7 +57,7 @@ static void test_identity(void) {
 #define NOTES (CELLS > 128 ? 100u : 4 * CELLS)
 
 static uint32_t raise_to;
-static void do_raise(void) { (void)counter_raise(raise_to); }
+static void do_raise(void) { (void)counter_raise(0, raise_to); }
 
 // Through the change of sectors and back: at each cut the counter is the old one or the new one, never less.
 static void test_counter(void) {
@@ -68,10 +68,10 @@ static void test_counter(void) {
         for (raise_to = 1; raise_to < RAISES; raise_to++) {
             for (uint32_t n = 0; cut(do_raise, n, (enum tear)tear) && n < 20; n++) {
                 check_context("raise to %u, operation %u, tear %d", raise_to, n, tear);
-                CHECK(result_ok(counter_read(&found)) && (found == value || found == raise_to));
+                CHECK(result_ok(counter_read(0, &found)) && (found == value || found == raise_to));
             }
             check_context("raise to %u, tear %d", raise_to, tear);
-            CHECK(result_ok(counter_read(&found)) && found == raise_to);
+            CHECK(result_ok(counter_read(0, &found)) && found == raise_to);
             value = raise_to;
         }
     }
@@ -82,7 +82,7 @@ static void do_note(void) { (void)note_write(NOTE_REVERTED, note_code, 0, "cut")
 
 // The log keeps its order, and the newest sector full of notes, through all cuts.
 static void test_notes(void) {
-    const uint32_t kept = (AREA_NOTES_SIZE / 2 / RECORD_SIZE - 1) / 2;  // of a half, at the least: a cut one takes room, too
+    const uint32_t kept = (AREA_NOTES_SIZE / 2 / RECORD_SIZE - 1) / 2;  // of a half, at least: a cut one takes room
     for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
         blank_chip();
         host_seed((uint32_t)tear + 1);

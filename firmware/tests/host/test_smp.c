@@ -33,12 +33,14 @@ void prepare(void) {
     smp_image_init(&app_image_stage);
 }
 
+static uint32_t image_number;
+
 static void upload(uint32_t offset, uint32_t length, bool named) {
     struct cbor_writer *out = start_request(offset == 0 ? (named ? 5 : 4) : 2);
     cbor_put_number(out, "off", offset);
     cbor_put_bytes(out, "data", image + offset, length);
     if (offset == 0) {
-        cbor_put_number(out, "image", 0);
+        cbor_put_number(out, "image", image_number);
         cbor_put_number(out, "len", image_size);
         if (named) cbor_put_bytes(out, "sha", sha, 32);
     }
@@ -216,7 +218,7 @@ static void test_upload_refuses_by_board_and_counter(void) {
     sha256_final(&hash, sha);
     CHECK(upload_from(0, 500) == ERROR_BOARD_MISMATCH);
     prepare();
-    CHECK(result_ok(counter_raise(5)));
+    CHECK(result_ok(counter_raise(0, 5)));
     CHECK(upload_from(0, 500) == ERROR_DOWNGRADE);
 }
 
@@ -297,6 +299,85 @@ static void test_states(void) {
     CHECK(error() == ERROR_BUSY);
 }
 
+static void test_an_image_that_is_not_here(void) {
+    prepare();
+    image_number = IMAGE_COUNT;
+    upload(0, 100, true);
+    image_number = 0;
+    CHECK(error() == ERROR_NO_IMAGE);
+    cbor_put_number(start_request(1), "slot", 2 * IMAGE_COUNT);
+    ask(true, GROUP_IMAGE, 5);
+    CHECK(error() == ERROR_BAD_REQUEST);
+}
+
+#if IMAGE_COUNT > 1
+// How often the last answer says this of an image: a text of the map's own bytes.
+static uint32_t told(const char *what, uint32_t length) {
+    uint32_t count = 0;
+    for (uint32_t at = SMP_HEADER_SIZE; at + length <= answered; at++) count += memcmp(answer + at, what, length) == 0;
+    return count;
+}
+#define TOLD(text) told(text, sizeof(text) - 1)
+
+// Both are uploaded, asked for and confirmed over SMP, the radio as image 1.
+static void test_two_images(void) {
+    struct image parsed;
+    struct trailer trailer;
+    prepare();
+    CHECK(upload_from(0, 500) == 0);
+    upload(0, 100, true);
+    CHECK(number("off") == image_size);  // there already
+    image_number = 1;
+    upload(0, 100, true);
+    CHECK(error() == ERROR_TOO_LARGE || number("off") == 100);  // the same bytes for the other image: another upload
+    image_size = make_good(3, 600, 1, image);
+    name_upload();
+    CHECK(upload_from(0, 500) == 0);
+    image_number = 0;
+    CHECK(memcmp(host_flash + AREA_RADIO_SECONDARY_OFFSET, image, image_size) == 0);
+    start_request(0);
+    ask(false, GROUP_IMAGE, 0);
+    CHECK(TOLD("\x65image\x00") == 2 && TOLD("\x65image\x01\x64slot\x01") == 1 && TOLD("\x67pending\xF5") == 0);
+    for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
+        struct image_source source = image_in_flash(slots[i].secondary, slots[i].limit);
+        CHECK(result_ok(image_parse(&source, &parsed)));
+        set_state(parsed.hash, false);
+        CHECK(error() == 0 && TOLD("\x67pending\xF5") == i + 1);
+        CHECK(result_ok(trailer_read(slots[i].secondary, &trailer)) && trailer.magic == MARK_SET);
+    }
+    CHECK(result_ok(trailer_swapped(AREA_PRIMARY, false)) && result_ok(trailer_swapped(AREA_RADIO_PRIMARY, false)));
+    set_state(0, true);
+    CHECK(error() == 0);
+    for (uint32_t i = 0; i < IMAGE_COUNT; i++)
+        CHECK(result_ok(trailer_read(slots[i].primary, &trailer)) && trailer.image_ok == MARK_SET);
+    cbor_put_number(start_request(1), "slot", 3);
+    ask(true, GROUP_IMAGE, 5);
+    CHECK(error() == 0 && host_flash[AREA_RADIO_SECONDARY_OFFSET] == FLASH_ERASED);
+    CHECK(host_flash[AREA_SECONDARY_OFFSET] != FLASH_ERASED);
+}
+
+// Asked for over SMP, an image that needs another one that is nowhere is refused at once.
+static void test_dependency_over_smp(void) {
+    const struct recipe needy = {.major = 2, .body_size = 3000, .counter = 1, .board = BOARD_NAME, .seed = test_seed,
+                                 .dependencies = 1, .depends_on = 1, .depends_minor = 2};
+    struct image parsed;
+    prepare();
+    image_size = make_image(&needy, image);
+    name_upload();
+    CHECK(upload_from(0, 500) == 0);
+    struct image_source source = image_in_flash(AREA_SECONDARY, slots[0].limit);
+    CHECK(result_ok(image_parse(&source, &parsed)));
+    set_state(parsed.hash, false);
+    CHECK(error() == ERROR_DEPENDENCY);
+    (void)make_good(1, 500, 1, host_flash + AREA_RADIO_PRIMARY_OFFSET);  // 1.0.0: too old
+    set_state(parsed.hash, false);
+    CHECK(error() == ERROR_DEPENDENCY);
+    (void)make_good(2, 500, 1, host_flash + AREA_RADIO_SECONDARY_OFFSET);  // 2.0.0 waits
+    set_state(parsed.hash, false);
+    CHECK(error() == 0);
+}
+#endif
+
 static void test_measure(void) {
     struct cbor_item item;
     struct image parsed;
@@ -312,7 +393,7 @@ static void test_measure(void) {
     cbor_put_number(start_request(1), "slot", 1);
     ask(false, GROUP_ASSAY, 3);
     CHECK(error() == ERROR_NO_IMAGE);
-    cbor_put_number(start_request(1), "slot", 3);
+    cbor_put_number(start_request(1), "slot", IMAGE_COUNT > 1 ? 5 : 3);
     ask(false, GROUP_ASSAY, 3);
     CHECK(error() == ERROR_BAD_REQUEST);
 }
@@ -379,6 +460,11 @@ const struct test tests_smp[] = {
     {"upload_refuses_what_is_behind_an_image", test_upload_refuses_what_is_behind_an_image},
     {"upload_refuses_by_tlv", test_upload_refuses_by_tlv},
     {"states", test_states},
+    {"an_image_that_is_not_here", test_an_image_that_is_not_here},
+#if IMAGE_COUNT > 1
+    {"two_images", test_two_images},
+    {"dependency_over_smp", test_dependency_over_smp},
+#endif
     {"measure", test_measure},
     {"notes_pages", test_notes_pages},
     {"random_requests", test_random_requests},

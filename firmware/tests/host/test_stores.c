@@ -46,13 +46,13 @@ static void test_flash_guards(void) {
 static void test_counter_is_the_highest(void) {
     uint32_t value;
     blank();
-    CHECK(result_ok(counter_read(&value)) && value == 0);
-    CHECK(result_ok(counter_raise(7)) && result_ok(counter_raise(3)));
-    CHECK(result_ok(counter_read(&value)) && value == 7);
+    CHECK(result_ok(counter_read(0, &value)) && value == 0);
+    CHECK(result_ok(counter_raise(0, 7)) && result_ok(counter_raise(0, 3)));
+    CHECK(result_ok(counter_read(0, &value)) && value == 7);
     uint32_t before = host_operations;
-    CHECK(result_ok(counter_raise(7)) && host_operations == before);
-    CHECK(result_ok(counter_raise(0xFFFFFFFF)));
-    CHECK(result_ok(counter_read(&value)) && value == 0xFFFFFFFF);
+    CHECK(result_ok(counter_raise(0, 7)) && host_operations == before);
+    CHECK(result_ok(counter_raise(0, 0xFFFFFFFF)));
+    CHECK(result_ok(counter_read(0, &value)) && value == 0xFFFFFFFF);
 }
 
 // A lower value that got behind a higher one (an old sector that came back to life) lowers nothing.
@@ -61,8 +61,8 @@ static void test_counter_after_a_lower_record(void) {
     uint8_t lower[4] = {2, 0, 0, 0};
     uint32_t value;
     blank();
-    CHECK(result_ok(counter_raise(9)) && result_ok(record_append(&same_store, lower, 4)));
-    CHECK(result_ok(counter_read(&value)) && value == 9);
+    CHECK(result_ok(counter_raise(0, 9)) && result_ok(record_append(&same_store, lower, 4)));
+    CHECK(result_ok(counter_read(0, &value)) && value == 9);
 }
 
 static void test_note_content(void) {
