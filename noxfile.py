@@ -152,6 +152,18 @@ def kills(session: nox.Session) -> None:
 
 
 @nox.session
+def faults(session: nox.Session) -> None:
+    """Fault injection into the bootloader; `-- --seconds 3600 --board rv32-virt` says how long and where."""
+    need(session, QEMU_ARM, QEMU_RISCV)
+    install(session, "test")
+    boards = () if "--board" in session.posargs else ("ast1030-evb", "rv32-virt")
+    for board in boards:
+        session.run("python", "firmware/tests/fault_injection.py", "--board", board, *session.posargs)
+    if not boards:
+        session.run("python", "firmware/tests/fault_injection.py", *session.posargs)
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write the lock files again, without download addresses."""
     session.install("uv")

@@ -72,6 +72,7 @@ class Request:
     public_key: bytes | None
     compiler: str
     zig: tuple[str, ...]
+    symbols: bool = False
 
 
 def read_public_key(text: str) -> bytes:
@@ -198,10 +199,14 @@ def compile_command(request: Request, work: Path, elf: Path, library: Path) -> l
         driver = [f"{chain['gcc_prefix']}gcc", *chain["gcc_flags"]]
     includes = [HERE / "core" / "include", HERE / "crypto" / "include", HERE / "port" / "include",
                 HERE / "port" / "ns16550", work]  # fmt: skip
+    code, link = list(CODE_FLAGS), list(LINK_FLAGS)
+    if request.symbols:
+        code[code.index("-g0")] = "-g1"
+        link.remove("-s")
     defines = [f'-DMODULE_NAME="{request.name}"', f'-DMODULE_VERSION="{version_text(request.version)}"']
-    return [*driver, *CODE_FLAGS, *WARNINGS, f"-ffile-prefix-map={HERE}=.", f"-ffile-prefix-map={work}=.",
+    return [*driver, *code, *WARNINGS, f"-ffile-prefix-map={HERE}=.", f"-ffile-prefix-map={work}=.",
             *(f"-I{path}" for path in includes), *defines, *(f"-D{define}" for define in request.defines),
-            *(str(path) for path in sources(request)), *LINK_FLAGS, "-T", str(work / "part.ld"), str(library),
+            *(str(path) for path in sources(request)), *link, "-T", str(work / "part.ld"), str(library),
             "-o", str(elf)]  # fmt: skip
 
 
@@ -255,6 +260,7 @@ def parse(arguments: list[str]) -> Request:
     parser.add_argument("--define", action="append", default=[])
     parser.add_argument("--image-pubkey", help="Ed25519: PEM file or 64 hex digits; for the bootloader")
     parser.add_argument("--cc", choices=("zig", "gcc"), default="zig")
+    parser.add_argument("--symbols", action="store_true", help="leave names in part.elf; payload.bin is the same")
     parser.add_argument("--zig", help="the zig compiler, or a command that is one")
     given = parser.parse_args(arguments)
     name = given.name or f"assay-{given.part}"
@@ -272,7 +278,7 @@ def parse(arguments: list[str]) -> Request:
         cache=(given.cache or out / ".cache").resolve(), version=given.version, name=name,
         defines=tuple(sorted(given.define)),
         public_key=read_public_key(given.image_pubkey) if given.image_pubkey else None, compiler=given.cc,
-        zig=tuple(shlex.split(given.zig)) if given.zig else find_zig(),
+        zig=tuple(shlex.split(given.zig)) if given.zig else find_zig(), symbols=given.symbols,
     )  # fmt: skip
 
 

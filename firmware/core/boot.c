@@ -104,7 +104,7 @@ static result_t judge(uint32_t moved, const uint8_t key[ED25519_PUBLIC_SIZE], st
 }
 
 static uint32_t image_bytes(uint32_t number, enum area slot) {
-    struct image image;
+    static struct image image;
     struct image_source source = image_in_flash(slot, slots[number].limit);
     return result_ok(image_parse(&source, &image)) ? image.total_size : slots[number].limit;
 }
@@ -138,7 +138,7 @@ static void drop_requests(uint32_t asked) {
 // The request stays: it is good as soon as the other image is asked for, too.
 static void note_incomplete(uint32_t asked) {
     for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
-        struct image image;
+        static struct image image;
         struct image_source source = image_in_flash(slots[i].secondary, slots[i].limit);
         if ((asked & GROUP_BIT(i)) == 0) continue;
         (void)image_parse(&source, &image);
@@ -151,7 +151,8 @@ static void follow_trailers(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_
     static const enum swap_kind kinds[] = {
         [BOOT_SWAP_TEST] = SWAP_TEST, [BOOT_SWAP_FOR_GOOD] = SWAP_FOR_GOOD, [BOOT_REVERT] = SWAP_REVERT};
     struct group_marks marks[IMAGE_COUNT];
-    struct images images = {0};
+    static struct images images;  // never on the stack: see image.c
+    memset(&images, 0, sizeof images);
     if (!result_ok(group_read(marks))) return;
     struct group_decision decision = group_decide(marks);
     if (decision.incomplete != 0) note_incomplete(decision.incomplete);
@@ -212,8 +213,9 @@ static void raise_counters(const struct images *images) {
 
 result_t boot_choose(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice *choice) {
     struct group_marks marks[IMAGE_COUNT];
-    struct images images = {0};
+    static struct images images;  // never on the stack: see image.c
     memset(choice, 0, sizeof *choice);
+    memset(&images, 0, sizeof images);
     settle(key, choice);
     result_t result = judge(0, key, choice, &images);
     if (!result_ok(result)) {
@@ -228,7 +230,7 @@ result_t boot_choose(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice 
 }
 
 result_t boot_verify_again(const uint8_t key[ED25519_PUBLIC_SIZE], const struct boot_choice *choice) {
-    struct image image;
+    static struct image image;  // never on the stack: see image.c
     struct image_source source = image_in_ram(port_memory(RAM_APP_BASE), choice->loaded);
     result_t result = boot_verify(&source, key, &image);
     if (!result_ok(result)) return result;

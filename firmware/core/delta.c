@@ -67,7 +67,7 @@ static result_t add_to_old(struct delta *delta, const struct image_source *old, 
     for (uint32_t taken = 0; taken < length;) {
         uint32_t part = smaller(length - taken, DELTA_CHUNK);
         result_t result = delta_stream_read(delta, delta->chunk, part);
-        if (result_ok(result)) result = old->read(old, delta->from, delta->old_chunk, part);
+        if (result_ok(result)) result = image_read(old, delta->from, delta->old_chunk, part);
         if (!result_ok(result)) return result;
         for (uint32_t i = 0; i < part; i++) delta->chunk[i] = (uint8_t)(delta->chunk[i] + delta->old_chunk[i]);
         taken += part;

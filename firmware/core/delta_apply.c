@@ -78,7 +78,7 @@ static result_t copy_patch(const struct image *patch) {
 // Does the trailer ask for what lies in the secondary slot, and is it a patch?
 static bool patch_is_asked_for(void) {
     struct trailer primary, secondary;
-    struct image image;
+    static struct image image;
     struct image_source source = image_in_flash(AREA_SECONDARY, slots[0].limit);
     if (!result_ok(trailer_read(AREA_PRIMARY, &primary))) return false;
     if (!result_ok(trailer_read(AREA_SECONDARY, &secondary))) return false;
@@ -89,7 +89,7 @@ static bool patch_is_asked_for(void) {
 
 // Verifies the patch in the secondary slot and takes it to its own area.
 static result_t begin(const uint8_t key[ED25519_PUBLIC_SIZE], struct image *patch) {
-    struct image base;
+    static struct image base;
     struct image_source old, source = image_in_flash(AREA_SECONDARY, slots[0].limit);
     result_t result = boot_verify_signed(&source, key, patch);
     if (result_ok(result)) result = measure_base(&base, &old);
@@ -114,7 +114,7 @@ static result_t keep(void *context, const uint8_t *data, uint32_t length) {
 
 // Decodes into the secondary slot. The image's first page goes last, after the whole of it was verified.
 static result_t apply(const uint8_t key[ED25519_PUBLIC_SIZE], const struct image *patch) {
-    struct image base;
+    static struct image base;
     struct image_source old, source = patch_area();
     memset(&work, 0, sizeof work);
     work.key = key;
@@ -147,7 +147,7 @@ static void refuse(result_t why, const struct image *patch) {
 }
 
 void delta_settle(const uint8_t key[ED25519_PUBLIC_SIZE]) {
-    struct image patch;
+    static struct image patch;
     if (AREA_PATCH_SIZE == 0) return;  // then a patch is refused as any image that cannot be started
     bool open = result_ok(find_open(key, &patch));
     if (!open && !patch_is_asked_for()) return;

@@ -14,7 +14,7 @@ result_t delta_raw_byte(void *context, uint8_t *byte) {
     if (delta->input_used == delta->input_have) {
         uint32_t part = smaller(delta->end - delta->at, sizeof delta->input);
         if (part == 0) return RESULT_EMPTY;
-        result_t result = delta->patch.read(&delta->patch, delta->at, delta->input, part);
+        result_t result = image_read(&delta->patch, delta->at, delta->input, part);
         if (!result_ok(result)) return result;
         delta->at += part;
         delta->input_have = part;

@@ -48,7 +48,7 @@ result_t flash_read(enum area area, uint32_t offset, void *data, uint32_t length
 }
 
 result_t flash_blank(enum area area, uint32_t offset, uint32_t length) {
-    uint8_t chunk[FLASH_CHUNK];
+    static uint8_t chunk[FLASH_CHUNK];
     for (uint32_t done = 0; done < length;) {
         uint32_t part = smaller(length - done, FLASH_CHUNK);
         result_t result = flash_read(area, offset + done, chunk, part);
@@ -60,7 +60,7 @@ result_t flash_blank(enum area area, uint32_t offset, uint32_t length) {
 }
 
 static result_t program_page(enum area area, uint32_t offset, const uint8_t *data, uint32_t length) {
-    uint8_t page[FLASH_PROGRAM_SIZE], back[FLASH_PROGRAM_SIZE];
+    static uint8_t page[FLASH_PROGRAM_SIZE], back[FLASH_PROGRAM_SIZE];
     uint32_t address = areas[area].offset + offset;
     uint32_t whole = FLASH_UNITS(length);
     memcpy(page, data, length);

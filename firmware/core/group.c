@@ -74,7 +74,7 @@ enum boot_state group_state(const struct group_marks marks[IMAGE_COUNT]) {
 
 result_t group_read(struct group_marks marks[IMAGE_COUNT]) {
     for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
-        struct image image;
+        static struct image image;
         struct image_source source = image_in_flash(slots[i].secondary, slots[i].limit);
         result_t result = trailer_read(slots[i].primary, &marks[i].primary);
         if (result_ok(result)) result = trailer_read(slots[i].secondary, &marks[i].secondary);

@@ -44,15 +44,10 @@ enum seen {
     SEEN_PATCH = SEEN_BASE | SEEN_GIVES | SEEN_FORMAT,
 };
 
-static result_t read_ram(const struct image_source *source, uint32_t offset, void *data, uint32_t length) {
-    if (offset > source->size || length > source->size - offset) return RESULT_OF(ERROR_BAD_HEADER);
-    memcpy(data, source->memory + offset, length);
-    return RESULT_OK;
-}
-
-static result_t read_flash(const struct image_source *source, uint32_t offset, void *data, uint32_t length) {
-    if (offset > source->size || length > source->size - offset) return RESULT_OF(ERROR_BAD_HEADER);
-    uint8_t *to = data;
+// The bytes of an image that nobody has verified yet are read to static memory only, never to the stack: one skipped
+// instruction makes a read too long, and on the stack it would then choose where the bootloader returns to. For the same
+// reason a source has a kind and no function of its own.
+static result_t read_flash(const struct image_source *source, uint32_t offset, uint8_t *to, uint32_t length) {
     if (offset < source->overlay) {
         uint32_t part = smaller(length, source->overlay - offset);
         memcpy(to, source->memory + offset, part);
@@ -63,8 +58,17 @@ static result_t read_flash(const struct image_source *source, uint32_t offset, v
     return length == 0 ? RESULT_OK : flash_read(source->area, offset, to, length);
 }
 
+result_t image_read(const struct image_source *source, uint32_t offset, void *data, uint32_t length) {
+    if (offset > source->size || length > source->size - offset) return RESULT_OF(ERROR_BAD_HEADER);
+    switch (source->kind) {
+        case IMAGE_IN_RAM: memcpy(data, source->memory + offset, length); return RESULT_OK;
+        case IMAGE_IN_FLASH: return read_flash(source, offset, data, length);
+        default: return RESULT_FAIL;
+    }
+}
+
 struct image_source image_in_ram(const void *memory, uint32_t size) {
-    return (struct image_source){.read = read_ram, .memory = memory, .size = size};
+    return (struct image_source){.kind = IMAGE_IN_RAM, .memory = memory, .size = size};
 }
 
 struct image_source image_in_flash(enum area area, uint32_t size) {
@@ -72,13 +76,13 @@ struct image_source image_in_flash(enum area area, uint32_t size) {
 }
 
 struct image_source image_in_flash_under(enum area area, uint32_t size, const void *memory, uint32_t overlay) {
-    return (struct image_source){.read = read_flash, .memory = memory, .overlay = overlay, .area = area,
+    return (struct image_source){.kind = IMAGE_IN_FLASH, .memory = memory, .overlay = overlay, .area = area,
                                  .number = slot_image(area), .size = size};
 }
 
 static result_t parse_header(const struct image_source *source, struct image *image) {
-    uint8_t header[HEADER_BYTES];
-    result_t result = source->read(source, 0, header, sizeof header);
+    static uint8_t header[HEADER_BYTES];
+    result_t result = image_read(source, 0, header, sizeof header);
     if (!result_ok(result)) return result;
     if (le32(header) != HEADER_MAGIC) return RESULT_OF(ERROR_BAD_HEADER);
     uint32_t flags = le32(header + 16);
@@ -99,30 +103,30 @@ static result_t take(const struct image_source *source, uint32_t at, uint32_t le
                      uint32_t *seen, uint32_t bit) {
     if (length != expected || (*seen & bit) != 0) return RESULT_OF(ERROR_BAD_HEADER);
     *seen |= bit;
-    return source->read(source, at, value, expected);
+    return image_read(source, at, value, expected);
 }
 
 static result_t take_number(const struct image_source *source, uint32_t at, uint32_t length, uint32_t *value,
                             uint32_t *seen, uint32_t bit) {
-    uint8_t raw[4];
+    static uint8_t raw[4];
     result_t result = take(source, at, length, sizeof raw, raw, seen, bit);
     if (result_ok(result)) *value = le32(raw);
     return result;
 }
 
 static result_t take_board(const struct image_source *source, uint32_t at, uint32_t length, uint32_t *seen) {
-    char board[sizeof BOARD_NAME];
-    if (length != sizeof BOARD_NAME - 1) return RESULT_OF(ERROR_BOARD_MISMATCH);
-    result_t result = take(source, at, length, length, board, seen, SEEN_BOARD);
+    static char board[sizeof BOARD_NAME - 1];
+    if (length != sizeof board) return RESULT_OF(ERROR_BOARD_MISMATCH);
+    result_t result = take(source, at, length, sizeof board, board, seen, SEEN_BOARD);
     if (!result_ok(result)) return result;
-    return bytes_equal(board, BOARD_NAME, length) ? RESULT_OK : RESULT_OF(ERROR_BOARD_MISMATCH);
+    return bytes_equal(board, BOARD_NAME, sizeof board) ? RESULT_OK : RESULT_OF(ERROR_BOARD_MISMATCH);
 }
 
 // MCUboot's struct image_dependency: number of the image, three bytes of padding, version.
 static result_t take_dependency(const struct image_source *source, uint32_t at, uint32_t length, struct image *image) {
-    uint8_t raw[12];
-    if (length != sizeof raw || image->dependency_count == IMAGE_DEPENDENCIES_MAX) return RESULT_OF(ERROR_BAD_HEADER);
-    result_t result = source->read(source, at, raw, sizeof raw);
+    static uint8_t raw[12];
+    if (length != sizeof raw || image->dependency_count >= IMAGE_DEPENDENCIES_MAX) return RESULT_OF(ERROR_BAD_HEADER);
+    result_t result = image_read(source, at, raw, sizeof raw);
     if (!result_ok(result)) return result;
     image->dependencies[image->dependency_count++] =
         (struct image_dependency){raw[0], {raw[4], raw[5], le16(raw + 6), le32(raw + 8)}};
@@ -138,7 +142,7 @@ static result_t take_protected(const struct image_source *source, uint32_t type,
         case TLV_SECURITY_COUNTER: return take_number(source, at, length, &image->security_counter, seen, SEEN_COUNTER);
         case TLV_NAME:
             if (length > IMAGE_NAME_MAX) return RESULT_OF(ERROR_BAD_HEADER);
-            return take(source, at, length, length, image->name, seen, SEEN_NAME);
+            return take(source, at, length, smaller(length, IMAGE_NAME_MAX), image->name, seen, SEEN_NAME);
         case TLV_PATCH_BASE: return take(source, at, length, SHA256_SIZE, image->base, seen, SEEN_BASE);
         case TLV_PATCH_GIVES: return take(source, at, length, SHA256_SIZE, image->gives, seen, SEEN_GIVES);
         case TLV_PATCH_FORMAT: return take_number(source, at, length, &image->patch_format, seen, SEEN_FORMAT);
@@ -164,8 +168,8 @@ static result_t take_plain(const struct image_source *source, uint32_t type, uin
 // a board name outside the protected one is not covered by the hash, so it is not looked at.
 static result_t parse_tlvs(const struct image_source *source, uint32_t start, uint16_t magic, struct image *image,
                            uint32_t *seen, uint32_t *size) {
-    uint8_t raw[INFO_BYTES];
-    result_t result = source->read(source, start, raw, sizeof raw);
+    static uint8_t raw[INFO_BYTES];
+    result_t result = image_read(source, start, raw, sizeof raw);
     if (!result_ok(result)) return result;
     *size = le16(raw + 2);
     if (le16(raw) != magic) return RESULT_OF(ERROR_BAD_HEADER);
@@ -174,7 +178,7 @@ static result_t parse_tlvs(const struct image_source *source, uint32_t start, ui
     uint32_t end = start + *size;
     for (uint32_t count = 0; count < IMAGE_TLVS_MAX && at < end; count++) {
         if (end - at < INFO_BYTES) return RESULT_OF(ERROR_WRONG_LENGTH);
-        result = source->read(source, at, raw, sizeof raw);
+        result = image_read(source, at, raw, sizeof raw);
         if (!result_ok(result)) return result;
         uint32_t length = le16(raw + 2);
         at += INFO_BYTES;
@@ -217,12 +221,17 @@ result_t image_parse(const struct image_source *source, struct image *image) {
 }
 
 static result_t hash_source(const struct image_source *source, uint32_t length, uint8_t digest[SHA256_SIZE]) {
-    uint8_t chunk[FLASH_CHUNK];
+    static uint8_t chunk[FLASH_CHUNK];
     struct sha256 hash;
     sha256_init(&hash);
+    if (source->kind == IMAGE_IN_RAM) {
+        if (length > source->size) return RESULT_OF(ERROR_BAD_HEADER);
+        sha256_update(&hash, source->memory, length);
+        length = 0;
+    }
     for (uint32_t done = 0; done < length;) {
         uint32_t part = smaller(length - done, sizeof chunk);
-        result_t result = source->read(source, done, chunk, part);
+        result_t result = image_read(source, done, chunk, part);
         if (!result_ok(result)) return result;
         sha256_update(&hash, chunk, part);
         done += part;

@@ -45,7 +45,7 @@ result_t assay_measure(const struct smp_request *request, struct cbor_writer *an
         AREA_RADIO_PRIMARY, AREA_RADIO_SECONDARY,
 #endif
     };
-    struct image image;
+    static struct image image;
     uint32_t slot;
     result_t result = smp_get_number(request, "slot", &slot);
     if (!result_ok(result) || slot >= sizeof areas / sizeof areas[0]) return RESULT_OF(ERROR_BAD_REQUEST);

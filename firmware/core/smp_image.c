@@ -77,7 +77,7 @@ static result_t put_slot(struct cbor_writer *answer, enum area slot, const struc
 
 // Slots without an image that can be read are left out, as Zephyr leaves them out.
 result_t smp_image_state(const struct smp_request *request, struct cbor_writer *answer) {
-    struct image image;
+    static struct image image;
     uint32_t count = 0;
     (void)request;
     for (uint32_t i = 0; i < SLOTS; i++) count += result_ok(read_slot(slot_by_number(i), &image)) ? 1u : 0u;
@@ -95,7 +95,7 @@ result_t smp_image_state(const struct smp_request *request, struct cbor_writer *
 }
 
 static bool holds(enum area slot, const struct cbor_item *hash) {
-    struct image image;
+    static struct image image;
     return result_ok(read_slot(slot, &image)) && bytes_equal(image.hash, hash->data, SHA256_SIZE);
 }
 
@@ -111,7 +111,7 @@ static bool can_be_met(const struct image_dependency *dependency) {
     const struct slots *on = &slots[dependency->image];
     const enum area places[2] = {on->primary, on->secondary};
     for (uint32_t i = 0; i < 2; i++) {
-        struct image image;
+        static struct image image;
         if (!result_ok(read_slot(places[i], &image))) continue;
         if (image_version_reaches(&image.version, &dependency->lowest)) return true;
     }
@@ -119,7 +119,7 @@ static bool can_be_met(const struct image_dependency *dependency) {
 }
 
 static result_t check_dependencies(enum area slot) {
-    struct image image;
+    static struct image image;
     result_t result = read_slot(slot, &image);
     for (uint32_t i = 0; result_ok(result) && i < image.dependency_count; i++) {
         if (!can_be_met(&image.dependencies[i])) result = RESULT_OF(ERROR_DEPENDENCY);

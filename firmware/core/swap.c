@@ -52,7 +52,7 @@ static result_t mark_get(const struct open_swap *swap, uint32_t index) {
 }
 
 static result_t copy_sector(enum area from, uint32_t from_at, enum area to, uint32_t to_at) {
-    uint8_t chunk[FLASH_CHUNK];
+    static uint8_t chunk[FLASH_CHUNK];
     result_t result = flash_erase(to, to_at, FLASH_ERASE_SIZE);
     for (uint32_t at = 0; result_ok(result) && at < FLASH_ERASE_SIZE; at += FLASH_CHUNK) {
         result = flash_read(from, from_at + at, chunk, sizeof chunk);
@@ -83,7 +83,7 @@ static result_t do_step(const struct open_swap *swap, uint32_t index) {
 
 // The note is a step of the journal, so that no cut loses it; a note that cannot be written does not stop the swap.
 static result_t leave_note(enum swap_kind kind, uint32_t number) {
-    struct image image;
+    static struct image image;
     bool reverted = kind == SWAP_REVERT;
     struct image_source about =
         image_in_flash(reverted ? slots[number].secondary : slots[number].primary, slots[number].limit);

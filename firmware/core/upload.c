@@ -8,12 +8,13 @@
 #include "trailer.h"
 
 static result_t check_sha(const struct image_source *source, uint32_t length, const uint8_t *sha) {
-    uint8_t chunk[FLASH_CHUNK], digest[SHA256_SIZE];
+    static uint8_t chunk[FLASH_CHUNK];
+    uint8_t digest[SHA256_SIZE];
     struct sha256 hash;
     sha256_init(&hash);
     for (uint32_t done = 0; done < length;) {
         uint32_t part = smaller(length - done, sizeof chunk);
-        result_t result = source->read(source, done, chunk, part);
+        result_t result = image_read(source, done, chunk, part);
         if (!result_ok(result)) return result;
         sha256_update(&hash, chunk, part);
         done += part;
@@ -25,7 +26,7 @@ static result_t check_sha(const struct image_source *source, uint32_t length, co
 // True when the slot holds this very file, from an upload before the last reset. The header's sizes are looked at
 // first, so that another image costs no hash over the slot.
 static bool there_already(const struct upload *upload, uint32_t length, const uint8_t *sha) {
-    struct image image;
+    static struct image image;  // never on the stack: see image.c
     struct image_source source = image_in_flash(upload->slot, length);
     if (!result_ok(image_parse(&source, &image)) || image.total_size != length) return false;
     return result_ok(check_sha(&source, length, sha)) && result_ok(upload->judge(&source, &image));
@@ -84,7 +85,7 @@ static result_t flush_page(struct upload *upload) {
 // asked for by its own command, and not by who made the image.
 static result_t judge_rest(const struct image_source *source, uint32_t length) {
     uint8_t end[TRAILER_MAGIC_SIZE];
-    result_t result = source->read(source, length - sizeof end, end, sizeof end);
+    result_t result = image_read(source, length - sizeof end, end, sizeof end);
     if (!result_ok(result)) return result;
     return RESULT_OF(trailer_ends_with(end) ? ERROR_LYING_TRAILER : ERROR_WRONG_LENGTH);
 }
@@ -92,7 +93,7 @@ static result_t judge_rest(const struct image_source *source, uint32_t length) {
 // Checks that what came is what was named, and then what lies in flash under the first page that is still in RAM; then
 // programs that page. The first check was made while the line was busy: every page was read back after it was programmed.
 static result_t finish(struct upload *upload) {
-    struct image image;
+    static struct image image;
     struct image_source source = image_in_flash_under(upload->slot, upload->length, upload->first, FLASH_PROGRAM_SIZE);
     if (upload->has_sha) {
         uint8_t digest[SHA256_SIZE];

@@ -56,9 +56,9 @@ class Workshop:
             imgtool("getpub", "-e", "pem", "-k", str(path), "-o", str(path.with_suffix(".pub")))
         return path
 
-    def build(self, part: str, version: str = "1.0.0", defines: tuple[str, ...] = ()) -> Path:
-        """The folder with payload.bin and part.elf."""
-        folder = self.folder / f"{part}-{version}-{self.compiler}{'-'.join(defines)}"
+    def build(self, part: str, version: str = "1.0.0", defines: tuple[str, ...] = (), symbols: bool = False) -> Path:
+        """The folder with payload.bin and part.elf; the latter with names if there shall be `symbols`."""
+        folder = self.folder / f"{part}-{version}-{self.compiler}{'-'.join(defines)}{'-symbols' * symbols}"
         if (folder / "part.elf").exists():
             return folder  # nothing it was made from changes while the tests run
         command = [sys.executable, str(self.firmware / "build.py"), "--part", part, "--board-toml", str(self.toml),
@@ -68,6 +68,8 @@ class Workshop:
             command += ["--image-pubkey", str(self.key().with_suffix(".pub"))]
         for define in defines:
             command += ["--define", define]
+        if symbols:
+            command.append("--symbols")
         run(command)
         return folder
 

@@ -24,7 +24,7 @@ enum area {
     AREA_COUNT,
 };
 
-#define FLASH_CHUNK 512u  // bytes that are moved at once; on the stack of the mover
+#define FLASH_CHUNK 512u  // bytes that are moved at once; never on the stack: see image.c
 _Static_assert(FLASH_CHUNK % FLASH_PROGRAM_SIZE == 0 && FLASH_ERASE_SIZE % FLASH_CHUNK == 0, "chunks are whole pages");
 
 #define FLASH_WRITE_MAX 32u  // bytes of the largest write unit: MCUboot's largest, and the size of a turn's head

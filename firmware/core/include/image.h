@@ -47,8 +47,10 @@ struct image {
 #define PATCH_FORMAT_DETOOLS 1u  // TLV 0x00A5: the `sequential` patch type of detools
 
 
+enum image_kind { IMAGE_IN_RAM = 0x3C5A, IMAGE_IN_FLASH = 0xA5C3 };
+
 struct image_source {
-    result_t (*read)(const struct image_source *source, uint32_t offset, void *data, uint32_t length);
+    enum image_kind kind;
     const uint8_t *memory;  // RAM source: all bytes; overlay: the first `overlay` bytes
     uint32_t overlay;
     enum area area;
@@ -60,6 +62,9 @@ struct image_source image_in_ram(const void *memory, uint32_t size);
 struct image_source image_in_flash(enum area area, uint32_t size);
 // As in flash, but the first `overlay` bytes come from `memory`: an image whose first page is not programmed yet.
 struct image_source image_in_flash_under(enum area area, uint32_t size, const void *memory, uint32_t overlay);
+
+// Any bytes of it; bad-header beyond its end.
+result_t image_read(const struct image_source *source, uint32_t offset, void *data, uint32_t length);
 
 // Reads header and TLVs. Fails with bad-header, too-large, wrong-length, unknown-tlv, board-mismatch, revision, or
 // dependency (on an image that this board does not have); `image` holds what was read.

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fault injection: one wrong instruction on the bootloader's way to a verdict, and no image runs that must not.
+
+    python firmware/tests/fault_injection.py --board ast1030-evb --seconds 60
+    python firmware/tests/fault_injection.py --board rv32-virt --seconds 36000 --flips 32      all that there is
+    python firmware/tests/fault_injection.py --board ast1030-evb --weak --only main            must find something
+
+Real QEMU boots a chip whose primary or secondary slot holds an image that is bad in one way. In each boot one
+instruction is skipped (replaced by one that does nothing) or one bit of it is flipped; once, or (`-lasting`) as often
+as it comes. What must not happen is that the bad image runs; recovery, the other image, a reset and a hang are safe.
+
+Prints a table, and each fault that was fatal. Exit status 0 if no fault that comes once was fatal, 1 if one was; with
+--weak, where the bootloader decides once only, the other way round; 3 if the campaign could not be done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import chain, product
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+
+from fault_bench import START, Fault, FaultBench, Outcome  # noqa: E402
+from fault_images import HEADER_BYTES, KINDS, PLACES, ImageSet  # noqa: E402
+from fault_plan import Place, Plan, functions, is_library, ranges, read_assembly, read_trace  # noqa: E402
+from signed_build import Workshop  # noqa: E402
+
+FLIPS = 2  # bits of an instruction that a sample tries
+TRACE_S = 60.0  # of a boot of which each instruction is logged
+WAYS = ("skip", "flip", "skip-library", "flip-library", "skip-lasting")
+WORKERS = 2
+# The second decision is left out: then one skipped branch is enough, and the campaign must see it.
+WEAK_FILE, WEAK_CODE = "core/boot.c", "    return RESULT_OK;\n"
+WEAK_BEFORE = "    struct image_source source = image_in_ram(port_memory(RAM_APP_BASE)"
+
+
+@dataclass
+class Tally:
+    """What came of the faults of one way."""
+
+    tried: Counter[Outcome] = field(default_factory=Counter)
+    fatal: list[str] = field(default_factory=list)
+
+
+class Scene:
+    """One bad image at one place, and what the bootloader does about it."""
+
+    def __init__(self, images: ImageSet, kind: str, place: str, only: str = "") -> None:
+        self.images, self.kind, self.place = images, kind, place
+        self._only = re.compile(only)
+        workshop = images.workshop
+        built = workshop.build("bootloader", symbols=True)
+        self._named = functions(built / "part.elf", images.machine.pc == 15)
+        self._payload = (built / "payload.bin").read_bytes()
+        if self._payload != (workshop.build("bootloader") / "payload.bin").read_bytes():
+            raise RuntimeError("a bootloader with symbols is another one than the one without")
+        self._symbols = {function.name: function.start for function in self._named}
+        self._rom = workshop.build("rom") / "part.elf"
+        self.right = Outcome.RECOVERY if place == "primary" else Outcome.RAN_GOOD
+        self._chip = images.chip(kind, place)
+        self._settle()
+        self.plan, self.library = self._trace()
+
+    def bench(self, *extra: str) -> FaultBench:
+        """A board with this chip."""
+        return FaultBench(self.images, self._rom, self._symbols, self._chip, extra)
+
+    def _settle(self) -> None:
+        """The chip after its first boot, in which notes and counter are written."""
+        bench = self.bench()
+        bench.boot(None)
+        self._chip = bench.end()
+        bench.close()
+
+    def _logged(self, *what: str) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix="assay-trace-"))
+        bench = self.bench(*what, "-D", str(folder / "log"))
+        for _ in range(2):
+            if bench.boot(None, TRACE_S).outcome != self.right:
+                raise RuntimeError(f"{self.kind} in {self.place} does not end in {self.right.value} without a fault")
+        bench.end()
+        bench.close()
+        return folder / "log"
+
+    def _trace(self) -> tuple[Plan, list[int]]:
+        own = ranges(function for function in self._named if not is_library(function.name))
+        library = ranges(function for function in self._named if is_library(function.name))
+        log = self._logged("-d", "exec,nochain", "-singlestep", "-dfilter", own)
+        base = self.images.layout["ram"]["boot"]["base"] + HEADER_BYTES
+        plan = Plan(read_trace(log, self._symbols[START]), self._named, self._payload, base, self.images.machine)
+        return plan, read_assembly(self._logged("-d", "in_asm", "-dfilter", library))
+
+    def faults(self, way: str, dice: random.Random, flips: int) -> Iterator[Fault]:
+        """All that one way offers, in a seeded order."""
+        if way == "skip-lasting":
+            places = [Place(address, 0, 0, 1) for address in self.plan.addresses()]
+        elif way.endswith("-library"):
+            places = list(self.plan.library_places(self.library))
+        else:
+            places = list(self.plan.places())
+        places = [place for place in places if self._only.search(self.plan.name(place.address))]
+        dice.shuffle(places)
+        if way == "skip-lasting":
+            return (self.plan.skip(place, lasting=True) for place in places)
+        if way.startswith("skip"):
+            return (self.plan.skip(place) for place in places)
+        return chain.from_iterable(self.plan.flips(place, dice, flips) for place in places)
+
+
+def try_all(scene: Scene, faults: Iterator[Fault], end: float) -> Tally:
+    """Boots with one fault after the other, until there are none left or the time is over."""
+    tally = Tally()
+    bench = scene.bench()
+    try:
+        for fault in faults:
+            boot = bench.boot(fault)
+            tally.tried[boot.outcome] += 1
+            if boot.outcome is Outcome.RAN_BAD:
+                tally.fatal.append(
+                    f"{scene.kind} in {scene.place}: {scene.plan.name(fault.address)} {fault.address:#x} "
+                    f"{scene.plan.code(fault.address).hex()} -> {fault.code.hex()}, time {fault.hit} after "
+                    f"{scene.plan.name(fault.anchor) if fault.anchor else 'the start'} {fault.count}"
+                )
+            if time.monotonic() > end:
+                break
+    finally:
+        bench.close()
+    return tally
+
+
+def weaken(firmware: Path, folder: Path) -> Path:
+    """A copy of the firmware that decides once only."""
+    copy = folder / "weak-firmware"
+    shutil.copytree(firmware, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    source = copy / WEAK_FILE
+    text = source.read_text(encoding="utf-8")
+    if text.count(WEAK_BEFORE) != 1:
+        raise RuntimeError(f"the place to weaken in {WEAK_FILE} is not there, or there twice")
+    source.write_text(text.replace(WEAK_BEFORE, WEAK_CODE + WEAK_BEFORE), encoding="utf-8")
+    return copy
+
+
+def campaign(workshop: Workshop, given: argparse.Namespace) -> dict[str, Tally]:
+    """All ways on all scenes, each for its part of the time."""
+    dice = random.Random(given.seed)
+    images = ImageSet(workshop)
+    wanted = [(kind, place) for kind, place in product(KINDS, PLACES) if given.scene in f"{kind} {place}"]
+    wanted = dice.sample(wanted, min(given.scenes, len(wanted)))
+    jobs = [(Scene(images, kind, place, given.only), way) for kind, place in wanted for way in given.way]
+    share_s = given.seconds * WORKERS / len(jobs)
+    tallies = {way: Tally() for way in given.way}
+
+    def work(job: tuple[Scene, str]) -> tuple[str, Tally]:
+        scene, way = job
+        faults = scene.faults(way, random.Random(f"{given.seed} {scene.kind} {scene.place} {way}"), given.flips)
+        return way, try_all(scene, faults, time.monotonic() + share_s)
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for way, tally in pool.map(work, jobs):
+            tallies[way].tried += tally.tried
+            tallies[way].fatal += tally.fatal
+    return tallies
+
+
+def report(board: str, given: argparse.Namespace, tallies: dict[str, Tally]) -> None:
+    """The table."""
+    print(f"{board}, {given.compiler}, seed {given.seed}")
+    print(f"{'fault':14}" + "".join(f"{outcome.value:>20}" for outcome in Outcome))
+    for way, tally in tallies.items():
+        print(f"{way:14}" + "".join(f"{tally.tried[outcome]:20}" for outcome in Outcome))
+    for way, tally in tallies.items():
+        for line in sorted(tally.fatal):
+            print(f"FATAL {way}: {line}")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Faults in the bootloader on an emulated board.")
+    parser.add_argument("--board", required=True)
+    parser.add_argument("--compiler", choices=("zig", "gcc"), default="zig")
+    parser.add_argument("--seconds", type=float, default=60, help="of faults; the preparation comes on top")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--scenes", type=int, default=len(KINDS) * len(PLACES), help="chosen by the seed")
+    parser.add_argument("--scene", default="", help="only scenes whose name holds this")
+    parser.add_argument("--way", choices=WAYS, action="append")
+    parser.add_argument("--flips", type=int, default=FLIPS, help="bits of each instruction")
+    parser.add_argument("--only", default="", help="only functions whose name this regular expression finds")
+    parser.add_argument("--weak", action="store_true", help="a bootloader without its second decision")
+    parser.add_argument("--folder", type=Path, help="where to build; else a temporary one")
+    parser.add_argument("--cache", type=Path, help="of the compiler; else in that folder")
+    given = parser.parse_args(arguments)
+    given.way = given.way or list(WAYS)
+    return given
+
+
+def main(arguments: list[str]) -> int:
+    """See the module's docstring."""
+    given = parse(arguments)
+    with tempfile.TemporaryDirectory() as name:
+        folder = given.folder or Path(name)
+        folder.mkdir(exist_ok=True)
+        workshop = Workshop(given.board, folder, given.cache or folder / "cache", given.compiler)
+        if given.weak:
+            workshop.firmware = weaken(workshop.firmware, Path(name))
+        try:
+            tallies = campaign(workshop, given)
+        except (RuntimeError, OSError) as error:
+            print(f"fault_injection.py: {error}", file=sys.stderr)
+            return 3
+    report(given.board, given, tallies)
+    fatal = any(tally.fatal for way, tally in tallies.items() if way != "skip-lasting")
+    return 1 if fatal != given.weak else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
