@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import struct
 import subprocess
 import sys
@@ -23,17 +24,19 @@ from assay.model.manifest import Board
 
 ROOT = Path(__file__).parents[2]
 SECURITY_COUNTER = "1"
+CACHE = Path(tempfile.gettempdir()) / f"assay-test-firmware-{os.getuid()}" / "cache"
 APPS = {"1.0.0": (), "1.1.0": (), "1.2.0": ("--define", "SELFTEST_FAULT=1")}
 
 
 @dataclass(frozen=True)
 class Firmware:
-    """Files for one board: the mask ROM's ELF, signed bootloader, signed apps by version."""
+    """Files for one board: the mask ROM's ELF, signed bootloader, signed apps by version; all of them in `folder`."""
 
     board: Board
     rom: Path
     bootloader: bytes
     apps: dict[str, bytes]
+    folder: Path
 
 
 def board_of(name: str) -> Board:
@@ -58,7 +61,37 @@ def firmware_for(name: str) -> Firmware:
             _make(folder, board)
             (folder / "done").touch()
     apps = {version: (folder / f"app-{version}.signed").read_bytes() for version in APPS}
-    return Firmware(board, folder / "rom-1.0.0" / "part.elf", (folder / "bootloader-1.0.0.signed").read_bytes(), apps)
+    return Firmware(
+        board, folder / "rom-1.0.0" / "part.elf", (folder / "bootloader-1.0.0.signed").read_bytes(), apps, folder
+    )
+
+
+def wrong_bootloader(firmware: Firmware, why: str) -> Path:
+    """A signed bootloader with the fault `why` of `firmware/tests/mutants.toml`."""
+    (fault,) = (
+        mutant
+        for mutant in tomllib.loads((ROOT / "firmware" / "tests" / "mutants.toml").read_text())["mutant"]
+        if mutant["why"] == why
+    )
+    name = f"wrong-{hashlib.sha256(why.encode()).hexdigest()[:8]}"
+    folder = firmware.folder / name
+    with (firmware.folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "bootloader-1.0.0.signed").exists():
+            tree = folder / "firmware"
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(ROOT / "firmware", tree)
+            source = tree / "core" / fault["file"]
+            for edit in fault["edits"]:
+                text = source.read_text()
+                assert text.count(edit["right"]) == 1, f"{fault['file']} has changed: {edit['right']}"
+                source.write_text(text.replace(edit["right"], edit["wrong"]))
+            for file in ("image.pem", "image.pub.pem"):
+                shutil.copy(firmware.folder / file, folder)
+            key = ("--image-pubkey", str(folder / "image.pub.pem"))
+            _build(folder, firmware.board, "bootloader", "1.0.0", key, tree)
+            _sign(folder, firmware.board, "bootloader", "1.0.0", "boot")
+    return folder / "bootloader-1.0.0.signed"
 
 
 def large_app(name: str, size: int, version: str = "1.3.0", seed: int = 1) -> bytes:
@@ -89,11 +122,13 @@ def _make(folder: Path, board: Board) -> None:
         _sign(folder, board, "app", version, "primary")
 
 
-def _build(folder: Path, board: Board, part: str, version: str, more: tuple[str, ...]) -> None:
+def _build(
+    folder: Path, board: Board, part: str, version: str, more: tuple[str, ...], tree: Path = ROOT / "firmware"
+) -> None:
     name = "demo-sensor" if part == "app" else f"assay-{part}"
-    command = [sys.executable, str(ROOT / "firmware" / "build.py"), "--part", part, "--version", version]
+    command = [sys.executable, str(tree / "build.py"), "--part", part, "--version", version]
     command += ["--board-toml", str(ROOT / "boards" / f"{board.name}.toml"), "--name", name]
-    command += ["--out", str(folder / f"{part}-{version}"), "--cache", str(folder.parent / "cache"), *more]
+    command += ["--out", str(folder / f"{part}-{version}"), "--cache", str(CACHE), *more]
     _run(command)
 
 

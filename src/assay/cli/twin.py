@@ -35,7 +35,21 @@ twin_name = click.argument("name", shell_complete=_complete)
 force_option = click.option("--force", is_flag=True, help="Even if somebody uses it.")
 
 
-@click.group()
+class _Verbs(click.Group):
+    """The verbs here, and `powercut`, which is a file of its own."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "powercut"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "powercut":
+            from assay.cli.powercut import command as powercut
+
+            return powercut
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group(cls=_Verbs)
 def command() -> None:
     """Emulated boards: real firmware behind a real port, with power that can be cut.
 

@@ -20,6 +20,7 @@ from assay.errors import AssayError, NotVerified
 from assay.formats import log_entry, sigstore_bundle
 from assay.formats.statement_verifier import read_statement, signers_of, verify_statement
 from assay.model.outcome import Outcome
+from assay.model.powercut import CAMPAIGN, CampaignVerdict
 from assay.model.predicates import EvidenceRecord, Flash, InterruptedRun, Provisioning, RunHeader, Update
 from assay.model.record import PREDICATES, LogEntry, RecordType
 from assay.model.statement import PredicateType, Statement
@@ -74,6 +75,8 @@ def header_of(predicate: Value | None) -> RunHeader | None:
     """The run's header in a predicate about a unit."""
     if isinstance(predicate, SuiteVerdict):
         return predicate.bench.run
+    if isinstance(predicate, CampaignVerdict):
+        return predicate.campaign.run
     run = getattr(predicate, "run", None)
     return run if isinstance(run, RunHeader) else None
 
@@ -147,6 +150,8 @@ def _check_statement(link: Link, bundle: bytes, kind: RecordType, trust: TrustFi
 
 def _check_predicate(link: Link, verified: VerifiedStatement, entry: LogEntry | None) -> Value | None:
     model = MODELS.get(PredicateType(verified.statement.predicateType))
+    if model is SuiteVerdict and CAMPAIGN in verified.statement.predicate:
+        model = CampaignVerdict
     if model is None:
         return None
     predicate = link.attempt(lambda: read_predicate(model, verified.statement.predicate))

@@ -15,6 +15,7 @@ from typing import Any
 from assay.formats import device_certificate
 from assay.formats.device_certificate import DeviceCertificate
 from assay.model.outcome import Outcome
+from assay.model.powercut import CampaignVerdict
 from assay.model.predicates import EvidenceRecord, Flash, InterruptedRun, Provisioning, RunHeader, Update
 from assay.model.value import Value
 from assay.model.verdict import SuiteVerdict
@@ -41,6 +42,7 @@ def tell(opened: OpenedRecord, life: Life) -> None:
         Update: tell_update,
         SuiteVerdict: tell_test,
         InterruptedRun: _interrupted,
+        CampaignVerdict: _campaign,
     }
     if isinstance(predicate, EvidenceRecord):
         tell_evidence(link, predicate, life, opened.logged.index)
@@ -125,6 +127,11 @@ def _interrupted(link: Link, said: InterruptedRun, life: Life) -> None:
     link.tell("stopped", said.stopped_at)
     if said.verb in MOVING_VERBS:
         life.changed(f"{number}, which stopped half way,")
+
+
+def _campaign(link: Link, said: CampaignVerdict, _life: Life) -> None:
+    """About releases and no unit: that the log files it under one is told by `_check_about`."""
+    link.title = f"{number_of(link)} Power-cut campaign {said.campaign.plan}: {said.result}"
 
 
 def _check_about(link: Link, predicate: Value, life: Life) -> None:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from assay.drivers.twin.machine import AIO_ORDERED, AIO_PORTABLE, Connections, Machine, command_line
+from assay.drivers.twin.machine import AIO_ORDERED, AIO_PORTABLE, Connections, Machine, Trace, command_line
 from assay.drivers.twin.qmp import Monitor
 from assay.errors import InfrastructureError, LinkError, StorageError, ToolMissing
 
@@ -59,6 +59,11 @@ class Emulator:
             exact = True
         except InfrastructureError:
             exact = False
+        self.kill()
+        return exact
+
+    def kill(self) -> None:
+        """Power off for whoever does not need the flash file: it may lack what the guest wrote last."""
         self._process.kill()
         try:
             self._process.wait(KILL_TIMEOUT_S)
@@ -66,7 +71,6 @@ class Emulator:
             raise InfrastructureError(
                 f"QEMU (pid {self.pid}) does not die", remedy="see if the disk under the twin hangs"
             ) from error
-        return exact
 
     def close(self) -> None:
         """Release the sockets; after `cut`, when what the chip had sent was read."""
@@ -74,8 +78,10 @@ class Emulator:
             end.close()
 
 
-def power_on(machine: Machine, rom: Path, flash: Path, log: Path) -> Emulator:
-    """Start QEMU and wait until the guest runs.
+def power_on(
+    machine: Machine, rom: Path, flash: Path, log: Path, *, trace: Trace | None = None, aio: str = AIO_ORDERED
+) -> Emulator:
+    """Start QEMU and wait until the guest runs. `trace` has QEMU write down what its flash model does.
 
     Raises ToolMissing, StorageError for a file that cannot be opened, InfrastructureError with QEMU's own words.
     """
@@ -83,10 +89,9 @@ def power_on(machine: Machine, rom: Path, flash: Path, log: Path) -> Emulator:
         if not os.access(file, os.R_OK):
             raise StorageError(f"cannot read {file}", remedy="build the ROM, or create the twin anew")
     deadline_s = time.monotonic() + FLASH_LOCK_WAIT_S
-    aio = AIO_ORDERED
     while True:
         try:
-            return _start(machine, rom, flash, log, aio)
+            return _start(machine, rom, flash, log, aio, trace)
         except LinkError as error:
             said = last_words(log)
             if "io_uring" in said and aio != AIO_PORTABLE:
@@ -105,11 +110,11 @@ def last_words(log: Path) -> str:
     return lines[-1] if lines else ""
 
 
-def _start(machine: Machine, rom: Path, flash: Path, log: Path, aio: str) -> Emulator:
+def _start(machine: Machine, rom: Path, flash: Path, log: Path, aio: str, trace: Trace | None) -> Emulator:
     pairs = [socket.socketpair() for _ in range(3)]
     ours, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     fds = [end.fileno() for end in theirs]
-    command = command_line(machine, str(rom), str(flash), Connections(*fds), aio)
+    command = command_line(machine, str(rom), str(flash), Connections(*fds), aio, trace)
     try:
         with log.open("wb") as output:
             process = subprocess.Popen(

@@ -75,7 +75,17 @@ def machine_of(board: Board) -> Machine:
     )
 
 
-def command_line(machine: Machine, rom: str, flash: str, fds: Connections, aio: str) -> list[str]:
+@dataclass(frozen=True)
+class Trace:
+    """Trace events of QEMU that are wanted, and the file that they go to."""
+
+    events: tuple[str, ...]
+    file: str
+
+
+def command_line(
+    machine: Machine, rom: str, flash: str, fds: Connections, aio: str, trace: Trace | None = None
+) -> list[str]:
     """The command that starts `machine` with UART 0, entropy and monitor on inherited sockets."""
     return [
         machine.qemu,
@@ -89,11 +99,18 @@ def command_line(machine: Machine, rom: str, flash: str, fds: Connections, aio: 
         *_entropy(machine),
         *_socket("monitor", fds.monitor),
         *("-mon", "chardev=monitor,mode=control"),
+        *_trace(trace),
     ]
 
 
 def _socket(name: str, fd: int) -> tuple[str, str]:
     return ("-chardev", f"socket,id={name},fd={fd}")
+
+
+def _trace(trace: Trace | None) -> tuple[str, ...]:
+    if trace is None or not trace.events:
+        return ()
+    return (*(word for event in trace.events for word in ("-trace", event)), "-D", trace.file)
 
 
 def _drive(machine: Machine, flash: str, aio: str) -> str:

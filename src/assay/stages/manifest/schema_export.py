@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 
 from assay.model.manifest import Bench, Board, Module, Pipeline, Profile
+from assay.model.powercut import CutPlan
 from assay.model.trust import TrustFile
 from assay.model.value import Value
 from assay.model.wire import WireFile
@@ -18,6 +19,7 @@ MANIFESTS: dict[str, type[Value]] = {
     "board": Board,
     "module": Module,
     "pipeline": Pipeline,
+    "powercut": CutPlan,
     "profile": Profile,
     "trust": TrustFile,
     "wire": WireFile,

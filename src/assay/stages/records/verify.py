@@ -17,6 +17,7 @@ from assay.formats import checkpoint, log_entry, merkle, tlog_tiles
 from assay.formats.checkpoint import Checkpoint
 from assay.formats.statement_verifier import signers_of, verify_statement
 from assay.interfaces.recorder import RecordReader
+from assay.model.powercut import CAMPAIGN
 from assay.model.record import PREDICATES, LogEntry
 from assay.model.trust import TrustedLog, TrustFile, VerifiedStatement
 from assay.model.verdict import TEST_RUN
@@ -236,8 +237,9 @@ def _attachments_of(statement: VerifiedStatement) -> set[str]:
 
 
 def _test_run(statement: VerifiedStatement) -> Mapping[str, Any]:
-    """What a test's record says of its run; empty for a record of another kind."""
-    return _table(statement.statement.predicate, TEST_RUN)
+    """What the record of a test or a campaign says of its run; empty for a record of another kind."""
+    predicate = statement.statement.predicate
+    return _table(predicate, TEST_RUN) or _table(predicate, CAMPAIGN)
 
 
 def _table(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A power-cut campaign: the plan that people write, and what came of it.
+
+Guards: a cut is named so that it can be made again (`EPISODE:OP:TEAR[:OP/TEAR]`); the name and the plan's seed say all
+of it. Leaves to others: reading TOML (`stages.manifest`), making the states (`simulation`), the run (`pipeline`).
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
+
+from assay.model.identifiers import FileSha256, ImageHash, Name
+from assay.model.manifest import FieldFault
+from assay.model.predicates import RunHeader
+from assay.model.statement import ResourceDescriptor
+from assay.model.value import Value
+
+CAMPAIGN = "urn:assay:powercut:v1"
+"""The member of an in-toto test result that holds our `CampaignRun`."""
+
+IMAGE_STEPS = ("upload", "test")
+STEP_WORDS = ("send-bootloader", "reset", "confirm", "erase", "power-cycle")
+
+Step = Annotated[
+    str,
+    StringConstraints(pattern=r"^(send-bootloader|reset|confirm|erase|power-cycle|(upload|test) [a-z0-9][a-z0-9-]*)$"),
+]
+"""One thing that the host does: over the ROM's loader (`send-bootloader`), over SMP, or at the power switch."""
+
+ImageSource = Annotated[str, StringConstraints(pattern=r"^[^\s@]+(@[0-9.+]+)?$")]
+"""`NAME@VERSION` of the site's store, or the path of a signed image, from the plan's folder."""
+
+
+class Tear(StrEnum):
+    """What is left of an operation: nothing, a half, single bits, all zeros (erase only), all of it."""
+
+    BEFORE = "before"
+    FIRST = "first"
+    LAST = "last"
+    BITS = "bits"
+    ZEROS = "zeros"
+    AFTER = "after"
+
+
+class Episode(Value):
+    """A part of a unit's life whose flash operations are cut.
+
+    `given` is done first and not cut. After each cut the unit has to come up with one of `may_run`: the word of an
+    image, `recovery` (the bootloader waits for an image) or `rom` (the ROM waits for a bootloader). Each image of
+    `keeps` has to be whole in a slot then: the one that runs, and the way back.
+    """
+
+    name: Name
+    given: tuple[Step, ...] = ()
+    cut: tuple[Step, ...] = Field(min_length=1)
+    may_run: tuple[Name, ...] = Field(min_length=1)
+    keeps: tuple[Name, ...] = ()
+
+
+class CutPlan(Value):
+    """What is cut, and how (`campaigns/*.toml`). `goal` is the image that each unit must still be brought to."""
+
+    schema_: Literal["assay.powercut/1"] = Field(alias="schema")
+    name: Name
+    description: str = ""
+    board: Name
+    bootloader: ImageSource
+    images: dict[Name, ImageSource] = Field(min_length=1)
+    goal: Name
+    rom: str | None = Field(default=None, description="ELF of the mask ROM, from the plan's folder; default: built")
+    seed: int = Field(default=1, ge=0)
+    tears: tuple[Literal["before", "first", "last", "bits", "zeros"], ...] = Field(
+        default=("before", "first", "last", "bits", "zeros"), min_length=1
+    )
+    second_cuts: int = Field(default=0, ge=0, description="of each episode")
+    completions: int = Field(default=1, ge=1, description="updates completed for each kind of cut and outcome")
+    episodes: tuple[Episode, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        for name in ("recovery", "rom"):
+            if name in self.images:
+                raise FieldFault(f"{name!r} is a word of its own: call the image otherwise", "images", name)
+        if self.goal not in self.images:
+            raise FieldFault(f"there is no image {self.goal!r}", "goal")
+        names = [episode.name for episode in self.episodes]
+        for index, episode in enumerate(self.episodes):
+            if names.index(episode.name) != index:
+                raise FieldFault(f"there are two episodes {episode.name!r}", "episodes", index, "name")
+            self._check(episode, index)
+        return self
+
+    def _check(self, episode: Episode, index: int) -> None:
+        known = {*self.images, "recovery", "rom"}
+        for key in ("given", "cut"):
+            for at, step in enumerate(getattr(episode, key)):
+                image = step.partition(" ")[2]
+                if image and image not in self.images:
+                    raise FieldFault(f"there is no image {image!r}", "episodes", index, key, at)
+        for at, word in enumerate(episode.keeps):
+            if word not in self.images:
+                raise FieldFault(f"there is no image {word!r}", "episodes", index, "keeps", at)
+        for at, word in enumerate(episode.may_run):
+            if word not in known:
+                text = f"{word!r} is no image; expected one of: {', '.join(sorted(known))}"
+                raise FieldFault(text, "episodes", index, "may_run", at)
+
+
+_CUT = re.compile(r"([a-z0-9][a-z0-9-]*):(\d+):([a-z]+)(?::(\d+)/([a-z]+))?")
+
+
+class Point(Value):
+    """A moment within a list of operations: the operation's number, counted from 0, and what is left of it."""
+
+    operation: int = Field(ge=0)
+    tear: Tear
+
+
+class Cut(Value):
+    """One cut, or a second one in the recovery from it."""
+
+    episode: Name
+    first: Point
+    second: Point | None = None
+
+    def __str__(self) -> str:
+        text = f"{self.episode}:{self.first.operation}:{self.first.tear}"
+        return text + (f":{self.second.operation}/{self.second.tear}" if self.second else "")
+
+
+def parse_cut(text: str) -> Cut | None:
+    """The cut that `str` of a `Cut` names; None when it has not that form."""
+    match = _CUT.fullmatch(text)
+    if match is None:
+        return None
+    first = _point(match[2], match[3])
+    second = _point(match[4], match[5]) if match[4] else None
+    if first is None or (match[4] and second is None):
+        return None
+    return Cut(episode=match[1], first=first, second=second)
+
+
+def _point(operation: str, tear: str) -> Point | None:
+    return Point(operation=int(operation), tear=Tear(tear)) if tear in set(Tear) else None
+
+
+class Brick(Value):
+    """A cut after which the unit was not as it has to be. `what` says how; `files` keep flash and UART, by SHA-256."""
+
+    cut: str
+    seed: int
+    operation: str
+    area: str
+    what: str
+    replay: str
+    files: dict[str, FileSha256] = Field(default={})
+
+
+class EpisodeResult(Value):
+    """What was tried in one episode. `came_up` counts what the unit ran after its cuts, by word."""
+
+    name: Name
+    operations: int
+    erases: int
+    programs: int
+    cuts: int
+    second_cuts: int
+    completed: int
+    bricks: int
+    came_up: dict[str, int]
+    planned: int
+
+
+class NamedImage(Value):
+    """An image of the campaign: `source` as the plan names it; `release` when it came from the store and verified."""
+
+    source: str
+    name: str
+    version: str
+    file_sha256: FileSha256
+    image_hash: ImageHash
+    release: str | None = None
+
+
+class CampaignRun(Value):
+    """The extension of the in-toto predicate (`urn:assay:powercut:v1`): what was cut, how often, and what broke.
+
+    `sample` is how many first cuts were drawn of each episode (None: all of them). `files` are the reports beside the
+    record.
+    """
+
+    run: RunHeader
+    plan: Name
+    plan_sha256: FileSha256
+    seed: int
+    tears: tuple[Tear, ...]
+    sample: int | None
+    emulator: str
+    rom_sha256: FileSha256
+    bootloader: NamedImage
+    images: dict[Name, NamedImage]
+    goal: Name
+    episodes: tuple[EpisodeResult, ...]
+    bricks: tuple[Brick, ...]
+    faults: tuple[str, ...]
+    files: dict[str, FileSha256]
+
+
+class CampaignVerdict(Value):
+    """Predicate `https://in-toto.io/attestation/test-result/v0.1` of a campaign, with our extension under its name."""
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    result: Literal["PASSED", "FAILED"]
+    configuration: tuple[ResourceDescriptor, ...] = Field(min_length=1)
+    passed_tests: tuple[str, ...] = Field(alias="passedTests")
+    warned_tests: tuple[str, ...] = Field(default=(), alias="warnedTests")
+    failed_tests: tuple[str, ...] = Field(alias="failedTests")
+    campaign: CampaignRun = Field(alias=CAMPAIGN)

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A campaign from its recordings to its counts: first cuts, second cuts, completed updates, bricks.
+
+Guards: a brick is told with all that makes it again; the campaign stops when there are so many that more teach nothing.
+Leaves to others: recording (`powercut_recording`), one cut (`powercut_trial`), the record (`powercut_record`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from assay.model.manifest import Board
+from assay.model.powercut import Brick, Cut, CutPlan, EpisodeResult, Tear
+from assay.pipeline.powercut_pool import Pool, Task
+from assay.pipeline.powercut_trial import SECONDS_OF_FIRST, Trial
+from assay.stages.powercut.choice import Recording, area_of, drawn, sample, some_of_each
+
+BRICKS_MAX = 20
+"""Bricks after which a campaign stops: it has failed, and each costs as much as many good cuts."""
+SAMPLE_SHARE = 6
+"""In a sample, one update is completed, and one second cut drawn, for this many first cuts."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is done (`cuts`, `updates completed`, `second cuts`), how many of them, and how many in all."""
+
+
+@dataclass
+class Tally:
+    """What came of an episode so far."""
+
+    cuts: int = 0
+    second_cuts: int = 0
+    completed: int = 0
+    bricks: int = 0
+    came_up: Counter[str] = field(default_factory=Counter)
+    trials: list[Trial] = field(default_factory=list)
+
+
+@dataclass
+class Campaign:
+    """The cuts of `plan` on `recordings`. `size`: how many first cuts are drawn, None for all."""
+
+    plan: CutPlan
+    board: Board
+    seed: int
+    size: int | None
+    recordings: dict[str, Recording]
+    chosen: dict[str, list[Cut]]
+    replay: str
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    bricks: list[tuple[Brick, Trial]] = field(default_factory=list)
+    stopped: str = ""
+
+    def __post_init__(self) -> None:
+        """Nothing is tried yet."""
+        self.tallies = {name: Tally() for name in self.chosen}
+
+    def run(self, pool: Pool, progress: Progress) -> None:
+        """Try all. Afterwards `bricks` and `results` tell what came of it."""
+        self._phase("cuts", pool, [("boot", cut) for cuts in self.chosen.values() for cut in cuts], progress)
+        self._phase("updates completed", pool, [("complete", cut) for cut in self._to_complete()], progress)
+        self._phase("second cuts", pool, [("seconds", cut) for cut in self._to_cut_again()], progress)
+
+    def results(self) -> tuple[EpisodeResult, ...]:
+        """What was tried, by episode."""
+        return tuple(self._result(name, tally) for name, tally in self.tallies.items())
+
+    def try_one(self, trials: Iterable[Trial]) -> None:
+        """Take in trials that were made one by one."""
+        for trial in trials:
+            self._take("boot", trial)
+
+    def _phase(self, what: str, pool: Pool, tasks: list[Task], progress: Progress) -> None:
+        if self.stopped:
+            return
+        for done, ((kind, _), trials) in enumerate(pool.answers(tasks), 1):
+            for trial in trials:
+                self._take(kind, trial)
+            progress(what, done, len(tasks))
+            if len(self.bricks) >= BRICKS_MAX:
+                self.stopped = f"stopped after {len(self.bricks)} bricks"
+                return
+
+    def _take(self, kind: str, trial: Trial) -> None:
+        tally = self.tallies[trial.cut.episode]
+        if trial.completed:
+            tally.completed += 1
+        elif kind == "boot" and trial.cut.second is None:
+            tally.cuts += 1
+            tally.came_up[trial.word] += 1
+            tally.trials.append(trial)
+        elif kind != "complete":
+            tally.second_cuts += 1
+        if trial.fault is not None:
+            tally.bricks += 1
+            self.bricks.append((self._brick(trial, trial.fault), trial))
+
+    def _brick(self, trial: Trial, fault: str) -> Brick:
+        cut = trial.cut
+        operation = self.recordings[cut.episode].operations[cut.first.operation]
+        return Brick(
+            cut=str(cut),
+            seed=self.seed,
+            operation=operation.words,
+            area=area_of(self.board, operation),
+            what=fault,
+            replay=f"{self.replay} --seed {self.seed} --only {cut}",
+        )
+
+    def _to_complete(self) -> list[Cut]:
+        """Some of each kind: what came up, which area was worked on, by which operation, how it was torn."""
+        most = None if self.size is None else max(len(self.chosen), self.size // SAMPLE_SHARE)
+        kinds = [
+            (self._kind(trial), trial.cut)
+            for tally in self.tallies.values()
+            for trial in tally.trials
+            if trial.fault is None
+        ]
+        return some_of_each(kinds, self.plan.completions, most, f"{self.seed}:complete")
+
+    def _kind(self, trial: Trial) -> tuple[str, ...]:
+        cut = trial.cut
+        operation = self.recordings[cut.episode].operations[cut.first.operation]
+        verb = operation.words.partition(" ")[0]
+        return (cut.episode, trial.word, trial.detail, area_of(self.board, operation), verb, cut.first.tear.value)
+
+    def _to_cut_again(self) -> list[Cut]:
+        """First cuts in whose recovery second ones are drawn, `SECONDS_OF_FIRST` from each."""
+        found: list[Cut] = []
+        for name, cuts in self.chosen.items():
+            wanted = self.plan.second_cuts if self.size is None else min(self.plan.second_cuts, len(cuts))
+            wanted = wanted if self.size is None else -(-wanted // SAMPLE_SHARE)
+            found += drawn(cuts, -(-wanted // SECONDS_OF_FIRST), f"{self.seed}:second:{name}")
+        return found
+
+    def _result(self, name: str, tally: Tally) -> EpisodeResult:
+        recording = self.recordings[name]
+        return EpisodeResult(
+            name=name,
+            operations=len(recording.operations),
+            erases=recording.erases,
+            programs=len(recording.operations) - recording.erases,
+            planned=len(self.chosen[name]),
+            cuts=tally.cuts,
+            second_cuts=tally.second_cuts,
+            completed=tally.completed,
+            bricks=tally.bricks,
+            came_up=dict(sorted(tally.came_up.items())),
+        )
+
+
+def choose(all_cuts: dict[str, list[Cut]], size: int | None, seed: int) -> dict[str, list[Cut]]:
+    """All first cuts, or a sample of `size`."""
+    return all_cuts if size is None else sample(all_cuts, size, seed)
+
+
+def tears_of_plan(plan: CutPlan) -> tuple[Tear, ...]:
+    """The tears of a plan, as values."""
+    return tuple(Tear(name) for name in plan.tears)

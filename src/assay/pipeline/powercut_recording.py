@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recording the episodes of a campaign: each once, on a twin, over the ROM's loader and SMP.
+
+Guards: what was recorded leads to what the flash file holds; what breaks the rules of NOR, leaves the flash areas, or
+makes QEMU's oracle speak is a fault of the firmware, and told as one.
+Leaves to others: which cuts come of it (`stages.powercut.choice`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from assay.drivers.twin.bare_twin import Bench
+from assay.drivers.twin.twin_folder import CHIP_ID_BYTES, blank_flash
+from assay.errors import UnitFailed
+from assay.model.powercut import Episode
+from assay.pipeline.powercut_unit import TwinUnit
+from assay.simulation.nor_flash import NorFault, NorFlash
+from assay.stages.powercut.choice import Recording, area_of
+from assay.stages.powercut.images import Images
+from assay.stages.powercut.steps import come_up, do_step
+
+POWER_CYCLE = "power-cycle"
+CHIP_ID = bytes(range(CHIP_ID_BYTES))
+"""Of a campaign's twins: nothing in a campaign depends on it, and a recording is the same each time."""
+
+
+@dataclass
+class Recorder:
+    """Records on `bench`. Lives that begin alike are lived once, up to each power cycle that is not cut."""
+
+    bench: Bench
+    images: Images
+    say: Callable[[str], None]
+    _lived: dict[tuple[str, ...], NorFlash] = field(default_factory=dict)
+
+    def record(self, episode: Episode) -> Recording:
+        """The flash operations of `episode`. Raises UnitFailed for a fault of the firmware, link errors."""
+        self.say(f"recording {episode.name}")
+        lived, rest = _divided(episode.given)
+        chip = self._after(lived)
+        try:
+            return self._record(episode, chip, rest)
+        except NorFault as fault:
+            raise _firmware_fault(episode, str(fault)) from fault
+
+    def _record(self, episode: Episode, chip: NorFlash, rest: tuple[str, ...]) -> Recording:
+        with TwinUnit(self.bench, chip, recorded=True) as unit:
+            come_up(unit, self.images)
+            for step in rest:
+                do_step(unit, step, self.images)
+            mark = len(unit.operations())
+            for step in episode.cut:
+                do_step(unit, step, self.images)
+            unit.cut()
+            operations = unit.operations()
+            if unit.hits:
+                raise _firmware_fault(episode, f"QEMU says: {unit.hits[0]}")
+        for operation in operations:
+            if area_of(self.bench.board, operation) == "outside":
+                raise _firmware_fault(episode, f"{operation.words} lies in no flash area of the board")
+        base = chip.copy()
+        for operation in operations[:mark]:
+            base.apply(operation)
+        return Recording(episode, base, tuple(operations[mark:]))
+
+    def _after(self, steps: tuple[str, ...]) -> NorFlash:
+        """The chip after `steps` from a blank one, without power."""
+        if not steps:
+            board = self.bench.board
+            return NorFlash.of_content(blank_flash(board, CHIP_ID), board.flash.erase_size)
+        if steps not in self._lived:
+            lived, rest = _divided(steps)
+            with TwinUnit(self.bench, self._after(lived), recorded=False) as unit:
+                come_up(unit, self.images)
+                for step in rest:
+                    do_step(unit, step, self.images)
+                self._lived[steps] = unit.cut()
+        return self._lived[steps]
+
+
+def _divided(given: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What comes before the last power cycle, and what comes after it."""
+    if POWER_CYCLE not in given:
+        return (), given
+    last = len(given) - 1 - given[::-1].index(POWER_CYCLE)
+    return given[:last], given[last + 1 :]
+
+
+def _firmware_fault(episode: Episode, what: str) -> UnitFailed:
+    return UnitFailed(f"episode {episode.name}: {what}", remedy="correct the firmware: it uses its flash wrongly")

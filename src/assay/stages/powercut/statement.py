@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The statement about a campaign: an in-toto test result on the bootloader and on each image, with all counts inside.
+
+Guards: PASSED is written only when every cut that was planned was made and none bricked the unit.
+Leaves to others: signing and logging, and where the digests come from (the pipeline takes them from the very bytes).
+"""
+
+from __future__ import annotations
+
+from assay.model.outcome import Outcome
+from assay.model.powercut import CampaignRun, CampaignVerdict, EpisodeResult, NamedImage
+from assay.model.statement import PredicateType, ResourceDescriptor, Statement, Subject
+
+
+def passed(campaign: CampaignRun) -> bool:
+    """True when nothing failed and nothing was left out."""
+    return (
+        campaign.run.outcome is Outcome.PASS
+        and not campaign.bricks
+        and not campaign.faults
+        and bool(campaign.episodes)
+        and all(_whole(episode) and episode.bricks == 0 for episode in campaign.episodes)
+    )
+
+
+def campaign_statement(campaign: CampaignRun) -> Statement:
+    """in-toto test-result v0.1: the subjects are the files of the bootloader and the images."""
+    good = {episode.name for episode in campaign.episodes if _whole(episode) and episode.bricks == 0}
+    verdict = CampaignVerdict(
+        result="PASSED" if passed(campaign) else "FAILED",
+        configuration=(
+            ResourceDescriptor(name="plan", uri=campaign.plan, digest={"sha256": campaign.plan_sha256}),
+            ResourceDescriptor(name="rom", digest={"sha256": campaign.rom_sha256}),
+            _image("bootloader", campaign.bootloader),
+            *(_image(word, image) for word, image in campaign.images.items()),
+            *(ResourceDescriptor(name=name, digest={"sha256": sha}) for name, sha in sorted(campaign.files.items())),
+        ),
+        passed_tests=tuple(sorted(good)),
+        failed_tests=tuple(sorted({episode.name for episode in campaign.episodes} - good)),
+        campaign=campaign,
+    )
+    predicate = verdict.model_dump(mode="json", by_alias=True, exclude_none=True)
+    subjects = {image.file_sha256: image for image in (campaign.bootloader, *campaign.images.values())}
+    return Statement(
+        subject=tuple(
+            Subject(name=image.release or image.source, digest={"sha256": sha}) for sha, image in subjects.items()
+        ),
+        predicateType=PredicateType.TEST_RESULT,
+        predicate=predicate,
+    )
+
+
+def _whole(episode: EpisodeResult) -> bool:
+    return episode.cuts == episode.planned > 0
+
+
+def _image(word: str, image: NamedImage) -> ResourceDescriptor:
+    return ResourceDescriptor(
+        name=word,
+        uri=image.release,
+        digest={"sha256": image.file_sha256},
+        annotations={"name": image.name, "version": image.version, "image_hash": image.image_hash},
+    )

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`assay twin powercut` on real firmware: a sample of the shipped plans, and a bootloader that bricks.
+
+The whole campaigns are `nox -s powercut`.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from life_site import LifeSite, Told, environment
+from twin_firmware import ROOT, Firmware, firmware_for, wrong_bootloader
+
+EPISODES = {
+    "ast1030-evb": ("first-boot", "recovery", "upload", "swap", "confirm", "revert", "bad-image"),
+    "rv32-virt": ("recovery", "swap", "confirm"),
+}
+"""What the sample is drawn from: on the second board what differs most from the first, so that CI stays short."""
+PATIENCE_S = 60.0
+CAMPAIGN_TIMEOUT_S = 280  # 15 on an idle host
+pytestmark = pytest.mark.timeout(300)
+MEMORY = Path("/dev/shm")
+
+
+@dataclass
+class Cutter:
+    """A site, and plans that use images as files."""
+
+    site: LifeSite
+    firmware: Firmware
+    folder: Path
+
+    def plan(self, episodes: tuple[str, ...] = (), bootloader: Path | None = None, **changes: Any) -> Path:
+        """The shipped plan with files as images, and of its episodes only these."""
+        plan = tomllib.loads((ROOT / "campaigns" / f"{self.site.board}.toml").read_text())
+        built = self.firmware.folder
+        plan["bootloader"] = str(bootloader or built / "bootloader-1.0.0.signed")
+        plan["rom"] = str(self.firmware.rom)
+        plan["images"] = {
+            word: f"{built}/app-{source.partition('@')[2]}.signed" for word, source in plan["images"].items()
+        }
+        if episodes:
+            plan["episodes"] = [each for each in plan["episodes"] if each["name"] in episodes]
+        return self.write({**plan, **changes})
+
+    def write(self, plan: dict[str, Any]) -> Path:
+        """A plan as a file in a project: a folder with the boards."""
+        if not (self.folder / "boards").exists():
+            shutil.copytree(ROOT / "boards", self.folder / "boards")
+        images, episodes = plan.pop("images"), plan.pop("episodes")
+        lines = [f"{key} = {json.dumps(value)}" for key, value in plan.items()]
+        lines += ["[images]", *(f"{word} = {json.dumps(source)}" for word, source in images.items())]
+        for episode in episodes:
+            lines += ["[[episodes]]", *(f"{key} = {json.dumps(value)}" for key, value in episode.items())]
+        path = self.folder / "plan.toml"
+        path.write_text("\n".join(lines))
+        return path
+
+    def cut(self, plan: Path, *more: str) -> Told:
+        """Run the verb; a busy host gets more time than for other verbs."""
+        command = self.site.command("twin", "powercut", plan, *more)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=CAMPAIGN_TIMEOUT_S, cwd=ROOT, env=environment()
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Told(done.returncode, json.loads(done.stdout), done.stdout + done.stderr)
+
+    def statement(self, sha256: str) -> dict[str, Any]:
+        """The statement in a record."""
+        bundle = json.loads((self.site.folder / "records" / f"{sha256}.json").read_text())
+        found: dict[str, Any] = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
+        return found
+
+
+def cutter(board: str, folder: Path) -> Cutter:
+    firmware = firmware_for(board)
+    if shutil.which(str(firmware.board.twin and firmware.board.twin.qemu)) is None:
+        pytest.skip(f"no QEMU for {board}")
+    return Cutter(LifeSite(folder / "site", board), firmware, folder)
+
+
+def nothing_is_left() -> None:
+    """No twin, and no flash file in memory, of a campaign that is over."""
+    left = [
+        folder for folder in MEMORY.glob("assay-powercut-*") if not Path(f"/proc/{folder.name.split('-')[2]}").exists()
+    ]
+    assert left == []
+
+
+@pytest.mark.parametrize("board", EPISODES)
+def test_a_sample_of_the_shipped_plan_bricks_nothing(board: str, tmp_path: Path) -> None:
+    cuts = cutter(board, tmp_path)
+    whole = cuts.cut(cuts.plan(EPISODES[board]), "--sample", "28", "--seed", "5")
+    told = whole.data
+    assert whole.status == 0, whole.said
+    assert (told["outcome"], told["record_type"], told["bricks"], told["faults"]) == ("PASS", "test", [], [])
+    assert told["cuts"] >= 28
+    assert told["second_cuts"] >= 4
+    assert told["completed"] >= len(EPISODES[board])
+    assert [row["name"] for row in told["episodes"]] == list(EPISODES[board])
+    said = cuts.statement(told["record"])
+    campaign = said["predicate"]["urn:assay:powercut:v1"]
+    assert said["predicate"]["result"] == "PASSED"
+    assert next(subject["name"] for subject in said["subject"]).endswith("bootloader-1.0.0.signed")
+    assert (campaign["seed"], campaign["sample"], campaign["run"]["emulated"]) == (5, 28, True)
+    assert json.loads((Path(told["results"]) / "powercut.json").read_text())["episodes"] == campaign["episodes"]
+    cuts.site.good(
+        "keys", "trust", "--out", cuts.site.trust, "--name", "demo", "--allow-development", "--allow-emulated"
+    )
+    cuts.site.good("log", "verify", "--trust", cuts.site.trust)
+    nothing_is_left()
+
+
+def test_a_bootloader_that_marks_before_it_copies_bricks_and_the_brick_can_be_made_again(tmp_path: Path) -> None:
+    cuts = cutter("ast1030-evb", tmp_path)
+    wrong = wrong_bootloader(cuts.firmware, "the journal marks a step before it is done")
+    plan = cuts.plan(("swap",), wrong, second_cuts=0)
+    told = cuts.cut(plan, "--sample", "30", "--seed", "2")
+    assert told.status == 1, told.said
+    assert (told.data["outcome"], told.data["record_type"]) == ("FAIL", "test")
+    assert told.data["bricks"], "the bricks of this bootloader were not seen"
+    brick = told.data["bricks"][0]
+    kept = Path(told.data["results"]) / "brick-1"
+    assert len(gzip.decompress((kept / "flash.bin.gz").read_bytes())) == cuts.firmware.board.flash.size
+    assert (kept / "uart.txt").read_bytes().startswith(b"ASSAY-")
+    assert cuts.statement(told.data["record"])["predicate"]["failedTests"] == ["swap"]
+
+    line = brick["replay"].split()
+    assert line[:4] == ["assay", "twin", "powercut", str(plan)]
+    again = cuts.cut(plan, *line[4:])
+    assert again.status == 1, again.said
+    assert again.data["bricks"][0]["what"] == brick["what"]
+    assert again.data["record"] is None
+
+    right = cuts.cut(cuts.plan(("swap",)), *line[4:])
+    assert right.status == 0, right.said
+
+
+def test_ctrl_c_leaves_nothing_behind_and_says_aborted(tmp_path: Path) -> None:
+    cuts = cutter("ast1030-evb", tmp_path)
+    command = cuts.site.command("twin", "powercut", cuts.plan(("upload",)))
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        assert any(re.search(r"\d+ cuts", line) for line in process.stderr)
+        time.sleep(3.0)
+        os.killpg(process.pid, signal.SIGINT)
+        answer, said = process.communicate(timeout=PATIENCE_S)
+    told = json.loads(answer)
+    assert (process.returncode, told["outcome"], told["record_type"]) == (3, "ABORTED", "run"), said
+    row = told["episodes"][0]
+    assert row["cuts"] < row["planned"]
+    assert "Traceback" not in said
+    deadline_s = time.monotonic() + PATIENCE_S
+    while still := subprocess.run(["pgrep", "-ag", str(process.pid)], capture_output=True, text=True).stdout:
+        assert time.monotonic() < deadline_s, f"processes of the campaign are still there: {still}"
+        time.sleep(0.1)
+    nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "words"),
+    [
+        (("--only", "nonsense"), 2, "names no cut"),
+        (("--only", "nowhere:0:before"), 2, "no episode"),
+        (("--only", "confirm:9999:before"), 2, "numbered from 0"),
+        (("--sample", "0"), 2, "sample of 0"),
+    ],
+)
+def test_what_cannot_be_is_usage(tmp_path: Path, line: tuple[str, ...], status: int, words: str) -> None:
+    cuts = cutter("ast1030-evb", tmp_path)
+    told = cuts.cut(cuts.plan(("confirm",)), *line)
+    assert (told.status, words in told.said) == (status, True), told.said

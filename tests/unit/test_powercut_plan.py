@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plans, names of cuts, what is chosen of them, what a unit says, and when a campaign counts as passed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from assay.errors import ManifestFault
+from assay.model.outcome import Outcome
+from assay.model.powercut import (
+    CampaignRun,
+    Cut,
+    CutPlan,
+    Episode,
+    EpisodeResult,
+    NamedImage,
+    Point,
+    Tear,
+    parse_cut,
+)
+from assay.model.predicates import RunHeader
+from assay.simulation.nor_flash import Erase, NorFlash, Program
+from assay.stages.manifest.read import read_manifest
+from assay.stages.powercut.choice import Recording, cuts_of, sample, some_of_each
+from assay.stages.powercut.coming_up import CameUp, fault_of, read_line
+from assay.stages.powercut.images import CampaignImage, Images
+from assay.stages.powercut.statement import campaign_statement, passed
+
+ROOT = Path(__file__).parents[2]
+PLAN = (ROOT / "campaigns" / "ast1030-evb.toml").read_text()
+HASH = "ab" * 32
+SHA = "cd" * 32
+
+
+def image(word: str, version: str, image_hash: str) -> CampaignImage:
+    return CampaignImage(
+        word, b"", NamedImage(source="x", name="app", version=version, file_sha256=SHA, image_hash=image_hash)
+    )
+
+
+IMAGES = Images(
+    image("bootloader", "1.0.0", "ee" * 32),
+    {"old": image("old", "1.0.0", HASH), "new": image("new", "1.1.0", "ba" * 32)},
+    "new",
+)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "campaigns").glob("*.toml")), ids=lambda path: path.stem)
+def test_shipped_plans_are_of_their_board_and_end_where_they_may(file: Path) -> None:
+    plan = read_manifest(file.read_bytes(), file.name, CutPlan)
+    assert plan.board == plan.name == file.stem
+    assert {episode.name for episode in plan.episodes} >= {
+        "first-boot",
+        "recovery",
+        "upload",
+        "swap",
+        "confirm",
+        "revert",
+    }
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "words"),
+    [
+        ('goal = "new"', 'goal = "other"', "no image 'other'"),
+        ('cut = ["reset"]', 'cut = ["upload other"]', "no image 'other'"),
+        ('cut = ["reset"]', 'cut = ["jump"]', "does not have the form"),
+        ('may_run = ["old", "new"]', 'may_run = ["old", "nwe"]', "is no image"),
+        ('name = "swap"', 'name = "upload"', "two episodes"),
+        ("seed = 1", "seed = -1", "seed"),
+        ('old = "demo', 'rom = "demo', "word of its own"),
+        ("seed = 1", 'tears = ["shaken"]', "tears"),
+        ("seed = 1", "sed = 1", "did you mean 'seed'"),
+    ],
+)
+def test_a_wrong_plan_is_told_with_its_line(right: str, wrong: str, words: str) -> None:
+    assert right in PLAN
+    with pytest.raises(ManifestFault, match=words) as told:
+        read_manifest(PLAN.replace(right, wrong, 1).encode(), "plan.toml", CutPlan)
+    assert told.value.line is not None
+
+
+@pytest.mark.parametrize("text", ["swap:12:bits", "first-boot:0:before", "swap:508:last:391/first"])
+def test_a_cut_is_named_by_its_text(text: str) -> None:
+    cut = parse_cut(text)
+    assert cut is not None
+    assert str(cut) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "swap", "swap:1", "swap:1:shaken", "swap:1:bits:2/shaken", "swap:-1:bits", "a b:1:bits"]
+)
+def test_what_names_no_cut_is_none(text: str) -> None:
+    assert parse_cut(text) is None
+
+
+def recording() -> Recording:
+    chip = NorFlash(64, 16, {1: bytes(16)})
+    operations = (Program(0, b"\0\0"), Erase(16, 16), Program(16, b"\xff"), Program(16, b"\xf0"))
+    return Recording(Episode(name="swap", cut=("reset",), may_run=("old",)), chip, operations)
+
+
+def test_each_operation_is_cut_before_torn_and_after() -> None:
+    made = recording()
+    cuts = cuts_of(made, tuple(Tear), 1)
+    assert [str(cut)[5:] for cut in cuts if cut.first.operation != 1] == [
+        "0:before", "0:first", "0:last", "0:bits", "3:before", "3:bits", "3:after",
+    ]  # fmt: skip
+    assert {cut.first.tear for cut in cuts if cut.first.operation == 1} >= {Tear.BEFORE, Tear.FIRST, Tear.LAST}
+    states = [made.at(cut.first, "1").read(0, 64) for cut in cuts]
+    assert len(states) == len(set(states))
+    assert made.at(cuts[-1].first, "").read(16, 2) == b"\xf0\xff"
+
+
+def cuts(name: str, count: int) -> list[Cut]:
+    return [Cut(episode=name, first=Point(operation=at, tear=Tear.BEFORE)) for at in range(count)]
+
+
+def test_a_sample_spreads_over_the_episodes_and_is_the_same_each_time() -> None:
+    every = {"long": cuts("long", 1000), "short": cuts("short", 3), "other": cuts("other", 500)}
+    chosen = sample(every, 60, 7)
+    assert {name: len(found) for name, found in chosen.items()} == {"long": 29, "short": 3, "other": 28}
+    assert list(chosen) == list(every)
+    assert chosen == sample(every, 60, 7) != sample(every, 60, 8)
+    assert all(len(found) == 1 for found in sample(every, 1, 7).values())
+
+
+def test_some_of_each_kind_and_not_more_than_wanted() -> None:
+    items = [(number % 5, number) for number in range(100)]
+    assert sorted(number % 5 for number in some_of_each(items, 2, None, "s")) == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert len(some_of_each(items, 2, 3, "s")) == 3
+
+
+def line(version: str, image_hash: str, state: str = "confirmed", selftest: str = "running") -> str:
+    return f"ASSAY-APP 1 name=app version={version} board=b hash={image_hash} state={state} selftest={selftest}"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (line("1.0.0", HASH), CameUp("old", "confirmed", settled=False)),
+        (line("1.1.0", "ba" * 32, "testing", "pass"), CameUp("new", "testing")),
+        (line("1.1.0", "ba" * 32, "testing", "fail"), CameUp("new", "testing, self-test failed", settled=False)),
+        (line("1.1.0", HASH), CameUp("stranger", f"app 1.1.0 hash {HASH[:16]}", settled=False)),
+        (line("1.0.0", "00" * 32), CameUp("stranger", f"app 1.0.0 hash {'00' * 8}", settled=False)),
+        ("ASSAY-BOOT 1 recovery board=b version=1 reason=no-image", CameUp("recovery", "no-image")),
+        ("ASSAY-ROM 1 board=b rev=1 chip=00 reason=hash", CameUp("rom", "hash")),
+        ("ASSAY-APP 1 selftest failed code=3", None),
+    ],
+)
+def test_what_comes_up_is_known_by_hash_name_and_version(text: str, found: CameUp | None) -> None:
+    assert read_line(text, IMAGES) == found
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (CameUp("old"), None),
+        (CameUp("recovery", "no-image"), "has to come up as old or new"),
+        (CameUp("silent", "nothing"), "does not come up"),
+        (CameUp("stranger", "x"), "none of the plan's images"),
+    ],
+)
+def test_what_may_not_run_is_a_fault(found: CameUp, words: str | None) -> None:
+    fault = fault_of(found, ("old", "new"))
+    assert fault is None if words is None else words in str(fault)
+
+
+def campaign(**changes: Any) -> CampaignRun:
+    header = RunHeader(
+        run_id="r", assay="0", place="twin:b", board="b", emulated=True, started="s", finished="f",
+        outcome=changes.pop("outcome", Outcome.PASS), checkpoint="c",
+    )  # fmt: skip
+    episode = EpisodeResult(
+        name="swap", operations=3, erases=1, programs=2, cuts=changes.pop("cuts", 9), second_cuts=0, completed=1,
+        bricks=changes.pop("bricked", 0), came_up={"old": 9}, planned=9,
+    )  # fmt: skip
+    return CampaignRun(
+        run=header, plan="p", plan_sha256=SHA, seed=1, tears=(Tear.BEFORE,), sample=None, emulator="q", rom_sha256=SHA,
+        bootloader=IMAGES.bootloader.named, images={word: each.named for word, each in IMAGES.apps.items()}, goal="new",
+        episodes=changes.pop("episodes", (episode,)), bricks=(), faults=changes.pop("faults", ()), files={},
+    )  # fmt: skip
+
+
+def test_passed_needs_every_planned_cut_and_no_fault() -> None:
+    assert passed(campaign())
+    said = campaign_statement(campaign()).predicate
+    assert (said["result"], said["passedTests"], said["failedTests"]) == ("PASSED", ["swap"], [])
+    for changes in (
+        {"cuts": 8},
+        {"bricked": 1, "outcome": Outcome.FAIL},
+        {"faults": ("f",)},
+        {"outcome": Outcome.FAIL},
+        {"episodes": ()},
+    ):
+        assert campaign_statement(campaign(**changes)).predicate["result"] == "FAILED", changes
