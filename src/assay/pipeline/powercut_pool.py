@@ -9,6 +9,7 @@ Leaves to others: what a worker does (`powercut_trial`).
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -138,5 +139,5 @@ def work(end: Connection, trier: Trier, do: Callable[[Trier, str, Cut], list[Tri
 
 
 def _leave(_number: int, _frame: object) -> None:
-    """By way of an exception, so that the twin ends first."""
-    raise SystemExit(0)
+    """At once: QEMU has asked to be told of our end, and what lies in the folder is removed by the parent."""
+    os._exit(0)
