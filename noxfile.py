@@ -152,7 +152,6 @@ def kills(session: nox.Session) -> None:
 
 
 @nox.session
-<<<<<<< HEAD
 def faults(session: nox.Session) -> None:
     """Fault injection into the bootloader; `-- --seconds 3600 --board rv32-virt` says how long and where."""
     need(session, QEMU_ARM, QEMU_RISCV)
@@ -162,14 +161,15 @@ def faults(session: nox.Session) -> None:
         session.run("python", "firmware/tests/fault_injection.py", "--board", board, *session.posargs)
     if not boards:
         session.run("python", "firmware/tests/fault_injection.py", *session.posargs)
-=======
+
+
+@nox.session
 def powercut(session: nox.Session) -> None:
     """Cut the power at every flash operation, on both boards; arguments go to `assay twin powercut` (`--sample N`)."""
     need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT)
     install(session, "test")
     for board in ("ast1030-evb", "rv32-virt"):
         session.run("python", "tests/system/powercut_campaign.py", "--board", board, "--", *session.posargs)
->>>>>>> d26451c (Cut the power at every flash operation: assay twin powercut)
 
 
 @nox.session
