@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[2]
 BOOTLOADER = "assay-bootloader@1.0.0"
 APP = "demo-sensor"
 BAD_VERSION = "1.2.0"
+PATCHED_VERSION = "1.3.0"
 BAD_REASON = "sha256 known answer"
 APPS: dict[str, tuple[str, ...]] = {
     "1.0.0": (),
@@ -122,6 +123,25 @@ def unit_site(board: str, folder: Path) -> LifeSite:
     return site
 
 
+def patched_site(board: str, folder: Path) -> LifeSite:
+    """As `unit_site`, with PATCHED_VERSION published, which has patches from 1.0.0 and from 1.1.0."""
+    site = unit_site(board, folder)
+    shutil.copytree(_made(board, "patched", lambda making: _make_patched(unit_site(board, making))), folder,
+                    symlinks=True, dirs_exist_ok=True, ignore=LIVE)  # fmt: skip
+    return site
+
+
+def _make_patched(site: LifeSite) -> None:
+    rom = site.folder / "cache"
+    rom.rename(site.folder / "cache.kept")
+    rom.symlink_to(BASE / "cache")
+    bases = [word for version in ("1.0.0", "1.1.0") for word in ("--delta-from", f"{APP}@{version}")]
+    _release(site, "app", PATCHED_VERSION, (), bases)
+    rom.unlink()
+    (site.folder / "cache.kept").rename(rom)
+    shutil.rmtree(site.folder / "twins")
+
+
 def _provision(site: LifeSite) -> None:
     site.twin("a")
     site.good(*site.provision_line("a"))
@@ -173,11 +193,11 @@ def _make(site: LifeSite) -> None:
     shutil.rmtree(work)
 
 
-def _release(site: LifeSite, part: str, version: str, more: tuple[str, ...]) -> None:
+def _release(site: LifeSite, part: str, version: str, more: tuple[str, ...], to_sign: Sequence[str] = ()) -> None:
     out = site.folder / "work" / f"{part}-{version}"
     line = ("build", f"firmware/{part}/module.toml", "--board", site.board, "--version", version)
     site.good(*line, *more, "--out", out)
-    site.good("sign", out)
+    site.good("sign", out, *to_sign)
     site.good("publish", f"{out}.signed")
 
 

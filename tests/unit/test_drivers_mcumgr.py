@@ -185,6 +185,28 @@ def test_a_refused_upload_leaves_the_session_usable(device: PseudoDevice) -> Non
     assert unit.echo("fine") == "fine"
 
 
+class Refuser(PseudoDevice):
+    """Refuses the whole file at its end, and has forgotten the upload then, as the firmware does."""
+
+    gone = False
+
+    def _upload(self, content: dict[str, Any]) -> dict[str, Any]:
+        if self.gone and content["off"]:
+            return {"err": {"group": 0x4153, "rc": 2}}
+        answer = super()._upload(content)
+        self.gone = answer.get("off") == len(IMAGE)
+        return {"err": {"group": 0x4153, "rc": 17}} if self.gone else answer
+
+
+@pytest.mark.parametrize("framings", [{Framing.CONSOLE}, {Framing.CONSOLE, Framing.RAW}])
+def test_what_a_device_refuses_at_the_end_is_told_as_it_said_it_first(framings: set[Framing]) -> None:
+    """In raw framing a refusal is doubted, and asked for again: by then the device knows of no upload."""
+    device = Refuser(buf_size=2048)
+    device.understands = framings
+    with pytest.raises(DeviceRefusal, match="wrong-base"):
+        device.open_auto().upload(IMAGE, SHA256)
+
+
 @pytest.mark.parametrize("answer", [{}, {"off": -1}, {"off": 10**9}, {"off": 19_999}])
 def test_an_upload_to_a_liar_ends(answer: dict[str, int]) -> None:
     device = PseudoDevice()

@@ -19,6 +19,7 @@ from assay.drivers.mcumgr.session import Session, refusal
 from assay.drivers.mcumgr.upload_pace import Pace
 from assay.errors import LinkError
 from assay.interfaces.device import DeviceRefusal, Parameters, Progress, UploadReport
+from assay.interfaces.lasting_upload import FORGOTTEN
 from assay.protocols.smp.answers import No
 from assay.protocols.smp.framing import CONSOLE_OVERHEAD, LINE_LENGTH_MAX, PACKET_PAYLOAD, Framing
 from assay.protocols.smp.upload_chunk import GRAIN_BYTES, HEADER_BYTES, QUESTION_BYTES, chunk, question
@@ -63,6 +64,7 @@ class Upload:
         self._highest = 0  # end of the last byte ever sent
         self._failures = 0  # in a row
         self._doubts = 0  # in a row
+        self._refused: DeviceRefusal | None = None  # the first of the refusals that are doubted
         self._silences = 0  # in raw framing
 
     def run(self, progress: Progress | None) -> UploadReport:
@@ -164,6 +166,7 @@ class Upload:
             self._flight.clear()
             self._sent_up_to = reached  # it took a part of a frame
         self._failures = self._doubts = 0
+        self._refused = None
         self._sent_up_to = max(self._sent_up_to, reached)
         return reached
 
@@ -189,13 +192,22 @@ class Upload:
             return self._checked(answer, done)
         except (LinkError, DeviceRefusal) as error:
             if session.framing is Framing.CONSOLE or whole or not self._doubtful(error):
+                self._raise_first_refusal(error)
                 raise
             return done
+
+    def _raise_first_refusal(self, error: LinkError | DeviceRefusal) -> None:
+        """A device that refused an upload has forgotten it: that it says so afterwards is not why it refused."""
+        forgot = isinstance(error, DeviceRefusal) and error.word == FORGOTTEN
+        if forgot and self._refused is not None:
+            raise self._refused from error
 
     def _doubtful(self, error: LinkError | DeviceRefusal) -> bool:
         """In raw framing: was the answer, or the frame, damaged?"""
         if self._arrived_damaged(error):
             return False
+        if isinstance(error, DeviceRefusal) and error.word != FORGOTTEN and self._refused is None:
+            self._refused = error
         self._doubts += 1
         if self._doubts <= DOUBTS_MAX:
             return True
