@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from pseudo_device import CHIP, PseudoDevice, lossy, sample_image
 
