@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
-from life_site import APP, LifeSite, unit_site
+from life_site import APP, ROOT, LifeSite, environment, unit_site
 
 from assay.errors import NotVerified
 from assay.model.predicates import EvidenceRecord
@@ -39,6 +40,18 @@ def test_a_unit_proves_what_it_runs_and_the_record_verifies_offline(site: LifeSi
     with pytest.raises(NotVerified):
         verify_evidence(record.model_copy(update={"bootloader_hash": "0" * 64}), certificate, trust)
     assert record.run.checkpoint.count("\n") >= 4, "the checkpoint is kept whole"
+
+
+def test_what_keeps_evidence_from_being_worth_more_is_no_verified_fact(site: LifeSite) -> None:
+    told = site.good("evidence", "--place", "a", "--trust", site.trust)
+    assert len(told["cautions"]) == 2
+    assert not any("emulated" in check["what"] or "nothing" in check["what"] for check in told["checks"])
+    line = site.command("evidence", "--place", "a", "--trust", site.trust)[:-1]
+    done = subprocess.run(line, capture_output=True, text=True, check=True, cwd=ROOT, env=environment())
+    cautions = [line for line in done.stdout.splitlines() if line.startswith("  caution:  ")]
+    assert len(cautions) == 2
+    assert not any("emulated" in line or "nothing" in line for line in done.stdout.splitlines() if "verified:" in line)
+    assert "a: this twin is off; it is started for this command" in done.stderr
 
 
 def test_two_questions_have_two_nonces(site: LifeSite) -> None:

@@ -314,3 +314,46 @@ def _on_a_terminal(environment: dict[str, str]) -> bytes:
     process.wait()
     os.close(ours)
     return found
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [(["tset"], "test"), (["trase", "X"], "trace"), (["twin", "strat", "a"], "start"), (["zz"], "")],
+)
+def test_a_mistyped_verb_gets_a_suggestion(words: list[str], meant: str) -> None:
+    from click.testing import CliRunner
+
+    from assay.cli.main import main
+
+    told = CliRunner().invoke(main, words)
+    assert told.exit_code == 2
+    assert f"No such command '{words[-2] if words[0] == 'twin' else words[0]}'" in told.output
+    assert (f"Did you mean {meant}" in told.output) if meant else ("Did you mean" not in told.output)
+
+
+def test_a_mistyped_place_gets_a_suggestion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from assay.errors import UsageFault
+    from assay.pipeline.places import find_place
+    from assay.pipeline.site import Site
+
+    (tmp_path / "boards").mkdir()
+    for name in ("demo-unit", "other"):
+        (tmp_path / "site" / "twins" / name).mkdir(parents=True)
+        (tmp_path / "site" / "twins" / name / "twin.json").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageFault, match=r"did you mean demo-unit\? known: demo-unit, other"):
+        find_place(Site(tmp_path / "site"), "demo-unti")
+
+
+def test_a_twin_cannot_end_with_a_process_that_is_gone(tmp_path: Path) -> None:
+    from click.testing import CliRunner
+
+    from assay.cli.twin import command
+
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    told = CliRunner().invoke(command, ["start", "a", "--owner-pid", str(gone.pid), "--site", str(tmp_path)])
+    assert told.exit_code == 2
+    assert f"there is no process {gone.pid}" in told.output
+    assert "--owner-pid" in told.output
+    assert "disk" not in told.output

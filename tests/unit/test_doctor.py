@@ -40,6 +40,20 @@ def test_a_missing_emulator_is_named_with_its_package(root: Path) -> None:
     assert found.fix.endswith("apt-get install -y --no-install-recommends qemu-nowhere")
 
 
+def test_the_emulator_of_a_board_that_no_pipeline_runs_on_is_advice(root: Path) -> None:
+    """The main job does not need it; who chooses that board is told, with the line."""
+    (root / "boards" / "b2.toml").write_text(BOARD.replace("nowhere", "elsewhere"))
+    (root / "pipelines").mkdir()
+    (root / "pipelines" / "demo.toml").write_text('[variables]\nboard = "b1"\n')
+    findings = look(root, root / "site")
+    assert named(findings, "twin of b1").state is State.MISSING
+    other = named(findings, "twin of b2")
+    assert (other.state, other.fix.split()[-1]) == (State.ADVICE, "qemu-elsewhere")
+    assert "only b2 needs it, and the pipelines run on b1" in other.detail
+    (root / "pipelines" / "other.toml").write_text('[variables]\nboard = "b2"\n')
+    assert named(look(root, root / "site"), "twin of b2").state is State.MISSING
+
+
 def test_an_emulator_that_is_there_is_ok(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = root / "bin" / "qemu-system-nowhere"
     program.parent.mkdir()

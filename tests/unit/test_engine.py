@@ -45,6 +45,13 @@ elif verb == "end-unless":
 elif verb == "say":
     print("on the way", file=sys.stderr)
     print("text" if "--json" not in sys.argv else "{}")
+elif verb == "refuse":
+    print("a tree" if "--json" not in sys.argv else "{}")
+    if rest == ["loudly"]:
+        print("REFUSED: nobody vouches for it\\n  next: sign it again", file=sys.stderr)
+    else:
+        print("BROKEN: 1 of 3 links\\n  log: changed")
+    sys.exit(4)
 elif verb == "die":
     os.kill(os.getpid(), 9)
 elif verb == "garbage":
@@ -131,6 +138,23 @@ def test_the_first_unexpected_outcome_stops_with_its_status(project: Path, statu
     assert calls(project) == [f"end {status}"]
     assert result.stopped_by is not None
     assert (result.stopped_by.message, result.stopped_by.remedy) == ("the unit is bad", "mend it")
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "remedy"),
+    [
+        ("refuse loudly", "nobody vouches for it", "sign it again"),
+        ("refuse", "BROKEN: 1 of 3 links\n  log: changed", "the whole answer is in"),
+    ],
+)
+def test_a_step_whose_output_goes_to_a_file_says_why_it_stopped(
+    project: Path, words: str, message: str, remedy: str
+) -> None:
+    result = go(project, pipeline({"run": words, "stdout": "out.txt"}))
+    assert result.status is ExitStatus.REFUSED
+    assert result.stopped_by is not None
+    assert result.stopped_by.message == message
+    assert result.stopped_by.remedy.startswith(remedy)
 
 
 @pytest.mark.parametrize(("status", "gives"), [(0, 1), (1, 0), (2, 2), (3, 3), (4, 4), (5, 5)])
@@ -280,6 +304,8 @@ def test_a_signal_ends_the_verb_in_order_and_the_run_goes_on_later(project: Path
     _, errors = process.communicate()
     assert process.returncode == 3
     assert errors.splitlines()[0] == f"ABORTED: stopped by {number.name}"
+    results = next((project / "build" / "p").iterdir())
+    assert f"  results so far: {results.relative_to(project)}/" in errors.splitlines()
     assert "stopped in step b; the same command goes on from there" in errors.splitlines()[-1]
     assert calls(project) == ["give S-1", "close-slowly", "closed"]
 

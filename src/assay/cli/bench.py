@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from assay.cli.near_commands import NearCommands
 from assay.cli.session import Answer, Session, verb
 from assay.errors import UsageFault
 
@@ -31,7 +32,7 @@ class PlaceRow:
     used_by: str | None
 
 
-@click.group()
+@click.group(cls=NearCommands)
 def command() -> None:
     """Places of this host: list them, see who holds them."""
 

@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from assay.cli.session import Answer, Session, verb
+
+if TYPE_CHECKING:
+    from assay.model.trust import Check
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -23,7 +27,9 @@ def command(session: Session, place: str, serial: str | None, trust: Path, bench
     """Ask the unit for signed evidence of what it runs, verify it against its certificate, and record it."""
     from assay.pipeline import evidence_run
 
-    result = evidence_run.ask_evidence(session.site, evidence_run.EvidenceOrder(place, trust, wait_s, bench, serial))
+    result = evidence_run.ask_evidence(
+        session.site, evidence_run.EvidenceOrder(place, trust, wait_s, bench, serial), session.say
+    )
     claims, verified = result.evidence.claims, result.evidence
     data = {
         "serial": claims.serial,
@@ -41,7 +47,12 @@ def command(session: Session, place: str, serial: str | None, trust: Path, bench
         "reverted_at_boot": claims.reverted,
         "nonce": verified.quote.nonce_hex,
         "certificate_sha256": verified.certificate.sha256,
-        "checks": [{"what": check.what, "key": check.key.name if check.key else None} for check in verified.checks],
+        "checks": [
+            {"what": check.what, "key": check.key.name if check.key else None}
+            for check in verified.checks
+            if not check.caution
+        ],
+        "cautions": [check.what for check in verified.checks if check.caution],
         "record": result.record.entry.record,
         "log_index": result.record.index,
     }
@@ -52,6 +63,13 @@ def command(session: Session, place: str, serial: str | None, trust: Path, bench
         f"  bootloader {data['bootloader_hash']}",
         f"  security counter {claims.security_counter}" + ("; this boot reverted an update" if claims.reverted else ""),
     ]
-    lines += [f"  verified: {check.what}" + (f" [{check.key.name}]" if check.key else "") for check in verified.checks]
+    lines += [_line(check) for check in verified.checks]
     lines.append(f"  record {result.record.entry.record[:16]}, entry {result.record.index} of the log")
     return Answer("\n".join(lines), data)
+
+
+def _line(check: Check) -> str:
+    """What was verified, and by which key; or what keeps it from being worth more."""
+    if check.caution:
+        return f"  caution:  {check.what}"
+    return f"  verified: {check.what}" + (f" [{check.key.name}]" if check.key else "")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from assay.cli.near_commands import NearCommands
 from assay.cli.session import Answer, Session, verb
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ ROLES = ("image", "builder", "bench", "station", "field", "device-ca", "log")
 """`model.trust.Role`, written out so that `--help` needs no model; a test holds them together."""
 
 
-@click.group(short_help="Make keys, show public keys, write a trust file.")
+@click.group(cls=NearCommands, short_help="Make keys, show public keys, write a trust file.")
 def command() -> None:
     """Keys of this site: who signs what."""
 

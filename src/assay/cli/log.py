@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from assay.cli.near_commands import NearCommands
 from assay.cli.session import Answer, Session, verb
 from assay.errors import ExitStatus, NotRecorded, UsageFault, gravest
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-@click.group(short_help="Verify the audit log, show entries.")
+@click.group(cls=NearCommands, short_help="Verify the audit log, show entries.")
 def command() -> None:
     """The tamper-evident log of this site (C2SP tlog-tiles)."""
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `assay` command: a table of verbs, each imported only when it is used.
 
-Guards: `assay --help` and `--version` import click and nothing of ours but this file; a wrong command line is status 2,
+Guards: `assay --help` and `--version` import click and hardly anything of ours; a wrong command line is status 2,
 with `--json` as a document too. Leaves to others: what happens once a verb has its options (`cli.session`).
 """
 
@@ -15,6 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from assay import __version__
+from assay.cli.near_commands import NearCommands
 from assay.errors import ExitStatus
 
 VERBS: dict[str, str] = {
@@ -39,7 +40,7 @@ VERBS: dict[str, str] = {
 }
 
 
-class LazyVerbs(click.Group):
+class LazyVerbs(NearCommands):
     """Commands by name; the module `assay.cli.<verb>` offers its command as `command`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)

@@ -99,15 +99,19 @@ class TerminalView:
             self._steps = event.steps
             self._print(*(Text(line) for line in _opening(event)))
         elif isinstance(event, StepStarted):
+            self._print(
+                Text(f"{_number(event.index, self._steps)} {event.title}"),
+                Text(f"        $ {event.command}", style="dim"),
+            )
             self._running[event.index] = (event, time.monotonic())
             self._live.refresh()
         elif isinstance(event, StepLine):
             self._said[event.index] = event.text
         else:
             self._running.pop(event.index, None)
-            head = Text(f"{_number(event.index, self._steps)} {event.title}  ")
+            head = Text(f"{_number(event.index, self._steps)} ")
             head.append(_ending(event), style=_STYLES[event.outcome])
-            self._print(head, Text(f"        $ {event.command}", style="dim"))
+            self._print(head)
             if event.output:
                 self._print(Text(event.output.rstrip()))
 
@@ -133,7 +137,7 @@ def summary(result: RunResult, root: Path) -> str:
         lines += [f"  step {stopped.index}, {stopped.title}: {stopped.message or 'no message'}"]
         lines += [f"  next: {stopped.remedy}"] if stopped.remedy else []
         lines += [f"  log:  {_relative(result.results / 'steps', root)}/{stopped.index:02d}-{stopped.name}.log"]
-    found = sorted(path.name for path in result.results.iterdir() if path.is_file() and not path.name.startswith("."))
+    found = sorted(path.name + "/" * path.is_dir() for path in result.results.iterdir() if path.name[0] != ".")
     lines += [f"results: {_relative(result.results, root)}/", *(f"  {name}" for name in found)]
     return "\n".join(lines)
 

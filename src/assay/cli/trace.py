@@ -75,7 +75,7 @@ def _ask(session: Session, place: str, serial: str, trust_path: Path) -> None:
     """What `assay evidence --serial` does; `WrongUnit` when it is another unit that answers."""
     from assay.pipeline.evidence_run import EvidenceOrder, ask_evidence
 
-    ask_evidence(session.site, EvidenceOrder(place, trust_path, serial=serial))
+    ask_evidence(session.site, EvidenceOrder(place, trust_path, serial=serial), session.say)
 
 
 def answer_data(trace: Trace) -> dict[str, Any]:

@@ -7,6 +7,7 @@ Guards: a twin that somebody uses is not switched off under him unasked. Leaves 
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from assay.cli.near_commands import NearCommands
 from assay.cli.session import Answer, Session, find_site, verb
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ twin_name = click.argument("name", shell_complete=_complete)
 force_option = click.option("--force", is_flag=True, help="Even if somebody uses it.")
 
 
-class _Verbs(click.Group):
+class _Verbs(NearCommands):
     """The verbs here, and `powercut`, which is a file of its own."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -98,12 +100,27 @@ def start(
     from assay.drivers.twin.lifecycle import start_twin
     from assay.drivers.twin.twin_folder import create_twin
 
+    if owner_pid is not None:
+        _check_owner(owner_pid)
     folder = create_twin(session.site.twins_dir, name, _board(board)) if board else _folder(session, name)
     if rom is None and folder.read_settings().rom is None:
         rom = _default_rom(session, folder)
     put_in = _profile(wire) if wire else None
     status = start_twin(folder, rom, owner_pid=owner_pid, baud=baud, wire=put_in, power=not off).status()
     return Answer(_line(status, None), asdict(status))
+
+
+def _check_owner(pid: int) -> None:
+    """A process with which the twin can end is there. Raises `UsageFault`."""
+    from assay.errors import UsageFault
+
+    try:
+        os.close(os.pidfd_open(pid))
+    except OSError as error:
+        raise UsageFault(
+            f"there is no process {pid} with which the twin could end ({error.strerror})",
+            remedy="give --owner-pid the id of a process that lives (in a shell: $$), or leave it out",
+        ) from error
 
 
 @command.command()

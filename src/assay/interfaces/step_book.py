@@ -17,6 +17,12 @@ from assay.model.outcome import Outcome
 from assay.model.predicates import StepRecord
 
 Say = Callable[[str], None]
+
+
+def say_nothing(_line: str) -> None:
+    """For who has nobody to tell."""
+
+
 ProgressFor = Callable[[str], Progress]
 """A progress display for what the text names."""
 

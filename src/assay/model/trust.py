@@ -102,10 +102,14 @@ class TrustFile(Value):
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was verified: in words, and by which key if a key was in it."""
+    """One thing that was verified: in words, and by which key if a key was in it.
+
+    `caution`: no more than what was verified is worth, such as that its key is in a file.
+    """
 
     what: str
     key: TrustedKey | None = None
+    caution: bool = False
 
 
 @dataclass(frozen=True)

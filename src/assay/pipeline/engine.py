@@ -85,6 +85,7 @@ class Engine:
             run = stack.enter_context(self._open())
             setup = self._setup(run)
             self._results = results = Path(setup["results"])
+            stack.push(self._tell_results)
             lifeline = stack.enter_context(Lifeline(results))
             end_strays()
             done = [step for step in self._order.pipeline.steps if self._is_done(run, step)]
@@ -98,6 +99,12 @@ class Engine:
         return RunResult(
             self._order.pipeline.name, setup["run"], results, status, duration_s, tuple(self._ended), self._values
         )
+
+    def _tell_results(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """What stops the engine says where the results are."""
+        if error is not None:
+            where = _short(self._results, self._order.root)
+            error.add_note(f"results so far: {where}/")
 
     def _open(self) -> Run:
         """The run to go on with, if its steps are still the same and it is wanted; else a new one."""

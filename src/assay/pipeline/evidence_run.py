@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assay.interfaces.step_book import Say, say_nothing
 from assay.model.outcome import Outcome
 from assay.model.predicates import EvidenceRecord
 from assay.model.record import RecordRef, RecordType
@@ -49,10 +50,10 @@ class EvidenceResult:
     record: RecordRef
 
 
-def ask_evidence(site: Site, order: EvidenceOrder) -> EvidenceResult:
+def ask_evidence(site: Site, order: EvidenceOrder, say: Say = say_nothing) -> EvidenceResult:
     """Ask, verify, record. Raises `NotVerified`, `Refused`, link errors, `NotRecorded`."""
     trust, wanted = load_trust(order.trust), parse_wanted(order.serial)
-    with open_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench) as place:
+    with open_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench, say=say) as place:
         info = provisioned_app(what_answers(place), place, wanted)
         board = place.board
         with site.journals.open_run(

@@ -76,7 +76,7 @@ def flash(site: Site, order: FlashOrder, say: Say, progress_for: ProgressFor) ->
     """Flash the unit on the place. Raises `Refused` and its kin, link errors, `NotRecorded`; FAIL is an answer."""
     trust, wanted = load_trust(order.trust), parse_wanted(order.serial)
     name, version = parse_reference(order.release)
-    with open_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench) as place:
+    with open_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench, say=say) as place:
         image = verify_release(site.store, trust, name, version, place.board)
         found = what_answers(place)
         execute.check_fits(image.release, place.board, found)

@@ -102,7 +102,10 @@ def _zig() -> Finding:
 
 
 def _emulators(root: Path | None) -> Iterator[Finding]:
-    """QEMU for each board of the project that has a twin."""
+    """QEMU for each board of the project that has a twin. It is missing if a pipeline runs on that board unless told
+    otherwise; for another board it is wanted only by who chooses that one.
+    """
+    usual = _usual_boards(root) if root else set()
     for file in sorted((root / "boards").glob("*.toml")) if root else []:
         twin = _table(file).get("twin")
         if not isinstance(twin, dict):
@@ -110,10 +113,24 @@ def _emulators(root: Path | None) -> Iterator[Finding]:
         program, package = str(twin.get("qemu")), str(twin.get("package"))
         said = _run(program, "--version")
         name = f"twin of {file.stem}"
-        if said is None:
-            yield Finding(name, State.MISSING, f"{program} is not there", install_line(package))
-        else:
+        if said is not None:
             yield Finding(name, State.OK, said.splitlines()[0] if said else program)
+        elif usual and file.stem not in usual:
+            detail = f"{program} is not there; only {file.stem} needs it, and the pipelines run on {_words(usual)}"
+            yield Finding(name, State.ADVICE, detail, install_line(package))
+        else:
+            detail = f"{program} is not there, and {file.stem} needs it"
+            yield Finding(name, State.MISSING, detail, install_line(package))
+
+
+def _usual_boards(root: Path) -> set[str]:
+    """The boards on which the project's pipelines run when nobody chooses one; empty when none says."""
+    tables = [_table(file).get("variables") for file in (root / "pipelines").glob("*.toml")]
+    return {str(table["board"]) for table in tables if isinstance(table, dict) and "board" in table}
+
+
+def _words(names: set[str]) -> str:
+    return " and ".join(sorted(names))
 
 
 def _terminals() -> Finding:

@@ -15,10 +15,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from assay.errors import DeviceTimeout, LinkError, UsageFault, WrongBoard
+from assay.formats.near_names import did_you_mean
 from assay.interfaces.device import Device, Stage
 from assay.interfaces.loader import RomBanner, RomLoader
 from assay.interfaces.place import Found
 from assay.interfaces.power import Power
+from assay.interfaces.step_book import Say, say_nothing
 from assay.interfaces.transport import Transport
 from assay.model.manifest import Board, PowerSwitch
 from assay.pipeline import driver_doors, manifest_files
@@ -98,16 +100,23 @@ def find_place(site: Site, name: str, *, bench: Path | None = None, start: Path 
     folder = TwinFolder(site.twins_dir / check_name(name))
     if not folder.settings.exists():
         raise UsageFault(
-            f"there is no place and no twin called '{name}'", remedy=_known(site, [p.name for p in places])
+            f"there is no place and no twin called '{name}'", remedy=_known(site, name, [p.name for p in places])
         )
     board = manifest_files.load_board(manifest_files.board_file(root, folder.read_settings().board))
     return PlaceAddress(name, board, str(folder.tty), twin=folder.path)
 
 
 def open_place(
-    site: Site, name: str, *, verb: str, wait_s: float = 0.0, bench: Path | None = None, start: Path | None = None
+    site: Site,
+    name: str,
+    *,
+    verb: str,
+    wait_s: float = 0.0,
+    bench: Path | None = None,
+    start: Path | None = None,
+    say: Say = say_nothing,
 ) -> OpenPlace:
-    """Lock the place, switch a twin on that is off, and open its port.
+    """Lock the place, switch a twin on that is off (and `say` so), and open its port.
 
     A twin that this call starts ends with this process. Raises `PlaceBusy` naming the holder after `wait_s` seconds,
     `UsageFault`, `LinkError`, `ToolMissing`.
@@ -118,7 +127,7 @@ def open_place(
     serial = address.board.serial
     with ExitStack() as held:
         held.enter_context(FileLocks().acquire(address.port, verb=verb, place=name, wait_s=wait_s))
-        power = twin_power(site, address, held) if address.twin else _switch(address.power)
+        power = twin_power(site, address, held, say) if address.twin else _switch(address.power)
         transport = driver_doors.transport_driver(TRANSPORT)(address.port, serial.baud)
         held.callback(transport.close)
         device = driver_doors.device_driver(DEVICE)(transport, serial.baud, serial.framing)
@@ -177,7 +186,7 @@ def describe(found: Found) -> str:
     return f"the {found.stage} of {found.name} {found.version} on {serial}, chip {found.chip.hex()}"
 
 
-def twin_power(site: Site, address: PlaceAddress, held: ExitStack) -> Power:
+def twin_power(site: Site, address: PlaceAddress, held: ExitStack, say: Say = say_nothing) -> Power:
     """Start the twin, or use the one that runs, with power on. One that is started here is stopped with `held`."""
     from assay.drivers.twin.control import TwinControl
     from assay.drivers.twin.lifecycle import start_twin
@@ -191,6 +200,8 @@ def twin_power(site: Site, address: PlaceAddress, held: ExitStack) -> Power:
 
         rom = rom_for(site, address.board.name)
     runs_already = TwinControl(folder).alive()
+    if not runs_already:
+        say(f"{address.name}: this twin is off; it is started for this command (to keep it on: assay twin start)")
     twin = start_twin(folder, rom, owner_pid=os.getpid())
     if not runs_already:
         held.callback(twin.stop)
@@ -201,8 +212,12 @@ def _switch(switch: PowerSwitch | None) -> Power | None:
     return driver_doors.power_driver(switch.driver)(switch.address) if switch else None
 
 
-def _known(site: Site, places: list[str]) -> str:
+def _known(site: Site, name: str, places: list[str]) -> str:
     from assay.drivers.twin.twin_folder import twin_names
 
     known = [*places, *twin_names(site.twins_dir)]
-    return f"known: {', '.join(known)}" if known else "make one: assay twin create NAME --board BOARD"
+    return (
+        f"{did_you_mean(name, known)}known: {', '.join(known)}"
+        if known
+        else "make one: assay twin create NAME --board BOARD"
+    )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from assay.errors import UnitFailed, WrongBoard
 from assay.formats.device_certificate import DeviceCertificate
 from assay.interfaces.place import Found
-from assay.interfaces.step_book import DETAIL, ProgressFor, Say, StepBook
+from assay.interfaces.step_book import DETAIL, ProgressFor, Say, StepBook, say_nothing
 from assay.model.artifact import VerifiedImage
 from assay.model.identifiers import parse_serial
 from assay.model.manifest import Profile, ProfileStep
@@ -96,7 +96,7 @@ def plan_only(site: Site, order: ProvisionOrder) -> ProvisionPlan:
 
 def provision(site: Site, order: ProvisionOrder, say: Say, progress_for: ProgressFor) -> ProvisionResult:
     """Provision the unit on the place. Raises `Refused` and its kin, link errors, `NotRecorded`; FAIL is an answer."""
-    with _Factory(site, order) as factory:
+    with _Factory(site, order, say) as factory:
         planned = factory.plan()
         say(f"{order.place}: {planned.found}")
         board, key = factory.place.board, f"{order.place} {factory.found.chip.hex()}"  # another unit, another run
@@ -109,14 +109,16 @@ def provision(site: Site, order: ProvisionOrder, say: Say, progress_for: Progres
 class _Factory:
     """The place, the profile, the trust file and the images, all checked."""
 
-    def __init__(self, site: Site, order: ProvisionOrder) -> None:
+    def __init__(self, site: Site, order: ProvisionOrder, say: Say = say_nothing) -> None:
         self.site = site
         self.order = order
         self.wanted = None if order.serial is None else parse_serial(order.serial)
         self.trust: TrustFile = load_trust(order.trust)
         self.profile: Profile
         self.profile, self.profile_sha256 = manifest_files.load_profile(order.profile)
-        self.place: OpenPlace = open_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench)
+        self.place: OpenPlace = open_place(
+            site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench, say=say
+        )
         self.found: Found
 
     def __enter__(self) -> _Factory:

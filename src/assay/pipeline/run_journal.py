@@ -130,4 +130,5 @@ class Run:
         except Exception as failure:
             error.add_note(f"where run {self.run_id} stopped could not be kept: {failure}")
         else:
-            error.add_note(f"run {self.run_id} stopped {state.stopped_at}; the same command goes on from there")
+            where = f"it stopped {state.stopped_at}; the same command goes on from there"
+            error.add_note(f"{where} (in the journal: {self.run_id})")

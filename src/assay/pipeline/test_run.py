@@ -110,7 +110,7 @@ def run_suite(site: Site, order: TestOrder, *, warn: Say, say: Say, tell: Tell =
     site.signers.public_key(Role.BENCH)  # a bench that cannot sign finds out before the suite runs
     key = f"{order.place}#{secrets.token_hex(8)}"  # a suite is never taken up in its middle
     with contextlib.ExitStack() as stack:
-        places = _hold_places(site, order, board, image, trust, stack)
+        places = _hold_places(site, order, board, image, trust, stack, say)
         run = stack.enter_context(
             site.journals.open_run(VERB, key, place=order.place, board=board.name, emulated=board.emulated)
         )
@@ -143,7 +143,13 @@ def _board(site: Site, order: TestOrder) -> Board:
 
 
 def _hold_places(
-    site: Site, order: TestOrder, board: Board, image: VerifiedImage, trust: TrustFile, stack: contextlib.ExitStack
+    site: Site,
+    order: TestOrder,
+    board: Board,
+    image: VerifiedImage,
+    trust: TrustFile,
+    stack: contextlib.ExitStack,
+    say: Say,
 ) -> tuple[str, ...]:
     """The names of the places, ours until the stack ends: the children share what we hold, others wait."""
     from assay.drivers.locks.file_lock import FileLocks
@@ -158,7 +164,7 @@ def _hold_places(
         address = find_place(site, name, bench=order.bench)
         stack.enter_context(FileLocks().acquire(address.port, verb=VERB, place=name, wait_s=order.wait_s))
         if address.twin is not None:  # the tests run where no twin can be started
-            twin_power(site, address, stack)
+            twin_power(site, address, stack, say)
     return tuple(names)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.errors import AssayError, ExitStatus, InfrastructureError, NotVerified, UnitFailed
 from assay.interfaces.device import DeviceInfo, DeviceRefusal, Stage
-from assay.interfaces.step_book import DETAIL, ProgressFor, Say, StepBook
+from assay.interfaces.step_book import DETAIL, ProgressFor, Say, StepBook, say_nothing
 from assay.model.artifact import VerifiedImage
 from assay.model.compatibility import Offer, check_interfaces
 from assay.model.outcome import Outcome
@@ -108,7 +108,7 @@ def update(site: Site, order: UpdateOrder, say: Say, progress_for: ProgressFor) 
 
     FAIL (the unit went back) and ERROR (the link died) are answers, with a record.
     """
-    with _Field(site, order) as field:
+    with _Field(site, order, say) as field:
         board, key = field.place.board, f"{order.place} {field.info.serial} {field.image.release.reference}"
         say(f"{order.place}: {describe(field.info)}")
         planned = field.plan()
@@ -121,12 +121,14 @@ def update(site: Site, order: UpdateOrder, say: Say, progress_for: ProgressFor) 
 class _Field:
     """The place, the unit that answers for itself, and the image, all checked."""
 
-    def __init__(self, site: Site, order: UpdateOrder) -> None:
+    def __init__(self, site: Site, order: UpdateOrder, say: Say = say_nothing) -> None:
         self.site = site
         self.order = order
         self.trust: TrustFile = load_trust(order.trust)
         self._wanted = parse_wanted(order.serial)
-        self.place: OpenPlace = open_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench)
+        self.place: OpenPlace = open_place(
+            site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench, say=say
+        )
         self.image: VerifiedImage
         self.info: DeviceInfo
         self.checkpoint = b""

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from assay.errors import ExitStatus, StorageError
+from assay.pipeline.verb_words import why
 
 END_PATIENCE_S = 15.0
 """How long a verb may take to close its ports, locks and journal after SIGTERM."""
@@ -104,16 +105,16 @@ class VerbProcess:
         for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:
                 stream.close()
-        last = "\n".join(self._lines[-5:]) or "it said nothing"
         if code < 0 or code not in list(ExitStatus):
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
             return VerbResult(ExitStatus.ERROR, {}, f"assay {self._words[0]} {how}", "run it again", duration_s)
         status, answer = ExitStatus(code), self._answer()
         if answer is None:
+            last, _ = why({}, self._lines, None)
             message = f"assay {self._words[0]} gave no JSON document; its last words: {last}"
             return VerbResult(max(status, ExitStatus.ERROR), {}, message, "report it", duration_s)
-        message = str(answer.get("error", "" if status is ExitStatus.PASS else last))
-        return VerbResult(status, answer, message, str(answer.get("remedy", "")), duration_s)
+        message, remedy = ("", "") if status is ExitStatus.PASS else why(answer, self._lines, self._file)
+        return VerbResult(status, answer, message, remedy, duration_s)
 
     def stderr_text(self) -> str:
         """The last lines that the verb wrote to stderr."""

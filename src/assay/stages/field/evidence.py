@@ -125,10 +125,11 @@ def _checks(certificate: DeviceCertificate) -> tuple[Check, ...]:
             Check(
                 "the device CA is an UNSAFE-DEVELOPMENT key: this proves nothing outside a demonstration",
                 certificate.issuer,
+                caution=True,
             )
         )
     if certificate.emulated:
-        checks.append(Check("the unit is emulated: its key is in a file and protects nothing"))
+        checks.append(Check("the unit is emulated: its key is in a file and protects nothing", caution=True))
     return tuple(checks)
 
 
