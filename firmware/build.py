@@ -30,9 +30,11 @@ HERE = Path(__file__).resolve().parent
 HEADER_SIZE = 0x200  # bytes of the MCUboot header that precede the payload of bootloader and app
 STACK_SIZE = {"rom": 0x4000, "bootloader": 0x8000, "app": 0x8000}  # bytes; Ed25519 needs 7 KiB
 RAM_OF_PART = {"rom": "rom", "bootloader": "boot", "app": "app"}
+PARTS = (*RAM_OF_PART, "radio")
+RADIO_AREAS = ("radio_primary", "radio_secondary")
 ED25519_SPKI_HEAD = bytes.fromhex("302a300506032b6570032100")  # RFC 8410: DER before the 32 bytes of the key
 AREAS = ("boot", "primary", "secondary", "scratch", "status", "counters", "notes", "identity", "otp")
-AREAS_OPTIONAL = ("patch", "radio_primary", "radio_secondary")  # of size 0 where the board has none
+AREAS_OPTIONAL = ("patch", *RADIO_AREAS)  # of size 0 where the board has none
 RAM_AREAS = ("rom", "boot", "app", "handoff", "work")
 DEFINE = re.compile(r"[A-Z][A-Z0-9_]*(=[0-9]+)?")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,47}")
@@ -128,8 +130,20 @@ def pubkey_header(key: bytes) -> str:
     return f"{origin}\nstatic const uint8_t image_pubkey[32] = {{{numbers}}};\n"
 
 
+def radio_linker_script(request: Request) -> str:
+    """The radio has memory of its own from address 0 on: as much as its slot holds."""
+    areas, erase_size = request.board["flash"]["areas"], request.board["flash"]["erase_size"]
+    if not all(name in areas for name in RADIO_AREAS):
+        raise BuildError(f"the board {request.board['name']} has no radio: no flash area {' and '.join(RADIO_AREAS)}")
+    room = min(areas[name]["size"] for name in RADIO_AREAS) - erase_size - HEADER_SIZE
+    template = (HERE / "radio" / "part.ld.in").read_text(encoding="ascii")
+    return template.replace("@LOAD@", "0x0").replace("@LOAD_SIZE@", f"{room:#x}")
+
+
 def linker_script(request: Request) -> str:
     """The port's template with the addresses of this part. A ROM holds no variables with a start value."""
+    if request.part == "radio":
+        return radio_linker_script(request)
     ram = request.board["ram"]
     area = ram[RAM_OF_PART[request.part]]
     skip = 0 if request.part == "rom" else HEADER_SIZE
@@ -177,6 +191,8 @@ def crypto_library(request: Request) -> Path:
 
 def sources(request: Request) -> list[Path]:
     """All C files of a part, sorted, so that the link order does not depend on the file system."""
+    if request.part == "radio":
+        return sorted((HERE / "radio").glob("*.c"))
     port = HERE / "port" / request.board["toolchain"]["port"]
     core = [HERE / "core" / f"{name}.c" for name in (*CORE, *CORE_OF_PART[request.part])]
     shared = [HERE / "port" / "stack.c", HERE / "port" / "ns16550" / "ns16550.c"]
@@ -190,7 +206,7 @@ def version_text(version: str) -> str:
     return f"{match[1]}+{int(match[2])}" if match[2] and int(match[2]) else match[1]
 
 
-def compile_command(request: Request, work: Path, elf: Path, library: Path) -> list[str]:
+def compile_command(request: Request, work: Path, elf: Path, libraries: list[Path]) -> list[str]:
     """One call that compiles and links, by zig or by gcc."""
     chain = request.board["toolchain"]
     if request.compiler == "zig":
@@ -206,8 +222,8 @@ def compile_command(request: Request, work: Path, elf: Path, library: Path) -> l
     defines = [f'-DMODULE_NAME="{request.name}"', f'-DMODULE_VERSION="{version_text(request.version)}"']
     return [*driver, *code, *WARNINGS, f"-ffile-prefix-map={HERE}=.", f"-ffile-prefix-map={work}=.",
             *(f"-I{path}" for path in includes), *defines, *(f"-D{define}" for define in request.defines),
-            *(str(path) for path in sources(request)), *link, "-T", str(work / "part.ld"), str(library),
-            "-o", str(elf)]  # fmt: skip
+            *(str(path) for path in sources(request)), *link, "-T", str(work / "part.ld"),
+            *(str(library) for library in libraries), "-o", str(elf)]  # fmt: skip
 
 
 def flat_image(elf: bytes) -> bytes:
@@ -231,7 +247,7 @@ def build(request: Request) -> dict[str, str]:
     """Builds into a folder of its own and moves the results to `out` when all of them are there."""
     request.out.mkdir(parents=True, exist_ok=True)
     request.cache.mkdir(parents=True, exist_ok=True)
-    library = crypto_library(request)
+    libraries = [] if request.part == "radio" else [crypto_library(request)]
     with tempfile.TemporaryDirectory(dir=request.out, prefix=".build-") as folder:
         work = Path(folder)
         (work / "board_layout.h").write_text(layout_header(request.board), encoding="ascii")
@@ -239,7 +255,7 @@ def build(request: Request) -> dict[str, str]:
         if request.public_key is not None:
             (work / "image_pubkey.h").write_text(pubkey_header(request.public_key), encoding="ascii")
         elf = work / "part.elf"
-        run(compile_command(request, work, elf, library), request)
+        run(compile_command(request, work, elf, libraries), request)
         (work / "payload.bin").write_bytes(flat_image(elf.read_bytes()))
         made = {name: str(request.out / name) for name in ("payload.bin", "part.elf")}
         for name, target in made.items():
@@ -251,7 +267,7 @@ def build(request: Request) -> dict[str, str]:
 def parse(arguments: list[str]) -> Request:
     """Reads the command line; wrong values raise BuildError."""
     parser = argparse.ArgumentParser(description="Build one part of the reference firmware for one board.")
-    parser.add_argument("--part", required=True, choices=sorted(RAM_OF_PART))
+    parser.add_argument("--part", required=True, choices=sorted(PARTS))
     parser.add_argument("--board-toml", required=True, type=Path)
     parser.add_argument("--out", required=True, type=Path)
     parser.add_argument("--cache", type=Path)

@@ -5,6 +5,7 @@
 #include "notes.h"
 #include "patch.h"
 #include "port.h"
+#include "radio.h"
 #include "selftest.h"
 #include "serve.h"
 #include "slots.h"
@@ -94,9 +95,17 @@ static bool is(const char *line, const char *word) {
     return text_length(line, 32) == length && memcmp(line, word, length) == 0;
 }
 
+// At the start only if there is something to tell.
+static void say_radio(bool asked) {
+    char buffer[192];
+    struct text line = text_start(buffer, sizeof buffer);
+    if (radio_say(&line) || asked) port_uart_write(buffer, line.used);
+}
+
 static void console(const char *line) {
     if (is(line, "version")) say_version();
-    else if (is(line, "help")) say("ASSAY-APP 1 commands: help version\r\n");
+    else if (is(line, "radio")) say_radio(true);
+    else if (is(line, "help")) say("ASSAY-APP 1 commands: help radio version\r\n");
     else if (line[0] != '\0') say("ASSAY-APP 1 unknown command; help lists what there is\r\n");
 }
 
@@ -134,8 +143,9 @@ int main(void) {
     for (;;) {  // a build for tests: an image that comes up and then answers nothing
     }
 #endif
+    say_radio(false);
     test_myself();
-    say_version();
+    say_version();  // the last line of the start: who waits for it may speak
     smp_image_init(&image_stage);
     serve(console, 0);
     port_reset();

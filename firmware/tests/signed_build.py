@@ -74,7 +74,7 @@ class Workshop:
         return folder
 
     def sign(self, payload: Path, name: str, version: str, area: str = "primary", **changes: str) -> bytes:
-        """The signed image. `changes`: key, board, counter, revision."""
+        """The signed image. `changes`: key, board, counter, revision, and `extra` words for imgtool, with blanks."""
         board = changes.get("board", self.board)
         named = "-".join([name, version, area, *sorted(changes.values())]).replace("/", "_")
         image = payload.with_name(f"{named}.img")
@@ -85,7 +85,8 @@ class Workshop:
                 "--security-counter", changes.get("counter", "1"),
                 "--custom-tlv", "0x00a0", "0x" + board.encode().hex(),
                 "--custom-tlv", "0x00a1", "0x" + int(changes.get("revision", "1")).to_bytes(4, "little").hex(),
-                "--custom-tlv", "0x00a2", "0x" + name.encode().hex(), str(payload), str(image))  # fmt: skip
+                "--custom-tlv", "0x00a2", "0x" + name.encode().hex(), *changes.get("extra", "").split(),
+                str(payload), str(image))  # fmt: skip
         return image.read_bytes()
 
     def bootloader(self) -> bytes:
@@ -96,3 +97,8 @@ class Workshop:
         """A signed app."""
         payload = self.build("app", version, defines) / "payload.bin"
         return self.sign(payload, "demo-sensor", version, **changes)
+
+    def radio(self, version: str, **changes: str) -> bytes:
+        """A signed image for the radio."""
+        payload = self.build("radio", version) / "payload.bin"
+        return self.sign(payload, "demo-radio", version, "radio_primary", **changes)

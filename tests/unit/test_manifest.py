@@ -73,7 +73,7 @@ def test_the_boards_of_the_project_are_right(path: Path) -> None:
         ("health_timeout_s = 10", 'health_timeout_s = "10s"', 18, "expected a number (seconds), not '10s'"),
         ("health_timeout_s = 10", "health_timeout_s = nan", 18, "health_timeout_s"),
         ("health_timeout_s = 10", "health_timeout_s = 2026-01-01", 18, "expected a number (seconds)"),
-        ('kind = "app"', 'kind = "application"', 3, "'app', 'bootloader' or 'rom'"),
+        ('kind = "app"', 'kind = "application"', 3, "'app', 'bootloader', 'rom' or 'radio'"),
         ('name = "demo-sensor"', 'name = "../x"', 2, "'../x' does not have the form"),
         ('sources = ["src"]', 'sources = ["../src"]', 13, "is not a path inside the project"),
         ('sources = ["src"]', 'sources = ["/etc"]', 13, "is not a path inside the project"),

@@ -48,7 +48,7 @@ class Artifact(Value):
 
     schema_: Literal["assay.artifact/1"] = Field(default="assay.artifact/1", alias="schema")
     module: Name
-    kind: Literal["app", "bootloader", "rom"]
+    kind: Literal["app", "bootloader", "rom", "radio"]
     version: VersionText
     board: Name
     min_revision: int
@@ -118,7 +118,7 @@ class Release(Value):
 
     schema_: Literal["assay.release/1"] = Field(default="assay.release/1", alias="schema")
     name: Name
-    kind: Literal["app", "bootloader", "rom"]
+    kind: Literal["app", "bootloader", "rom", "radio"]
     version: VersionText
     board: Name
     min_revision: int

@@ -256,7 +256,7 @@ class Module(Value):
 
     schema_: Literal["assay.module/1"] = Field(alias="schema")
     name: Name
-    kind: Literal["app", "bootloader", "rom"]
+    kind: Literal["app", "bootloader", "rom", "radio"]
     version: VersionText
     license: str
     description: str = ""

@@ -45,6 +45,11 @@ def check_fits(release: Release, board: Board, found: Found) -> None:
         )
     if release.kind == "rom":
         raise Refused("a mask ROM cannot be flashed", remedy="start the twin with it: assay twin start NAME --rom FILE")
+    if release.kind == "radio":
+        raise Refused(
+            f"{release.reference} is the second image of its board: it goes with the app, not alone",
+            remedy="upload both as image 0 and 1 with an MCUmgr client, ask for both, and reset",
+        )
     if isinstance(found, RomBanner) and release.kind != "bootloader":
         raise Refused(
             f"the chip has no bootloader ({found.reason}); {release.reference} is an app",

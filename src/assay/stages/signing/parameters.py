@@ -11,8 +11,8 @@ from assay.model.artifact import Artifact
 from assay.model.image_parameters import ImageParameters
 from assay.model.manifest import Board
 
-_AREAS = {"app": "primary", "bootloader": "boot"}
-"""The flash area that an image of this kind must fit."""
+_AREAS = {"app": ("primary", "secondary"), "bootloader": ("boot",), "radio": ("radio_primary", "radio_secondary")}
+"""The flash areas that an image of this kind must fit."""
 
 
 def image_parameters(artifact: Artifact, board: Board) -> ImageParameters:
@@ -23,10 +23,18 @@ def image_parameters(artifact: Artifact, board: Board) -> ImageParameters:
         raise UsageFault(f"the artifact is for {artifact.board}, not for {board.name}", remedy="use that board's file")
     return ImageParameters(
         version=artifact.version,
-        slot_size=board.flash.areas[_AREAS[artifact.kind]].size,
+        slot_size=_slot_size(artifact.kind, board),
         alignment=board.flash.write_alignment,
         security_counter=artifact.security_counter,
         board=artifact.board,
         min_revision=artifact.min_revision,
         name=artifact.module,
     )
+
+
+def _slot_size(kind: str, board: Board) -> int:
+    """Bytes: of the smaller slot, since the image is swapped between them."""
+    names = _AREAS[kind]
+    if any(name not in board.flash.areas for name in names):
+        raise UsageFault(f"{board.name} has no {kind}: no flash area {' and '.join(names)}", remedy="use another board")
+    return min(board.flash.areas[name].size for name in names)
