@@ -13,8 +13,9 @@ from typing import Any
 
 from assay.errors import InfrastructureError, ToolMissing
 
-_HEATSHRINK = {"heatshrink-8-7": (8, 7), "heatshrink-11-4": (11, 4), "heatshrink-12-5": (12, 5)}
-"""Bits of the window and of the length of a copy."""
+_HEATSHRINK = {"heatshrink-10-9": (10, 9), "heatshrink-11-8": (11, 8), "heatshrink-12-11": (12, 11)}
+"""Bits of the window and of the length of a copy. Long copies are for the zeros of a small change, short ones for code
+that moved (docs/reference/delta.md has the measurements)."""
 
 
 class DetoolsPatches:
