@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results of builds: taken from the cache, checked when they are read, and written in the place of their own kind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny_build import (
+    build,
+    request_for,
+    tiny_project,
+    tiny_site,
+)
+
+from assay.errors import NotVerified, UsageFault
+from assay.pipeline.artifact_folder import read_artifact
+from assay.pipeline.module_build import build_module
+from assay.pipeline.site import Site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return tiny_site(tmp_path)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return tiny_project(tmp_path)
+
+
+def test_the_same_inputs_are_not_built_again(project: Path, site: Site) -> None:
+    first = build(project, site)
+    again = build(project, site)
+    assert (first.from_cache, again.from_cache, again.built) == (False, True, first.built)
+    assert not build(project, site, fresh=True).from_cache
+    assert not build(project, site, version="1.0.1").from_cache
+    assert not build(project, site, defines={"A": "1"}).from_cache
+    (project / "mod" / "data" / "blob").write_bytes(b"other")
+    assert build(project, site).built.payload == b"other"
+
+
+@pytest.mark.parametrize("name", ["payload.bin", "artifact.json", "sbom.cdx.json"])
+def test_a_changed_cache_is_not_believed(project: Path, site: Site, name: str) -> None:
+    built = build(project, site).built
+    kept = next((site.cache_dir / "artifacts").glob("*/" + name))
+    data = kept.read_bytes()
+    kept.write_bytes(data[:-2] + b"??")
+    lines: list[str] = []
+    report = build_module(request_for(project), site, None, lines.append)
+    assert not report.from_cache
+    assert report.built == built
+    assert "cannot be used" in lines[0]
+
+
+@pytest.mark.parametrize("name", ["payload.bin", "artifact.json", "sbom.cdx.json"])
+def test_a_changed_artifact_is_not_read(project: Path, site: Site, name: str) -> None:
+    build(project, site)
+    path = project / "out" / name
+    path.write_bytes(path.read_bytes()[:-2] + b"??")
+    with pytest.raises(NotVerified):
+        read_artifact(project / "out")
+
+
+def test_artifact_json_cannot_name_files_outside(project: Path, site: Site) -> None:
+    build(project, site)
+    path = project / "out" / "artifact.json"
+    document = json.loads(path.read_text())
+    document["files"]["../../secret"] = "0" * 64
+    path.write_text(json.dumps(document))
+    with pytest.raises(NotVerified, match="names a file outside"):
+        read_artifact(project / "out")
+
+
+def test_a_folder_that_is_no_result_is_not_replaced(project: Path, site: Site) -> None:
+    (project / "out").mkdir()
+    (project / "out" / "precious").write_text("x")
+    with pytest.raises(UsageFault, match="holds something else"):
+        build(project, site)
+    assert (project / "out" / "precious").read_text() == "x"
