@@ -166,7 +166,7 @@ def faults(session: nox.Session) -> None:
 @nox.session
 def powercut(session: nox.Session) -> None:
     """Cut the power at every flash operation, on both boards; arguments go to `assay twin powercut` (`--sample N`)."""
-    need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT)
+    need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT, HOST_COMPILER, *SOURCE_PACKAGES)
     install(session, "test")
     for board in ("ast1030-evb", "rv32-virt"):
         session.run("python", "tests/system/powercut_campaign.py", "--board", board, "--", *session.posargs)

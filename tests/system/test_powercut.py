@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from life_site import LifeSite, Told, environment
-from twin_firmware import ROOT, Firmware, firmware_for, wrong_bootloader
+from life_site import LifeSite, Told, environment, unit_site
+from twin_firmware import ROOT, Firmware, firmware_for, known_fault, wrong_bootloader
 
 EPISODES = {
     "ast1030-evb": ("first-boot", "recovery", "upload", "swap", "confirm", "revert", "bad-image"),
@@ -126,7 +126,7 @@ def test_a_sample_of_the_shipped_plan_bricks_nothing(board: str, tmp_path: Path)
 
 def test_a_bootloader_that_marks_before_it_copies_bricks_and_the_brick_can_be_made_again(tmp_path: Path) -> None:
     cuts = cutter("ast1030-evb", tmp_path)
-    wrong = wrong_bootloader(cuts.firmware, "the journal marks a step before it is done")
+    wrong = wrong_bootloader(cuts.firmware, known_fault("the journal marks a step before it is done"))
     plan = cuts.plan(("swap",), wrong, second_cuts=0)
     told = cuts.cut(plan, "--sample", "30", "--seed", "2")
     assert told.status == 1, told.said
@@ -147,6 +147,73 @@ def test_a_bootloader_that_marks_before_it_copies_bricks_and_the_brick_can_be_ma
 
     right = cuts.cut(cuts.plan(("swap",)), *line[4:])
     assert right.status == 0, right.said
+
+
+NO_ERASE = {
+    "file": "flash.c",
+    "edits": [
+        {
+            "right": "    if (!result_ok(flash_blank(area, offset, whole))) return RESULT_OF(ERROR_FLASH);\n",
+            "wrong": "",
+        },
+        {
+            "right": "length) { return erase(area, offset, length, true); }",
+            "wrong": "length) { return checked_only(area, offset, length); }",
+        },
+        {
+            "right": "result_t flash_erase(",
+            "wrong": "static result_t checked_only(enum area area, uint32_t offset, uint32_t length) {\n"
+            "    return check(area, offset, length);\n}\n\nresult_t flash_erase(",
+        },
+    ],
+}
+"""Erases nothing before it programs. On `rv32-virt`, whose flash model overwrites, such a bootloader seems to work."""
+
+
+def test_programming_without_erase_is_found_where_the_emulated_flash_allows_it(tmp_path: Path) -> None:
+    cuts = cutter("rv32-virt", tmp_path)
+    told = cuts.cut(cuts.plan(("swap",), wrong_bootloader(cuts.firmware, NO_ERASE)), "--sample", "4")
+    assert (told.status, told.data["outcome"], told.data["bricks"]) == (1, "FAIL", []), told.said
+    assert "programmed without erase" in told.data["faults"][0]
+    assert cuts.statement(told.data["record"])["predicate"]["result"] == "FAILED"
+
+
+def test_releases_are_verified_first_and_a_units_history_bears_the_campaign(tmp_path: Path) -> None:
+    site = unit_site("ast1030-evb", tmp_path / "site")
+    cuts = Cutter(site, firmware_for("ast1030-evb"), tmp_path)
+    plan = tomllib.loads((ROOT / "campaigns" / "ast1030-evb.toml").read_text())
+    episodes = [each for each in plan["episodes"] if each["name"] == "confirm"]
+    rom = str(site.folder / "cache" / "rom" / "ast1030-evb" / "part.elf")
+    path = cuts.write({**plan, "rom": rom, "episodes": episodes, "second_cuts": 0})
+    assert "whom to trust" in cuts.cut(path).said
+    told = cuts.cut(path, "--trust", str(site.trust))
+    assert told.status == 0, told.said
+    assert [subject["name"] for subject in cuts.statement(told.data["record"])["subject"]] == [
+        "assay-bootloader@1.0.0", "demo-sensor@1.0.0", "demo-sensor@1.1.0", "demo-sensor@1.2.0",
+    ]  # fmt: skip
+    site.good("log", "verify", "--trust", site.trust)
+    site.good("trace", "DEMO-000001", "--trust", site.trust)
+
+
+def test_a_campaign_that_is_killed_leaves_no_process(tmp_path: Path) -> None:
+    cuts = cutter("ast1030-evb", tmp_path)
+    command = cuts.site.command("twin", "powercut", cuts.plan(("upload",)))
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+    ) as process:
+        assert process.stderr is not None
+        assert any(re.search(r"\d+ cuts", line) for line in process.stderr)
+        time.sleep(3.0)
+        mine = f"assay-powercut-{process.pid}-"
+        process.kill()
+    deadline_s = time.monotonic() + PATIENCE_S
+    while still := subprocess.run(["pgrep", "-af", mine], capture_output=True, text=True).stdout:
+        assert time.monotonic() < deadline_s, f"twins of the campaign are still there: {still}"
+        time.sleep(0.1)
+    assert list(MEMORY.glob(f"{mine}*")) != []
+    cuts.cut(cuts.plan(("confirm",)), "--dry-run")
+    assert list(MEMORY.glob(f"{mine}*")) == [], "the next campaign did not tidy up"
 
 
 def test_ctrl_c_leaves_nothing_behind_and_says_aborted(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import tempfile
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from assay.model.manifest import Board
 
@@ -66,15 +67,17 @@ def firmware_for(name: str) -> Firmware:
     )
 
 
-def wrong_bootloader(firmware: Firmware, why: str) -> Path:
-    """A signed bootloader with the fault `why` of `firmware/tests/mutants.toml`."""
-    (fault,) = (
-        mutant
-        for mutant in tomllib.loads((ROOT / "firmware" / "tests" / "mutants.toml").read_text())["mutant"]
-        if mutant["why"] == why
-    )
-    name = f"wrong-{hashlib.sha256(why.encode()).hexdigest()[:8]}"
-    folder = firmware.folder / name
+def known_fault(why: str) -> dict[str, Any]:
+    """The fault `why` of `firmware/tests/mutants.toml`: `file`, and `edits` of `right` and `wrong` text."""
+    mutants = tomllib.loads((ROOT / "firmware" / "tests" / "mutants.toml").read_text())["mutant"]
+    (fault,) = (mutant for mutant in mutants if mutant["why"] == why)
+    found: dict[str, Any] = fault
+    return found
+
+
+def wrong_bootloader(firmware: Firmware, fault: dict[str, Any]) -> Path:
+    """A signed bootloader with a fault in one file of the core."""
+    folder = firmware.folder / f"wrong-{hashlib.sha256(json.dumps(fault).encode()).hexdigest()[:8]}"
     with (firmware.folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "bootloader-1.0.0.signed").exists():
