@@ -29,6 +29,7 @@ GIT = ("git", "git")
 HOST_COMPILER = ("gcc", "gcc")
 GCC_ARM = ("arm-none-eabi-gcc", "gcc-arm-none-eabi")
 GCC_RISCV = ("riscv64-unknown-elf-gcc", "gcc-riscv64-unknown-elf")
+CLANG = ("clang-14", "clang-14 libclang-rt-14-dev")  # libFuzzer is in the second
 OPENSSL = ("openssl", "openssl")
 SOURCE_PACKAGES = (("g++", "g++"), ("python3-config", "python3-dev"))  # detools has no wheel
 NODE = ("node", "nodejs")
@@ -36,8 +37,8 @@ NPM = ("npm", "npm")
 
 
 def need(session: nox.Session, *programs: tuple[str, str]) -> None:
-    """Make sure that `programs` (program, Debian package) are there: install them as root, else ask, else say how."""
-    missing = [package for program, package in programs if shutil.which(program) is None]
+    """Make sure that `programs` (program, Debian packages) are there: install them as root, else ask, else say how."""
+    missing = [name for program, packages in programs if shutil.which(program) is None for name in packages.split()]
     if not missing:
         return
     root = os.geteuid() == 0
@@ -113,6 +114,7 @@ def firmware(session: nox.Session) -> None:
     install(session, "test")
     session.run("python", "firmware/tests/run_host.py", "--geometries", "all")
     session.run("python", "firmware/tests/run_host.py", "--mutants")
+    session.run("python", "firmware/tests/run_fuzz.py", "--mutants")
     session.run("pytest", "-n", "auto", *(session.posargs or ["tests/firmware"]))
 
 
@@ -154,7 +156,7 @@ def kills(session: nox.Session) -> None:
 @nox.session
 def faults(session: nox.Session) -> None:
     """Fault injection into the bootloader; `-- --seconds 3600 --board rv32-virt` says how long and where."""
-    need(session, QEMU_ARM, QEMU_RISCV)
+    need(session, QEMU_ARM, QEMU_RISCV, HOST_COMPILER, *SOURCE_PACKAGES)
     install(session, "test")
     boards = () if "--board" in session.posargs else ("ast1030-evb", "rv32-virt")
     for board in boards:
@@ -170,6 +172,14 @@ def powercut(session: nox.Session) -> None:
     install(session, "test")
     for board in ("ast1030-evb", "rv32-virt"):
         session.run("python", "tests/system/powercut_campaign.py", "--board", board, "--", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """The firmware's core by clang's libFuzzer, 60 s a target; `-- --seconds 3600 boot` says how long and which."""
+    need(session, HOST_COMPILER, CLANG, *SOURCE_PACKAGES)
+    install(session, "test")
+    session.run("python", "firmware/tests/run_fuzz.py", "--libfuzzer", *session.posargs)
 
 
 @nox.session

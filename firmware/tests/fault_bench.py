@@ -20,7 +20,7 @@ from fault_images import ImageSet
 from gdb_stub import GdbStub, GdbStubError
 from qemu_board import _die_with_parent
 
-BOOT_S = 1.5  # a boot takes 20 ms; what is not over then hangs
+BOOT_S = 2.5  # a boot takes 20 ms; what is not over then hangs
 RESTART_S = 3.0  # from the reset to the bootloader; a boot that went wrong may have overwritten it
 START_S = 30.0  # from power on to the bootloader, under load
 RESTORE_MAX = 8  # sectors that are put back in place; more, and the board gets a new chip
@@ -257,8 +257,11 @@ class FaultBench:
         return self._ends[at]
 
     def _hung(self, result: Boot) -> None:
+        """It came to none of its ends; if it is in an image all the same, then something led it astray in there."""
         result.pc = self._pc()
-        result.outcome = Outcome.RAN_BAD if result.pc in self._images.app_ram else Outcome.HUNG
+        result.outcome = Outcome.HUNG
+        if result.pc in self._images.app_ram:
+            result.outcome = self._ended(self._images.good_end)
 
     def _strike(self, fault: Fault | None) -> None:
         """Executes the wrong instruction, once."""

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 CHUNK_BYTES = 1024  # of memory in one packet; the stub takes packets of 4096 characters
+TRAPPED = "T05"  # how the stub tells a breakpoint; an interruption is T02
 ANSWER_S = 20.0  # a stub that is silent for so long is dead
 
 
@@ -130,6 +131,7 @@ class GdbStub:
         if self._packet(timeout_s) is not None:
             return True
         self._link.sendall(b"\x03")
-        if self._packet(ANSWER_S) is None:
+        answer = self._packet(ANSWER_S)
+        if answer is None:
             raise GdbStubError("the machine does not stop")
-        return False
+        return answer.startswith(TRAPPED)  # it may have come to one in the last moment

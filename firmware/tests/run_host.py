@@ -127,9 +127,9 @@ def compile_all(folder: Path, flags: list[str]) -> dict[str, Path]:
     return dict(objects)
 
 
-def link(objects: dict[str, Path], program: Path, cache: Path, sanitize: bool) -> Path:
+def link(objects: dict[str, Path], program: Path, cache: Path, sanitize: bool, extra: tuple[str, ...] = ()) -> Path:
     """The test program."""
-    command = ["cc", *(SANITIZERS if sanitize else ()), *(str(path) for path in objects.values())]
+    command = ["cc", *(SANITIZERS if sanitize else ()), *extra, *(str(path) for path in objects.values())]
     done = run([*command, str(make_crypto(cache)), "-o", str(program)], "cc")
     if done.returncode != 0:
         raise SystemExit(fail(done.stderr))
