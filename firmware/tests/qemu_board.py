@@ -7,6 +7,7 @@ cut stops the machine first (QMP), so that the flash file holds what the chip he
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -17,6 +18,7 @@ import subprocess
 import threading
 import time
 import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,30 @@ class QemuBoard:
                 stream.flush()
                 while "return" not in json.loads(stream.readline()):
                     pass
+
+    @contextlib.contextmanager
+    def events(self) -> Iterator[Callable[[str, float], dict[str, Any]]]:
+        """Listens to what QEMU tells by QMP: a function that waits (seconds) for an event of this name."""
+        with socket.socket(socket.AF_UNIX) as link:
+            link.connect(str(self.folder / "qmp"))
+            link.sendall(b'{"execute": "qmp_capabilities"}\n')
+            heard = bytearray()
+
+            def wait(name: str, timeout_s: float) -> dict[str, Any]:
+                end = time.monotonic() + timeout_s
+                while (left := end - time.monotonic()) > 0:
+                    line, found, rest = heard.partition(b"\n")
+                    if found:
+                        heard[:] = rest
+                        told: dict[str, Any] = json.loads(line)
+                        if told.get("event") == name:
+                            return told
+                        continue
+                    link.settimeout(left)
+                    heard.extend(link.recv(4096))
+                raise TimeoutError(f"no event {name}")
+
+            yield wait
 
     def cut(self) -> None:
         """A power cut: stop, so that all flash writes are in the file, then kill."""

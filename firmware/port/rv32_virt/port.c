@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// QEMU's RISC-V virt machine: 16550, CFI flash (Intel command set), core-local timer, virtio-rng.
+// QEMU's RISC-V virt machine: 16550, CFI flash (Intel command set), core-local timer, virtio-rng, PCI watchdog.
 #include "port.h"
 
 #include "board_layout.h"
 #include "bytes.h"
+#include "i6300esb.h"
 #include "ns16550.h"
 #include "port_entry.h"
 #include "registers.h"
 #include "virtio_rng.h"
 
 #define IDLE_MS 100u
+#define WATCHDOG_MS 16000u
 #define MIE_TIMER (1u << 7)
 #define MIE_EXTERNAL (1u << 11)
 #define MSTATUS_MIE 8u
@@ -131,9 +133,8 @@ bool port_flash_known(void) {
 
 result_t port_entropy(uint8_t *data, uint32_t length) { return virtio_rng_read(data, length); }
 
-// This machine has no watchdog.
-void port_watchdog_start(void) {}
-void port_watchdog_feed(void) {}
+void port_watchdog_start(void) { i6300esb_start(WATCHDOG_MS); }
+void port_watchdog_feed(void) { i6300esb_feed(); }
 
 _Noreturn void port_reset(void) {
     RESET_DEVICE = RESET_COMMAND;

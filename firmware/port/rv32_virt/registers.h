@@ -31,6 +31,12 @@
 // CFI flash, two 16-bit chips side by side; unit 1 of the machine.
 #define FLASH_BASE 0x22000000u
 
+// PCI: configuration space of bus 0 (ECAM), and the memory window that addresses of devices are taken from.
+#define PCI_ECAM_BASE 0x30000000u
+#define PCI_DEVICES 32u
+#define PCI_DEVICE_STRIDE 0x8000u
+#define PCI_MEMORY_BASE 0x40000000u
+
 #define VIRTIO_BASE 0x10001000u
 #define VIRTIO_STRIDE 0x1000u
 #define VIRTIO_SLOTS 8u
