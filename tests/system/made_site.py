@@ -20,6 +20,7 @@ from assay.formats import canonical_json, cose_sign1, device_certificate, eat_cl
 from assay.formats.eat_claims import EvidenceClaims
 from assay.model.artifact import Artifact, Release, SignedImage, SourceState, ToolIdentity
 from assay.model.identifiers import Version
+from assay.model.manifest import Dependency, Interface, Interfaces
 from assay.model.outcome import MeasurementOutcome, Outcome
 from assay.model.plan import Plan, UnitState
 from assay.model.predicates import (
@@ -48,6 +49,7 @@ from assay.stages.provenance.statements import provenance_statement, release_sta
 BOARD = "ast1030-evb"
 WHEN = "2026-11-23T12:00:00+00:00"
 SERIAL, OTHER = "DEMO-000001", "DEMO-000002"
+HANDOFF = Interface(name="handoff", version="1")
 
 
 @dataclass
@@ -315,6 +317,8 @@ def _artifact(module: str, version: str, kind: str, counter: int, payload: bytes
         tools=(ToolIdentity(name="ziglang", version="0.17.1", sha256="b" * 64),),
         parameters={"module": module, "kind": kind, "version": version, "board": BOARD},
         builder="sandbox", builds_compared=2, variations=("folder", "time", "user", "umask", "locale"),
+        dependencies=(Dependency(name="demo-boot", version=">=1.0.0"),) if kind == "app" else (),
+        interfaces=Interfaces(requires=(HANDOFF,)) if kind == "app" else Interfaces(provides=(HANDOFF,)),
     )  # fmt: skip
 
 

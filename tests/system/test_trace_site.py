@@ -24,9 +24,12 @@ def test_the_whole_chain_is_shown(finished: Path) -> None:
     for words in (
         "Source: commit 4b0d51300000",
         "Build: 2 builds gave the same bytes",
+        "needs       handoff 1, demo-boot >=1.0.0",
+        "offers      handoff 1",
         "#12 Provisioned with demo-boot@1.0.0 and demo-sensor@1.0.0: PASS",
         "#13 Tested demo-sensor@1.0.0 with suites/demo-sensor: PASS",
         "measured    boot_time 52 ms (0 to 500): PASS",
+        "sandbox     none: the tests could have read the keys of the bench",
         "#15 Update from demo-sensor@1.0.0 to demo-sensor@1.1.0: PASS",
         "#16 Run of test without a result: ABORTED",
         "#18 Update from demo-sensor@1.1.0 to demo-sensor@1.2.0: FAIL",

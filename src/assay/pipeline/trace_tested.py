@@ -28,6 +28,10 @@ def tell_test(link: Link, said: SuiteVerdict, life: Life) -> None:
     link.tell("tests", f"{passed} of {len(bench.cases)} passed, {len(bench.skipped)} skipped")
     for item in (item for case in bench.cases for item in case.measurements):
         link.tell("measured", measured_words(item))
+    if bench.sandbox == "none":
+        link.tell("sandbox", "none: the tests could have read the keys of the bench")
+    elif bench.sandbox_opened:
+        link.tell("sandbox", f"opened for {', '.join(bench.sandbox_opened)}")
     agree = (said.result == "PASSED") is (bench.run.outcome is Outcome.PASS)
     link.expect(
         agree and (said.result == "FAILED" or not said.failed_tests),
