@@ -168,6 +168,26 @@ def test_a_refusal_in_raw_framing_is_believed_in_console_framing() -> None:
     assert device.framing is Framing.CONSOLE
 
 
+def test_answers_that_are_late_do_not_shorten_frames() -> None:
+    device, kept = both(), [b""]
+    feed = device.link.answer
+
+    def late(data: bytes) -> bytes:
+        """The answers to three frames stay somewhere for a while."""
+        answer = feed(data)
+        if 5 <= len(device.requests) < 8:
+            kept[0] += answer
+            return b""
+        answer, kept[0] = kept[0] + answer, b""
+        return answer
+
+    device.link.answer = late
+    report = device.open_auto().upload(IMAGE, SHA256)
+    assert bytes(device.flash) == IMAGE and device.framing is Framing.RAW
+    sizes = [len(c["data"]) for group, command, c in device.requests if (group, command) == UPLOAD]
+    assert report.retries > 0 and sizes[-2] == max(sizes)
+
+
 def test_a_server_that_takes_a_part_of_a_frame_is_not_punished() -> None:
     device = PseudoDevice(buf_size=1024, buf_count=1)
     device.takes_multiples_of = 8

@@ -24,6 +24,7 @@ from assay.drivers.twin.control import TwinControl, open_twin_power
 from assay.drivers.twin.control_server import short_path
 from assay.drivers.twin.lifecycle import Twin, running_twin, start_twin
 from assay.drivers.twin.twin_folder import TwinFolder, create_twin
+from assay.drivers.twin.wire_profile import LineProfile, WireProfile
 from assay.errors import AssayError, InfrastructureError, LinkError, StorageError, ToolMissing, UsageFault
 from assay.model.manifest import Board
 
@@ -342,3 +343,75 @@ def test_the_wire_starts_fast(folder: TwinFolder) -> None:
         best_s = min(best_s, time.monotonic() - begun_s)
         twin.stop()
     assert best_s < 1.0
+
+
+def put_in(twin: Twin, *listed: tuple[int, str], way: str = "to_device", **more: float) -> None:
+    line = LineProfile(listed=listed, **more)
+    twin.control.set_wire(replace(WireProfile(), **{way: line}))
+
+
+def test_another_wire_while_it_runs(folder: TwinFolder) -> None:
+    twin = start_twin(folder, owner_pid=os.getpid())
+    with port(twin) as fd:
+        read_line(fd)
+        for _ in range(2):  # bytes are counted anew with each wire: the same happens again
+            put_in(twin, (1, "lost"), (3, "repeated"), (5, "damaged"))
+            os.write(fd, b"abcdefg\n")
+            line = read_line(fd)
+            assert line[:4] == b"acdd" and line[5] != ord("f") and line[6:] == b"g\n"
+        status = twin.status()
+        assert status.faults == {
+            "to_device": {"bytes": 8, "lost": 1, "repeated": 1, "damaged": 1},
+            "to_host": {"bytes": 8},
+        }
+        assert status.profile is not None and status.profile["to_device"]["listed"] == [
+            [1, "lost"],
+            [3, "repeated"],
+            [5, "damaged"],
+        ]
+
+
+def test_a_stall_and_latency(folder: TwinFolder) -> None:
+    twin = start_twin(folder, owner_pid=os.getpid())
+    with port(twin) as fd:
+        read_line(fd)
+        put_in(twin, (3, "stall"), stall_s=0.4)
+        begun_s = time.monotonic()
+        os.write(fd, b"abcdef\n")
+        assert os.read(fd, 100) == b"abc" and time.monotonic() - begun_s < 0.35
+        assert read_line(fd) == b"def\n" and time.monotonic() - begun_s > 0.39
+        twin.control.set_wire(WireProfile(latency_s=0.15))
+        begun_s = time.monotonic()
+        os.write(fd, b"abc\n")
+        assert read_line(fd) == b"abc\n" and time.monotonic() - begun_s > 0.29
+
+
+def test_the_port_goes_away_and_comes_back(folder: TwinFolder) -> None:
+    twin = start_twin(folder, owner_pid=os.getpid())
+    with port(twin) as fd:
+        read_line(fd)
+        put_in(twin, (4, "disconnect"), disconnect_s=0.3)
+        os.write(fd, b"abc\n")
+        assert read_line(fd) == b"abc\n"
+        os.write(fd, b"lost\n")
+        with pytest.raises(OSError, match=r"Input/output error|^$") as caught:
+            while os.read(fd, 100):
+                pass
+            raise OSError
+        assert caught.value.errno in (None, 5)
+        assert not folder.tty.is_symlink()
+    wait_until(folder.tty.is_symlink)
+    with port(twin) as fd:
+        os.write(fd, b"again\n")
+        assert read_line(fd).endswith(b"again\n")
+
+
+def test_a_wire_is_kept_for_the_next_start(folder: TwinFolder) -> None:
+    bad = WireProfile(baud=9600, seed=9, to_host=LineProfile(lost=0.5))
+    start_twin(folder, owner_pid=os.getpid(), wire=bad).stop()
+    twin = start_twin(folder, owner_pid=os.getpid())
+    assert folder.read_settings().profile == bad and twin.status().baud == 9600
+    clean = start_twin(folder, owner_pid=os.getpid(), wire=WireProfile())
+    assert clean.status().baud is None and clean.status().profile == WireProfile().as_json() | {
+        way: vars(LineProfile()) | {"listed": []} for way in ("to_device", "to_host")
+    }

@@ -12,7 +12,7 @@
 #define SMP_BUFFERS 4u        // `buf_count`: packets that a client may send ahead
 #define SMP_LINE_MAX 79u      // characters of a person's line that are kept
 #define SMP_SILENCE_MS 500u   // a frame that stops for so long is dropped
-#define SMP_RAW_SILENCE_MS 200u  // in raw framing, where nothing but silence tells where a frame begins
+#define SMP_RAW_SILENCE_MS 300u  // in raw framing, where nothing but silence tells where a frame begins
 #define SMP_CRLF_MS 20u       // a line feed so soon after a carriage return belongs to it
 
 enum smp_framing { SMP_CONSOLE, SMP_RAW };

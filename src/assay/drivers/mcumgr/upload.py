@@ -66,6 +66,7 @@ class Upload:
         self._doubts = 0  # in a row
         self._refused: DeviceRefusal | None = None  # the first of the refusals that are doubted
         self._silences = 0  # in raw framing
+        self._heard_nothing = False  # of the frames before those under way
 
     def run(self, progress: Progress | None) -> UploadReport:
         """Send all. Raises DeviceRefusal, DeviceTimeout, LinkError."""
@@ -158,6 +159,10 @@ class Upload:
         if reached is None:
             self._go_back(done, silent=True)
             return done
+        if self._heard_nothing and reached > expected:
+            self._pace.was_late()
+            self._silences = max(0, self._silences - 1)
+        self._heard_nothing = False
         if reached < expected:
             reached = self._settle(reached)
             if reached <= done:
@@ -182,7 +187,7 @@ class Upload:
         if frame is None:
             return None
         while (sent := self._flight.popleft()).request.header.sequence != frame[6]:
-            pass
+            self._pace.was_late()
         if not whole:
             self._pace.answered(sent.carried_s, sent.on_line, session.monotonic_s())
         try:
@@ -239,7 +244,7 @@ class Upload:
         return reached
 
     def _go_back(self, offset: int, *, silent: bool) -> None:
-        self._sent_up_to = offset
+        self._sent_up_to, self._heard_nothing = offset, silent
         self._failed("a frame", silent=silent)
         if silent and self._session.framing is Framing.RAW and self._home is not Framing.RAW:
             self._silences += 1

@@ -14,7 +14,7 @@ WINDOW_MAX = 3  # frames under way: two fill any line, three hide a slow host to
 WINDOW_AFTER_LOSS = 2  # each frame under way behind a lost one is sent again
 FRAME_COST = 50  # bytes on the line that a frame costs whatever its length
 FIRST_FRAME_BYTES = 700  # on the line, until the first is answered: what it takes tells how fast the line is
-TURN_MIN_S = 0.25  # the shortest wait for an answer: longer than a device waits for the rest of a raw frame
+TURN_MIN_S = 0.4  # the shortest wait for an answer: longer than a device waits for the rest of a raw frame
 TURN_MAX_S = 4.0
 TURN_UNKNOWN_S = 1.0  # before the device has answered once: to program 4 KB and erase a sector
 TURN_FACTOR = 4  # a device that is this much slower than it was is silent
@@ -72,3 +72,8 @@ class Pace:
         """A frame has to be sent again, since the device missed it or (`silent`) said nothing."""
         self.losses += 1
         self._silences += silent
+
+    def was_late(self) -> None:
+        """What was taken for lost had arrived: the host, the line or the device is busy, and damages nothing."""
+        self.losses -= 1
+        self._slowest_s = max(self._slowest_s or 0.0, TURN_MIN_S)
