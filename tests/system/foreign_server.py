@@ -25,7 +25,7 @@ BITS_PER_BYTE = 10
 
 
 class Server:
-    """One image; frames that do not fit the buffer are dropped, and so are more frames at once than there are buffers."""
+    """Takes one image. Frames that do not fit its buffer are dropped."""
 
     def __init__(self, port: int, buf_size: int, buf_count: int, baud: int) -> None:
         self.port, self.tells, self.size, self.count = port, buf_size > 0, buf_size or ASSUMED_BYTES, buf_count

@@ -14,7 +14,7 @@ from assay.drivers.mcumgr.upload_pace import FIRST_FRAME_BYTES, TURN_MAX_S, TURN
 from assay.errors import LinkError
 from assay.interfaces.device import DeviceRefusal
 from assay.protocols.smp.framing import Framing
-from assay.protocols.smp.upload_chunk import GRAIN_BYTES, HEADER_BYTES, QUESTION_BYTES, chunk, question
+from assay.protocols.smp.upload_chunk import CHECKSUM_BYTES, HEADER_BYTES, QUESTION_BYTES, chunk, question
 
 IMAGE, SHA256 = sample_image(20_000)
 UPLOAD = (1, 1)
@@ -210,7 +210,8 @@ def test_the_frames_of_the_contract() -> None:
     asked = question(bytes(500_000), SHA256, 1)
     assert len(bytes(asked)) + 4 <= 128 and asked.data == bytes(QUESTION_BYTES)
     longest = chunk(0xFFFFFFFF, bytes(4000), 1, checked=True)
-    assert len(bytes(longest)) - 4000 <= HEADER_BYTES
+    assert len(bytes(longest)) - 4000 == HEADER_BYTES + CHECKSUM_BYTES
+    assert len(bytes(chunk(0xFFFFFFFF, bytes(4000), 1, checked=False))) - 4000 == HEADER_BYTES
     # Over offset and data, as firmware/tests/host/test_smp.c computes it.
     assert vars(chunk(1, b"a", 1, checked=True))["crc"] == zlib.crc32(b"\x01\0\0\0a")
 
@@ -236,10 +237,3 @@ def test_a_line_that_is_slower_than_it_is_said_to_be_gets_its_time() -> None:
     pace = Pace(1e-5, 4)
     pace.answered(pace.sent(700, 0.0), 700, 0.7)
     assert pace.sent(4000, 1.0) > 4.9
-
-
-def test_grain() -> None:
-    device = PseudoDevice(buf_size=1000)
-    device.open().upload(IMAGE, SHA256)
-    sizes = [len(c["data"]) for group, command, c in device.requests if (group, command) == UPLOAD]
-    assert all(size % GRAIN_BYTES == 0 for size in sizes[:-1])

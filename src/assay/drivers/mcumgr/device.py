@@ -13,7 +13,7 @@ from smp import image_management as image
 from smp import os_management as osm
 from smp.message import Request
 
-from assay.drivers.mcumgr.session import ANSWER_TIMEOUT_S, TRIES, Noise, Session, refusal
+from assay.drivers.mcumgr.session import Noise, Session, refusal
 from assay.drivers.mcumgr.upload import Upload
 from assay.errors import DeviceTimeout, LinkError
 from assay.interfaces import device as answers
@@ -25,7 +25,8 @@ from assay.protocols.smp.framing import Framing
 
 BUFFER_SIZE_DEFAULT = 256  # bytes; of a device that does not tell, MCUboot's serial recovery for one
 BUFFER_SIZE_MIN = 128  # bytes; one line: what says less has not understood the question
-RAW_TRY_S = 0.3  # for a device that understands raw framing to answer
+RAW_TRY_S = 0.2  # for a device that understands raw framing to answer; one that is slower gets console framing
+RAW_TRY_BYTES = 50  # on the line, of that question with its answer
 KEY_TIMEOUT_S = 5.0  # a board without entropy says so after 2 s
 MEASURE_TIMEOUT_S = 5.0  # SHA-256 over a slot of 512 KiB at some 10 MHz
 ERASE_TIMEOUT_S = 30.0  # a slot of 512 KiB in sectors of 4 KiB, 45 ms each (typical NOR flash), and some
@@ -77,16 +78,11 @@ class McumgrDevice:
 
     def parameters(self) -> Parameters:
         """Buffer size and count; defaults for a device that does not know the command."""
-        return self._parameters(ANSWER_TIMEOUT_S, TRIES)
-
-    def _parameters(self, timeout_s: float, tries: int) -> Parameters:
         try:
             answer = self._session.request(
                 lambda n: osm.MCUMgrParametersReadRequest(sequence=n),
                 osm.MCUMgrParametersReadResponse,
                 "its parameters",
-                timeout_s=timeout_s,
-                tries=tries,
             )
         except DeviceRefusal:
             return Parameters(BUFFER_SIZE_DEFAULT, 1)
@@ -110,13 +106,15 @@ class McumgrDevice:
             return self.parameters(), home
         session.switch(Framing.RAW)
         try:
-            return self._parameters(RAW_TRY_S, 1), Framing.RAW
-        except LinkError:
-            self._raw_uploads = False
-            session.end_line()
+            asked = osm.MCUMgrParametersReadRequest(sequence=session.next_sequence())
+            session.send(asked)
+            understood = session.receive([asked], RAW_TRY_S + session.line_s(RAW_TRY_BYTES)) is not None
         finally:
             session.switch(home)
-        return self.parameters(), home
+        if not understood:
+            self._raw_uploads = False
+            session.end_line()
+        return self.parameters(), Framing.RAW if understood else home
 
     def set_pending(self, image_hash: bytes) -> None:
         """Mark the image to be tested at the next reset."""

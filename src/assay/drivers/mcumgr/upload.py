@@ -22,9 +22,10 @@ from assay.interfaces.device import DeviceRefusal, Parameters, Progress, UploadR
 from assay.interfaces.lasting_upload import FORGOTTEN
 from assay.protocols.smp.answers import No
 from assay.protocols.smp.framing import CONSOLE_OVERHEAD, LINE_LENGTH_MAX, PACKET_PAYLOAD, Framing
-from assay.protocols.smp.upload_chunk import GRAIN_BYTES, HEADER_BYTES, QUESTION_BYTES, chunk, question
+from assay.protocols.smp.upload_chunk import CHECKSUM_BYTES, GRAIN_BYTES, HEADER_BYTES, QUESTION_BYTES, chunk, question
 
 FAILURES_MAX = 6  # in a row without progress, before the upload is given up
+CHUNK_MIN = 32  # bytes of image in a frame, on the worst of lines and in the smallest of buffers
 DOUBTS_MAX = 2  # refusals in a row in raw framing before one is believed, or asked for again in console framing
 RAW_SILENCES_MAX = 2  # frames without an answer before raw framing is left: the device has lost where frames begin
 ENDS_TIMEOUT_S = 5.0  # the first frame may erase a slot, the last one checks the image
@@ -66,6 +67,7 @@ class Upload:
         self._doubts = 0  # in a row
         self._refused: DeviceRefusal | None = None  # the first of the refusals that are doubted
         self._silences = 0  # in raw framing
+        self._grain = 1
         self._heard_nothing = False  # of the frames before those under way
 
     def run(self, progress: Progress | None) -> UploadReport:
@@ -169,7 +171,7 @@ class Upload:
                 self._go_back(reached, silent=False)
                 return reached
             self._flight.clear()
-            self._sent_up_to = reached  # it took a part of a frame
+            self._sent_up_to, self._grain = reached, GRAIN_BYTES  # it took a part of a frame
         self._failures = self._doubts = 0
         self._refused = None
         self._sent_up_to = max(self._sent_up_to, reached)
@@ -187,7 +189,7 @@ class Upload:
         if frame is None:
             return None
         while (sent := self._flight.popleft()).request.header.sequence != frame[6]:
-            self._pace.was_late()
+            pass
         if not whole:
             self._pace.answered(sent.carried_s, sent.on_line, session.monotonic_s())
         try:
@@ -269,6 +271,7 @@ class Upload:
     def _chunk_size(self) -> int:
         """Bytes of data in the next frame: as the device's buffer and the line allow."""
         console = self._session.framing is Framing.CONSOLE
-        room = self._buffer - HEADER_BYTES - (CONSOLE_OVERHEAD if console else 0)
+        room = self._buffer - HEADER_BYTES - (CONSOLE_OVERHEAD if console else CHECKSUM_BYTES)
         best = self._pace.frame_bytes() * (PACKET_PAYLOAD / LINE_LENGTH_MAX if console else 1.0) - HEADER_BYTES
-        return max(int(min(room, best)) // GRAIN_BYTES, 1) * GRAIN_BYTES
+        size = max(int(min(room, best)), CHUNK_MIN)
+        return size - size % self._grain

@@ -20,7 +20,9 @@ from assay.drivers.twin.wire_profile import WireProfile
 from assay.errors import LinkError
 
 READ_MAX = 65536  # bytes in one go
-GRANULARITY_S = 0.005  # of line: bytes are handed on in such lots, and at once when no more are on their way; 8 wires share a core
+GRANULARITY_S = (
+    0.005  # of line: bytes are handed on in such lots, and at once when no more are on their way; 8 wires share a core
+)
 STALL_MAX_S = 0.5  # nobody reads the port for this long: from now on bytes fall on the floor, as from a real UART
 
 

@@ -13,8 +13,9 @@ import zlib
 from smp.image_management import ImageUploadWriteRequest
 
 QUESTION_BYTES = 32  # of image in the frame that asks: an image's header, the least that Zephyr's server takes
-HEADER_BYTES = 35  # of a frame without its data: 8 of header, names, an offset and a length of full size, the checksum
-GRAIN_BYTES = 32  # data comes in multiples: flash that is written 32 bytes at a time takes it whole
+HEADER_BYTES = 26  # of a frame without its data: 8 of header, names, an offset and a length of full size
+CHECKSUM_BYTES = 9  # more, with a checksum
+GRAIN_BYTES = 32  # a server that took a part of a frame gets multiples of this: the most that a flash writes at once
 
 
 class CheckedChunk(ImageUploadWriteRequest):
