@@ -183,6 +183,22 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def frames(session: nox.Session) -> None:
+    """A million random frames into the client, and into the firmware of both boards; `-- --count N --seed N`."""
+    need(session, QEMU_ARM, QEMU_RISCV)
+    install(session, "test")
+    session.run("python", "tests/system/random_frames.py", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """A thousand updates in a row on each board, good, bad and with the power cut; `-- --updates N --seed N`."""
+    need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT)
+    install(session, "test")
+    session.run("python", "tests/system/soak.py", *session.posargs)
+
+
+@nox.session
 def lock(session: nox.Session) -> None:
     """Write the lock files again, without download addresses."""
     session.install("uv")

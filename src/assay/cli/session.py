@@ -113,8 +113,10 @@ def leave(session: Session, error: AssayError) -> NoReturn:
 
 
 def _leave_interrupted(session: Session, interrupted: Interrupted) -> NoReturn:
-    """The last line says what state things are in: where the run stopped, or that none was open."""
-    notes = getattr(interrupted, "__notes__", None) or ["no run was open: nothing is half done"]
+    """The last lines say what state things are in: unit, run (or that none was open), port and place."""
+    notes = getattr(interrupted, "__notes__", [])
+    if not any(note.startswith("run ") for note in notes):
+        notes = ["no run was open: nothing is half done", *notes]
     _tell(session, interrupted.status, "ABORTED", str(interrupted), "", notes)
 
 

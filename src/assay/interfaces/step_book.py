@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from assay.errors import AssayError, UnitFailed
+from assay.errors import AssayError, Interrupted, UnitFailed
 from assay.interfaces.device import Progress
 from assay.interfaces.journal import Journal
+from assay.interfaces.left_behind import unit_after
 from assay.model.outcome import Outcome
 from assay.model.predicates import StepRecord
 
@@ -57,6 +58,9 @@ class StepBook:
         except AssayError as error:
             outcome = Outcome.FAIL if isinstance(error, UnitFailed) else Outcome.ERROR
             self._keep(name, attempts, outcome, error.message)
+            raise
+        except Interrupted as interrupted:
+            interrupted.add_note(unit_after(name))
             raise
         self.journal.done(name, result)
         self._keep(name, attempts, Outcome.PASS, str(result.get(DETAIL, "")))

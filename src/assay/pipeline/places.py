@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from assay.errors import DeviceTimeout, LinkError, UsageFault, WrongBoard
+from assay.errors import DeviceTimeout, Interrupted, LinkError, UsageFault, WrongBoard
 from assay.formats.near_names import did_you_mean
 from assay.interfaces.device import Device, Stage
 from assay.interfaces.loader import RomBanner, RomLoader
@@ -70,6 +70,8 @@ class OpenPlace:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        if isinstance(error, Interrupted):
+            error.add_note(f"port {self.transport.address} is closed, place {self.name} is free")
 
 
 @dataclass(frozen=True)

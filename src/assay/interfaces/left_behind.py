@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a unit is left with when a person stops a run in the middle of a step, in words for that person.
+
+Guards: every state named here is one from which the same command goes on, and in which the unit boots a verified image.
+"""
+
+from __future__ import annotations
+
+_IN_PART = "it runs what it ran; of what was being sent it has a part at most, and does not start that"
+_WORDS = {
+    "upload": _IN_PART,
+    "upload-patch": _IN_PART,
+    "write": "its bootloader may be there in part; then its mask ROM waits for it",
+    "mark": "it runs what it ran; it tries the new image at its next reset if it has heard that it shall",
+    "mark-for-test": "it runs what it ran; it tries the new image at its next reset if it has heard that it shall",
+    "reset": "it starts the new image, which is under test: it goes back at its next reset unless it is confirmed",
+    "health-check": "it runs the new image, which is under test: it goes back at its next reset unless it is confirmed",
+    "confirm": "it runs the new image, which it keeps if it has heard that it shall, and else leaves at its next reset",
+    "read-back": "it runs the new image; only the proof is missing",
+}
+
+
+def unit_after(step: str) -> str:
+    """The sentence for a run that was stopped in `step`."""
+    return f"the unit: {_WORDS.get(step, f'step {step} was under way, and can be done again')}"
