@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from life_site import LifeSite, Told, environment, unit_site
+from life_site import LifeSite, Told, environment, patched_site
 from twin_firmware import ROOT, Firmware, firmware_for, known_fault, wrong_bootloader
 
 EPISODES = {
@@ -50,19 +50,24 @@ class Cutter:
         plan["bootloader"] = str(bootloader or built / "bootloader-1.0.0.signed")
         plan["rom"] = str(self.firmware.rom)
         plan["images"] = {
-            word: f"{built}/app-{source.partition('@')[2]}.signed" for word, source in plan["images"].items()
+            word: f"{built}/app-{source.partition('@')[2]}.signed"
+            for word, source in plan["images"].items()
+            if word != "patched"
         }
-        if episodes:
-            plan["episodes"] = [each for each in plan["episodes"] if each["name"] in episodes]
+        del plan["patches"]
+        wanted = episodes or EPISODES["ast1030-evb"]
+        plan["episodes"] = [each for each in plan["episodes"] if each["name"] in wanted]
         return self.write({**plan, **changes})
 
     def write(self, plan: dict[str, Any]) -> Path:
         """A plan as a file in a project: a folder with the boards."""
         if not (self.folder / "boards").exists():
             shutil.copytree(ROOT / "boards", self.folder / "boards")
-        images, episodes = plan.pop("images"), plan.pop("episodes")
+        images, episodes, patches = plan.pop("images"), plan.pop("episodes"), plan.pop("patches", {})
         lines = [f"{key} = {json.dumps(value)}" for key, value in plan.items()]
         lines += ["[images]", *(f"{word} = {json.dumps(source)}" for word, source in images.items())]
+        for word, patch in patches.items():
+            lines += [f"[patches.{word}]", *(f"{key} = {json.dumps(value)}" for key, value in patch.items())]
         for episode in episodes:
             lines += ["[[episodes]]", *(f"{key} = {json.dumps(value)}" for key, value in episode.items())]
         path = self.folder / "plan.toml"
@@ -178,18 +183,23 @@ def test_programming_without_erase_is_found_where_the_emulated_flash_allows_it(t
     assert cuts.statement(told.data["record"])["predicate"]["result"] == "FAILED"
 
 
-def test_releases_are_verified_first_and_a_units_history_bears_the_campaign(tmp_path: Path) -> None:
-    site = unit_site("ast1030-evb", tmp_path / "site")
+def test_releases_and_their_patch_are_verified_first_and_a_units_history_bears_the_campaign(tmp_path: Path) -> None:
+    pytest.importorskip("detools", reason="pip install 'assay[delta]'")
+    site = patched_site("ast1030-evb", tmp_path / "site")
     cuts = Cutter(site, firmware_for("ast1030-evb"), tmp_path)
     plan = tomllib.loads((ROOT / "campaigns" / "ast1030-evb.toml").read_text())
-    episodes = [each for each in plan["episodes"] if each["name"] == "confirm"]
+    episodes = [each for each in plan["episodes"] if each["name"] in ("confirm", "delta")]
     rom = str(site.folder / "cache" / "rom" / "ast1030-evb" / "part.elf")
-    path = cuts.write({**plan, "rom": rom, "episodes": episodes, "second_cuts": 0})
+    path = cuts.write({**plan, "rom": rom, "episodes": episodes})
     assert "whom to trust" in cuts.cut(path).said
-    told = cuts.cut(path, "--trust", str(site.trust))
+    told = cuts.cut(path, "--trust", str(site.trust), "--sample", "20")
     assert told.status == 0, told.said
+    delta = next(row for row in told.data["episodes"] if row["name"] == "delta")
+    assert set(delta["came_up"]) <= {"old", "patched"}
+    assert (delta["cuts"] >= 10, delta["second_cuts"] >= 4, delta["completed"] >= 1) == (True, True, True)
     assert [subject["name"] for subject in cuts.statement(told.data["record"])["subject"]] == [
-        "assay-bootloader@1.0.0", "demo-sensor@1.0.0", "demo-sensor@1.1.0", "demo-sensor@1.2.0",
+        "assay-bootloader@1.0.0", "demo-sensor@1.0.0", "demo-sensor@1.1.0", "demo-sensor@1.2.0", "demo-sensor@1.3.0",
+        "demo-sensor@1.3.0",
     ]  # fmt: skip
     site.good("log", "verify", "--trust", site.trust)
     site.good("trace", "DEMO-000001", "--trust", site.trust)

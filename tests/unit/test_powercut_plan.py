@@ -44,7 +44,6 @@ def image(word: str, version: str, image_hash: str) -> CampaignImage:
 IMAGES = Images(
     image("bootloader", "1.0.0", "ee" * 32),
     {"old": image("old", "1.0.0", HASH), "new": image("new", "1.1.0", "ba" * 32)},
-    "new",
 )
 
 

@@ -46,12 +46,20 @@ class Tear(StrEnum):
     AFTER = "after"
 
 
+class PatchSource(Value):
+    """A patch from the image `base` to the image `gives` (words of the plan): that of the release, or `file`."""
+
+    base: Name
+    gives: Name
+    file: str | None = Field(default=None, description="path of a signed patch; default: the one of the release")
+
+
 class Episode(Value):
     """A part of a unit's life whose flash operations are cut.
 
     `given` is done first and not cut. After each cut the unit has to come up with one of `may_run`: the word of an
     image, `recovery` (the bootloader waits for an image) or `rom` (the ROM waits for a bootloader). Each image of
-    `keeps` has to be whole in a slot then: the one that runs, and the way back.
+    `keeps` has to be whole in a slot then: the one that runs, and the way back. `goal` goes before the plan's.
     """
 
     name: Name
@@ -59,6 +67,7 @@ class Episode(Value):
     cut: tuple[Step, ...] = Field(min_length=1)
     may_run: tuple[Name, ...] = Field(min_length=1)
     keeps: tuple[Name, ...] = ()
+    goal: Name | None = None
 
 
 class CutPlan(Value):
@@ -70,6 +79,7 @@ class CutPlan(Value):
     board: Name
     bootloader: ImageSource
     images: dict[Name, ImageSource] = Field(min_length=1)
+    patches: dict[Name, PatchSource] = Field(default={})
     goal: Name
     rom: str | None = Field(default=None, description="ELF of the mask ROM, from the plan's folder; default: built")
     seed: int = Field(default=1, ge=0)
@@ -82,9 +92,13 @@ class CutPlan(Value):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
-        for name in ("recovery", "rom"):
+        for name in ("recovery", "rom", *self.patches):
             if name in self.images:
                 raise FieldFault(f"{name!r} is a word of its own: call the image otherwise", "images", name)
+        for name, patch in self.patches.items():
+            for key in ("base", "gives"):
+                if getattr(patch, key) not in self.images:
+                    raise FieldFault(f"there is no image {getattr(patch, key)!r}", "patches", name, key)
         if self.goal not in self.images:
             raise FieldFault(f"there is no image {self.goal!r}", "goal")
         names = [episode.name for episode in self.episodes]
@@ -99,8 +113,10 @@ class CutPlan(Value):
         for key in ("given", "cut"):
             for at, step in enumerate(getattr(episode, key)):
                 image = step.partition(" ")[2]
-                if image and image not in self.images:
+                if image and image not in {*self.images, *self.patches}:
                     raise FieldFault(f"there is no image {image!r}", "episodes", index, key, at)
+        if episode.goal is not None and episode.goal not in self.images:
+            raise FieldFault(f"there is no image {episode.goal!r}", "episodes", index, "goal")
         for at, word in enumerate(episode.keeps):
             if word not in self.images:
                 raise FieldFault(f"there is no image {word!r}", "episodes", index, "keeps", at)
@@ -203,6 +219,7 @@ class CampaignRun(Value):
     rom_sha256: FileSha256
     bootloader: NamedImage
     images: dict[Name, NamedImage]
+    patches: dict[Name, NamedImage] = Field(default={})
     goal: Name
     episodes: tuple[EpisodeResult, ...]
     bricks: tuple[Brick, ...]

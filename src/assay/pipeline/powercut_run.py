@@ -263,7 +263,7 @@ class _Work:
             self.elapsed_s = time.monotonic() - begun_s
 
     def _trier(self, recordings: dict[str, Recording], name: str) -> Trier:
-        return Trier(self._bench(name), self.images, recordings, self.seed, tears_of_plan(self.plan))
+        return Trier(self._bench(name), self.images, recordings, self.seed, tears_of_plan(self.plan), self.plan.goal)
 
     def _bench(self, name: str) -> Bench:
         from assay.drivers.twin.bare_twin import Bench

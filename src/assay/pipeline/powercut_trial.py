@@ -49,6 +49,7 @@ class Trier:
     recordings: dict[str, Recording]
     seed: int
     tears: tuple[Tear, ...]
+    goal: str
     up_timeout_s: float = UP_TIMEOUT_S
     _cursors: dict[str, tuple[int, NorFlash]] = field(default_factory=dict)
 
@@ -65,15 +66,16 @@ class Trier:
         return self._complete(cut, self.chip_after(cut))
 
     def _complete(self, cut: Cut, chip: NorFlash) -> Trial:
+        goal = self.recordings[cut.episode].episode.goal or self.goal
         with TwinUnit(self.bench, chip, recorded=False) as unit:
             fault = None
             try:
-                complete(unit, self.images)
+                complete(unit, self.images, goal)
                 unit.end()
             except UnitFailed as error:
                 unit.end()
                 fault = error.message
-            return self._trial(cut, CameUp(self.images.goal, "confirmed"), unit, fault, completed=fault is None)
+            return self._trial(cut, CameUp(goal, "confirmed"), unit, fault, completed=fault is None)
 
     def seconds(self, cut: Cut) -> list[Trial]:
         """Second cuts in the recovery from the first `cut`, each booted from, the first of them completed too.

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from assay.model.powercut import NamedImage
 
@@ -29,13 +29,12 @@ class CampaignImage:
 
 @dataclass(frozen=True)
 class Images:
-    """All of a campaign's images; `goal` is the word of the one that each unit must still be brought to."""
+    """All of a campaign's images. A patch is sent as an image is, and never comes up as one."""
 
     bootloader: CampaignImage
     apps: dict[str, CampaignImage]
-    goal: str
+    patches: dict[str, CampaignImage] = field(default_factory=dict)
 
-    @property
-    def goal_image(self) -> CampaignImage:
-        """The image that each unit must still be brought to."""
-        return self.apps[self.goal]
+    def sent(self, word: str) -> CampaignImage:
+        """The image or the patch that a step names."""
+        return self.apps.get(word) or self.patches[word]

@@ -32,7 +32,7 @@ def campaign_statement(campaign: CampaignRun) -> Statement:
             ResourceDescriptor(name="plan", uri=campaign.plan, digest={"sha256": campaign.plan_sha256}),
             ResourceDescriptor(name="rom", digest={"sha256": campaign.rom_sha256}),
             _image("bootloader", campaign.bootloader),
-            *(_image(word, image) for word, image in campaign.images.items()),
+            *(_image(word, image) for word, image in {**campaign.images, **campaign.patches}.items()),
             *(ResourceDescriptor(name=name, digest={"sha256": sha}) for name, sha in sorted(campaign.files.items())),
         ),
         passed_tests=tuple(sorted(good)),
@@ -40,7 +40,8 @@ def campaign_statement(campaign: CampaignRun) -> Statement:
         campaign=campaign,
     )
     predicate = verdict.model_dump(mode="json", by_alias=True, exclude_none=True)
-    subjects = {image.file_sha256: image for image in (campaign.bootloader, *campaign.images.values())}
+    sent = (campaign.bootloader, *campaign.images.values(), *campaign.patches.values())
+    subjects = {image.file_sha256: image for image in sent}
     return Statement(
         subject=tuple(
             Subject(name=image.release or image.source, digest={"sha256": sha}) for sha, image in subjects.items()

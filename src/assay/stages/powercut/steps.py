@@ -51,9 +51,9 @@ def do_step(unit: UnitAtHand, step: Step, images: Images) -> None:
     word, _, image = step.partition(" ")
     device = unit.device
     if word == "upload":
-        device.upload(images.apps[image].data, images.apps[image].file_sha256)
+        device.upload(images.sent(image).data, images.sent(image).file_sha256)
     elif word == "test":
-        device.set_pending(images.apps[image].image_hash)
+        device.set_pending(images.sent(image).image_hash)
     elif word == "confirm":
         device.confirm()
     elif word == "erase":
@@ -92,15 +92,15 @@ def come_up(unit: UnitAtHand, images: Images) -> CameUp:
     return found
 
 
-def complete(unit: UnitAtHand, images: Images) -> None:
-    """Bring a unit that comes up right now to the goal. Raises UnitFailed that says where it stuck."""
-    goal, found = images.goal, CameUp("nothing")
+def complete(unit: UnitAtHand, images: Images, goal: str) -> None:
+    """Bring a unit that comes up right now to the image `goal`. Raises UnitFailed that says where it stuck."""
+    found = CameUp("nothing")
     for _ in range(ROUNDS_MAX):
         try:
             found = come_up(unit, images)
             if found.word == goal and found.detail == "confirmed":
                 break
-            _one_round(unit, images, found)
+            _one_round(unit, images, goal, found)
         except AssayError as error:
             message = f"the update cannot be completed from {found}: {error.message}"
             raise UnitFailed(message, remedy="see what it said: uart.txt") from error
@@ -113,16 +113,16 @@ def complete(unit: UnitAtHand, images: Images) -> None:
         raise UnitFailed(f"completed, and after a power cycle the unit runs {after}", remedy="see uart.txt")
 
 
-def _one_round(unit: UnitAtHand, images: Images, found: CameUp) -> None:
-    """One step nearer to the goal, ending with the unit about to come up."""
-    device, goal = unit.device, images.goal_image
+def _one_round(unit: UnitAtHand, images: Images, word: str, found: CameUp) -> None:
+    """One step nearer to the goal `word`, ending with the unit about to come up."""
+    device, goal = unit.device, images.apps[word]
     if found.word == "rom":
         unit.loader.wait_banner(ROM_TIMEOUT_S)
         unit.loader.send(images.bootloader.data)
         return
     if found.word == "recovery":
         device.upload(goal.data, goal.file_sha256)
-    elif found.word == images.goal:
+    elif found.word == word:
         device.confirm()
     else:
         if found.detail.startswith("testing"):
