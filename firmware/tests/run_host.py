@@ -207,6 +207,12 @@ def run_geometries(chosen: list[Geometry], folder: Path, cache: Path, word: str)
     return failed
 
 
+def make_verifier(folder: Path, cache: Path) -> Path:
+    """The test program on the host's own board, for signatures (`--verify FILE`)."""
+    objects = compile_all(folder, compiler_flags(folder, read_board(), sanitize=True))
+    return link(objects, folder / "host_tests", cache, sanitize=True)
+
+
 def run_default(folder: Path, cache: Path, wanted: list[str]) -> int:
     """The test program on the host's own board."""
     folder.mkdir()

@@ -65,7 +65,7 @@ static void hash(const void *head, uint32_t head_size, const void *data, uint32_
 
 static uint8_t *put_plain(uint8_t *at, const struct recipe *recipe, const uint8_t *digest) {
     static const uint8_t spki[12] = {0x30, 0x2A, 0x30, 0x05, 0x06, 0x03, 0x2B, 0x65, 0x70, 0x03, 0x21, 0x00};
-    uint8_t key[32], key_hash[32], signature[64];
+    uint8_t key[32], key_hash[32], signature[96] = {0};
     uint8_t *start = at;
     at += 4;
     if (!recipe->without_hash) at = put_tlv(at, 0x10, digest, 32);
@@ -77,7 +77,7 @@ static uint8_t *put_plain(uint8_t *at, const struct recipe *recipe, const uint8_
         ed25519_sign(signature, digest, 32, recipe->seed);
         hash(spki, sizeof spki, key, sizeof key, key_hash);
         at = put_tlv(at, 0x01, key_hash, 32);
-        at = put_tlv(at, 0x24, signature, 64);
+        at = put_tlv(at, 0x24, signature, recipe->signature_length ? recipe->signature_length : 64);
     }
     put16(put16(start, 0x6907), (uint32_t)(at - start));
     return at;

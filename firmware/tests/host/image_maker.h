@@ -16,6 +16,7 @@ struct recipe {
     bool without_counter, without_hash, board_unprotected, board_twice, wrong_length;
     uint32_t protected_tlv, plain_tlv;  // types of TLVs to add, each with `tlv_length` bytes of zeros
     uint32_t tlv_length;
+    uint32_t signature_length;  // of TLV 0x24; 0: as long as a signature is
     uint32_t dependencies;      // how often to say the one that follows
     uint8_t depends_on, depends_minor;  // number of an image, its lowest version 1.`depends_minor`.0
     // A patch, if `base` is there: TLVs 0x00A3 to 0x00A5, the payload `body`, and the flag of images that do not boot.

@@ -8,6 +8,7 @@
 #include "check.h"
 #include "delta_program.h"
 #include "image_maker.h"
+#include "verify_lines.h"
 
 static unsigned checks, failures;
 static bool stop_at_first;
@@ -54,6 +55,7 @@ int main(int argc, char **argv) {
     unsigned tests = 0;
     image_maker_init();
     if (argc == 3 && strcmp(argv[1], "--apply-patches") == 0) return apply_patches(argv[2]);
+    if (argc == 3 && strcmp(argv[1], "--verify") == 0) return verify_lines(argv[2]);
     const char *wanted = argc > 1 ? argv[1] : "";
     stop_at_first = argc > 2 && strcmp(argv[2], "--first") == 0;
     for (unsigned i = 0; i < sizeof files / sizeof files[0]; i++) {

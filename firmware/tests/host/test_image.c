@@ -57,6 +57,15 @@ static void test_tlvs_that_are_unknown(void) {
     CHECK(judge_recipe((struct recipe){GOOD, .plain_tlv = 0x40, .tlv_length = 12}) == RESULT_OK);
 }
 
+// A signature is 64 bytes: one that is cut off, or has bytes behind it, never gets to the verifier.
+static void test_signature_length(void) {
+    host_blank();
+    for (uint32_t length = 1; length < 96; length++) {
+        result_t result = judge_recipe((struct recipe){GOOD, .signature_length = length});
+        CHECK(result == (length == 64 ? RESULT_OK : RESULT_OF(ERROR_BAD_HEADER)));
+    }
+}
+
 static void test_dependencies_are_read(void) {
     struct recipe good = {GOOD, .body_size = BODY, .dependencies = IMAGE_DEPENDENCIES_MAX, .depends_minor = 3};
     struct image parsed;
@@ -164,6 +173,7 @@ static void test_version_text(void) {
 const struct test tests_image[] = {
     {"good_and_each_fault", test_good_and_each_fault},
     {"tlvs_that_are_unknown", test_tlvs_that_are_unknown},
+    {"signature_length", test_signature_length},
     {"dependencies_are_read", test_dependencies_are_read},
     {"versions_are_compared", test_versions_are_compared},
     {"patches", test_patches},
