@@ -29,7 +29,8 @@ static result_t judge(const struct image_source *source, struct image *image) {
     result = counter_read(source->number, &stored);
     if (!result_ok(result)) return result;
     if (image->security_counter < stored) return RESULT_OF(ERROR_DOWNGRADE);
-    return image->is_patch ? patch_fits(image, handoff.app_hash) : RESULT_OK;
+    if (!image->is_patch) return RESULT_OK;
+    return source->number == 0 ? patch_fits(image, handoff.app_hash) : RESULT_OF(ERROR_NOT_BOOTABLE);
 }
 
 // While this image is under test, the other slot holds the way back.

@@ -17,7 +17,7 @@ from assay.pipeline.patch_gate import verify_patch
 from assay.pipeline.site import Site
 
 pytest.importorskip("detools", reason="pip install 'assay[delta]'")
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)  # the first one builds seven releases
 SMALL = 0.05  # of the whole image: what a small change may take
 
 
