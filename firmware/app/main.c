@@ -18,7 +18,8 @@ static char version[IMAGE_VERSION_TEXT];
 struct assay_stage assay_stage = {
     .stage = "app", .name = handoff.app_name, .version = version, .handoff = &handoff, .health_reason = ""};
 
-// Format, board, hash and counter, and whether a patch is for what runs here; the signature is judged by the bootloader, which holds the key.
+// Format, board, hash and counter, and whether a patch is for what runs here; the signature is judged by the bootloader,
+// which holds the key.
 static result_t judge(const struct image_source *source, struct image *image) {
     uint32_t stored;
     result_t result = image_parse(source, image);

@@ -152,7 +152,7 @@ static result_t take_protected(const struct image_source *source, uint32_t type,
     }
 }
 
-// No hash covers these, so they decide nothing but what they are compared with; unknown ones are skipped as in MCUboot.
+// No hash covers these, so they decide nothing but what they are compared with; unknown ones are skipped.
 static result_t take_plain(const struct image_source *source, uint32_t type, uint32_t at, uint32_t length,
                            struct image *image, uint32_t *seen) {
     switch (type) {

@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from run_host import fail, make_verifier, run  # noqa: E402
+from run_host import fail, make_verifier, run
 
 SIGNATURE_BYTES = 64
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The 6300ESB's watchdog timer (Intel's datasheet of that controller hub). It has two stages; only the end of the second
-// one resets the machine. Each write to one of its timer registers needs two unlocking writes before it.
+// resets the machine. Each write to one of its timer registers needs two unlocking writes before it.
 #include "i6300esb.h"
 
 #include "registers.h"

@@ -46,7 +46,7 @@ static void test_good_and_each_fault(void) {
     CHECK(judge_recipe((struct recipe){GOOD, .without_hash = true}) == RESULT_OF(ERROR_BAD_HASH));
 }
 
-// Of what nobody here knows, what is signed is refused, and what is not is passed over, as MCUboot does with both.
+// Of what nobody here knows, what is signed is refused, and what is not is passed over.
 static void test_tlvs_that_are_unknown(void) {
     host_blank();
     CHECK(judge_recipe((struct recipe){GOOD, .protected_tlv = 0xB0, .tlv_length = 4}) == RESULT_OF(ERROR_UNKNOWN_TLV));

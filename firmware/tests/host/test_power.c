@@ -271,6 +271,71 @@ static void test_bad_secondary_is_refused(void) {
     }
 }
 
+static bool is_torn(const uint8_t *at, const uint8_t *set, uint32_t length) {
+    uint32_t erased = 0;
+    for (uint32_t i = 0; i < length; i++) erased += at[i] == FLASH_ERASED;
+    return erased != length && memcmp(at, set, length) != 0;
+}
+
+// Sets a mark in flash: as it is erased, as it is set, or torn, in a random one of the ways in which it can be that.
+static void put_mark(uint8_t *at, enum mark mark, const uint8_t *set, uint32_t length) {
+    memset(at, FLASH_ERASED, length);
+    if (mark == MARK_SET) memcpy(at, set, length);
+    while (mark == MARK_BAD && !is_torn(at, set, length)) {
+        for (uint32_t i = 0; i < length; i++) {
+            uint8_t arrived = (uint8_t)(host_random() >> 9);
+            at[i] = (uint8_t)((FLASH_ERASED & ~arrived) | (set[i] & arrived));
+        }
+    }
+}
+
+static void put_trailer(uint8_t *end, const struct trailer *trailer, const uint8_t *magic) {
+    static const uint8_t flag[1] = {1};
+    const uint32_t unit = FLASH_WRITE_SIZE > 8 ? FLASH_WRITE_SIZE : 8, room = (16 + unit - 1) / unit * unit;
+    const bool one_bit = FLASH_ERASED == 0;  // such a flag cannot be torn, but it can have another value
+    const enum mark flags[2] = {trailer->image_ok, trailer->copy_done};
+    put_mark(end - 16, trailer->magic, magic, 16);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint8_t *at = end - room - (i + 1) * unit;
+        if (flags[i] == MARK_BAD && one_bit) *at = 3;
+        else put_mark(at, flags[i], flag, 1);
+    }
+}
+
+// What the table says is what a boot does, for every combination of marks in flash, also torn ones: a row for each of
+// the three things that can be asked for is reached, and whatever else there is keeps the confirmed image.
+static void test_every_combination_of_marks(void) {
+    uint8_t magic[16];
+    uint32_t swapped = 0, for_good = 0, reverted = 0, kept = 0;
+    ready_for_test();
+    memcpy(magic, host_flash + AREA_SECONDARY_OFFSET + AREA_SECONDARY_SIZE - 16, sizeof magic);
+    CHECK(result_ok(trailer_erase(AREA_SECONDARY)));
+    snapshot = host_chip;
+    for (uint32_t n = 0; n < 729; n++) {
+        const struct trailer primary = {(enum mark)(n % 3), (enum mark)(n / 3 % 3), (enum mark)(n / 9 % 3), MARK_UNSET};
+        const struct trailer second = {(enum mark)(n / 27 % 3), (enum mark)(n / 81 % 3), (enum mark)(n / 243), MARK_UNSET};
+        struct trailer found;
+        struct boot_choice choice;
+        check_context("combination %u", n);
+        host_chip = snapshot;
+        host_seed(n + 1);
+        put_trailer(host_flash + AREA_PRIMARY_OFFSET + AREA_PRIMARY_SIZE, &primary, magic);
+        put_trailer(host_flash + AREA_SECONDARY_OFFSET + AREA_SECONDARY_SIZE, &second, magic);
+        CHECK(result_ok(trailer_read(AREA_SECONDARY, &found)) && memcmp(&found, &second, sizeof found) == 0);
+        CHECK(result_ok(trailer_read(AREA_PRIMARY, &found)) && memcmp(&found, &primary, sizeof found) == 0);
+        CHECK(result_ok(boot(&choice)) && is_good(&choice) && both_whole());
+        bool asked = second.magic == MARK_SET && second.copy_done == MARK_UNSET;
+        bool back = second.magic != MARK_SET && primary.magic == MARK_SET && primary.image_ok == MARK_UNSET &&
+                    primary.copy_done == MARK_SET;
+        CHECK(choice.image.version.major == (asked || back ? NEW_VERSION : OLD_VERSION));
+        CHECK(choice.event == (asked ? EVENT_SWAPPED : back ? EVENT_REVERTED : EVENT_NONE));
+        if (asked) CHECK((choice.state == STATE_CONFIRMED) == (second.image_ok == MARK_SET));
+        if (back) CHECK(choice.state == STATE_CONFIRMED);
+        *(asked ? second.image_ok == MARK_SET ? &for_good : &swapped : back ? &reverted : &kept) += 1;
+    }
+    CHECK(swapped == 54 && for_good == 27 && reverted == 18 && kept == 630);
+}
+
 // What the bootloader refuses at the boot, each for a reason of its own, which its note tells.
 static uint32_t refused_with(const struct recipe *recipe, bool lie) {
     struct boot_choice choice;
@@ -408,6 +473,7 @@ const struct test tests_power[] = {
     {"downgrade_is_refused", test_downgrade_is_refused},
     {"counter_waits_for_confirmation", test_counter_waits_for_confirmation},
     {"bad_secondary_is_refused", test_bad_secondary_is_refused},
+    {"every_combination_of_marks", test_every_combination_of_marks},
     {"each_refusal_has_its_number", test_each_refusal_has_its_number},
     {"largest_image", test_largest_image},
     {"upload_in_the_app", test_upload_in_the_app},

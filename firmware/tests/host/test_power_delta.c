@@ -170,7 +170,8 @@ static bool done_or_tested(const struct boot_choice *choice, bool last) {
 // As above, or the way back was cut at its very end and this boot had nothing to do any more: its note is there.
 static bool done_or_went_back(const struct boot_choice *choice) {
     struct note note;
-    bool back = runs(choice, &old_image) && choice->state == STATE_CONFIRMED && holds(AREA_SECONDARY_OFFSET, &new_image);
+    bool back = runs(choice, &old_image) && choice->state == STATE_CONFIRMED;
+    back = back && holds(AREA_SECONDARY_OFFSET, &new_image);
     if (back && choice->event == EVENT_NONE) return count_notes(NOTE_REVERTED, &note) == 2;
     return done_or_tested(choice, true);
 }
