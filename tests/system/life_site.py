@@ -131,6 +131,14 @@ def patched_site(board: str, folder: Path) -> LifeSite:
     return site
 
 
+def whole_site(board: str, folder: Path) -> LifeSite:
+    """As `patched_site`, with two versions of the radio's firmware."""
+    site = patched_site(board, folder)
+    for version in ("1.0.0", "1.1.0"):
+        _release(site, "radio", version, ())
+    return site
+
+
 def _make_patched(site: LifeSite) -> None:
     rom = site.folder / "cache"
     rom.rename(site.folder / "cache.kept")

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from life_site import ROOT, patched_site
+from life_site import ROOT, whole_site
 
 
 def main(arguments: list[str]) -> int:
@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("more", nargs="*", help="arguments for assay twin powercut")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        site = patched_site(options.board, Path(folder) / "site")
+        site = whole_site(options.board, Path(folder) / "site")
         line = [sys.executable, "-m", "assay", "twin", "powercut", str(ROOT / "campaigns" / f"{options.board}.toml")]
         line += ["--trust", str(site.trust), "--site", str(site.folder), *options.more]
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ASSAY_")}

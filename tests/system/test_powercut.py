@@ -25,8 +25,8 @@ from life_site import LifeSite, Told, environment, patched_site
 from twin_firmware import ROOT, Firmware, firmware_for, known_fault, wrong_bootloader
 
 EPISODES = {
-    "ast1030-evb": ("first-boot", "recovery", "upload", "swap", "confirm", "revert", "bad-image"),
-    "rv32-virt": ("recovery", "swap", "confirm"),
+    "ast1030-evb": ("first-boot", "recovery", "upload", "swap", "confirm", "revert", "bad-image", "two-images"),
+    "rv32-virt": ("recovery", "confirm", "two-images"),
 }
 """What the sample is drawn from: on the second board what differs most from the first, so that CI stays short."""
 PATIENCE_S = 60.0
@@ -54,6 +54,9 @@ class Cutter:
             for word, source in plan["images"].items()
             if word != "patched"
         }
+        plan["radios"] = {
+            word: f"{built}/radio-{source.partition('@')[2]}.signed" for word, source in plan["radios"].items()
+        }
         del plan["patches"]
         wanted = episodes or EPISODES["ast1030-evb"]
         plan["episodes"] = [each for each in plan["episodes"] if each["name"] in wanted]
@@ -63,13 +66,15 @@ class Cutter:
         """A plan as a file in a project: a folder with the boards."""
         if not (self.folder / "boards").exists():
             shutil.copytree(ROOT / "boards", self.folder / "boards")
-        images, episodes, patches = plan.pop("images"), plan.pop("episodes"), plan.pop("patches", {})
+        tables = {name: plan.pop(name, {}) for name in ("images", "radios")}
+        episodes, patches = plan.pop("episodes"), plan.pop("patches", {})
         lines = [f"{key} = {json.dumps(value)}" for key, value in plan.items()]
-        lines += ["[images]", *(f"{word} = {json.dumps(source)}" for word, source in images.items())]
+        for name, table in tables.items():
+            lines += [f"[{name}]", *(f"{word} = {json.dumps(source)}" for word, source in table.items())]
         for word, patch in patches.items():
             lines += [f"[patches.{word}]", *(f"{key} = {json.dumps(value)}" for key, value in patch.items())]
         for episode in episodes:
-            lines += ["[[episodes]]", *(f"{key} = {json.dumps(value)}" for key, value in episode.items())]
+            lines += ["[[episodes]]", *(f"{key} = {_toml(value)}" for key, value in episode.items())]
         path = self.folder / "plan.toml"
         path.write_text("\n".join(lines))
         return path
@@ -88,6 +93,13 @@ class Cutter:
         bundle = json.loads((self.site.folder / "records" / f"{sha256}.json").read_text())
         found: dict[str, Any] = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))
         return found
+
+
+def _toml(value: Any) -> str:
+    """Texts and lists are written as in JSON; the tables here hold texts only."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {json.dumps(text)}" for key, text in value.items()) + " }"
+    return json.dumps(value)
 
 
 def cutter(board: str, folder: Path) -> Cutter:
@@ -190,7 +202,7 @@ def test_releases_and_their_patch_are_verified_first_and_a_units_history_bears_t
     plan = tomllib.loads((ROOT / "campaigns" / "ast1030-evb.toml").read_text())
     episodes = [each for each in plan["episodes"] if each["name"] in ("confirm", "delta")]
     rom = str(site.folder / "cache" / "rom" / "ast1030-evb" / "part.elf")
-    path = cuts.write({**plan, "rom": rom, "episodes": episodes})
+    path = cuts.write({**plan, "rom": rom, "episodes": episodes, "radios": {}})
     assert "whom to trust" in cuts.cut(path).said
     told = cuts.cut(path, "--trust", str(site.trust), "--sample", "20")
     assert told.status == 0, told.said

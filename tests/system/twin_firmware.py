@@ -26,6 +26,8 @@ from assay.model.manifest import Board
 ROOT = Path(__file__).parents[2]
 SECURITY_COUNTER = "1"
 CACHE = Path(tempfile.gettempdir()) / f"assay-test-firmware-{os.getuid()}" / "cache"
+NAMES = {"app": "demo-sensor", "radio": "demo-radio"}
+RADIOS = ("1.0.0", "1.1.0")
 APPS = {"1.0.0": (), "1.1.0": (), "1.2.0": ("--define", "SELFTEST_FAULT=1")}
 
 
@@ -120,6 +122,9 @@ def _make(folder: Path, board: Board) -> None:
     _build(folder, board, "rom", "1.0.0", ())
     _build(folder, board, "bootloader", "1.0.0", ("--image-pubkey", str(public)))
     _sign(folder, board, "bootloader", "1.0.0", "boot")
+    for version in RADIOS:
+        _build(folder, board, "radio", version, ())
+        _sign(folder, board, "radio", version, "radio_primary")
     for version, defines in APPS.items():
         _build(folder, board, "app", version, defines)
         _sign(folder, board, "app", version, "primary")
@@ -128,7 +133,7 @@ def _make(folder: Path, board: Board) -> None:
 def _build(
     folder: Path, board: Board, part: str, version: str, more: tuple[str, ...], tree: Path = ROOT / "firmware"
 ) -> None:
-    name = "demo-sensor" if part == "app" else f"assay-{part}"
+    name = NAMES.get(part, f"assay-{part}")
     command = [sys.executable, str(tree / "build.py"), "--part", part, "--version", version]
     command += ["--board-toml", str(ROOT / "boards" / f"{board.name}.toml"), "--name", name]
     command += ["--out", str(folder / f"{part}-{version}"), "--cache", str(CACHE), *more]
@@ -136,7 +141,7 @@ def _build(
 
 
 def _sign(folder: Path, board: Board, part: str, version: str, area: str) -> None:
-    name = "demo-sensor" if part == "app" else f"assay-{part}"
+    name = NAMES.get(part, f"assay-{part}")
     payload = folder / f"{part}-{version}" / "payload.bin"
     _imgtool_sign(folder, board, name, version, area, payload, folder / f"{part}-{version}.signed")
 

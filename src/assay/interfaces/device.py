@@ -212,10 +212,11 @@ class Device(Console, Protocol):
         """The image slots, as the device sees them."""
         ...
 
-    def upload(self, data: bytes, file_sha256: bytes, progress: Progress | None = None) -> UploadReport:
+    def upload(self, data: bytes, file_sha256: bytes, progress: Progress | None = None, image: int = 0) -> UploadReport:
         """Send an image file; goes on where an earlier upload of the same `file_sha256` (32 bytes) stopped.
 
-        The app writes it to the secondary slot, the bootloader's recovery to the primary one.
+        The app writes it to the secondary slot, the bootloader's recovery to the primary one. `image` is MCUmgr's
+        number of the image: 0 is the app, 1 the radio of a board that has one.
         """
         ...
 

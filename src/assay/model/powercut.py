@@ -8,6 +8,7 @@ of it. Leaves to others: reading TOML (`stages.manifest`), making the states (`s
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -60,6 +61,7 @@ class Episode(Value):
     `given` is done first and not cut. After each cut the unit has to come up with one of `may_run`: the word of an
     image, `recovery` (the bootloader waits for an image) or `rom` (the ROM waits for a bootloader). Each image of
     `keeps` has to be whole in a slot then: the one that runs, and the way back. `goal` goes before the plan's.
+    `together`: with which image which radio has to be there, so that no cut leaves a mixture.
     """
 
     name: Name
@@ -67,6 +69,7 @@ class Episode(Value):
     cut: tuple[Step, ...] = Field(min_length=1)
     may_run: tuple[Name, ...] = Field(min_length=1)
     keeps: tuple[Name, ...] = ()
+    together: dict[Name, Name] = Field(default={})
     goal: Name | None = None
 
 
@@ -80,6 +83,7 @@ class CutPlan(Value):
     bootloader: ImageSource
     images: dict[Name, ImageSource] = Field(min_length=1)
     patches: dict[Name, PatchSource] = Field(default={})
+    radios: dict[Name, ImageSource] = Field(default={})
     goal: Name
     rom: str | None = Field(default=None, description="ELF of the mask ROM, from the plan's folder; default: built")
     seed: int = Field(default=1, ge=0)
@@ -92,7 +96,7 @@ class CutPlan(Value):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
-        for name in ("recovery", "rom", *self.patches):
+        for name in ("recovery", "rom", *self.patches, *self.radios):
             if name in self.images:
                 raise FieldFault(f"{name!r} is a word of its own: call the image otherwise", "images", name)
         for name, patch in self.patches.items():
@@ -109,21 +113,31 @@ class CutPlan(Value):
         return self
 
     def _check(self, episode: Episode, index: int) -> None:
-        known = {*self.images, "recovery", "rom"}
-        for key in ("given", "cut"):
-            for at, step in enumerate(getattr(episode, key)):
-                image = step.partition(" ")[2]
-                if image and image not in {*self.images, *self.patches}:
-                    raise FieldFault(f"there is no image {image!r}", "episodes", index, key, at)
-        if episode.goal is not None and episode.goal not in self.images:
-            raise FieldFault(f"there is no image {episode.goal!r}", "episodes", index, "goal")
-        for at, word in enumerate(episode.keeps):
-            if word not in self.images:
-                raise FieldFault(f"there is no image {word!r}", "episodes", index, "keeps", at)
-        for at, word in enumerate(episode.may_run):
+        """Every word of an episode is one that the plan knows."""
+        sent = {*self.images, *self.patches, *self.radios}
+        for word, known, path in _words(episode, sent, set(self.images), set(self.radios)):
             if word not in known:
-                text = f"{word!r} is no image; expected one of: {', '.join(sorted(known))}"
-                raise FieldFault(text, "episodes", index, "may_run", at)
+                text = f"there is no {word!r} here; expected one of: {', '.join(sorted(known)) or 'none'}"
+                raise FieldFault(text, "episodes", index, *path)
+
+
+def _words(
+    episode: Episode, sent: set[str], images: set[str], radios: set[str]
+) -> Iterator[tuple[str, set[str], tuple[str | int, ...]]]:
+    """The words that an episode uses, what each may be, and where it stands."""
+    for key, steps in (("given", episode.given), ("cut", episode.cut)):
+        for at, step in enumerate(steps):
+            if image := step.partition(" ")[2]:
+                yield image, sent, (key, at)
+    for at, word in enumerate(episode.may_run):
+        yield word, {*images, "recovery", "rom"}, ("may_run", at)
+    for at, word in enumerate(episode.keeps):
+        yield word, images, ("keeps", at)
+    for word, radio in episode.together.items():
+        yield word, images, ("together", word)
+        yield radio, radios, ("together", word)
+    if episode.goal is not None:
+        yield episode.goal, images, ("goal",)
 
 
 _CUT = re.compile(r"([a-z0-9][a-z0-9-]*):(\d+):([a-z]+)(?::(\d+)/([a-z]+))?")
@@ -220,6 +234,7 @@ class CampaignRun(Value):
     bootloader: NamedImage
     images: dict[Name, NamedImage]
     patches: dict[Name, NamedImage] = Field(default={})
+    radios: dict[Name, NamedImage] = Field(default={})
     goal: Name
     episodes: tuple[EpisodeResult, ...]
     bricks: tuple[Brick, ...]

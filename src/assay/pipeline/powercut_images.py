@@ -30,7 +30,10 @@ def campaign_images(site: Site, plan: CutPlan, folder: Path, board: Board, trust
     shop = _Shop(site, folder, board, trust)
     apps = {word: shop.image(word, source, kind="app") for word, source in plan.images.items()}
     patches = {word: shop.patch(word, patch, plan) for word, patch in plan.patches.items()}
-    return Images(shop.image("bootloader", plan.bootloader, kind="bootloader"), apps, patches)
+    radios = {word: shop.image(word, source, kind="radio") for word, source in plan.radios.items()}
+    if radios and "radio_primary" not in board.flash.areas:
+        raise UsageFault(f"board {board.name} has no radio", remedy="leave [radios] out of the plan")
+    return Images(shop.image("bootloader", plan.bootloader, kind="bootloader"), apps, patches, radios)
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,7 @@ def record_campaign(
         bootloader=facts.images.bootloader.named,
         images={word: image.named for word, image in facts.images.apps.items()},
         patches={word: patch.named for word, patch in facts.images.patches.items()},
+        radios={word: radio.named for word, radio in facts.images.radios.items()},
         goal=facts.plan.goal,
         episodes=episodes,
         bricks=bricks,

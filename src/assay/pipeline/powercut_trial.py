@@ -66,11 +66,12 @@ class Trier:
         return self._complete(cut, self.chip_after(cut))
 
     def _complete(self, cut: Cut, chip: NorFlash) -> Trial:
-        goal = self.recordings[cut.episode].episode.goal or self.goal
+        episode = self.recordings[cut.episode].episode
+        goal = episode.goal or self.goal
         with TwinUnit(self.bench, chip, recorded=False) as unit:
             fault = None
             try:
-                complete(unit, self.images, goal)
+                complete(unit, self.images, goal, episode.together.get(goal))
                 unit.end()
             except UnitFailed as error:
                 unit.end()
@@ -144,7 +145,7 @@ class Trier:
             fault = fault_of(found, self.recordings[cut.episode].episode.may_run)
             if fault is None:
                 unit.power_off()
-                fault = self._lost(cut, unit)
+                fault = self._lost(cut, unit) or self._mixed(cut, found, unit)
             else:
                 unit.end()
             return self._trial(cut, found, unit, fault)
@@ -155,6 +156,13 @@ class Trier:
             if not unit.holds(self.images.apps[word].data):
                 return f"no slot holds the whole of {word} any more"
         return None
+
+    def _mixed(self, cut: Cut, found: CameUp, unit: TwinUnit) -> str | None:
+        """That the radio does not go with the image that runs."""
+        radio = self.recordings[cut.episode].episode.together.get(found.word)
+        if radio is None or unit.radio_is(self.images.radios[radio].data):
+            return None
+        return f"the unit runs {found.word}, and its radio is not {radio}: updated by halves"
 
     def _trial(self, cut: Cut, found: CameUp, unit: TwinUnit, fault: str | None, *, completed: bool = False) -> Trial:
         if fault is None and unit.hits:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DEVICE = "mcumgr"
 SLOTS = ("primary", "secondary")
+RADIO = "radio_primary"
 """Flash areas that hold images (docs: reference/device)."""
 
 
@@ -76,6 +77,10 @@ class TwinUnit:
         """True when a slot holds the whole of `image`, power being off."""
         areas = self._bench.board.flash.areas
         return any(self._bench.holds(areas[name].offset, image) for name in SLOTS)
+
+    def radio_is(self, image: bytes) -> bool:
+        """True when the radio's primary slot holds the whole of `image`, power being off."""
+        return self._bench.holds(self._bench.board.flash.areas[RADIO].offset, image)
 
     def end(self) -> None:
         """Power off, when nobody needs the chip any more."""

@@ -95,9 +95,9 @@ class McumgrDevice:
         )
         return tuple(_slot(row) for row in state.images)
 
-    def upload(self, data: bytes, file_sha256: bytes, progress: Progress | None = None) -> UploadReport:
+    def upload(self, data: bytes, file_sha256: bytes, progress: Progress | None = None, image: int = 0) -> UploadReport:
         """Send an image file, or the rest of it."""
-        return Upload(self._session, self._prepare_upload, data, file_sha256).run(progress)
+        return Upload(self._session, self._prepare_upload, data, file_sha256, image).run(progress)
 
     def _prepare_upload(self) -> tuple[Parameters, Framing]:
         """The device's buffers, and the framing for bulk: raw if the board may understand it and this one does."""

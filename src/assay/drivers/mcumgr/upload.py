@@ -52,12 +52,13 @@ class _Sent:
 class Upload:
     """One upload over a session. `prepare` is only called when there is something to send."""
 
-    def __init__(self, session: Session, prepare: Prepare, data: bytes, file_sha256: bytes) -> None:
+    def __init__(self, session: Session, prepare: Prepare, data: bytes, file_sha256: bytes, image: int = 0) -> None:
         self._session = session
         self._home = session.framing
         self._prepare = prepare
         self._data = data
         self._sha256 = file_sha256
+        self._image = image
         self._buffer = 0
         self._pace = Pace(session.line_s(1), 1)
         self._flight: deque[_Sent] = deque()
@@ -132,7 +133,7 @@ class Upload:
     def _ask(self) -> int:
         """Where to go on. Raises DeviceRefusal: this frame is also where the device says no to the whole upload."""
         while True:
-            self._put(question(self._data, self._sha256, self._session.next_sequence()), QUESTION_BYTES)
+            self._put(question(self._data, self._sha256, self._session.next_sequence(), self._image), QUESTION_BYTES)
             answered = self._wait(ENDS_TIMEOUT_S, 0, whole=True)
             if answered is not None:
                 self._failures = 0

@@ -24,10 +24,12 @@ class CheckedChunk(ImageUploadWriteRequest):
     crc: int | None = None
 
 
-def question(data: bytes, file_sha256: bytes, sequence: int) -> ImageUploadWriteRequest:
-    """Names the upload: its answer is the offset to go on from, which is the end when all is there."""
+def question(data: bytes, file_sha256: bytes, sequence: int, image: int = 0) -> ImageUploadWriteRequest:
+    """Names the upload, of MCUmgr's image number `image`: its answer is the offset to go on from, which is the end when
+    all is there.
+    """
     return ImageUploadWriteRequest(
-        off=0, data=data[:QUESTION_BYTES], image=0, len=len(data), sha=file_sha256, sequence=sequence
+        off=0, data=data[:QUESTION_BYTES], image=image, len=len(data), sha=file_sha256, sequence=sequence
     )
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from assay.model.powercut import NamedImage
 
+APP, RADIO = 0, 1
+"""MCUmgr's numbers of a board's images (docs: reference/device)."""
+
 
 @dataclass(frozen=True)
 class CampaignImage:
@@ -29,12 +32,17 @@ class CampaignImage:
 
 @dataclass(frozen=True)
 class Images:
-    """All of a campaign's images. A patch is sent as an image is, and never comes up as one."""
+    """All of a campaign's images. Patches and radios are sent as apps are, and never come up as one."""
 
     bootloader: CampaignImage
     apps: dict[str, CampaignImage]
     patches: dict[str, CampaignImage] = field(default_factory=dict)
+    radios: dict[str, CampaignImage] = field(default_factory=dict)
 
     def sent(self, word: str) -> CampaignImage:
-        """The image or the patch that a step names."""
-        return self.apps.get(word) or self.patches[word]
+        """What a step names."""
+        return self.apps.get(word) or self.patches.get(word) or self.radios[word]
+
+    def number(self, word: str) -> int:
+        """MCUmgr's number of the image that `word` is sent as."""
+        return RADIO if word in self.radios else APP

@@ -32,7 +32,7 @@ def campaign_statement(campaign: CampaignRun) -> Statement:
             ResourceDescriptor(name="plan", uri=campaign.plan, digest={"sha256": campaign.plan_sha256}),
             ResourceDescriptor(name="rom", digest={"sha256": campaign.rom_sha256}),
             _image("bootloader", campaign.bootloader),
-            *(_image(word, image) for word, image in {**campaign.images, **campaign.patches}.items()),
+            *(_image(word, image) for word, image in _others(campaign).items()),
             *(ResourceDescriptor(name=name, digest={"sha256": sha}) for name, sha in sorted(campaign.files.items())),
         ),
         passed_tests=tuple(sorted(good)),
@@ -40,7 +40,7 @@ def campaign_statement(campaign: CampaignRun) -> Statement:
         campaign=campaign,
     )
     predicate = verdict.model_dump(mode="json", by_alias=True, exclude_none=True)
-    sent = (campaign.bootloader, *campaign.images.values(), *campaign.patches.values())
+    sent = (campaign.bootloader, *_others(campaign).values())
     subjects = {image.file_sha256: image for image in sent}
     return Statement(
         subject=tuple(
@@ -49,6 +49,11 @@ def campaign_statement(campaign: CampaignRun) -> Statement:
         predicateType=PredicateType.TEST_RESULT,
         predicate=predicate,
     )
+
+
+def _others(campaign: CampaignRun) -> dict[str, NamedImage]:
+    """All but the bootloader, by word."""
+    return {**campaign.images, **campaign.radios, **campaign.patches}
 
 
 def _whole(episode: EpisodeResult) -> bool:

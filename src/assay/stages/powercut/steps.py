@@ -24,6 +24,8 @@ LINE_TIMEOUT_S = 0.6
 ASKED_MAX = 12
 """Questions to a unit that says nothing; each has a time-out of its own, of some seconds."""
 ROM_TIMEOUT_S = 30.0
+RADIO_SLOT = 3
+"""The radio's primary slot, as the device's `measure` counts."""
 ROUNDS_MAX = 8
 """From nothing to the goal: bootloader, recovery, upload, test, confirm, and two to spare."""
 
@@ -51,7 +53,7 @@ def do_step(unit: UnitAtHand, step: Step, images: Images) -> None:
     word, _, image = step.partition(" ")
     device = unit.device
     if word == "upload":
-        device.upload(images.sent(image).data, images.sent(image).file_sha256)
+        upload(device, images, image)
     elif word == "test":
         device.set_pending(images.sent(image).image_hash)
     elif word == "confirm":
@@ -67,6 +69,12 @@ def do_step(unit: UnitAtHand, step: Step, images: Images) -> None:
         come_up(unit, images)
     else:
         send_bootloader(unit, images)
+
+
+def upload(device: Device, images: Images, word: str) -> None:
+    """Send what `word` names, or what is missing of it."""
+    image = images.sent(word)
+    device.upload(image.data, image.file_sha256, image=images.number(word))
 
 
 def send_bootloader(unit: UnitAtHand, images: Images) -> None:
@@ -92,42 +100,51 @@ def come_up(unit: UnitAtHand, images: Images) -> CameUp:
     return found
 
 
-def complete(unit: UnitAtHand, images: Images, goal: str) -> None:
-    """Bring a unit that comes up right now to the image `goal`. Raises UnitFailed that says where it stuck."""
+def complete(unit: UnitAtHand, images: Images, goal: str, radio: str | None = None) -> None:
+    """Bring a unit that comes up right now to the image `goal`, and its radio to `radio`, together.
+
+    Raises UnitFailed that says where it stuck.
+    """
+    wanted = [goal] if radio is None else [radio, goal]
     found = CameUp("nothing")
     for _ in range(ROUNDS_MAX):
         try:
             found = come_up(unit, images)
             if found.word == goal and found.detail == "confirmed":
                 break
-            _one_round(unit, images, goal, found)
+            _one_round(unit, images, wanted, found)
         except AssayError as error:
             message = f"the update cannot be completed from {found}: {error.message}"
             raise UnitFailed(message, remedy="see what it said: uart.txt") from error
     else:
         message = f"the update is not complete after {ROUNDS_MAX} rounds: {found}"
         raise UnitFailed(message, remedy="see what it said: uart.txt")
+    if radio is not None and unit.device.measure(RADIO_SLOT).image_hash != images.radios[radio].image_hash:
+        raise UnitFailed(f"completed, and the radio is not {radio}", remedy="see what it said: uart.txt")
     unit.power_cycle()
     after = come_up(unit, images)
     if (after.word, after.detail) != (goal, "confirmed"):
         raise UnitFailed(f"completed, and after a power cycle the unit runs {after}", remedy="see uart.txt")
 
 
-def _one_round(unit: UnitAtHand, images: Images, word: str, found: CameUp) -> None:
-    """One step nearer to the goal `word`, ending with the unit about to come up."""
-    device, goal = unit.device, images.apps[word]
+def _one_round(unit: UnitAtHand, images: Images, wanted: list[str], found: CameUp) -> None:
+    """One step nearer to what is `wanted`, the app last, ending with the unit about to come up."""
+    device = unit.device
     if found.word == "rom":
         unit.loader.wait_banner(ROM_TIMEOUT_S)
         unit.loader.send(images.bootloader.data)
         return
     if found.word == "recovery":
-        device.upload(goal.data, goal.file_sha256)
-    elif found.word == word:
+        for word in wanted:
+            upload(device, images, word)
+    elif found.word == wanted[-1]:
         device.confirm()
     else:
         if found.detail.startswith("testing"):
             device.confirm()  # while an image is under test, the other slot is the way back
-        device.upload(goal.data, goal.file_sha256)
-        device.set_pending(goal.image_hash)
+        for word in wanted:
+            upload(device, images, word)
+        for word in wanted:
+            device.set_pending(images.sent(word).image_hash)
     device.console_lines()
     device.reset()
