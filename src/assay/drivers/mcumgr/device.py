@@ -84,9 +84,9 @@ class McumgrDevice:
                 osm.MCUMgrParametersReadResponse,
                 "its parameters",
             )
-        except DeviceRefusal:
-            return Parameters(BUFFER_SIZE_DEFAULT, 1)
-        return Parameters(max(answer.buf_size, BUFFER_SIZE_MIN), max(answer.buf_count, 1))
+        except DeviceRefusal as no:
+            return _parameters(No(no.group, no.rc))
+        return _parameters(answer)
 
     def image_state(self) -> tuple[answers.ImageSlot, ...]:
         """The image slots, as the device sees them."""
@@ -108,13 +108,15 @@ class McumgrDevice:
         try:
             asked = osm.MCUMgrParametersReadRequest(sequence=session.next_sequence())
             session.send(asked)
-            understood = session.receive([asked], RAW_TRY_S + session.line_s(RAW_TRY_BYTES)) is not None
+            frame = session.receive([asked], RAW_TRY_S + session.line_s(RAW_TRY_BYTES))
         finally:
             session.switch(home)
-        if not understood:
+        if frame is None:
             self._raw_uploads = False
             session.end_line()
-        return self.parameters(), Framing.RAW if understood else home
+            return self.parameters(), home
+        answer = session.read(frame, osm.MCUMgrParametersReadResponse, "its parameters")
+        return _parameters(answer), Framing.RAW
 
     def set_pending(self, image_hash: bytes) -> None:
         """Mark the image to be tested at the next reset."""
@@ -318,6 +320,12 @@ def _info(answer: group.InfoAnswer) -> DeviceInfo:
         answer.state,
         answer.hash,
     )
+
+
+def _parameters(answer: osm.MCUMgrParametersReadResponse | No) -> Parameters:
+    if isinstance(answer, No):
+        return Parameters(BUFFER_SIZE_DEFAULT, 1)
+    return Parameters(max(answer.buf_size, BUFFER_SIZE_MIN), max(answer.buf_count, 1))
 
 
 def _slot(row: image.ImageState) -> answers.ImageSlot:

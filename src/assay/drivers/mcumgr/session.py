@@ -34,7 +34,7 @@ LAST_LINES = 3  # console lines quoted in an error
 NOISE_BYTES_MIN = 16  # fewer strange bytes than this are the end of something that was cut off
 QUOTED_BYTES_MAX = 60
 BITS_PER_BYTE = 10
-FRAME_BYTES_MAX = 5600  # on the line: 4096 bytes in console framing
+FRAME_BYTES_MAX = 8400  # on the line: 6144 bytes in console framing
 QUIET_S = 0.02  # a line is quiet when nothing came for this long: 230 bytes at 115200 bit/s
 QUIET_TIMEOUT_S = 1.0
 
