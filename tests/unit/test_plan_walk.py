@@ -286,3 +286,31 @@ def test_an_upload_that_takes_longer_than_planned_is_an_error() -> None:
     unit.clock = slow
     with pytest.raises(AssayError, match="planned 10 s"):
         walk(unit)
+
+
+def test_a_unit_that_restarts_between_the_mark_and_its_answer_is_not_bad() -> None:
+    """Found by the soak: the driver asks again, and the new image, under test already, answers `busy`."""
+    unit = make()
+    mark = unit.set_pending
+
+    def mark_and_lose_power(image_hash: bytes) -> None:
+        mark(image_hash)
+        unit.power_cut()
+        raise DeviceRefusal("to test the image", group=0x4153, rc=16, word="busy")
+
+    unit.set_pending = mark_and_lose_power  # type: ignore[method-assign]
+    book = walk(unit)
+    assert unit.primary == NEW and not unit.testing
+    assert [record.outcome for record in book.records] == [Outcome.PASS] * len(ACTIONS)
+    assert "restarted" in book.records[1].detail
+
+
+def test_a_mark_that_is_refused_is_a_refusal() -> None:
+    unit = make()
+
+    def refuse(_image_hash: bytes) -> None:
+        raise DeviceRefusal("to test the image", group=0x4153, rc=16, word="busy")
+
+    unit.set_pending = refuse  # type: ignore[method-assign]
+    with pytest.raises(DeviceRefusal, match="busy"):
+        walk(unit)
