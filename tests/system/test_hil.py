@@ -277,6 +277,7 @@ def test_a_suite_sees_nothing_of_this_machine_that_it_does_not_need(unit: Unit, 
     secret = tmp_path / "another-project" / "secret"
     secret.parent.mkdir()
     secret.write_text("of somebody else")
+    unit.site.twin("other")
     suite = f"""
 import socket
 SECRET = pathlib.Path({str(secret)!r})
@@ -284,6 +285,9 @@ def test_files(unit, power):
     power.cycle()
     assert pathlib.Path({str(ROOT)!r}, "boards").is_dir()
     assert not SECRET.exists()
+    (SITE / "twins" / "u" / "note").touch()
+    with pytest.raises(OSError):
+        (SITE / "twins" / "other" / "note").touch()
     assert os.listdir("/dev/pts") == [os.path.basename(os.readlink(SITE / "twins" / "u" / "tty"))]
     assert [name for name in os.listdir("/tmp") if name.startswith("assay-test-sites")] == []
 SITE = pathlib.Path({str(unit.site.folder)!r})

@@ -295,7 +295,7 @@ class _SuiteRunner:
         )
 
     def _view(self, places: tuple[str, ...], events: Path, copy: Path) -> test_sandbox.SandboxView:
-        """The project and the site to read, without keys; the twins and the events to write; the ports."""
+        """The project and the site to read, without keys; its own twins and the events to write; the ports."""
         from assay.pipeline.manifest_files import project_root
         from assay.pipeline.places import find_place
 
@@ -305,7 +305,7 @@ class _SuiteRunner:
         keys = site.keys_dir.absolute()
         return test_sandbox.SandboxView(
             shown=(root, site.folder.absolute(), *named),
-            writable=(site.twins_dir.absolute(), events),
+            writable=(*(address.twin.absolute() for address in addresses if address.twin is not None), events),
             fixed=(copy,),
             hidden=(keys, keys.resolve(), root / ".assay" / "keys"),
             ports=tuple(address.port for address in addresses),

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sandbox of a test process: it has the system, its Python, the project, the port, and nothing else of the host.
 
-Guards: in the sandbox there are no keys, the site is read-only but for its twins, no home and no temporary folder of
-anybody is there, no other process of the host can be seen (whose /proc would show the folders as they are), no network
-unless the place is reached by one, and nothing in it outlives it.
+Guards: in the sandbox there are no keys, the site is read-only but for the twins under test, no home and no temporary
+folder of anybody is there, no other process of the host can be seen (whose /proc would show the folders as they are),
+no network unless the place is reached by one, and nothing in it outlives it.
 Leaves to others: what runs inside (`test_process`), which Python that is (`test_python`). A sandbox protects the keys
 from the tests, not the unit.
 """
