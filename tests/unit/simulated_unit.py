@@ -73,6 +73,7 @@ class SimulatedUnit:
     uploads: int = 0
     patches: str = "applied"
     bytes_taken: int = 0
+    patch_uploads: int = 0
 
     # What happens to the unit
 
@@ -142,6 +143,7 @@ class SimulatedUnit:
                 raise DeviceRefusal("the upload", group=0x4153, rc=14, word="bad-header")
             self.uploads += 1
             self.bytes_taken += len(data)
+            self.patch_uploads += data == PATCH_FILE
             self.secondary = NEW if data == NEW_FILE else hashlib.sha256(data).digest()
             if progress:
                 progress(len(data), len(data))

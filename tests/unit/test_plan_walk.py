@@ -246,6 +246,30 @@ def test_a_walk_with_a_patch_is_finished_after_a_fault_at_any_question(at: int, 
     assert (unit.primary, unit.testing) == (NEW, False)
 
 
+@pytest.mark.parametrize("at", range(1, CALLS_MAX))
+def test_what_a_patch_gave_is_started_once_whenever_the_unit_restarts_by_itself(at: int) -> None:
+    """It went back without a reason between two questions: neither is it marked again, nor the whole image sent."""
+    unit = make_broken(make(), at=at, fault="restart")
+    try:
+        walk(unit, plan=PATCH_PLAN)
+    except WentBack:
+        assert unit.primary == OLD
+    assert sum(note.kind is NoteKind.SWAPPED and note.image_hash_start == NEW[:8] for note in unit.notes_kept) == 1
+    assert unit.bytes_taken == len(PATCH_FILE)
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+@pytest.mark.parametrize("at", range(1, CALLS_MAX))
+def test_a_refused_patch_is_not_sent_again_wherever_the_walk_is_killed(at: int, fault: str) -> None:
+    unit, journal = make_broken(make(patches="refused"), at=at, fault=fault), MemoryJournal()
+    try:
+        walk(unit, journal, plan=PATCH_PLAN)
+    except BrokenLink:
+        journal.resumed = True
+        walk(unit, journal, plan=PATCH_PLAN)
+    assert (unit.primary, unit.testing, unit.patch_uploads) == (NEW, False, 1)
+
+
 class ForgetfulDevice:
     """Loses its power `cuts` times in the middle of an upload."""
 

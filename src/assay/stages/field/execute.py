@@ -92,12 +92,16 @@ class UpdateWalk:
         for step in self.plan.steps:
             self.book.run(step.action, lambda step=step: acts[step.action](step))  # type: ignore[misc]
 
-    def _upload(self, step: PlanStep) -> dict[str, Any]:
+    def _nothing_to_do(self) -> dict[str, Any] | None:
+        """The unit runs the image already. What a patch gave, and the unit then left, is not started again."""
         if self._runs_new():
             return {DETAIL: "the unit runs the image already"}
         if self._patch_was_taken():
             raise self._went_back(self.device.info())
-        return self._send(step, self.image.data)
+        return None
+
+    def _upload(self, step: PlanStep) -> dict[str, Any]:
+        return self._nothing_to_do() or self._send(step, self.image.data)
 
     def _upload_patch(self, step: PlanStep) -> dict[str, Any]:
         """The unit may refuse the patch: for what it runs, for its size, or since it knows no patches."""
@@ -117,8 +121,8 @@ class UpdateWalk:
             return {REFUSED: word, DETAIL: f"not applied ({word}): the whole image follows"}
         if self._runs_new():
             return {DETAIL: "the unit runs the image already"}
-        self.device.set_pending(self._slot_hash())  # the patch, or what an earlier walk made of it
-        self._restart(step)
+        if self._ask_for_test(self._slot_hash()):  # of the patch, or of what an earlier walk made of it
+            self._restart(step)
         if self._runs_new():
             return {DETAIL: f"the unit made {self.plan.release} out of {self._patch_base()}"}
         word = self._patch_refusal()
@@ -170,19 +174,25 @@ class UpdateWalk:
         return {"bytes_sent": sent, "resumed_from": report.resumed_from, "retries": report.retries, DETAIL: detail}
 
     def _mark(self, _step: PlanStep) -> dict[str, Any]:
-        if self._runs_new():
-            return {DETAIL: "the unit runs the image already"}
-        try:
-            self.device.set_pending(self.new_hash)
-        except DeviceRefusal:  # of a second request: the power went when the unit had done the first
-            if not self._runs_new():
-                raise
+        if done := self._nothing_to_do():
+            return done
+        if not self._ask_for_test(self.new_hash):
             return {DETAIL: "the unit restarted, and runs the image under test"}
         return {DETAIL: "it will be started once"}
 
+    def _ask_for_test(self, image_hash: bytes) -> bool:
+        """Mark an image; False when a second request is refused since the power went after the first: it runs."""
+        try:
+            self.device.set_pending(image_hash)
+        except DeviceRefusal:
+            if not self._runs_new():
+                raise
+            return False
+        return True
+
     def _reset(self, step: PlanStep) -> dict[str, Any]:
-        if self._runs_new():
-            return {DETAIL: "the unit runs the image already"}
+        if done := self._nothing_to_do():
+            return done
         info = self._restart(step)
         return {DETAIL: f"{info.name} {info.version} answers"}
 
