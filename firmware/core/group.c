@@ -31,9 +31,10 @@ static uint32_t belongs_to(uint32_t wanted, const struct group_marks marks[IMAGE
 
 // Of the last swap: goes back if none of its images is confirmed, and is confirmed as a whole if one is.
 static void decide_test(const struct group_marks marks[IMAGE_COUNT], struct group_decision *decision) {
+    static const struct trailer nothing_asked = {MARK_UNSET, MARK_UNSET, MARK_UNSET, MARK_UNSET};
     uint32_t tested = group_of_last_swap(marks), open = 0;
     for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
-        if ((tested & GROUP_BIT(i)) != 0 && marks[i].primary.image_ok == MARK_UNSET) open |= GROUP_BIT(i);
+        if (boot_decide(&marks[i].primary, &nothing_asked) == BOOT_REVERT) open |= GROUP_BIT(i);
     }
     if (open != tested) {
         decision->unconfirmed = open;

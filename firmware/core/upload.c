@@ -34,6 +34,8 @@ static bool there_already(const struct upload *upload, uint32_t length, const ui
 
 result_t upload_make(struct upload *upload, uint32_t length) {
     upload->active = upload->complete = upload->has_sha = false;
+    // As large as the slot: its end, where the trailer is, comes with it (imgtool --pad).
+    if (length == flash_area_size(upload->slot)) return RESULT_OF(ERROR_LYING_TRAILER);
     if (length <= IMAGE_HEADER_SIZE || length > slots[upload->image].limit) return RESULT_OF(ERROR_TOO_LARGE);
     result_t result = flash_clear(upload->slot, 0, FLASH_ERASE_SIZE);
     if (!result_ok(result)) return result;

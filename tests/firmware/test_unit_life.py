@@ -236,7 +236,8 @@ def test_life(unit: Unit, workshop: Workshop) -> None:
 
 
 def refuses_what_is_not_for_it(unit: Unit, workshop: Workshop) -> None:
-    """Images for another board, a newer revision, with a low counter, cut off, signed by a stranger."""
+    """Images for another board, a newer revision, with a low counter, cut off, with a trailer, a signed entry that
+    nobody knows, a dependency on an image that cannot be there, signed by a stranger."""
     payload = workshop.build("app", "1.0.0") / "payload.bin"
 
     def image(version: str, **changes: str) -> bytes:
@@ -245,7 +246,8 @@ def refuses_what_is_not_for_it(unit: Unit, workshop: Workshop) -> None:
     cut_off = image("1.3.0")[:-1]
     for wrong, number in (
         (image("1.3.1", board="other-board"), 10), (image("1.3.2", revision="9"), 15),
-        (image("1.3.3", counter="1"), 13), (cut_off, 14),
+        (image("1.3.3", counter="1"), 13), (cut_off, 20), (image("1.3.5", extra="--pad --confirm"), 22),
+        (image("1.3.6", extra="--custom-tlv 0x00b0 0x01"), 21), (image("1.3.7", extra="-d (2,1.0.0)"), 23),
     ):  # fmt: skip
         assert upload_error(unit, wrong) == number
     foreign_key = image("1.3.4", key=str(workshop.key("foreign")))

@@ -313,7 +313,8 @@ static void test_every_combination_of_marks(void) {
     snapshot = host_chip;
     for (uint32_t n = 0; n < 729; n++) {
         const struct trailer primary = {(enum mark)(n % 3), (enum mark)(n / 3 % 3), (enum mark)(n / 9 % 3), MARK_UNSET};
-        const struct trailer second = {(enum mark)(n / 27 % 3), (enum mark)(n / 81 % 3), (enum mark)(n / 243), MARK_UNSET};
+        const struct trailer second = {(enum mark)(n / 27 % 3), (enum mark)(n / 81 % 3), (enum mark)(n / 243),
+                                       MARK_UNSET};
         struct trailer found;
         struct boot_choice choice;
         check_context("combination %u", n);

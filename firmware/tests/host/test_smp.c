@@ -242,6 +242,11 @@ static void test_upload_refuses_what_is_behind_an_image(void) {
     name_upload();
     CHECK(upload_from(0, 500) == ERROR_LYING_TRAILER);
     image_size -= 65;
+    uint32_t size = image_size;
+    image_size = AREA_SECONDARY_SIZE;
+    upload(0, 500, true);
+    CHECK(error() == ERROR_LYING_TRAILER);
+    image_size = size;
     name_upload();
     CHECK(upload_from(0, 500) == ERROR_WRONG_LENGTH);
     CHECK(host_flash[AREA_SECONDARY_OFFSET] == FLASH_ERASED);
