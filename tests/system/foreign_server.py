@@ -4,7 +4,8 @@ command; it takes an upload and nothing else. Written from the protocol; the lin
 
     python foreign_server.py BUF_SIZE BUF_COUNT BAUD      BUF_SIZE 0: it does not tell
 
-prints the port, and ends when its standard input does.
+prints the port, and ends when its standard input does, with the number of upload frames, of bytes on the line, and of
+bytes of the image that it has.
 """
 
 from __future__ import annotations
@@ -31,10 +32,12 @@ class Server:
         self.port, self.tells, self.size, self.count = port, buf_size > 0, buf_size or ASSUMED_BYTES, buf_count
         self.byte_s = BITS_PER_BYTE / baud if baud else 0.0
         self.reached, self.length, self.sha = 0, 0, b""
+        self.frames, self.on_line = 0, 0
         self._lines: list[bytes] = []
 
     def take(self, data: bytes) -> None:
         """Bytes from the port, after the time that a line needs for them."""
+        self.on_line += len(data)
         time.sleep(len(data) * self.byte_s)
         for line in data.splitlines():
             self._line(line)
@@ -65,6 +68,7 @@ class Server:
         os.write(self.port, line)
 
     def _upload(self, asked: dict[str, object]) -> dict[str, object]:
+        self.frames += 1
         offset, data = asked["off"], asked["data"]
         assert isinstance(data, bytes)
         if offset == 0 and asked.get("sha") != self.sha:
@@ -83,6 +87,7 @@ def main(arguments: list[str]) -> None:
     while True:
         readable, _, _ = select.select([port, sys.stdin], [], [])
         if sys.stdin in readable and not sys.stdin.readline():
+            print(server.frames, server.on_line, server.reached, flush=True)
             return
         if port in readable:
             server.take(os.read(port, 4096))

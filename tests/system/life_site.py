@@ -116,9 +116,9 @@ def life_site(board: str, folder: Path) -> LifeSite:
 
 def unit_site(board: str, folder: Path) -> LifeSite:
     """A copy of the site in which twin `a` is a provisioned unit, DEMO-000001, that runs 1.0.0."""
-    site = life_site(board, folder)
     template = _made(board, "unit", lambda making: _provision(life_site(board, making)))
-    shutil.copytree(template, folder, symlinks=True, dirs_exist_ok=True, ignore=LIVE)
+    shutil.copytree(template, folder, symlinks=True, dirs_exist_ok=True, ignore=LIVE)  # whole: releases, log and all
+    site = LifeSite(folder, board)
     site.twin("a")
     return site
 

@@ -64,7 +64,10 @@ class Soak:
                     self.wrong[fate] += 1
                     where = f"{self.board}, seed {self.seed}, update {number} ({fate}) in {self.folder}"
                     print(f"{where}: {error}", file=sys.stderr, flush=True)
-            site.good("log", "verify", "--trust", site.trust)
+            told = site.verb("log", "verify", "--trust", site.trust)
+            if told.status != 0:
+                self.wrong["the log"] += 1
+                print(f"{self.board}, seed {self.seed}: {told.said}", file=sys.stderr, flush=True)
         finally:
             site.verb("twin", "stop", "a", "--force")
 

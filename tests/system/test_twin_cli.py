@@ -61,6 +61,27 @@ def test_a_twins_life(assay: Assay, arm: Firmware, tmp_path: Path) -> None:
     assert (status, answer["result"]) == (3, "ERROR") and "assay twin start t1" in answer["remedy"]
 
 
+def test_another_wire(assay: Assay, arm: Firmware, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.toml"
+    bad.write_text('schema = "assay.wire/1"\nbaud = 57600\nseed = 4\n[to_host]\nlost = 0.1\n')
+    line = ("twin", "start", "t1", "--board", "ast1030-evb", "--rom", str(arm.rom), "--wire", str(bad))
+    status, running, _ = assay(*line)
+    assert (status, running["baud"], running["profile"]["to_host"]["lost"]) == (0, 57600, 0.1)
+    time.sleep(2.5)  # the ROM says every second that it waits
+    counts = assay("twin", "wire", "t1")[1]["faults"]["to_host"]
+    assert counts["bytes"] > 100 and 1 <= counts["lost"] < counts["bytes"] / 3
+    clean = tmp_path / "clean.toml"
+    clean.write_text('schema = "assay.wire/1"\n')
+    status, now, _ = assay("twin", "wire", "t1", str(clean))
+    assert (status, now["baud"], now["faults"]["to_host"].get("lost")) == (0, None, None)
+    assert TwinFolder(tmp_path / "twins" / "t1").read_settings().profile.seed == 4  # the next start's
+    bad.write_text('schema = "assay.wire/1"\nbaudrate = 9600\n')
+    status, answer, _ = assay("twin", "wire", "t1", str(bad))
+    assert status == 2 and "bad.toml:2" in answer["error"] and "baud" in answer["error"]
+    bad.write_text('schema = "assay.wire/1"\nbaud = 7\n')
+    assert assay("twin", "wire", "t1", str(bad))[0] == 2
+
+
 def test_a_twin_in_use_is_not_switched_off_unasked(assay: Assay, arm: Firmware, tmp_path: Path) -> None:
     assay("twin", "start", "t1", "--board", "ast1030-evb", "--rom", str(arm.rom))
     tty = str(tmp_path / "twins" / "t1" / "tty")

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 
-WINDOW_MAX = 3  # frames under way: two fill any line, three hide a slow host too
+WINDOW_MAX = 3  # frames under way, of a device with more buffers than ours: two fill any line
 WINDOW_AFTER_LOSS = 2  # each frame under way behind a lost one is sent again
 FRAME_COST = 50  # bytes on the line that a frame costs whatever its length
-FIRST_FRAME_BYTES = 700  # on the line, until the first is answered: what it takes tells how fast the line is
+FIRST_FRAME_BYTES = 1000  # on the line, until the first is answered: what it takes tells how fast the line is
 TURN_MIN_S = 0.4  # the shortest wait for an answer: longer than a device waits for the rest of a raw frame
 TURN_MAX_S = 4.0
 TURN_UNKNOWN_S = 1.0  # before the device has answered once: to program 4 KB and erase a sector
