@@ -56,9 +56,9 @@ class Tally:
 class Scene:
     """One bad image at one place, and what the bootloader does about it."""
 
-    def __init__(self, images: ImageSet, kind: str, place: str, only: str = "") -> None:
+    def __init__(self, images: ImageSet, kind: str, place: str, only: str, folder: Path) -> None:
         self.images, self.kind, self.place = images, kind, place
-        self._only = re.compile(only)
+        self._only, self._folder = re.compile(only), folder
         workshop = images.workshop
         built = workshop.build("bootloader", symbols=True)
         self._named = functions(built / "part.elf", images.machine.pc == 15)
@@ -70,7 +70,7 @@ class Scene:
         self.right = Outcome.RECOVERY if place == "primary" else Outcome.RAN_GOOD
         self._chip = images.chip(kind, place)
         self._settle()
-        self.plan, self.library = self._trace()
+        self.plan = self._trace()
 
     def bench(self, *extra: str) -> FaultBench:
         """A board with this chip."""
@@ -84,29 +84,32 @@ class Scene:
         bench.close()
 
     def _logged(self, *what: str) -> Path:
-        folder = Path(tempfile.mkdtemp(prefix="assay-trace-"))
-        bench = self.bench(*what, "-D", str(folder / "log"))
-        for _ in range(2):
+        bench = self.bench(*what, "-D", str(self._folder / "log"))
+        try:
             if bench.boot(None, TRACE_S).outcome != self.right:
                 raise RuntimeError(f"{self.kind} in {self.place} does not end in {self.right.value} without a fault")
-        bench.end()
-        bench.close()
-        return folder / "log"
+            bench.end()
+        finally:
+            bench.close()
+        return self._folder / "log"
 
-    def _trace(self) -> tuple[Plan, list[int]]:
+    def _trace(self) -> Plan:
         own = ranges(function for function in self._named if not is_library(function.name))
-        library = ranges(function for function in self._named if is_library(function.name))
         log = self._logged("-d", "exec,nochain", "-singlestep", "-dfilter", own)
         base = self.images.layout["ram"]["boot"]["base"] + HEADER_BYTES
-        plan = Plan(read_trace(log, self._symbols[START]), self._named, self._payload, base, self.images.machine)
-        return plan, read_assembly(self._logged("-d", "in_asm", "-dfilter", library))
+        return Plan(read_trace(log, self._symbols[START]), self._named, self._payload, base, self.images.machine)
+
+    def _library(self) -> list[int]:
+        """Instructions of the library that a boot executes."""
+        library = ranges(function for function in self._named if is_library(function.name))
+        return read_assembly(self._logged("-d", "in_asm", "-dfilter", library))
 
     def faults(self, way: str, dice: random.Random, flips: int) -> Iterator[Fault]:
         """All that one way offers, in a seeded order."""
         if way == "skip-lasting":
             places = [Place(address, 0, 0, 1) for address in self.plan.addresses()]
         elif way.endswith("-library"):
-            places = list(self.plan.library_places(self.library))
+            places = list(self.plan.library_places(self._library()))
         else:
             places = list(self.plan.places())
         places = [place for place in places if self._only.search(self.plan.name(place.address))]
@@ -151,13 +154,17 @@ def weaken(firmware: Path, folder: Path) -> Path:
     return copy
 
 
-def campaign(workshop: Workshop, given: argparse.Namespace) -> dict[str, Tally]:
+def campaign(workshop: Workshop, given: argparse.Namespace, folder: Path) -> dict[str, Tally]:
     """All ways on all scenes, each for its part of the time."""
     dice = random.Random(given.seed)
     images = ImageSet(workshop)
     wanted = [(kind, place) for kind, place in product(KINDS, PLACES) if given.scene in f"{kind} {place}"]
     wanted = dice.sample(wanted, min(given.scenes, len(wanted)))
-    jobs = [(Scene(images, kind, place, given.only), way) for kind, place in wanted for way in given.way]
+    scenes = []
+    for kind, place in wanted:
+        (folder / f"{kind}-{place}").mkdir()
+        scenes.append(Scene(images, kind, place, given.only, folder / f"{kind}-{place}"))
+    jobs = [(scene, way) for scene in scenes for way in given.way]
     share_s = given.seconds * WORKERS / len(jobs)
     tallies = {way: Tally() for way in given.way}
 
@@ -214,7 +221,7 @@ def main(arguments: list[str]) -> int:
         if given.weak:
             workshop.firmware = weaken(workshop.firmware, Path(name))
         try:
-            tallies = campaign(workshop, given)
+            tallies = campaign(workshop, given, Path(name))
         except (RuntimeError, OSError) as error:
             print(f"fault_injection.py: {error}", file=sys.stderr)
             return 3

@@ -186,7 +186,10 @@ def report_coverage(folder: Path) -> None:
         done = run_host.run(["gcov", "-t", *data], "gcov")
         name = ""
         for line in done.stdout.splitlines():
-            count, number, text = (part.strip() if i < 2 else part for i, part in enumerate(line.split(":", 2)))
+            parts = line.split(":", 2)
+            if len(parts) != 3:
+                continue
+            count, number, text = parts[0].strip(), parts[1].strip(), parts[2]
             if number == "0" and text.startswith("Source:"):
                 name = Path(text[7:]).name if "/core/" in text else ""
             elif name and number != "0" and count != "-":
