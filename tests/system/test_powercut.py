@@ -214,7 +214,8 @@ def test_releases_and_their_patch_are_verified_first_and_a_units_history_bears_t
         "demo-sensor@1.3.0",
     ]  # fmt: skip
     site.good("log", "verify", "--trust", site.trust)
-    site.good("trace", "DEMO-000001", "--trust", site.trust)
+    site.good("trace", "DEMO-000001", "--trust", site.trust, "--export", tmp_path / "dossier.tar.gz")
+    site.good("verify", tmp_path / "dossier.tar.gz", "--trust", site.trust)
 
 
 def test_a_campaign_that_is_killed_leaves_no_process(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -26,6 +26,9 @@ from assay.pipeline.powercut_trial import Trial, Trier, tried
 
 END_TIMEOUT_S = 5.0
 """Seconds that a worker has to end its twin before it is killed."""
+
+DEAF_TO = (signal.SIGINT, signal.SIGHUP)
+"""Signals of a terminal, which its whole process group gets: they are for the parent."""
 
 Task = tuple[str, Cut]
 
@@ -64,7 +67,8 @@ class Pool:
             for trier in triers:
                 ours, theirs = context.Pipe()
                 process = context.Process(target=work, args=(theirs, trier), daemon=True)
-                process.start()
+                with _deaf():
+                    process.start()
                 theirs.close()
                 self._ends.append(ours)
                 self._processes.append(process)
@@ -123,10 +127,20 @@ class Pool:
         return found
 
 
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """A process that is started inside hears no Ctrl-C, not even while it is still loading."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def work(end: Connection, trier: Trier, do: Callable[[Trier, str, Cut], list[Trial]] = tried) -> None:
     """The life of a worker: until its parent closes the pipe, or ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in DEAF_TO:
+        signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     with suppress(EOFError, OSError):
         while True:
