@@ -195,6 +195,7 @@ def test_programming_without_erase_is_found_where_the_emulated_flash_allows_it(t
     assert cuts.statement(told.data["record"])["predicate"]["result"] == "FAILED"
 
 
+@pytest.mark.timeout(900)  # the first test that needs releases builds them
 def test_releases_and_their_patch_are_verified_first_and_a_units_history_bears_the_campaign(tmp_path: Path) -> None:
     pytest.importorskip("detools", reason="pip install 'assay[delta]'")
     site = patched_site("ast1030-evb", tmp_path / "site")

@@ -9,18 +9,9 @@ from typing import Any
 import pytest
 
 from assay.errors import ManifestFault
+from assay.model.campaign import CampaignRun, EpisodeResult, NamedImage
 from assay.model.outcome import Outcome
-from assay.model.powercut import (
-    CampaignRun,
-    Cut,
-    CutPlan,
-    Episode,
-    EpisodeResult,
-    NamedImage,
-    Point,
-    Tear,
-    parse_cut,
-)
+from assay.model.powercut import Cut, CutPlan, Episode, Point, Tear, parse_cut
 from assay.model.predicates import RunHeader
 from assay.simulation.nor_flash import Erase, NorFlash, Program
 from assay.stages.manifest.read import read_manifest

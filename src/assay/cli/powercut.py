@@ -16,7 +16,7 @@ from assay.cli.session import Answer, Session, verb
 
 if TYPE_CHECKING:
     from assay.pipeline.powercut_campaign import Progress
-    from assay.pipeline.powercut_run import CutAnswer
+    from assay.pipeline.powercut_order import CutAnswer
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -42,7 +42,8 @@ def command(session: Session, plan: Path, **options: Any) -> Answer:
     it: it has to come up with a verified image, and the update has to be completable. Second cuts are made in the
     recovery from the first.
     """
-    from assay.pipeline.powercut_run import CutOrder, run_campaign
+    from assay.pipeline.powercut_order import CutOrder
+    from assay.pipeline.powercut_run import run_campaign
 
     order = CutOrder(plan=plan, **options)
     quiet = "CI" in os.environ

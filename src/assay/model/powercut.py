@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A power-cut campaign: the plan that people write, and what came of it.
+"""The plan of a power-cut campaign, as people write it, and the names of its cuts.
 
 Guards: a cut is named so that it can be made again (`EPISODE:OP:TEAR[:OP/TEAR]`); the name and the plan's seed say all
 of it. Leaves to others: reading TOML (`stages.manifest`), making the states (`simulation`), the run (`pipeline`).
@@ -12,19 +12,11 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from assay.model.identifiers import FileSha256, ImageHash, Name
+from assay.model.identifiers import Name
 from assay.model.manifest import FieldFault
-from assay.model.predicates import RunHeader
-from assay.model.statement import ResourceDescriptor
 from assay.model.value import Value
-
-CAMPAIGN = "urn:assay:powercut:v1"
-"""The member of an in-toto test result that holds our `CampaignRun`."""
-
-IMAGE_STEPS = ("upload", "test")
-STEP_WORDS = ("send-bootloader", "reset", "confirm", "erase", "power-cycle")
 
 Step = Annotated[
     str,
@@ -176,80 +168,3 @@ def parse_cut(text: str) -> Cut | None:
 
 def _point(operation: str, tear: str) -> Point | None:
     return Point(operation=int(operation), tear=Tear(tear)) if tear in set(Tear) else None
-
-
-class Brick(Value):
-    """A cut after which the unit was not as it has to be. `what` says how; `files` keep flash and UART, by SHA-256."""
-
-    cut: str
-    seed: int
-    operation: str
-    area: str
-    what: str
-    replay: str
-    files: dict[str, FileSha256] = Field(default={})
-
-
-class EpisodeResult(Value):
-    """What was tried in one episode. `came_up` counts what the unit ran after its cuts, by word."""
-
-    name: Name
-    operations: int
-    erases: int
-    programs: int
-    cuts: int
-    second_cuts: int
-    completed: int
-    bricks: int
-    came_up: dict[str, int]
-    planned: int
-
-
-class NamedImage(Value):
-    """An image of the campaign: `source` as the plan names it; `release` when it came from the store and verified."""
-
-    source: str
-    name: str
-    version: str
-    file_sha256: FileSha256
-    image_hash: ImageHash
-    release: str | None = None
-
-
-class CampaignRun(Value):
-    """The extension of the in-toto predicate (`urn:assay:powercut:v1`): what was cut, how often, and what broke.
-
-    `sample` is how many first cuts were drawn of each episode (None: all of them). `files` are the reports beside the
-    record.
-    """
-
-    run: RunHeader
-    plan: Name
-    plan_sha256: FileSha256
-    seed: int
-    tears: tuple[Tear, ...]
-    sample: int | None
-    emulator: str
-    rom_sha256: FileSha256
-    bootloader: NamedImage
-    images: dict[Name, NamedImage]
-    patches: dict[Name, NamedImage] = Field(default={})
-    radios: dict[Name, NamedImage] = Field(default={})
-    goal: Name
-    episodes: tuple[EpisodeResult, ...]
-    bricks: tuple[Brick, ...]
-    faults: tuple[str, ...]
-    files: dict[str, FileSha256]
-
-
-class CampaignVerdict(Value):
-    """Predicate `https://in-toto.io/attestation/test-result/v0.1` of a campaign, with our extension under its name."""
-
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
-
-    result: Literal["PASSED", "FAILED"]
-    configuration: tuple[ResourceDescriptor, ...] = Field(min_length=1)
-    passed_tests: tuple[str, ...] = Field(alias="passedTests")
-    warned_tests: tuple[str, ...] = Field(default=(), alias="warnedTests")
-    failed_tests: tuple[str, ...] = Field(alias="failedTests")
-    campaign: CampaignRun = Field(alias=CAMPAIGN)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 from assay.errors import StorageError, UsageFault, WrongBoard
 from assay.formats.mcuboot_image import parse_image
-from assay.model.powercut import CutPlan, NamedImage, PatchSource
+from assay.model.campaign import NamedImage
+from assay.model.powercut import CutPlan, PatchSource
 from assay.stages.powercut.images import CampaignImage, Images
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from assay import __version__
 from assay.errors import StorageError
+from assay.model.campaign import Brick, CampaignRun, EpisodeResult
 from assay.model.outcome import Outcome
-from assay.model.powercut import Brick, CampaignRun, EpisodeResult
 from assay.model.predicates import RunHeader, StepRecord
 from assay.model.record import RecordRef, RecordType
 from assay.model.trust import Role

@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from assay.errors import AssayError, NotVerified
 from assay.formats import log_entry, sigstore_bundle
 from assay.formats.statement_verifier import read_statement, signers_of, verify_statement
+from assay.model.campaign import CAMPAIGN, CampaignVerdict
 from assay.model.outcome import Outcome
-from assay.model.powercut import CAMPAIGN, CampaignVerdict
 from assay.model.predicates import EvidenceRecord, Flash, InterruptedRun, Provisioning, RunHeader, Update
 from assay.model.record import PREDICATES, LogEntry, RecordType
 from assay.model.statement import PredicateType, Statement

@@ -14,8 +14,8 @@ from typing import Any
 
 from assay.formats import device_certificate
 from assay.formats.device_certificate import DeviceCertificate
+from assay.model.campaign import CampaignVerdict
 from assay.model.outcome import Outcome
-from assay.model.powercut import CampaignVerdict
 from assay.model.predicates import EvidenceRecord, Flash, InterruptedRun, Provisioning, RunHeader, Update
 from assay.model.value import Value
 from assay.model.verdict import SuiteVerdict

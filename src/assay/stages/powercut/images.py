@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from assay.model.powercut import NamedImage
+from assay.model.campaign import NamedImage
 
 APP, RADIO = 0, 1
 """MCUmgr's numbers of a board's images (docs: reference/device)."""

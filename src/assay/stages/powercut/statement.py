@@ -7,8 +7,8 @@ Leaves to others: signing and logging, and where the digests come from (the pipe
 
 from __future__ import annotations
 
+from assay.model.campaign import CampaignRun, CampaignVerdict, EpisodeResult, NamedImage
 from assay.model.outcome import Outcome
-from assay.model.powercut import CampaignRun, CampaignVerdict, EpisodeResult, NamedImage
 from assay.model.statement import PredicateType, ResourceDescriptor, Statement, Subject
 
 

@@ -17,7 +17,7 @@ from assay.formats import checkpoint, log_entry, merkle, tlog_tiles
 from assay.formats.checkpoint import Checkpoint
 from assay.formats.statement_verifier import signers_of, verify_statement
 from assay.interfaces.recorder import RecordReader
-from assay.model.powercut import CAMPAIGN
+from assay.model.campaign import CAMPAIGN
 from assay.model.record import PREDICATES, LogEntry
 from assay.model.trust import TrustedLog, TrustFile, VerifiedStatement
 from assay.model.verdict import TEST_RUN

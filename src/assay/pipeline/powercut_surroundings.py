@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a campaign needs around it: trust, the mask ROM, QEMU, twins at the same time, and room for their flash files.
+
+Guards: flash files lie in a folder that is gone with the campaign, however it ends; what a process that was killed left
+behind is removed by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assay.errors import StorageError, ToolMissing, UsageFault
+from assay.pipeline.powercut_order import JOBS_MAX, CutOrder
+
+if TYPE_CHECKING:
+    from assay.model.manifest import Board
+    from assay.model.powercut import CutPlan
+    from assay.model.trust import TrustFile
+    from assay.pipeline.site import Site
+
+MEMORY = Path("/dev/shm")  # noqa: S108 (a folder of our own is made in it, with a name that nobody can guess)
+PREFIX = "assay-powercut-"
+SPARE_FILES = 3
+"""Flash files besides those of the workers: of the recording, of the bricks, and one to spare."""
+TRACE_BYTES = 256 * 1024 * 1024
+"""Of a recording's trace, at most: a swap of 64 KB has 15 MB. In containers /dev/shm often has 64 MB in all."""
+QEMU_VERSION_TIMEOUT_S = 20.0
+
+
+def trust_of(order: CutOrder) -> TrustFile | None:
+    """The trust file, if one is named. Raises ManifestFault."""
+    from assay.pipeline.trust_file import load_trust
+
+    return load_trust(order.trust) if order.trust is not None else None
+
+
+def rom_of(site: Site, order: CutOrder, plan: CutPlan, board: Board, say: Callable[[str], None]) -> Path:
+    """The mask ROM: named, or built. Raises UsageFault, what building raises."""
+    given = order.rom or (order.plan.parent / plan.rom if plan.rom else None)
+    if given is None:
+        from assay.pipeline.rom_image import rom_for
+
+        return rom_for(site, board.name, order.plan.absolute().parent, say)
+    if not given.is_file():
+        raise UsageFault(f"no mask ROM at {given}", remedy="give the ELF that the ROM's build wrote")
+    return given.absolute()
+
+
+def jobs_of(order: CutOrder) -> int:
+    """As ordered, else one and a half twins for each core: some of a boot is waiting."""
+    cores = len(os.sched_getaffinity(0))
+    return order.jobs or max(1, min(JOBS_MAX, cores + cores // 2))
+
+
+def emulator_of(board: Board) -> str:
+    """QEMU's version, in its own words. Raises ToolMissing."""
+    assert board.twin is not None
+    try:
+        done = subprocess.run(
+            [board.twin.qemu, "--version"], capture_output=True, text=True, timeout=QEMU_VERSION_TIMEOUT_S, check=False
+        )
+    except FileNotFoundError as error:
+        raise ToolMissing(
+            f"{board.twin.qemu} is not installed", remedy=f"sudo apt-get install -y {board.twin.package}"
+        ) from error
+    return done.stdout.partition("\n")[0]
+
+
+@contextlib.contextmanager
+def in_memory(board: Board, jobs: int) -> Iterator[Path]:
+    """A folder for flash files, in memory where there is enough; those of processes that were killed are removed."""
+    need = (jobs + SPARE_FILES) * board.flash.size + TRACE_BYTES
+    root = MEMORY if _has_room(MEMORY, need) else Path(tempfile.gettempdir())
+    for each in {MEMORY, root}:
+        _sweep(each)
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=root))
+    except OSError as error:
+        raise StorageError(f"cannot make a folder in {root}: {error.strerror}", remedy="set TMPDIR") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _has_room(root: Path, need: int) -> bool:
+    return os.access(root, os.W_OK) and shutil.disk_usage(root).free >= need
+
+
+def _sweep(root: Path) -> None:
+    for folder in root.glob(f"{PREFIX}*-*"):
+        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
+        mine = folder.lstat().st_uid == os.getuid()
+        if mine and pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
