@@ -114,6 +114,7 @@ BOARD = (ROOT / "boards" / "ast1030-evb.toml").read_text()
             "erase sectors",
         ),
         ("scratch = { offset = 0xe0000, size = 0x1000 }", "", "missing area 'scratch'"),
+        ("radio_secondary = { offset = 0xf1000, size = 0x8000 }", "", "missing area 'radio_secondary'"),
         ("otp = { offset = 0xff000, size = 0x1000 }", "otp = { offset = 0xff000, size = 0x2000 }", "behind the flash"),
         ("emulated = true", "emulated = false", "emulated = true"),
         ("size = 0x100000 ", 'size = "1 MiB"', "flash.size: expected a whole number (bytes), not '1 MiB'"),

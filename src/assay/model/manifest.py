@@ -63,6 +63,9 @@ class RamRange(Value):
 AREAS_NEEDED = ("boot", "primary", "secondary", "scratch", "status", "identity", "counters", "notes", "otp")
 """Flash areas that every board has (docs/reference/device.md)."""
 
+RADIO_AREAS = ("radio_primary", "radio_secondary")
+"""The slots of a second image; a board without them has one image."""
+
 RAM_NEEDED = ("rom", "boot", "app", "handoff", "work")
 """RAM ranges that every board has: where the three programs run, what they hand on, and the rest."""
 
@@ -82,6 +85,9 @@ class Flash(Value):
         for name in AREAS_NEEDED:
             if name not in self.areas:
                 raise FieldFault(f"missing area '{name}'", "areas")
+        for name in RADIO_AREAS:
+            if name not in self.areas and any(other in self.areas for other in RADIO_AREAS):
+                raise FieldFault(f"missing area '{name}': a second image has two slots", "areas")
         end, before, last = 0, "the start", ""
         for name, area in sorted(self.areas.items(), key=lambda item: item[1].offset):
             if area.offset < end:
