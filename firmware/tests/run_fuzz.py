@@ -40,7 +40,7 @@ CLANG = ("-std=c11", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-s
 RUNS = {"boot": 400, "image": 1500, "frames": 20000, "packets": 1500, "cbor": 40000, "xmodem": 3000, "stores": 1500,
         "delta": 20000}  # fmt: skip
 WORKERS = 2
-INPUT_MAX = 8192  # bytes: FUZZ_INPUT_MAX
+INPUT_MAX = 16384  # bytes: FUZZ_INPUT_MAX
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define FUZZ_INPUT_MAX 8192u  // bytes
+#define FUZZ_INPUT_MAX 16384u  // bytes
 
 struct fuzz_target {
     const char *name;

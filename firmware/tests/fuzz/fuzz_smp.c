@@ -15,6 +15,8 @@
 #include "smp_frame.h"
 #include "smp_server.h"
 
+#define ENDLESS_LINE (SMP_PACKET_MAX * 3u / 2u)  // base64 characters: one eighth more than the receiver has room for
+_Static_assert(ENDLESS_LINE < FUZZ_INPUT_MAX, "an input holds more than a receiver");
 #define MEMBERS(array) (sizeof(array) / sizeof((array)[0]))
 
 static const uint8_t echo[] = {0x0A, 0, 0, 7, 0, 0, 1, 0, 0xA1, 0x61, 'd', 0x63, 'a', 'b', 'c'};
@@ -59,7 +61,7 @@ uint32_t seed_frames(uint32_t number, uint8_t *data) {
         put_be16(request + 2, 300 - SMP_HEADER_SIZE);
         smp_send(port_uart_write, SMP_CONSOLE, request, 300);
     }
-    if (number == 5) memset(host_sent + 2, 'A', host_sent_length = 6000);  // a line without an end
+    if (number == 5) memset(host_sent + 2, 'A', host_sent_length = ENDLESS_LINE);
     memcpy(data + 1, host_sent, host_sent_length);
     return number < 6 ? 1 + host_sent_length : 0;
 }
