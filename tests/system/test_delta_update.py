@@ -105,6 +105,19 @@ def test_a_patch_that_the_unit_does_not_take_is_followed_by_the_whole_image(
     assert any("wrong-base" in step.get("detail", "") for step in said["steps"])
 
 
+def test_a_patch_that_does_not_verify_is_refused_and_full_goes_on_without_it(site: LifeSite) -> None:
+    """What was asked for differs, so the run that was refused is not taken up again with its patch."""
+    (patch,) = (each for each in Site(site.folder).store.find(APP, PATCHED_VERSION, site.board).patches
+                if each.base.endswith("@1.0.0"))  # fmt: skip
+    blob = site.folder / "store" / "blobs" / "sha256" / patch.file_sha256
+    blob.chmod(0o644)
+    blob.write_bytes(b"something else")
+    refused = site.verb(*site.update_line(PATCHED_VERSION, "a"))
+    assert refused.status == 4, refused.said
+    assert site.good(*site.update_line(PATCHED_VERSION, "a", "--full"))["way"] == "full"
+    assert runs(site) == (PATCHED_VERSION, "confirmed")
+
+
 @pytest.mark.parametrize("step", ["upload-patch", "apply-patch"])
 def test_a_power_cut_in_a_step_is_made_good(site: LifeSite, step: str) -> None:
     site.good("twin", "start", "a")

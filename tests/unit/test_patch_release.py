@@ -154,8 +154,10 @@ def test_a_patch_that_does_not_give_the_image_back_is_never_signed(
 
 def test_without_detools_it_says_what_to_install(site: Published, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "detools", None)
+    recorded = len(list(site.site.records.entries()))
     with pytest.raises(ToolMissing, match="detools") as told:
         sign(site, BASE)
+    assert len(list(site.site.records.entries())) == recorded, "nothing was signed for nothing"
     assert "apt-get install gcc g++ python3-dev" in told.value.remedy
     sign(site)  # and nobody needs it who asks for no patch
 

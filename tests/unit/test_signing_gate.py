@@ -469,3 +469,21 @@ def test_a_dependency_rests_on_releases_that_verify(published: Published) -> Non
         offers_on_unit(store, published.trust(), published.board, image_hash)  # type: ignore[arg-type]
     offers = offers_on_unit(store, published.trust(), published.board, "0" * 64)  # type: ignore[arg-type]
     assert "assay-bootloader" not in [offer.module for offer in offers]
+
+
+def test_a_bootloader_counts_as_what_its_hash_says_not_as_another_release_of_its_name(published: Published) -> None:
+    """An index gives an old bootloader the newest one's name: what verifies under it is not what is on the unit."""
+    store = LyingStore(published)
+    newest = store.lie.model_copy(update={"image": store.lie.image.model_copy(update={"image_hash": "1" * 64})})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("assay.pipeline.unit_offers.verify_release", lambda *_: VerifiedImage(newest, b"", ()))
+        hashes = (store.lie.image.image_hash, newest.image.image_hash)
+        store.lie, old = newest, store.lie
+        assert _modules(store, published, hashes[1]) == ["assay-bootloader"]
+        store.lie = old
+        assert _modules(store, published, hashes[0]) == []
+
+
+def _modules(store: LyingStore, published: Published, there: str) -> list[str]:
+    offers = offers_on_unit(store, published.trust(), published.board, there)  # type: ignore[arg-type]
+    return [offer.module for offer in offers if offer.module == "assay-bootloader"]

@@ -42,7 +42,11 @@ class PatchOrder:
 
 
 def find_bases(order: PatchOrder, artifact: Artifact, board: Board, site: Site) -> tuple[VerifiedImage, ...]:
-    """The older releases, verified. Raises `UsageFault` for one that no unit of this module can run."""
+    """The older releases, verified. Raises `UsageFault` for one that no unit of this module can run, `ToolMissing`
+    before anything is signed.
+    """
+    if order.bases:
+        DetoolsPatches().check()
     trust = site_trust(site, "this-site", allow_development=True, allow_emulated=True)
     found: dict[str, VerifiedImage] = {}
     for reference in order.bases:

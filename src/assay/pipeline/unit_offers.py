@@ -20,10 +20,12 @@ def offers_on_unit(store: Store, trust: TrustFile, board: Board, bootloader_hash
 
     What others rest on has to verify: `NotVerified` and its kin when the bootloader's release does not.
     """
-    there = [
+    named = [
         verify_release(store, trust, release.name, release.version, board).release
         for release in store.releases()
         if (release.kind, release.board, release.image.image_hash) == ("bootloader", board.name, bootloader_hash)
     ]
+    # What was verified is what the store finds under the name: another release of that name is not on the unit.
+    there = [release for release in named if release.image.image_hash == bootloader_hash]
     unknown = Offer(f"its bootloader, hash {bootloader_hash[:16]}, is of no release in this site's store and")
     return (*offers_of_board(board), *(map(offer_of, there) if there else [unknown]))

@@ -110,6 +110,7 @@ def update(site: Site, order: UpdateOrder, say: Say, progress_for: ProgressFor) 
     """
     with _Field(site, order, say) as field:
         board, key = field.place.board, f"{order.place} {field.info.serial} {field.image.release.reference}"
+        key += " full" if order.full else ""  # a run that began with a patch would go on with it
         say(f"{order.place}: {describe(field.info)}")
         planned = field.plan()
         with site.journals.open_run(

@@ -23,6 +23,10 @@ class DetoolsPatches:
 
     compressions = ("crle", *_HEATSHRINK)
 
+    def check(self) -> None:
+        """Raises `ToolMissing` where it is not installed."""
+        _detools()
+
     @property
     def name(self) -> str:
         """The tool and its version."""
