@@ -185,7 +185,7 @@ def fuzz(session: nox.Session) -> None:
 @nox.session
 def frames(session: nox.Session) -> None:
     """A million random frames into the client, and into the firmware of both boards; `-- --count N --seed N`."""
-    need(session, QEMU_ARM, QEMU_RISCV)
+    need(session, QEMU_ARM, QEMU_RISCV, HOST_COMPILER, *SOURCE_PACKAGES)
     install(session, "test")
     session.run("python", "tests/system/random_frames.py", *session.posargs)
 
@@ -193,7 +193,7 @@ def frames(session: nox.Session) -> None:
 @nox.session
 def soak(session: nox.Session) -> None:
     """A thousand updates in a row on each board, good, bad and with the power cut; `-- --updates N --seed N`."""
-    need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT)
+    need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT, HOST_COMPILER, *SOURCE_PACKAGES)
     install(session, "test")
     session.run("python", "tests/system/soak.py", *session.posargs)
 

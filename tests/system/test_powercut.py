@@ -16,6 +16,7 @@ import signal
 import subprocess
 import time
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -259,15 +260,36 @@ def test_ctrl_c_leaves_nothing_behind_and_says_aborted(tmp_path: Path) -> None:
     assert row["cuts"] < row["planned"]
     assert "Traceback" not in said
     deadline_s = time.monotonic() + PATIENCE_S
-    while still := subprocess.run(["pgrep", "-ag", str(process.pid)], capture_output=True, text=True).stdout:
+    while still := of_group(process.pid):
         assert time.monotonic() < deadline_s, f"processes of the campaign are still there: {still}"
         time.sleep(0.1)
+    nothing_is_left()
+
+
+def of_group(number: int) -> list[str]:
+    """Process ids in a process group, zombies left out."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it ended meanwhile
+            state, _parent, group = stat.read_text().rpartition(")")[2].split()[:3]
+            if group == str(number) and state != "Z":
+                found.append(stat.parent.name)
+    return found
+
+
+def test_a_dry_run_says_what_would_be_cut_and_claims_nothing(tmp_path: Path) -> None:
+    cuts = cutter("ast1030-evb", tmp_path)
+    told = cuts.cut(cuts.plan(("confirm",)), "--dry-run")
+    assert told.status == 0, told.said
+    assert (told.data["dry_run"], told.data["outcome"], told.data["record"]) == (True, None, None)
+    assert told.data["planned"]["confirm"]["cuts"] > 0
     nothing_is_left()
 
 
 @pytest.mark.parametrize(
     ("line", "status", "words"),
     [
+        (("--results", "/dev/null/here"), 3, "cannot write in /dev/null/here"),
         (("--only", "nonsense"), 2, "names no cut"),
         (("--only", "nowhere:0:before"), 2, "no episode"),
         (("--only", "confirm:9999:before"), 2, "numbered from 0"),

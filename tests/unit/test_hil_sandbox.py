@@ -141,8 +141,9 @@ def test_nothing_that_shows_the_keys_is_opened(view: SandboxView, tmp_path: Path
         return
     with pytest.raises(UsageFault, match="no such path" if what == "nowhere" else "would show this site's keys"):
         check_opened([str(home / what)], keys)
-    with pytest.raises(UsageFault):
-        check_opened(["other"], keys)
+    for other in ("other", "/proc", f"/proc/{os.getpid()}:rw"):
+        with pytest.raises(UsageFault):
+            check_opened([other], keys)
 
 
 @needs_sandbox

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +16,11 @@ from assay.model.campaign import CampaignRun, EpisodeResult, NamedImage
 from assay.model.outcome import Outcome
 from assay.model.powercut import Cut, CutPlan, Episode, Point, Tear, parse_cut
 from assay.model.predicates import RunHeader
-from assay.simulation.nor_flash import Erase, NorFlash, Program
+from assay.pipeline import powercut_run, powercut_surroundings
+from assay.pipeline.manifest_files import load_board
+from assay.pipeline.powercut_campaign import Campaign
+from assay.pipeline.powercut_trial import Trial, Trier, tried
+from assay.simulation.nor_flash import Erase, NorFault, NorFlash, Operation, Program
 from assay.stages.manifest.read import read_manifest
 from assay.stages.powercut.choice import Recording, cuts_of, sample, some_of_each
 from assay.stages.powercut.coming_up import CameUp, fault_of, read_line
@@ -61,6 +68,7 @@ def test_shipped_plans_are_of_their_board_and_end_where_they_may(file: Path) -> 
         ('keeps = ["old"]', 'keeps = ["delta"]', "there is no 'delta'"),
         ('new = "radio-new" }', 'new = "new" }', "there is no 'new'"),
         ('base = "old"', 'base = "odl"', "no image 'odl'"),
+        ("delta = { base", "radio-old = { base", "is a patch, too"),
         ('cut = ["reset"]', 'cut = ["jump"]', "does not have the form"),
         ('may_run = ["old", "new"]', 'may_run = ["old", "nwe"]', "there is no 'nwe'"),
         ('name = "swap"', 'name = "upload"', "two episodes"),
@@ -191,3 +199,56 @@ def test_passed_needs_every_planned_cut_and_no_fault() -> None:
         {"episodes": ()},
     ):
         assert campaign_statement(campaign(**changes)).predicate["result"] == "FAILED", changes
+
+
+class _Breaching(Trier):
+    """Of a firmware that programs without erase while it comes up, and never else."""
+
+    def boot(self, cut: Cut) -> Trial:
+        return Trial(cut, "old", "confirmed")
+
+    def complete(self, cut: Cut) -> Trial:
+        return Trial(cut, "new", "confirmed", completed=True)
+
+    def _recovery_from(self, cut: Cut) -> list[Operation]:
+        raise NorFault(f"programmed without erase after {cut}")
+
+
+def test_a_brick_of_a_recovery_is_made_again_by_its_line(tmp_path: Path) -> None:
+    """It is found where second cuts are drawn, and told with the name of the first cut."""
+    plan, board = read_manifest(PLAN.encode(), "plan", CutPlan), load_board(ROOT / "boards" / "ast1030-evb.toml")
+    recordings = {"swap": recording()}
+    trier = _Breaching(None, IMAGES, recordings, 1, (Tear.BEFORE,), "new")  # type: ignore[arg-type]
+    (found,) = tried(trier, "seconds", Cut(episode="swap", first=Point(operation=0, tear=Tear.BEFORE)))
+    assert found.fault is not None
+    campaign = Campaign(plan, board, 1, None, recordings, {"swap": [found.cut]}, "assay")
+
+    class Work(powercut_run._Work):
+        def _recordings(self) -> dict[str, Recording]:
+            return campaign.recordings
+
+        def _campaign(self, recordings: dict[str, Recording]) -> Campaign:
+            return campaign
+
+        def _trier(self, recordings: dict[str, Recording], name: str) -> Trier:
+            return trier
+
+    order = powercut_run.CutOrder(tmp_path / "plan.toml", results=tmp_path / "results", only=str(found.cut))
+    nothing: Any = None
+    again = Work(nothing, order, plan, "", board, IMAGES, tmp_path, 1, tmp_path, nothing, nothing).replay()
+    assert (again.outcome, again.bricks[0].what) == (Outcome.FAIL, found.fault)
+
+
+def test_flash_files_lie_in_memory_only_where_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, other = tmp_path / "memory", tmp_path / "other"
+    for folder in (memory, other):
+        folder.mkdir()
+        (folder / "assay-powercut-99999999-x").mkdir()  # of a process that is gone
+    monkeypatch.setattr(powercut_surroundings, "MEMORY", memory)
+    monkeypatch.setattr(tempfile, "tempdir", str(other))
+    board = load_board(ROOT / "boards" / "ast1030-evb.toml")
+    for free, where in ((1 << 40, memory), (64 << 20, other)):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _path, free=free: SimpleNamespace(free=free))
+        with powercut_surroundings.in_memory(board, 3) as folder:
+            assert folder.parent == where
+        assert list(memory.iterdir()) + list(other.iterdir()) == []

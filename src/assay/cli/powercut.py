@@ -49,7 +49,10 @@ def command(session: Session, plan: Path, **options: Any) -> Answer:
     quiet = "CI" in os.environ
     with _bar(quiet) as progress:
         answer = run_campaign(session.site, order, say=_nothing if quiet else session.say, progress=progress)
-    return Answer(_text(answer, dry_run=order.dry_run), _data(answer), answer.status)
+    data = _data(answer)
+    if order.dry_run:
+        data |= {"dry_run": True, "outcome": None}  # nothing was cut, so nothing is proved
+    return Answer(_text(answer, dry_run=order.dry_run), data, answer.status)
 
 
 def _nothing(_line: str) -> None:

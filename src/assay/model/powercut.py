@@ -92,6 +92,8 @@ class CutPlan(Value):
             if name in self.images:
                 raise FieldFault(f"{name!r} is a word of its own: call the image otherwise", "images", name)
         for name, patch in self.patches.items():
+            if name in self.radios:
+                raise FieldFault(f"{name!r} is a patch, too: call the radio otherwise", "radios", name)
             for key in ("base", "gives"):
                 if getattr(patch, key) not in self.images:
                     raise FieldFault(f"there is no image {getattr(patch, key)!r}", "patches", name, key)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay import __version__
-from assay.errors import StorageError
+from assay.errors import AssayError, StorageError
 from assay.model.campaign import Brick, CampaignRun, EpisodeResult
 from assay.model.outcome import Outcome
 from assay.model.predicates import RunHeader, StepRecord
@@ -73,7 +74,7 @@ def files_of(brick: Brick, trial: Trial, trier: Trier) -> dict[str, bytes]:
     files = {"brick.json": brick.model_dump_json(indent=2).encode() + b"\n", "uart.txt": trial.said}
     try:
         files["flash.bin.gz"] = gzip.compress(trier.content_after(trial.cut), mtime=0)
-    except NorFault as fault:
+    except (NorFault, AssayError) as fault:  # the brick counts, also when its flash cannot be made again
         files["flash.txt"] = str(fault).encode()
     return files
 
@@ -148,8 +149,17 @@ def _keep(facts: CampaignFacts, name: str, data: bytes) -> str:
 def write_result(folder: Path, name: str, data: bytes) -> None:
     """Write a file of the results. Raises StorageError."""
     path = folder / name
+    make_results(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}", remedy="give another --results") from error
+
+
+def make_results(folder: Path) -> None:
+    """Make a folder for results, in which files can be written. Raises StorageError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise StorageError(f"cannot write in {folder}: {error.strerror}", remedy="give another --results") from error

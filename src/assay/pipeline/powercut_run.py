@@ -24,10 +24,18 @@ from assay.pipeline.powercut_campaign import Campaign, Progress, choose, tears_o
 from assay.pipeline.powercut_images import campaign_images
 from assay.pipeline.powercut_order import CutAnswer, CutOrder, check_order, only_cut
 from assay.pipeline.powercut_pool import Pool
-from assay.pipeline.powercut_record import VERB, CampaignFacts, files_of, keep_bricks, record_campaign, write_result
+from assay.pipeline.powercut_record import (
+    VERB,
+    CampaignFacts,
+    files_of,
+    keep_bricks,
+    make_results,
+    record_campaign,
+    write_result,
+)
 from assay.pipeline.powercut_recording import Recorder
-from assay.pipeline.powercut_surroundings import emulator_of, in_memory, jobs_of, rom_of, trust_of
-from assay.pipeline.powercut_trial import Trier
+from assay.pipeline.powercut_surroundings import copied, emulator_of, in_memory, jobs_of, rom_of, trust_of
+from assay.pipeline.powercut_trial import Trier, tried
 from assay.simulation.nor_flash import NorFault
 from assay.stages.powercut.choice import Recording, cuts_of
 
@@ -56,6 +64,7 @@ def run_campaign(site: Site, order: CutOrder, *, say: Say, progress: Progress) -
     rom = rom_of(site, order, plan, board, say)
     seed = plan.seed if order.seed is None else order.seed
     with in_memory(board, jobs_of(order)) as folder:
+        rom = copied(rom, folder)  # twins read it at each power on: the record names what they read
         work = _Work(site, order, plan, plan_sha256, board, images, rom, seed, folder, say, progress)
         if order.dry_run:
             return work.plan_only()
@@ -93,7 +102,8 @@ class _Work:
         campaign = self._campaign(self._recordings())
         trier = self._trier(campaign.recordings, "replay")
         (cut,) = next(iter(campaign.chosen.values()))
-        campaign.try_one([trier.boot(cut), trier.complete(cut)])
+        tasks = ("boot", "complete") if cut.second else ("boot", "complete", "recovery")
+        campaign.try_one([trial for what in tasks for trial in tried(trier, what, cut)])
         bricks = tuple(brick for brick, _ in campaign.bricks)
         results = self.order.results or self.site.folder / "powercut" / "replay"
         for brick, trial in campaign.bricks:
@@ -107,6 +117,8 @@ class _Work:
         """Record, cut, judge, and make the record durable."""
         site, key = self.site, f"{self.plan.name}#{secrets.token_hex(8)}"
         site.signers.public_key(Role.BENCH)  # a bench that cannot sign finds out before the first cut
+        if self.order.results is not None:
+            make_results(self.order.results)  # and one that cannot keep a report
         with site.journals.open_run(VERB, key, board=self.board.name, emulated=self.board.emulated) as run:
             facts = CampaignFacts(
                 site,

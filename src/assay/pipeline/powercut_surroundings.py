@@ -53,6 +53,14 @@ def rom_of(site: Site, order: CutOrder, plan: CutPlan, board: Board, say: Callab
     return given.absolute()
 
 
+def copied(rom: Path, folder: Path) -> Path:
+    """The ROM as a file that nobody else changes. Raises StorageError."""
+    try:
+        return Path(shutil.copyfile(rom, folder / "rom.elf"))
+    except OSError as error:
+        raise StorageError(f"cannot copy {rom} to {folder}: {error.strerror}", remedy="free space there") from error
+
+
 def jobs_of(order: CutOrder) -> int:
     """As ordered, else one and a half twins for each core: some of a boot is waiting."""
     cores = len(os.sched_getaffinity(0))
@@ -78,7 +86,7 @@ def in_memory(board: Board, jobs: int) -> Iterator[Path]:
     """A folder for flash files, in memory where there is enough; those of processes that were killed are removed."""
     need = (jobs + SPARE_FILES) * board.flash.size + TRACE_BYTES
     root = MEMORY if _has_room(MEMORY, need) else Path(tempfile.gettempdir())
-    for each in {MEMORY, root}:
+    for each in (MEMORY, Path(tempfile.gettempdir())):
         _sweep(each)
     try:
         folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=root))
@@ -97,6 +105,7 @@ def _has_room(root: Path, need: int) -> bool:
 def _sweep(root: Path) -> None:
     for folder in root.glob(f"{PREFIX}*-*"):
         pid = folder.name.removeprefix(PREFIX).partition("-")[0]
-        mine = folder.lstat().st_uid == os.getuid()
-        if mine and pid.isdecimal() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # its campaign ends at this very moment
+            mine = folder.lstat().st_uid == os.getuid()
+            if mine and pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(folder, ignore_errors=True)

@@ -98,6 +98,11 @@ class Trier:
         trials = [self._second(cut, point, chip, operations) for point in chosen]
         return [*trials, self._complete(trials[0].cut, self._after_second(trials[0].cut, chip, operations))]
 
+    def recovery(self, cut: Cut) -> list[Trial]:
+        """Nothing, unless the recovery from the first `cut` raises NorFault: what `seconds` would find in it."""
+        self._recovery_from(cut)
+        return []
+
     def chip_after(self, cut: Cut) -> NorFlash:
         """The chip as `cut` leaves it. Raises NorFault, UsageFault when there is no such cut."""
         recording = self.recordings[cut.episode]
@@ -177,10 +182,10 @@ class Trier:
 
 
 def tried(trier: Trier, what: str, cut: Cut) -> list[Trial]:
-    """One task of a worker: `boot` or `complete` a cut, or draw `seconds` for it."""
+    """One task: `boot` or `complete` a cut, draw `seconds` for it, or record its `recovery` alone."""
     try:
-        if what == "seconds":
-            return trier.seconds(cut)
+        if what in ("seconds", "recovery"):
+            return trier.seconds(cut) if what == "seconds" else trier.recovery(cut)
         return [trier.boot(cut) if what == "boot" else trier.complete(cut)]
     except NorFault as fault:
         return [Trial(cut, "fault", "", f"the firmware uses its flash wrongly in the recovery: {fault}")]

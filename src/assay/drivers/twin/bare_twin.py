@@ -16,7 +16,7 @@ from assay.drivers.twin.emulator import Emulator, power_on
 from assay.drivers.twin.flash_trace import EVENTS, ORACLES, FlashTrace
 from assay.drivers.twin.machine import AIO_PORTABLE, Trace, machine_of
 from assay.drivers.twin.uart_transport import UartTransport
-from assay.errors import InfrastructureError
+from assay.errors import InfrastructureError, StorageError
 from assay.simulation.nor_flash import ERASED, NorFlash, Operation
 
 if TYPE_CHECKING:
@@ -52,13 +52,18 @@ class Bench:
         return tuple((area.offset, area.size) for area in self.board.flash.areas.values())
 
     def put(self, chip: NorFlash) -> None:
-        """Make the flash file hold `chip`."""
-        if not self.flash.exists():
-            self.flash.write_bytes(bytes([ERASED]) * self.board.flash.size)
-        with self.flash.open("r+b") as file:
-            for address, content in chip.ranges(self.areas):
-                file.seek(address)
-                file.write(content)
+        """Make the flash file hold `chip`. Raises StorageError."""
+        try:
+            if not self.flash.exists():
+                self.flash.write_bytes(bytes([ERASED]) * self.board.flash.size)
+            with self.flash.open("r+b") as file:
+                for address, content in chip.ranges(self.areas):
+                    file.seek(address)
+                    file.write(content)
+        except OSError as error:
+            raise StorageError(
+                f"cannot write {self.flash}: {error.strerror}", remedy="free space there, or use fewer --jobs"
+            ) from error
 
     def holds(self, address: int, data: bytes) -> bool:
         """True when the flash file holds `data` at `address`."""
