@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Self, cast
@@ -61,6 +62,7 @@ class Pool:
 
     def __init__(self, triers: list[Trier]) -> None:
         context = multiprocessing.get_context("spawn")
+        resource_tracker.ensure_running()  # with the first process it would begin, and let signals through again
         self._ends: list[Connection] = []
         self._processes = []
         try:
