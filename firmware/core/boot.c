@@ -71,12 +71,23 @@ static bool is_met(const struct image_dependency *dependency, const struct image
     return on < IMAGE_COUNT && images->there[on] && image_version_reaches(&images->of[on].version, &dependency->lowest);
 }
 
-static result_t check_dependencies(struct images *images) {
-    for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
+static bool all_met(uint32_t number, const struct images *images) {
+    for (uint32_t k = 0; k < images->of[number].dependency_count; k++) {
+        if (!is_met(&images->of[number].dependencies[k], images)) return false;
+    }
+    return true;
+}
+
+// A swap must leave nothing unmet. Where nothing moves, an image that lacks something is as good as missing; only the
+// app, which comes last and so finds what is left, cannot be.
+static result_t check_dependencies(uint32_t moved, struct images *images) {
+    for (uint32_t left = IMAGE_COUNT; left > 0; left--) {
+        uint32_t i = left - 1;
+        if (!images->there[i] || all_met(i, images)) continue;
         images->bad = i;
-        for (uint32_t k = 0; images->there[i] && k < images->of[i].dependency_count; k++) {
-            if (!is_met(&images->of[i].dependencies[k], images)) return RESULT_OF(ERROR_DEPENDENCY);
-        }
+        if (i == 0 || moved != 0) return RESULT_OF(ERROR_DEPENDENCY);
+        refuse(RESULT_OF(ERROR_DEPENDENCY), &images->of[i]);
+        images->there[i] = false;
     }
     return RESULT_OK;
 }
@@ -100,7 +111,7 @@ static result_t judge(uint32_t moved, const uint8_t key[ED25519_PUBLIC_SIZE], st
             refuse(result, &images->of[i]);
         }
     }
-    return result_ok(first) ? check_dependencies(images) : first;
+    return result_ok(first) ? check_dependencies(moved, images) : first;
 }
 
 static uint32_t image_bytes(uint32_t number, enum area slot) {
@@ -131,7 +142,7 @@ static bool one_lies(uint32_t asked, const struct group_marks marks[IMAGE_COUNT]
 
 static void drop_requests(uint32_t asked) {
     for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
-        if ((asked & GROUP_BIT(i)) != 0) (void)trailer_erase(slots[i].secondary);
+        if ((asked & GROUP_BIT(i)) != 0) (void)trailer_withdraw(slots[i].secondary);
     }
 }
 
@@ -179,16 +190,19 @@ static void settle(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice *c
     if (result_ok(result)) choice->event = kind == SWAP_REVERT ? EVENT_REVERTED : EVENT_SWAPPED;
 }
 
-// What to exchange for what cannot be started: all that came in by the last swap, else what is bad, else what waits.
-static uint32_t to_be_rescued(const struct images *images, const struct group_marks marks[IMAGE_COUNT]) {
-    uint32_t last = group_of_last_swap(marks), bad = 0, waiting = 0;
+enum { RESCUE_LAST_SWAP, RESCUE_BAD, RESCUE_WAITING, RESCUES };
+
+// What may be exchanged for what cannot be started, in the order in which it is tried: all that came in by the last
+// swap, then what is bad, then all that waits.
+static void list_rescues(const struct images *images, const struct group_marks marks[IMAGE_COUNT],
+                         uint32_t moved[RESCUES]) {
+    memset(moved, 0, RESCUES * sizeof moved[0]);
+    moved[RESCUE_LAST_SWAP] = group_of_last_swap(marks);
     for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
         if (!marks[i].waits) continue;
-        waiting |= GROUP_BIT(i);
-        if (!images->there[i]) bad |= GROUP_BIT(i);
+        moved[RESCUE_WAITING] |= GROUP_BIT(i);
+        if (!images->there[i]) moved[RESCUE_BAD] |= GROUP_BIT(i);
     }
-    if (last != 0) return last;
-    return bad != 0 ? bad : waiting;
 }
 
 // What is there is bad, what waits may be good: better that, under test, than none.
@@ -196,12 +210,14 @@ static result_t rescue(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choic
     struct group_marks marks[IMAGE_COUNT];
     result_t result = group_read(marks);
     if (!result_ok(result)) return result;
-    uint32_t moved = to_be_rescued(images, marks);
-    if (moved == 0) return RESULT_OF(ERROR_NO_IMAGE);
-    result = judge(moved, key, choice, images);
-    if (!result_ok(result)) return result;
-    result = swap(SWAP_TEST, moved, choice);
-    return result_ok(result) ? judge(0, key, choice, images) : result;
+    uint32_t moved[RESCUES];
+    list_rescues(images, marks, moved);
+    for (uint32_t i = 0; i < RESCUES; i++) {
+        if (moved[i] == 0 || !result_ok(judge(moved[i], key, choice, images))) continue;
+        result = swap(SWAP_TEST, moved[i], choice);
+        return result_ok(result) ? judge(0, key, choice, images) : result;
+    }
+    return RESULT_OF(ERROR_NO_IMAGE);
 }
 
 // Only for confirmed images: then nothing has to go back below the counters.

@@ -58,7 +58,7 @@ static result_t measure_base(struct image *image, struct image_source *old) {
 }
 
 static result_t copy_range(uint32_t from, uint32_t to) {
-    uint8_t chunk[FLASH_PROGRAM_SIZE];
+    static uint8_t chunk[FLASH_PROGRAM_SIZE];
     for (uint32_t at = from; at < to; at += sizeof chunk) {
         uint32_t part = smaller(to - at, sizeof chunk);
         result_t result = flash_read(AREA_SECONDARY, at, chunk, part);

@@ -28,6 +28,7 @@ enum tlv {
     TLV_PATCH_BASE = 0xA3,
     TLV_PATCH_GIVES = 0xA4,
     TLV_PATCH_FORMAT = 0xA5,
+    TLV_IMAGE_NUMBER = 0xA6,
 };
 
 enum seen {
@@ -41,6 +42,7 @@ enum seen {
     SEEN_BASE = 128,
     SEEN_GIVES = 256,
     SEEN_FORMAT = 512,
+    SEEN_NUMBER = 1024,
     SEEN_PATCH = SEEN_BASE | SEEN_GIVES | SEEN_FORMAT,
 };
 
@@ -146,6 +148,7 @@ static result_t take_protected(const struct image_source *source, uint32_t type,
         case TLV_PATCH_BASE: return take(source, at, length, SHA256_SIZE, image->base, seen, SEEN_BASE);
         case TLV_PATCH_GIVES: return take(source, at, length, SHA256_SIZE, image->gives, seen, SEEN_GIVES);
         case TLV_PATCH_FORMAT: return take_number(source, at, length, &image->patch_format, seen, SEEN_FORMAT);
+        case TLV_IMAGE_NUMBER: return take_number(source, at, length, &image->number, seen, SEEN_NUMBER);
         case TLV_DEPENDENCY: return take_dependency(source, at, length, image);
         case TLV_BOOT_RECORD: return RESULT_OK;
         default: return RESULT_OF(ERROR_UNKNOWN_TLV);
@@ -211,7 +214,7 @@ result_t image_parse(const struct image_source *source, struct image *image) {
     image->has_signature = (seen & SEEN_SIGNATURE) != 0;
     // A patch says so twice, in the header and by its TLVs: nobody else's bootloader takes it for a program.
     if ((seen & SEEN_PATCH) != (image->is_patch ? SEEN_PATCH : 0u)) return RESULT_OF(ERROR_BAD_HEADER);
-    if ((seen & SEEN_BOARD) == 0) return RESULT_OF(ERROR_BOARD_MISMATCH);
+    if ((seen & SEEN_BOARD) == 0 || image->number != source->number) return RESULT_OF(ERROR_BOARD_MISMATCH);
     if ((seen & SEEN_HASH) == 0) return RESULT_OF(ERROR_BAD_HASH);
     if (image->lowest_revision > BOARD_REVISION) return RESULT_OF(ERROR_REVISION);
     for (uint32_t i = 0; i < image->dependency_count; i++) {

@@ -79,14 +79,23 @@ static result_t set_magic(enum area slot) {
 
 result_t trailer_erase(enum area slot) { return flash_erase(slot, slot_trailer_at(slot), FLASH_ERASE_SIZE); }
 
+static result_t withdraw(enum area slot, const struct trailer *now) {
+    result_t result = trailer_erase(slot);
+    return result_ok(result) && now->went_out != MARK_UNSET ? set_flag(slot, SWAP_INFO_BEFORE_END) : result;
+}
+
+result_t trailer_withdraw(enum area slot) {
+    struct trailer now;
+    result_t result = trailer_read(slot, &now);
+    return result_ok(result) ? withdraw(slot, &now) : result;
+}
+
 // Without an erase where none is needed: that an image went out is still said when the power goes.
 static result_t make_room(enum area slot, bool permanent, struct trailer *now) {
     bool ok_fits = now->image_ok == MARK_UNSET || (permanent && now->image_ok == MARK_SET);
     if (now->magic != MARK_BAD && ok_fits && now->copy_done == MARK_UNSET) return RESULT_OK;
-    result_t result = trailer_erase(slot);
-    if (result_ok(result) && now->went_out != MARK_UNSET) result = set_flag(slot, SWAP_INFO_BEFORE_END);
     now->magic = now->image_ok = MARK_UNSET;
-    return result;
+    return withdraw(slot, now);
 }
 
 // The magic goes last: a request that was cut is no request.

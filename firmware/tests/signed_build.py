@@ -101,4 +101,5 @@ class Workshop:
     def radio(self, version: str, **changes: str) -> bytes:
         """A signed image for the radio."""
         payload = self.build("radio", version) / "payload.bin"
+        changes["extra"] = f"--custom-tlv 0x00a6 0x01000000 {changes.get('extra', '')}"
         return self.sign(payload, "demo-radio", version, "radio_primary", **changes)

@@ -151,6 +151,8 @@ def _imgtool_sign(folder: Path, board: Board, name: str, version: str, area: str
     command = [_imgtool(), "sign", "--key", str(folder / "image.pem"), "--align", "1", "--header-size", "0x200"]
     command += ["--pad-header", "--slot-size", hex(board.flash.areas[area].size), "--version", version]
     command += ["--security-counter", SECURITY_COUNTER]
+    if area == "radio_primary":
+        tlvs["0x00a6"] = "0x01000000"
     for tag, value in tlvs.items():
         command += ["--custom-tlv", tag, value]
     _run([*command, str(payload), str(signed)])

@@ -54,6 +54,12 @@ def test_our_image_by_hand_is_the_image_of_imgtool() -> None:
     assert by_hand() == by_imgtool(*USUAL)
 
 
+def test_the_number_of_the_image() -> None:
+    assert parse_image(by_hand()).image_number == 0
+    assert parse_image(by_hand(protected=PROTECTED + tlv(0xA6, b"\1\0\0\0"))).image_number == 1
+    assert "0x00a6" in refusal(by_hand(protected=PROTECTED + tlv(0xA6, b"\1")))
+
+
 def test_imgtool_says_the_same_of_it(tmp_path: Path) -> None:
     image, key = tmp_path / "image.bin", tmp_path / "key.pem"
     image.write_bytes(by_hand())

@@ -385,6 +385,17 @@ def test_names_that_look_like_numbers_stay_names(published: Published) -> None:
     assert (says.board, says.name) == ("0x12", "0xzz")
 
 
+def test_a_radio_says_in_its_image_that_it_is_one(published: Published) -> None:
+    module = published.root / "mod" / "module.toml"
+    module.write_text(MODULE.replace('kind = "app"', 'kind = "radio"'))
+    published.build(published.root / "radio")
+    out = published.root / "radio-signed"
+    sign_artifact(published.root / "radio", published.site, out)
+    data = (out / "image.signed.bin").read_bytes()
+    assert verify_image(data, published.trust()).says.image_number == 1
+    assert verify_image(published.gate().data, published.trust()).says.image_number == 0
+
+
 def test_what_a_killed_signing_left_goes_with_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     gone = subprocess.Popen([sys.executable, "-c", ""])

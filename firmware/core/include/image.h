@@ -30,6 +30,7 @@ struct image {
     uint32_t total_size;      // header to the end of the TLVs
     uint32_t security_counter;
     uint32_t lowest_revision;  // of the board
+    uint32_t number;           // of the image on the board: what is signed for one processor is nothing for another
     uint32_t dependency_count;
     struct image_dependency dependencies[IMAGE_DEPENDENCIES_MAX];
     char name[IMAGE_NAME_MAX + 1];
@@ -54,7 +55,7 @@ struct image_source {
     const uint8_t *memory;  // RAM source: all bytes; overlay: the first `overlay` bytes
     uint32_t overlay;
     enum area area;
-    uint32_t number;  // of the image: whose security counter holds
+    uint32_t number;  // of the image: which one it has to be, and whose security counter holds
     uint32_t size;  // bytes that the image may have at most
 };
 

@@ -31,6 +31,9 @@ result_t trailer_swapped(enum area slot, bool confirmed);
 // What the trailer of the secondary slot says after a swap: nothing is asked for, and its image ran before.
 result_t trailer_went_out(enum area slot);
 
+// Asks for nothing any more. That the image ran before is still said.
+result_t trailer_withdraw(enum area slot);
+
 result_t trailer_erase(enum area slot);
 
 #endif

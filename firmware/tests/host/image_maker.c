@@ -39,6 +39,8 @@ static uint8_t *put_protected(uint8_t *at, const struct recipe *recipe) {
     put32(number, recipe->lowest_revision);
     at = put_tlv(at, 0xA1, number, 4);
     at = put_tlv(at, 0xA2, "test-module", 11);
+    put32(number, recipe->image);
+    if (recipe->image != 0) at = put_tlv(at, 0xA6, number, 4);
     put32(number, recipe->counter);
     if (recipe->base) {
         at = put_tlv(at, 0xA3, recipe->base, 32);

@@ -18,6 +18,7 @@ struct recipe {
     uint32_t tlv_length;
     uint32_t signature_length;  // of TLV 0x24; 0: as long as a signature is
     uint32_t dependencies;      // how often to say the one that follows
+    uint32_t image;             // its number; 0: without this TLV
     uint8_t depends_on, depends_minor;  // number of an image, its lowest version 1.`depends_minor`.0
     // A patch, if `base` is there: TLVs 0x00A3 to 0x00A5, the payload `body`, and the flag of images that do not boot.
     const uint8_t *base, *gives, *body;

@@ -25,9 +25,11 @@ static void check_decision(const struct group_marks marks[IMAGE_COUNT]) {
         const struct trailer *first = &marks[i].primary, *second = &marks[i].secondary;
         if (second->magic == MARK_SET) asked |= 1u << i;
         if (second->magic == MARK_SET && second->image_ok != MARK_SET) test = true;
-        if (marks[i].waits) *(second->went_out == MARK_UNSET ? &waiting_new : &waiting_old) |= 1u << i;
-        if (first->magic == MARK_SET && first->copy_done == MARK_SET) came |= 1u << i;
-        if (first->magic == MARK_SET && first->copy_done == MARK_SET && first->image_ok == MARK_UNSET) open |= 1u << i;
+        bool came_in = first->magic == MARK_SET && first->copy_done == MARK_SET;
+        if (marks[i].waits && second->went_out == MARK_UNSET) waiting_new |= 1u << i;
+        if (marks[i].waits && second->went_out != MARK_UNSET && came_in) waiting_old |= 1u << i;
+        if (came_in) came |= 1u << i;
+        if (came_in && first->image_ok == MARK_UNSET) open |= 1u << i;
     }
     bool split = (waiting_new & ~asked) != 0 || ((waiting_old & asked) != 0 && (waiting_old & ~asked) != 0);
     if (asked != 0 && !split) {
@@ -86,7 +88,7 @@ static void make_all(void) {
                                .lowest_revision = 1, .seed = test_seed, .dependencies = 1, .depends_on = 1,
                                .depends_minor = 2};
     struct recipe radio = {.major = 1, .minor = 1, .body_size = 700, .counter = 5, .board = BOARD_NAME,
-                           .lowest_revision = 1, .seed = test_seed};
+                           .lowest_revision = 1, .seed = test_seed, .image = 1};
     sizes[0][OLD] = make_good(1, BODY_OLD, 1, bytes[0][OLD]);
     sizes[0][NEW] = make_image(&app, bytes[0][NEW]);
     sizes[1][OLD] = make_image(&radio, bytes[1][OLD]);
@@ -358,6 +360,85 @@ static void test_rescue(void) {
     }
 }
 
+// An update of one image later, the old images of the other ones are no partners of its old one: they went out before.
+static void test_old_images_of_different_swaps(void) {
+    static uint8_t third[ROOM];
+    struct boot_choice choice;
+    ready();
+    sizes[0][OLD] = 0;
+    make_all();
+    do_requests();
+    CHECK(complete());
+    uint32_t size = make_good(3, BODY_OLD, 2, third);
+    CHECK(result_ok(flash_erase(AREA_SECONDARY, 0, AREA_SECONDARY_SIZE)));
+    memcpy(place(AREA_SECONDARY), third, size);
+    CHECK(result_ok(ask(0)) && result_ok(boot(&choice)) && choice.image.version.major == 3);
+    CHECK(result_ok(group_confirm()) && result_ok(boot(&choice)) && choice.state == STATE_CONFIRMED);
+    CHECK(holds(0, AREA_SECONDARY, NEW) && holds(1, AREA_RADIO_SECONDARY, OLD));
+    CHECK(result_ok(ask(0)) && result_ok(boot(&choice)) && choice.image.version.major == 2);
+    CHECK(choice.event == EVENT_SWAPPED && holds(1, AREA_RADIO_PRIMARY, NEW));
+}
+
+// A request for old images that is refused leaves them what they were: old, and no obstacle for what comes.
+static void test_refused_old_images_stay_old(void) {
+    struct boot_choice choice;
+    ready();
+    sizes[0][OLD] = 0;
+    make_all();
+    do_requests();
+    CHECK(complete());
+    do_requests();
+    CHECK(result_ok(boot(&choice)) && is_new_for_good(&choice) && all_are(NEW));
+    CHECK(last_refusal() == ERROR_DOWNGRADE);
+    CHECK(result_ok(flash_erase(AREA_SECONDARY, 0, AREA_SECONDARY_SIZE)));
+    put(0, AREA_SECONDARY, NEW);
+    CHECK(result_ok(ask(0)) && result_ok(boot(&choice)));
+    CHECK(choice.state == STATE_TESTING && choice.event == EVENT_SWAPPED);
+}
+
+// The last swap moved the radio alone. When the app breaks later, what helps is the app that waits.
+static void test_rescue_of_what_did_not_move(void) {
+    struct boot_choice choice;
+    ready();
+    CHECK(result_ok(flash_erase(AREA_SECONDARY, 0, AREA_SECONDARY_SIZE)) && result_ok(ask(1)));
+    CHECK(result_ok(boot(&choice)) && result_ok(group_confirm()) && result_ok(boot(&choice)));
+    CHECK(choice.state == STATE_CONFIRMED && holds(1, AREA_RADIO_PRIMARY, NEW));
+    put(0, AREA_SECONDARY, NEW);
+    place(AREA_PRIMARY)[0x210] ^= 1;
+    CHECK(result_ok(boot(&choice)) && choice.image.version.major == 2 && holds(1, AREA_RADIO_PRIMARY, NEW));
+}
+
+// A radio that needs another app than the one that runs is as good as none, and no reason not to start that app.
+static void test_radio_with_other_needs(void) {
+    struct recipe radio = {.major = 1, .minor = 3, .body_size = 600, .counter = 9, .board = BOARD_NAME,
+                           .lowest_revision = 1, .seed = test_seed, .dependencies = 1, .depends_minor = 7,
+                           .image = 1};
+    struct boot_choice choice;
+    uint32_t counter;
+    ready();
+    CHECK(result_ok(flash_erase(AREA_RADIO_PRIMARY, 0, AREA_RADIO_PRIMARY_SIZE)));
+    CHECK(result_ok(flash_erase(AREA_SECONDARY, 0, AREA_SECONDARY_SIZE)));
+    CHECK(result_ok(flash_erase(AREA_RADIO_SECONDARY, 0, AREA_RADIO_SECONDARY_SIZE)));
+    (void)make_image(&radio, place(AREA_RADIO_PRIMARY));
+    CHECK(result_ok(boot(&choice)) && is_old(&choice) && last_refusal() == ERROR_DEPENDENCY);
+    CHECK(result_ok(counter_read(1, &counter)) && counter == 5);
+}
+
+// What was signed for one processor of the board is nothing for the other one, whatever its version and counter.
+static void test_image_in_the_slot_of_another(void) {
+    for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
+        struct boot_choice choice;
+        check_context("image %u in the other one's slot", i);
+        ready();
+        CHECK(result_ok(flash_erase(slots[i].secondary, 0, flash_area_size(slots[i].secondary))));
+        enum area wrong = slots[1 - i].secondary;
+        CHECK(result_ok(flash_erase(wrong, 0, flash_area_size(wrong))));
+        memcpy(place(wrong), bytes[i][OLD], sizes[i][OLD]);
+        CHECK(result_ok(ask(1 - i)) && result_ok(boot(&choice)) && is_old(&choice) && choice.event == EVENT_NONE);
+        CHECK(last_refusal() == ERROR_BOARD_MISMATCH && holds(1, AREA_RADIO_PRIMARY, OLD));
+    }
+}
+
 // Without a radio image the app starts; a bad one is told, and not swapped for anything.
 static void test_without_radio(void) {
     struct boot_choice choice;
@@ -397,6 +478,11 @@ const struct test tests_group[] = {
     {"dependency", test_dependency},
     {"one_bad_image", test_one_bad_image},
     {"rescue", test_rescue},
+    {"old_images_of_different_swaps", test_old_images_of_different_swaps},
+    {"refused_old_images_stay_old", test_refused_old_images_stay_old},
+    {"rescue_of_what_did_not_move", test_rescue_of_what_did_not_move},
+    {"radio_with_other_needs", test_radio_with_other_needs},
+    {"image_in_the_slot_of_another", test_image_in_the_slot_of_another},
     {"without_radio", test_without_radio},
     {"counters_are_apart", test_counters_are_apart},
 #endif

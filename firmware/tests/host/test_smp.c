@@ -324,6 +324,12 @@ static uint32_t told(const char *what, uint32_t length) {
 }
 #define TOLD(text) told(text, sizeof(text) - 1)
 
+static uint32_t make_radio(uint8_t major, uint32_t body_size, uint8_t *to) {
+    const struct recipe radio = {.major = major, .body_size = body_size, .counter = 1, .board = BOARD_NAME,
+                                 .seed = test_seed, .image = 1};
+    return make_image(&radio, to);
+}
+
 // Both are uploaded, asked for and confirmed over SMP, the radio as image 1.
 static void test_two_images(void) {
     struct image parsed;
@@ -335,7 +341,7 @@ static void test_two_images(void) {
     image_number = 1;
     upload(0, 100, true);
     CHECK(error() == ERROR_TOO_LARGE || number("off") == 100);  // the same bytes for the other image: another upload
-    image_size = make_good(3, 600, 1, image);
+    image_size = make_radio(3, 600, image);
     name_upload();
     CHECK(upload_from(0, 500) == 0);
     image_number = 0;
@@ -374,10 +380,10 @@ static void test_dependency_over_smp(void) {
     CHECK(result_ok(image_parse(&source, &parsed)));
     set_state(parsed.hash, false);
     CHECK(error() == ERROR_DEPENDENCY);
-    (void)make_good(1, 500, 1, host_flash + AREA_RADIO_PRIMARY_OFFSET);  // 1.0.0: too old
+    (void)make_radio(1, 500, host_flash + AREA_RADIO_PRIMARY_OFFSET);  // 1.0.0: too old
     set_state(parsed.hash, false);
     CHECK(error() == ERROR_DEPENDENCY);
-    (void)make_good(2, 500, 1, host_flash + AREA_RADIO_SECONDARY_OFFSET);  // 2.0.0 waits
+    (void)make_radio(2, 500, host_flash + AREA_RADIO_SECONDARY_OFFSET);  // 2.0.0 waits
     set_state(parsed.hash, false);
     CHECK(error() == 0);
 }

@@ -35,9 +35,10 @@ _MAGIC = 0x96F3B83D
 _INFO = struct.Struct("<HH")
 _PLAIN_MAGIC, _PROTECTED_MAGIC = 0x6907, 0x6908
 _LENGTHS = {Tlv.SHA256: 32, Tlv.KEY_HASH: 32, Tlv.ED25519: 64, Tlv.SECURITY_COUNTER: 4, Tlv.MIN_REVISION: 4}
-_LENGTHS |= {Tlv.PATCH_BASE: 32, Tlv.PATCH_GIVES: 32, Tlv.PATCH_FORMAT: 4}
+_LENGTHS |= {Tlv.PATCH_BASE: 32, Tlv.PATCH_GIVES: 32, Tlv.PATCH_FORMAT: 4, Tlv.IMAGE_NUMBER: 4}
 _PROTECTED = frozenset({Tlv.BOARD, Tlv.MIN_REVISION, Tlv.NAME, Tlv.SECURITY_COUNTER})
 _PROTECTED_OF_PATCH = _PROTECTED | {Tlv.PATCH_BASE, Tlv.PATCH_GIVES, Tlv.PATCH_FORMAT}
+_OPTIONAL = frozenset({Tlv.IMAGE_NUMBER})
 _PLAIN = frozenset({Tlv.SHA256, Tlv.KEY_HASH, Tlv.ED25519})
 
 
@@ -46,7 +47,7 @@ class UnverifiedImage:
     """What an image says of itself. Nothing of it is believed before `verify_image`.
 
     `measured` is the part that hash and signature cover; `claimed_hash`, `key_hash` and `signature` as in the TLVs;
-    `patch` is there if the payload is a patch.
+    `patch` is there if the payload is a patch; `image_number` is 0 for the app.
     """
 
     version: str
@@ -60,6 +61,7 @@ class UnverifiedImage:
     key_hash: bytes
     signature: bytes
     patch: PatchBinding | None = None
+    image_number: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,11 @@ def parse_image(data: bytes, *, patch: bool = False) -> UnverifiedImage:
     measured_end = HEADER_SIZE + size + protected_size
     if size == 0 or measured_end > len(data):
         _refuse("its header tells other sizes than it has")
-    protected = _area(
-        data[HEADER_SIZE + size : measured_end], _PROTECTED_MAGIC, _PROTECTED_OF_PATCH if patch else _PROTECTED
-    )
+    signed_area = data[HEADER_SIZE + size : measured_end]
+    if patch:
+        protected = _area(signed_area, _PROTECTED_MAGIC, _PROTECTED_OF_PATCH)
+    else:
+        protected = _area(signed_area, _PROTECTED_MAGIC, _PROTECTED, _OPTIONAL)
     plain = _area(data[measured_end:], _PLAIN_MAGIC, _PLAIN)
     major, minor, revision, build = version
     return UnverifiedImage(
@@ -106,6 +110,7 @@ def parse_image(data: bytes, *, patch: bool = False) -> UnverifiedImage:
         key_hash=plain[Tlv.KEY_HASH],
         signature=plain[Tlv.ED25519],
         patch=_binding(protected) if patch else None,
+        image_number=int.from_bytes(protected.get(Tlv.IMAGE_NUMBER, b""), "little"),
     )
 
 
@@ -162,13 +167,15 @@ def _key(image: UnverifiedImage, trust: TrustFile) -> TrustedKey:
     return found
 
 
-def _area(raw: bytes, magic: int, wanted: frozenset[Tlv]) -> Mapping[Tlv, bytes]:
-    """The TLVs of one area that fills `raw`: exactly those in `wanted`, each once."""
+def _area(
+    raw: bytes, magic: int, wanted: frozenset[Tlv], optional: frozenset[Tlv] = frozenset()
+) -> Mapping[Tlv, bytes]:
+    """The TLVs of one area that fills `raw`: all in `wanted`, perhaps some in `optional`, each once, and no others."""
     if len(raw) < _INFO.size or _INFO.unpack_from(raw) != (magic, len(raw)):
         _refuse("a TLV area is missing, or is not as long as it says")
     found: dict[Tlv, bytes] = {}
     for number, value in _entries(raw):
-        if number not in wanted:
+        if number not in wanted | optional:
             _refuse(f"TLV {number:#06x} is not known here, or in the wrong area")
         kind = Tlv(number)
         if kind in found or len(value) != _LENGTHS.get(kind, len(value)):

@@ -23,6 +23,7 @@ class Tlv(IntEnum):
     PATCH_BASE = 0xA3
     PATCH_GIVES = 0xA4
     PATCH_FORMAT = 0xA5
+    IMAGE_NUMBER = 0xA6
 
 
 PATCH_FORMAT_DETOOLS = 1
@@ -53,3 +54,5 @@ class ImageParameters:
     min_revision: int
     name: str
     patch: PatchBinding | None = None
+    image_number: int = 0
+    """1 for the radio of a board that has one: signed, so that it is nothing in the slots of the app."""

@@ -50,6 +50,8 @@ def arguments(parameters: ImageParameters) -> list[str]:
         (Tlv.MIN_REVISION, parameters.min_revision.to_bytes(4, "little")),
         (Tlv.NAME, parameters.name.encode()),
     )
+    if parameters.image_number:
+        tlvs += ((Tlv.IMAGE_NUMBER, parameters.image_number.to_bytes(4, "little")),)
     patch = parameters.patch
     if patch is not None:
         number = patch.format.to_bytes(4, "little")

@@ -14,6 +14,9 @@ from assay.model.manifest import Board
 _AREAS = {"app": ("primary", "secondary"), "bootloader": ("boot",), "radio": ("radio_primary", "radio_secondary")}
 """The flash areas that an image of this kind must fit."""
 
+_NUMBERS = {"radio": 1}
+"""Of the kinds that are not image 0 of their board."""
+
 
 def image_parameters(artifact: Artifact, board: Board) -> ImageParameters:
     """Raises `Refused` for a ROM, which is no image, `UsageFault` for another board than the artifact's."""
@@ -29,7 +32,13 @@ def image_parameters(artifact: Artifact, board: Board) -> ImageParameters:
         board=artifact.board,
         min_revision=artifact.min_revision,
         name=artifact.module,
+        image_number=image_number(artifact),
     )
+
+
+def image_number(artifact: Artifact) -> int:
+    """As MCUmgr counts the images of a board."""
+    return _NUMBERS.get(artifact.kind, 0)
 
 
 def _slot_size(kind: str, board: Board) -> int:

@@ -17,7 +17,7 @@ from assay.interfaces.signer import SignerService
 from assay.model.artifact import Artifact, BuiltArtifact, SignedImage
 from assay.model.manifest import Board
 from assay.model.trust import Role, TrustedKey, TrustFile
-from assay.stages.signing.parameters import image_parameters
+from assay.stages.signing.parameters import image_number, image_parameters
 
 
 def sign_image(
@@ -52,6 +52,7 @@ def check_says(found: CheckedImage, artifact: Artifact) -> None:
         ("the lowest revision", says.min_revision, artifact.min_revision),
         ("the name", says.name, artifact.module),
         ("the security counter", says.security_counter, artifact.security_counter),
+        ("the number of the image", says.image_number, image_number(artifact)),
     ):
         if image_value != artifact_value:
             text = f"{what} in the image is {image_value}, in what was built {artifact_value}"
