@@ -238,13 +238,14 @@ class FaultBench:
             self._watch(watched)
             walk.just_struck = False
             if not self._gdb.resume(patience_s):
-                return self._hung(result)
+                self._hung(result)
+                return
             result.pc = self._pc()
             if result.pc in self._writes:
                 self._changed.note(self._gdb.register(self._machine.arguments[0]))
             if result.pc in self._ends:
                 result.outcome = self._ended(result.pc) if walk.struck else Outcome.MISSED
-                return None
+                return
             if result.pc in walk.awaits and walk.arrive():
                 self._strike(walk.fault)
         self._unsure = True  # it writes to flash without an end
