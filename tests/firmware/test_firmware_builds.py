@@ -14,7 +14,7 @@ import serial
 from qemu_board import QemuBoard, send_by_xmodem, wait_for
 from signed_build import BOARDS, FIRMWARE, Workshop, imgtool
 
-PARTS = ("rom", "bootloader", "app")
+PARTS = ("rom", "bootloader", "app", "radio")
 
 
 @pytest.mark.timeout(300)
