@@ -252,3 +252,37 @@ def test_flash_files_lie_in_memory_only_where_there_is_room(tmp_path: Path, monk
         with powercut_surroundings.in_memory(board, 3) as folder:
             assert folder.parent == where
         assert list(memory.iterdir()) + list(other.iterdir()) == []
+
+
+def _trier(*trials: Trial) -> Trier:
+    """Its tries end one after the other as `trials`; the last one goes on for ever."""
+    left = list(trials)
+
+    class Told(Trier):
+        def chip_after(self, cut: Cut) -> NorFlash:
+            return NorFlash(64, 16)
+
+        def _boot(self, cut: Cut, chip: NorFlash, timeout_s: float) -> Trial:
+            return left.pop(0)
+
+        def _complete_once(self, cut: Cut, chip: NorFlash) -> Trial:
+            return left.pop(0)
+
+    return Told(None, IMAGES, {"swap": recording()}, 1, (Tear.BEFORE,), "new")  # type: ignore[arg-type]
+
+
+def test_what_is_tried_twice_is_counted_and_a_breach_is_not_excused() -> None:
+    cut = Cut(episode="swap", first=Point(operation=0, tear=Tear.BEFORE))
+    plan, board = read_manifest(PLAN.encode(), "plan", CutPlan), load_board(ROOT / "boards" / "ast1030-evb.toml")
+    campaign = Campaign(plan, board, 1, None, {"swap": recording()}, {"swap": [cut]}, "assay")
+    good, silent = Trial(cut, "new", "confirmed", completed=True), Trial(cut, "silent", "", "it is silent")
+    failed, breach = Trial(cut, "new", "", "not completed"), Trial(cut, "new", "", "no erase", breach=True)
+    for made in (
+        _trier(good).boot(cut),
+        _trier(silent, good).boot(cut),
+        _trier(failed, good).complete(cut),
+        _trier(breach, good).complete(cut),
+    ):
+        campaign._take("complete", made)
+    (row,) = campaign.results()
+    assert (row.tried_again, row.completed, row.bricks) == (2, 3, 1)

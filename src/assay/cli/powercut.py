@@ -123,6 +123,8 @@ def _text(answer: CutAnswer, *, dry_run: bool) -> str:
     for brick in answer.bricks[:BRICKS_SHOWN_MAX]:
         lines.append(f"  BRICK {brick.cut}: {brick.operation} in {brick.area}: {brick.what}")
         lines.append(f"    again: {brick.replay}")
+    if again := sum(row.tried_again for row in answer.episodes):
+        lines.append(f"  {again} were tried twice: the first time the unit was silent, or its update was not completed")
     lines += [f"  FAULT {fault}" for fault in answer.faults]
     if answer.elapsed_s:
         rate = answer.tried / answer.elapsed_s * 60

@@ -32,7 +32,9 @@ class Brick(Value):
 
 
 class EpisodeResult(Value):
-    """What was tried in one episode. `came_up` counts what the unit ran after its cuts, by word."""
+    """What was tried in one episode. `came_up` counts what the unit ran after its cuts, by word; `tried_again` what did
+    not go well at first, and on a busy host might for that reason.
+    """
 
     name: Name
     operations: int
@@ -44,6 +46,7 @@ class EpisodeResult(Value):
     bricks: int
     came_up: dict[str, int]
     planned: int
+    tried_again: int = 0
 
 
 class NamedImage(Value):

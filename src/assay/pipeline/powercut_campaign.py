@@ -35,6 +35,7 @@ class Tally:
     second_cuts: int = 0
     completed: int = 0
     bricks: int = 0
+    tried_again: int = 0
     came_up: Counter[str] = field(default_factory=Counter)
     trials: list[Trial] = field(default_factory=list)
 
@@ -94,6 +95,7 @@ class Campaign:
             tally.trials.append(trial)
         elif kind != "complete":
             tally.second_cuts += 1
+        tally.tried_again += trial.again
         if trial.fault is not None:
             tally.bricks += 1
             self.bricks.append((self._brick(trial, trial.fault), trial))
@@ -148,6 +150,7 @@ class Campaign:
             second_cuts=tally.second_cuts,
             completed=tally.completed,
             bricks=tally.bricks,
+            tried_again=tally.tried_again,
             came_up=dict(sorted(tally.came_up.items())),
         )
 

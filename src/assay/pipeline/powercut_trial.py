@@ -8,7 +8,7 @@ Leaves to others: which cuts (`stages.powercut.choice`), who tries them at the s
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from assay.drivers.twin.bare_twin import Bench
 from assay.errors import LinkError, UnitFailed, UsageFault
@@ -30,7 +30,10 @@ SAID_MAX = 64 * 1024
 
 @dataclass(frozen=True)
 class Trial:
-    """What came of one cut: `fault` is None when all is well. `said` is the UART's transcript of a fault."""
+    """What came of one cut: `fault` is None when all is well. `said` is the UART's transcript of a fault.
+
+    `breach`: the fault is one that no busy host makes. `again`: it was tried a second time, and this is what came then.
+    """
 
     cut: Cut
     word: str
@@ -38,6 +41,8 @@ class Trial:
     fault: str | None = None
     completed: bool = False
     said: bytes = b""
+    breach: bool = False
+    again: bool = False
 
 
 @dataclass
@@ -59,7 +64,9 @@ class Trier:
 
     def _patiently(self, cut: Cut, chip: NorFlash) -> Trial:
         trial = self._boot(cut, chip, self.up_timeout_s)
-        return self._boot(cut, chip, PATIENCE * self.up_timeout_s) if trial.word == SILENT else trial
+        if trial.word != SILENT:
+            return trial
+        return replace(self._boot(cut, chip, PATIENCE * self.up_timeout_s), again=True)
 
     def complete(self, cut: Cut) -> Trial:
         """Boot from what `cut` leaves, and bring the unit to the goal."""
@@ -68,7 +75,9 @@ class Trier:
     def _complete(self, cut: Cut, chip: NorFlash) -> Trial:
         """Twice, if need be: what a busy host has spoiled goes well then, what the firmware has spoiled does not."""
         trial = self._complete_once(cut, chip)
-        return trial if trial.fault is None else self._complete_once(cut, chip)
+        if trial.fault is None or trial.breach:
+            return trial
+        return replace(self._complete_once(cut, chip), again=True)
 
     def _complete_once(self, cut: Cut, chip: NorFlash) -> Trial:
         episode = self.recordings[cut.episode].episode
@@ -175,10 +184,10 @@ class Trier:
         return f"the unit runs {found.word}, and its radio is not {radio}: updated by halves"
 
     def _trial(self, cut: Cut, found: CameUp, unit: TwinUnit, fault: str | None, *, completed: bool = False) -> Trial:
-        if fault is None and unit.hits:
+        if unit.hits:
             fault = f"the firmware programmed without erase: {unit.hits[0]}"
         said = unit.said[:SAID_MAX] if fault else b""
-        return Trial(cut, found.word, found.detail, fault, completed, said)
+        return Trial(cut, found.word, found.detail, fault, completed, said, breach=bool(unit.hits))
 
 
 def tried(trier: Trier, what: str, cut: Cut) -> list[Trial]:
