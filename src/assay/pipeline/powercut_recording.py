@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from assay.drivers.twin.bare_twin import Bench
 from assay.drivers.twin.twin_folder import CHIP_ID_BYTES, blank_flash
-from assay.errors import UnitFailed
+from assay.errors import LinkError, UnitFailed
 from assay.model.powercut import Episode
 from assay.pipeline.powercut_unit import TwinUnit
 from assay.simulation.nor_flash import NorFault, NorFlash
@@ -38,14 +38,20 @@ class Recorder:
     def record(self, episode: Episode) -> Recording:
         """The flash operations of `episode`. Raises UnitFailed for a fault of the firmware, link errors."""
         self.say(f"recording {episode.name}")
-        lived, rest = _divided(episode.given)
-        chip = self._after(lived)
         try:
-            return self._record(episode, chip, rest)
+            return self._record(episode)
+        except LinkError as error:
+            self.say(f"  once more, since a busy host can spoil a time-out: {error.message}")
+            return self._record(episode)
+
+    def _record(self, episode: Episode) -> Recording:
+        lived, rest = _divided(episode.given)
+        try:
+            return self._recorded(episode, self._after(lived), rest)
         except NorFault as fault:
             raise _firmware_fault(episode, str(fault)) from fault
 
-    def _record(self, episode: Episode, chip: NorFlash, rest: tuple[str, ...]) -> Recording:
+    def _recorded(self, episode: Episode, chip: NorFlash, rest: tuple[str, ...]) -> Recording:
         with TwinUnit(self.bench, chip, recorded=True) as unit:
             come_up(unit, self.images)
             for step in rest:
