@@ -34,6 +34,7 @@ class Outcome(Enum):
 
     RAN_BAD = "ran the bad image"
     RAN_GOOD = "ran the good image"
+    RAN_OTHER = "ran the bootloader"  # its own image, which the same key has signed, in the app's place
     RECOVERY = "recovery"
     HUNG = "hung"
     LOCKED_UP = "locked up"  # a fault in a fault handler: QEMU ends then
@@ -253,10 +254,13 @@ class FaultBench:
 
     def _ended(self, at: int) -> Outcome:
         """The bad image is longer than the good one, and its slide leads over the end of that."""
-        loop = self._machine.loop
-        if at == self._images.good_end and self._gdb.read(at, len(loop)) != loop:
-            return Outcome.RAN_BAD
-        return self._ends[at]
+        here = self._images.good_end
+        if at != here:
+            return self._ends[at]
+        there = self._gdb.read(here - 6, 8)
+        if there.endswith(self._machine.loop):
+            return Outcome.RAN_GOOD
+        return Outcome.RAN_BAD if there == self._images.bad_at(here - 6, 8) else Outcome.RAN_OTHER
 
     def _hung(self, result: Boot) -> None:
         """It came to none of its ends; if it is in an image all the same, then something led it astray in there."""

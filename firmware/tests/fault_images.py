@@ -90,6 +90,11 @@ class ImageSet:
         path.write_bytes(code)
         return path
 
+    def bad_at(self, address: int, length: int) -> bytes:
+        """What the bad images hold there in RAM, behind their vectors."""
+        skip = (address - self.app_ram.start - HEADER_BYTES) % 4
+        return (self._entry * (length // 4 + 2))[skip : skip + length]
+
     def good(self) -> bytes:
         """Whole, and signed by the right key."""
         return self.workshop.sign(self._payload("good", GOOD_BYTES), "good", "1.0.0")

@@ -28,7 +28,7 @@ def test_one_wrong_instruction_starts_no_bad_image(workshop: Workshop) -> None:
         workshop, "--scenes", "1", "--seed", seed, "--seconds", "6", "--way", "skip", "--way", "flip", "--only", DECIDES
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    rows = re.findall(r"^(?:skip|flip) +(\d+) +(\d+) +(\d+)", done.stdout, re.MULTILINE)
+    rows = re.findall(r"^(?:skip|flip) +(\d+) +(\d+) +\d+ +(\d+)", done.stdout, re.MULTILINE)
     assert len(rows) == 2
     assert all(int(bad) == 0 and int(good) + int(recovery) >= 5 for bad, good, recovery in rows), done.stdout
 
