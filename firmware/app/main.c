@@ -43,9 +43,11 @@ static void confirmed(void) {
     if (assay_stage.state == STATE_CONFIRMED) return;
     assay_stage.state = STATE_CONFIRMED;
     for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
-        struct image image;
+        static struct image image;
         struct image_source source = image_in_flash(slots[i].primary, slots[i].limit);
-        if (result_ok(image_parse(&source, &image))) (void)counter_raise(i, image.security_counter);
+        result_t result = image_parse(&source, &image);  // the hash, too: a rotten counter would lock all others out
+        if (result_ok(result)) result = image_check_hash(&source, &image);
+        if (result_ok(result)) (void)counter_raise(i, image.security_counter);
     }
     (void)counter_read(0, &handoff.security_counter);
     (void)note_write(NOTE_CONFIRMED, 0, handoff.app_hash, version);

@@ -233,6 +233,7 @@ result_t boot_choose(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice 
     memset(choice, 0, sizeof *choice);
     memset(&images, 0, sizeof images);
     settle(key, choice);
+    if (swap_under_way()) return RESULT_OF(ERROR_FLASH);  // a step failed: what is half done has no trailer yet
     result_t result = judge(0, key, choice, &images);
     if (!result_ok(result)) {
         if (result != RESULT_OF(ERROR_NO_IMAGE)) refuse(result, &images.of[images.bad]);

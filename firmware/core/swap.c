@@ -167,6 +167,11 @@ result_t swap_resume(enum swap_kind *kind) {
     return go_on(&swap);
 }
 
+bool swap_under_way(void) {
+    struct open_swap swap;
+    return find_open(&swap) != RESULT_EMPTY;
+}
+
 result_t swap_abandon(void) {
     struct open_swap swap;
     result_t result = find_open(&swap);

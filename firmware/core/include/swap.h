@@ -15,6 +15,9 @@ result_t swap_run(enum swap_kind kind, const uint32_t bytes[IMAGE_COUNT]);
 // Finishes a swap that was cut. RESULT_EMPTY if none was under way; else `kind` says what it was.
 result_t swap_resume(enum swap_kind *kind);
 
+// True also where the journal cannot be read.
+bool swap_under_way(void);
+
 // Gives up a swap that cannot be finished (serial recovery writes a new image). RESULT_OK also if there is none.
 result_t swap_abandon(void);
 

@@ -39,6 +39,9 @@ void host_power_on(void);
 // The power goes in the operation with this number (0 is the next one); control comes back through host_power_lost.
 void host_cut_at(uint32_t operation, enum tear tear);
 
+// The flash refuses the operation with this number (0 is the next one), once.
+void host_fail_at(uint32_t operation);
+
 // Random numbers for tearing and for the tests; the same seed gives the same run.
 void host_seed(uint64_t seed);
 uint32_t host_random(void);

@@ -20,7 +20,7 @@ bool host_entropy_works = true;
 
 static uint8_t ram_boot[RAM_BOOT_SIZE], ram_app[RAM_APP_SIZE], ram_handoff[RAM_HANDOFF_SIZE];
 static bool cut_armed;
-static uint32_t cut_operation;
+static uint32_t cut_operation, fail_operation = UINT32_MAX;
 static enum tear cut_tear;
 static uint64_t random_state = 1;
 static uint8_t typed[65536];
@@ -47,6 +47,7 @@ static void rubbish(uint8_t *memory, uint32_t length) {
 
 void host_power_on(void) {
     cut_armed = false;
+    fail_operation = UINT32_MAX;
     host_operations = 0;
     host_sent_length = typed_length = typed_read = 0;
     host_jumped = host_reset = false;
@@ -59,6 +60,14 @@ void host_cut_at(uint32_t operation, enum tear tear) {
     cut_armed = true;
     cut_operation = host_operations + operation;
     cut_tear = tear;
+}
+
+void host_fail_at(uint32_t operation) { fail_operation = host_operations + operation; }
+
+static bool refuses(void) {
+    if (host_operations != fail_operation) return false;
+    fail_operation = UINT32_MAX;
+    return true;
 }
 
 // What is left in flash of an operation that turns `from` into `to` when the power goes in it. Each bit is as it was
@@ -124,6 +133,7 @@ result_t port_flash_program(uint32_t address, const void *data, uint32_t length)
     for (uint32_t unit = address / FLASH_WRITE_SIZE; unit < end; unit++) {
         if (host_chip.written[unit]) misuse("unit programmed twice", unit * FLASH_WRITE_SIZE, length);
     }
+    if (refuses()) return RESULT_OF(ERROR_FLASH);
     change(address, data, length, false);
     return RESULT_OK;
 }
@@ -132,6 +142,7 @@ result_t port_flash_erase(uint32_t address) {
     static uint8_t erased[FLASH_ERASE_SIZE];
     if (address >= FLASH_SIZE || address % FLASH_ERASE_SIZE != 0) misuse("erase", address, FLASH_ERASE_SIZE);
     memset(erased, FLASH_ERASED, sizeof erased);
+    if (refuses()) return RESULT_OF(ERROR_FLASH);
     change(address, erased, sizeof erased, true);
     return RESULT_OK;
 }

@@ -181,6 +181,32 @@ static void test_rescue(void) {
 }
 
 // Several cuts, one after another, in boots that make good the one before.
+// The flash refuses one operation of a swap. Nothing is started from what is half done: it has no trailer yet, and
+// would count as confirmed. The swap comes to its end at a later boot, and the way back stays open.
+static void test_swap_that_cannot_go_on(void) {
+    struct boot_choice choice;
+    uint32_t counter, refused = 0;
+    ready_for_test();
+    snapshot = host_chip;
+    host_power_on();
+    (void)boot(&choice);
+    uint32_t operations = host_operations;
+    for (uint32_t n = 0; n < operations; n++) {
+        check_context("flash refuses operation %u", n);
+        host_chip = snapshot;
+        host_power_on();
+        host_fail_at(n);
+        bool started = result_ok(boot(&choice));
+        refused += !started;
+        CHECK(!started || (is_good(&choice) && both_whole()));
+        if (!started || choice.image.version.major == OLD_VERSION) CHECK(result_ok(boot(&choice)) && is_good(&choice));
+        CHECK(choice.image.version.major == NEW_VERSION && choice.state == STATE_TESTING);
+        CHECK(result_ok(counter_read(0, &counter)) && counter == 1);
+        CHECK(result_ok(boot(&choice)) && is_good(&choice) && choice.image.version.major == OLD_VERSION);
+    }
+    CHECK(refused > operations / 2);
+}
+
 static void test_double_cuts(void) {
     struct boot_choice choice;
     for (uint32_t seed = 1; seed <= DOUBLE_CUTS; seed++) {
@@ -469,6 +495,7 @@ const struct test tests_power[] = {
     {"swap_for_good", test_swap_for_good},
     {"request_for_good", test_request_for_good},
     {"rescue", test_rescue},
+    {"swap_that_cannot_go_on", test_swap_that_cannot_go_on},
     {"double_cuts", test_double_cuts},
     {"confirm", test_confirm},
     {"downgrade_is_refused", test_downgrade_is_refused},
