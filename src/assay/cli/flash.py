@@ -28,7 +28,6 @@ def command(
 
     The version may be older than the one there; `assay update` is for units in the field.
     """
-    from assay.model.outcome import exit_status
     from assay.pipeline import flash_run
 
     order = flash_run.FlashOrder(release, place, trust, wait_s, bench, serial)
@@ -38,6 +37,7 @@ def command(
     data = {
         "outcome": result.outcome.value,
         "reason": result.reason,
+        "remedy": result.remedy,
         "place": place,
         "serial": result.serial,
         "release": reference,
@@ -53,5 +53,6 @@ def command(
     if report is not None:
         text += f"\n  hash {report.read_back[:16]} {report.how} by the unit, as in the verified file"
         text += f"; {report.bytes_sent} bytes sent" if report.bytes_sent else "; it was there already"
+    text += f"\n  next: {result.remedy}" if result.remedy else ""
     text += f"\n  record {result.record.entry.record[:16]}, entry {result.record.index} of the log"
-    return Answer(text, data, exit_status(result.outcome))
+    return Answer(text, data, result.status)

@@ -104,6 +104,7 @@ def _done(place: str, result: UpdateResult) -> Answer:
         "outcome": result.outcome.value,
         "reason": result.reason,
         "device_reason": result.device_reason,
+        "remedy": result.remedy,
         "place": place,
         "serial": unit.serial,
         "release": result.planned.plan.release,

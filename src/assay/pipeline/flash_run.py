@@ -2,7 +2,8 @@
 """A flash at the bench: a place and a verified release in, a unit that runs it and a record out.
 
 Guards: a release that is not for this unit is refused before the first byte; PASS only with the hash read back and the
-record durable. Leaves to others: how it is written (`stages.flashing`).
+record durable; what was written is recorded, also when the unit does not prove itself afterwards.
+Leaves to others: how it is written (`stages.flashing`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.errors import UnitFailed
+from assay.errors import AssayError, ExitStatus, InfrastructureError, Refused, UnitFailed
 from assay.interfaces.device import DeviceInfo
 from assay.interfaces.place import Found
 from assay.interfaces.step_book import ProgressFor, Say, StepBook
@@ -62,10 +63,12 @@ class FlashOrder:
 
 @dataclass(frozen=True)
 class FlashResult:
-    """What was done; `report` is None when the unit failed."""
+    """What was done; `report` is None when the unit failed. `status` is of the verb."""
 
     outcome: Outcome
+    status: ExitStatus
     reason: str
+    remedy: str
     record: RecordRef
     image: VerifiedImage
     serial: str | None
@@ -73,7 +76,10 @@ class FlashResult:
 
 
 def flash(site: Site, order: FlashOrder, say: Say, progress_for: ProgressFor) -> FlashResult:
-    """Flash the unit on the place. Raises `Refused` and its kin, link errors, `NotRecorded`; FAIL is an answer."""
+    """Flash the unit on the place. Raises `Refused` and its kin before anything is written, link errors, `NotRecorded`.
+
+    FAIL, and a unit that does not prove itself afterwards (ERROR, status REFUSED), are answers, with a record.
+    """
     trust, wanted = load_trust(order.trust), parse_wanted(order.serial)
     name, version = parse_reference(order.release)
     with open_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench, say=say) as place:
@@ -123,19 +129,26 @@ class _Flashing:
 
     def carry_out(self, run: Run, book: StepBook) -> FlashResult:
         """Write it, let the unit prove itself again, and record it."""
-        outcome, reason, report = Outcome.PASS, "", None
+        report: FlashReport | None = None
+        failure: AssayError | None = None
         try:
             report = execute.flash(self.place, self.found, self.image, book)
             self.prove()
-        except UnitFailed as failure:
-            outcome, reason = Outcome.FAIL, failure.message
+        except UnitFailed as error:
+            failure = error
+        except (Refused, InfrastructureError) as error:
+            if report is None:
+                raise
+            failure = error
+        outcome, reason = _judge(failure)
         header = run_header(self.site, run, self.place, self.checkpoint, outcome, reason)
         if report is None:
             kind, statement = RecordType.RUN, failed_run(header, VERB, self.serial, book.stopped_at, book.records)
         else:
             kind, statement = RecordType.FLASH, self._statement(header, report, book)
         record = conclude(self.site, run, statement, kind, Role.STATION, outcome, serial=self.serial, reason=reason)
-        return FlashResult(outcome, reason, record, self.image, self.serial, report)
+        status, remedy = (failure.status, failure.remedy) if failure else (ExitStatus.PASS, "")
+        return FlashResult(outcome, status, reason, remedy, record, self.image, self.serial, report)
 
     def _statement(self, header: RunHeader, report: FlashReport, book: StepBook) -> Statement:
         predicate = Flash(
@@ -150,3 +163,12 @@ class _Flashing:
             steps=book.records,
         )
         return statement_of(PredicateType.FLASH, predicate, image_subject(self.image.release))
+
+
+def _judge(failure: AssayError | None) -> tuple[Outcome, str]:
+    """FAIL is about the unit; who it is was not proved when the work was done and something else went wrong: ERROR."""
+    if failure is None:
+        return Outcome.PASS, ""
+    if isinstance(failure, UnitFailed):
+        return Outcome.FAIL, failure.message
+    return Outcome.ERROR, f"written and read back, and the unit did not prove itself afterwards: {failure.message}"

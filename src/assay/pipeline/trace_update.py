@@ -40,7 +40,7 @@ def tell_update(link: Link, said: Update, life: Life) -> None:
         tries = f" after {step.attempts} attempts" if step.attempts > 1 else ""
         link.tell("step", f"{step.name}: {step.outcome}{tries}" + (f", {step.detail}" if step.detail else ""))
     if said.after is None:
-        link.tell("afterwards", "the unit was not asked, or did not answer")
+        link.tell("afterwards", "the unit was not asked, did not answer, or proved nothing")
         life.changed(number, said.before.image_hash, said.image.image_hash)
         return
     after = said.after.image_hash

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.errors import AssayError, ExitStatus, InfrastructureError, NotVerified, UnitFailed
-from assay.interfaces.device import DeviceInfo, DeviceRefusal, Stage
+from assay.errors import AssayError, ExitStatus, InfrastructureError, NotVerified, Refused, UnitFailed, gravest
+from assay.interfaces.device import DeviceInfo, Stage
 from assay.interfaces.step_book import DETAIL, ProgressFor, Say, StepBook, say_nothing
 from assay.model.artifact import VerifiedImage
 from assay.model.compatibility import Offer, check_interfaces
-from assay.model.outcome import Outcome
+from assay.model.outcome import Outcome, exit_status
 from assay.model.plan import Plan, UnitState, UpdateRules
 from assay.model.predicates import DeviceReport, Update, UpdateWay
 from assay.model.record import RecordRef, RecordType
@@ -84,7 +84,7 @@ class Travel:
 
 @dataclass(frozen=True)
 class UpdateResult:
-    """How it ended; `after` is what the unit proved afterwards (None: it did not answer)."""
+    """How it ended; `after` is what the unit proved afterwards (None: it did not answer, or proved nothing)."""
 
     planned: PlannedUpdate
     outcome: Outcome
@@ -106,7 +106,8 @@ def plan_only(site: Site, order: UpdateOrder) -> PlannedUpdate:
 def update(site: Site, order: UpdateOrder, say: Say, progress_for: ProgressFor) -> UpdateResult:
     """Update the unit on the place. Raises `Refused` and its kin before anything is written, and `NotRecorded`.
 
-    FAIL (the unit went back) and ERROR (the link died) are answers, with a record.
+    FAIL (the unit went back) and ERROR (the link died; the unit did not prove itself afterwards, with status REFUSED)
+    are answers, with a record.
     """
     with _Field(site, order, say) as field:
         board, key = field.place.board, f"{order.place} {field.info.serial} {field.image.release.reference}"
@@ -216,7 +217,7 @@ class _FieldRun:
         failure: AssayError | None = None
         try:
             walk.run()
-        except (UnitFailed, InfrastructureError) as error:
+        except (UnitFailed, InfrastructureError, Refused) as error:
             failure = error
         return self._conclude(planned, failure)
 
@@ -252,18 +253,18 @@ class _FieldRun:
         return planned, int(kept["notes_from"]), kept.get("boots_from")
 
     def _conclude(self, planned: PlannedUpdate, failure: AssayError | None) -> UpdateResult:
-        after = self._after(failure)
-        outcome, reason = _judge(planned.plan, after, failure)
+        after, doubt = self._after()
+        outcome, reason = _judge(planned.plan, after, failure, doubt)
         device_reason = failure.reason if isinstance(failure, WentBack) else ""
-        status = ExitStatus.PASS if outcome is Outcome.PASS else failure.status if failure else ExitStatus.ERROR
-        status = ExitStatus.FAIL if outcome is Outcome.FAIL else status
+        refusals = [error.status for error in (failure, doubt) if isinstance(error, Refused)]
+        status = gravest([exit_status(outcome), *refusals])
         statement = self._statement(planned, after, outcome, reason, device_reason)
         serial = planned.plan.unit.serial
         record = conclude(
             self._site, self._run, statement, RecordType.UPDATE, Role.FIELD, outcome, serial=serial, reason=reason
         )
         report = after.report if after else None
-        remedy = failure.remedy if failure else ""
+        remedy = next((error.remedy for error in (failure, doubt) if error), "")
         travel = self._travel(planned.plan)
         return UpdateResult(planned, outcome, status, reason, device_reason, report, record, remedy, travel)
 
@@ -279,15 +280,13 @@ class _FieldRun:
             way = "full"
         return Travel(way, sent, refused)
 
-    def _after(self, failure: AssayError | None) -> VerifiedEvidence | None:
-        """What the unit proves now; None when the walk failed and it does not answer any more."""
+    def _after(self) -> tuple[VerifiedEvidence | None, AssayError | None]:
+        """What the unit proves now, or why it proves nothing."""
         try:
             self._field.place.device.wait_ready(Stage.APP, AFTER_TIMEOUT_S)
-            return self._field.attest()
-        except (InfrastructureError, DeviceRefusal):
-            if failure is None:
-                raise
-            return None
+            return self._field.attest(), None
+        except (InfrastructureError, UnitFailed, Refused) as doubt:
+            return None, doubt
 
     def _statement(
         self, planned: PlannedUpdate, after: VerifiedEvidence | None, outcome: Outcome, reason: str, device_reason: str
@@ -310,9 +309,17 @@ class _FieldRun:
         return statement_of(PredicateType.UPDATE, predicate, image_subject(self._field.image.release))
 
 
-def _judge(plan: Plan, after: VerifiedEvidence | None, failure: AssayError | None) -> tuple[Outcome, str]:
-    """PASS needs the unit's proof that it keeps the new image; FAIL, that it does not run it; without proof, ERROR."""
+def _judge(
+    plan: Plan, after: VerifiedEvidence | None, failure: AssayError | None, doubt: AssayError | None
+) -> tuple[Outcome, str]:
+    """PASS needs the unit's proof that it keeps the new image; FAIL, that it does not run it; without proof, ERROR.
+
+    `doubt` is why there is no proof.
+    """
     runs_new = after is not None and after.report.image_hash == plan.image_hash
+    if doubt is not None and (failure is None or isinstance(doubt, Refused)):
+        walked = failure.message if failure else "the walk was done"
+        return Outcome.ERROR, f"{walked}, and the unit did not prove itself afterwards: {doubt.message}"
     if failure is None:
         if runs_new and after is not None and after.report.state == "confirmed":
             return Outcome.PASS, ""
