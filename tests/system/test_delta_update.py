@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +134,18 @@ def test_a_power_cut_in_a_step_is_made_good(site: LifeSite, step: str) -> None:
         assert runs(site) == (PATCHED_VERSION, "confirmed")
     finally:
         site.verb("twin", "stop", "a", "--force")
+
+
+def test_what_a_killed_run_sent_is_in_the_record_of_the_one_that_goes_on(site: LifeSite) -> None:
+    site.good("twin", "start", "a")
+    try:
+        verb = start(site, *site.update_line(PATCHED_VERSION, "a"))
+        wait_for_step(site, verb, "apply-patch")
+        os.kill(verb.pid, signal.SIGKILL)
+        verb.communicate()
+        told = site.good(*site.update_line(PATCHED_VERSION, "a"))
+    finally:
+        site.verb("twin", "stop", "a", "--force")
+    said = predicate(site, told["record"])
+    assert said["steps"][1]["attempts"] == 2, "the run was taken up"
+    assert (said["way"], said["bytes_sent"]) == ("patch", told["plan"]["patch"]["size"])

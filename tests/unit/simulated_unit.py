@@ -145,8 +145,8 @@ class SimulatedUnit:
             self.bytes_taken += len(data)
             self.patch_uploads += data == PATCH_FILE
             self.secondary = NEW if data == NEW_FILE else hashlib.sha256(data).digest()
-            if progress:
-                progress(len(data), len(data))
+            for done in (0, len(data)) if progress else ():
+                progress(done, len(data))  # type: ignore[misc]
             return UploadReport(len(data), 0, 0.1, 1, 0, 0)
 
         return self._call(act)
@@ -207,6 +207,7 @@ class MemoryJournal:
     resumed: bool = False
     steps: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
+    bytes_moved: dict[str, int] = field(default_factory=dict)
 
     def result(self, step: str) -> dict[str, Any] | None:
         return self.steps.get(step)
@@ -218,6 +219,12 @@ class MemoryJournal:
 
     def done(self, step: str, result: dict[str, Any]) -> None:
         self.steps[step] = result
+
+    def move(self, step: str, count: int) -> None:
+        self.bytes_moved[step] = self.moved(step) + count
+
+    def moved(self, step: str) -> int:
+        return self.bytes_moved.get(step, 0)
 
 
 def place_of(unit: SimulatedUnit, *, switch: bool = True) -> Any:

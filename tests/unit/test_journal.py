@@ -277,3 +277,28 @@ def test_locks_leave_no_files(path: Path) -> None:
         with journals.open_run("run", str(number)) as run:
             run.finish(Outcome.PASS)
     assert list((path.parent / "run-locks").iterdir()) == []
+
+
+def test_what_a_step_moved_stays_counted_when_it_begins_again(path: Path) -> None:
+    with JournalDatabase(path).open_run("update", "p1") as run:
+        run.begin("upload")
+        assert run.moved("upload") == 0
+        run.move("upload", 1000)
+    with JournalDatabase(path).open_run("update", "p1") as run:
+        run.begin("upload")
+        run.move("upload", 500)
+        assert (run.moved("upload"), run.moved("upload-patch")) == (1500, 0)
+    with JournalDatabase(path).open_run("update", "p2") as other:
+        assert other.moved("upload") == 0
+
+
+def test_a_journal_from_before_moves_were_counted_is_used_as_it_is(path: Path) -> None:
+    with JournalDatabase(path).open_run("update", "p1"):
+        pass
+    connection = sqlite3.connect(path)
+    connection.execute("DROP TABLE moved")
+    connection.close()
+    with JournalDatabase(path).open_run("update", "p1") as run:
+        assert run.resumed
+        run.move("upload", 7)
+        assert run.moved("upload") == 7

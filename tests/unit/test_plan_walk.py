@@ -27,6 +27,7 @@ from assay.interfaces.step_book import StepBook
 from assay.model.outcome import Outcome
 from assay.model.plan import Plan, PlanPatch, PlanStep, UnitState
 from assay.stages.field.execute import UpdateWalk, WentBack
+from assay.stages.field.travel import KEPT_EACH_BYTES, SentBytes, Travel, travel_of
 
 ACTIONS = ("upload", "mark-for-test", "reset", "health-check", "confirm")
 PLAN = Plan(
@@ -268,6 +269,57 @@ def test_a_refused_patch_is_not_sent_again_wherever_the_walk_is_killed(at: int, 
         journal.resumed = True
         walk(unit, journal, plan=PATCH_PLAN)
     assert (unit.primary, unit.testing, unit.patch_uploads) == (NEW, False, 1)
+
+
+TRAVELLED = {
+    "applied": ("patch", len(PATCH_FILE)),
+    "refused": ("patch-then-full", len(PATCH_FILE) + len(NEW_FILE)),
+    "not-taken": ("patch-then-full", len(NEW_FILE)),
+}
+
+
+@pytest.mark.parametrize("patches", TRAVELLED)
+@pytest.mark.parametrize("fault", ["before", "after"])
+@pytest.mark.parametrize("at", range(1, CALLS_MAX))
+def test_what_travelled_is_counted_over_all_attempts(at: int, fault: str, patches: str) -> None:
+    """An upload that was done, or under way, when the process died is not forgotten by the next attempt."""
+    unit, journal = make_broken(make(patches=patches), at=at, fault=fault), MemoryJournal()
+    try:
+        walk(unit, journal, plan=PATCH_PLAN)
+    except BrokenLink:
+        journal.resumed = True
+        walk(unit, journal, plan=PATCH_PLAN)
+    travel = travel_of(journal, PATCH_PLAN)
+    assert (travel.way, travel.bytes_sent) == TRAVELLED[patches]
+    assert travel.bytes_sent == unit.bytes_taken
+
+
+def test_what_was_planned_and_did_not_travel_is_not_said_to_have() -> None:
+    unit, journal = make(secondary=NEW), MemoryJournal()
+    walk(unit, journal, plan=PATCH_PLAN)
+    assert travel_of(journal, PATCH_PLAN) == Travel("none", 0)
+
+
+def test_an_attempt_counts_what_it_sent_from_where_it_began_and_what_it_sent_twice() -> None:
+    journal = MemoryJournal()
+    with pytest.raises(BrokenLink), SentBytes(journal, "upload").kept() as sent:
+        for done in (100, 300, 500):
+            sent.reached(done)
+        raise BrokenLink
+    assert journal.moved("upload") == 400
+    with SentBytes(journal, "upload").kept() as sent:
+        for done in (500, 700, 0, 600):  # the device restarted in the middle
+            sent.reached(done)
+        sent.at_least(600)
+    assert journal.moved("upload") == 1200
+
+
+def test_a_killed_upload_forgets_less_than_one_portion() -> None:
+    journal = MemoryJournal()
+    sent = SentBytes(journal, "upload")
+    for done in range(0, 100_000, 1000):
+        sent.reached(done)
+    assert 99_000 - KEPT_EACH_BYTES < journal.moved("upload") <= 99_000
 
 
 class ForgetfulDevice:

@@ -12,7 +12,8 @@ from assay.cli.session import Answer, Session, verb
 from assay.cli.upload_progress import upload_progress
 
 if TYPE_CHECKING:
-    from assay.pipeline.update_run import PlannedUpdate, Travel, UpdateResult
+    from assay.pipeline.update_run import PlannedUpdate, UpdateResult
+    from assay.stages.field.travel import Travel
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -89,11 +90,12 @@ def _plan_data(planned: PlannedUpdate) -> dict[str, object]:
 
 
 def _travelled(travel: Travel) -> str:
+    why = f" ({travel.patch_refused})" if travel.patch_refused else ""
     ways = {
         "none": "nothing had to travel",
         "patch": "a patch travelled",
         "full": "the whole image travelled",
-        "patch-then-full": f"the unit did not take the patch ({travel.patch_refused}): the whole image travelled",
+        "patch-then-full": f"the unit did not take the patch{why}: the whole image travelled",
     }
     return f"{ways[travel.way]}, {travel.bytes_sent} bytes"
 

@@ -30,3 +30,11 @@ class Journal(Protocol):
     def done(self, step: str, result: dict[str, Any]) -> None:
         """`step` is done, with a plain JSON result."""
         ...
+
+    def move(self, step: str, count: int) -> None:
+        """`step` moved `count` bytes more; that stays when the step begins again."""
+        ...
+
+    def moved(self, step: str) -> int:
+        """Bytes that `step` moved, in all its attempts."""
+        ...

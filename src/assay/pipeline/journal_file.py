@@ -38,6 +38,14 @@ CREATE TABLE steps (
 ) STRICT;
 """
 
+_ADDED = """
+CREATE TABLE IF NOT EXISTS moved (
+    run_id TEXT NOT NULL REFERENCES runs (run_id), step TEXT NOT NULL, bytes INTEGER NOT NULL,
+    PRIMARY KEY (run_id, step)
+) STRICT
+"""
+"""Added to files of version 1 that lack it: who does not know it loses nothing."""
+
 
 class JournalFile:
     """The file at `path`, made on first use."""
@@ -88,6 +96,8 @@ class JournalFile:
             for statement in _TABLES.split(";\n"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        if version in (0, SCHEMA_VERSION):
+            connection.execute(_ADDED)
         connection.execute("COMMIT")
         if version not in (0, SCHEMA_VERSION):
             raise NotRecorded(

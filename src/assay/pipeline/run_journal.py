@@ -79,6 +79,20 @@ class Run:
             )
             connection.execute("UPDATE runs SET seen = ? WHERE run_id = ?", (now, self.run_id))
 
+    def move(self, step: str, count: int) -> None:
+        """`step` moved `count` bytes more; that stays when the step begins again."""
+        with self._file.transaction() as connection:
+            connection.execute(
+                "INSERT INTO moved (run_id, step, bytes) VALUES (?1, ?2, ?3)"
+                " ON CONFLICT (run_id, step) DO UPDATE SET bytes = bytes + ?3",
+                (self.run_id, step, count),
+            )
+
+    def moved(self, step: str) -> int:
+        """Bytes that `step` moved, in all its attempts."""
+        rows = self._file.rows("SELECT bytes FROM moved WHERE run_id = ? AND step = ?", self.run_id, step)
+        return int(rows[0]["bytes"]) if rows else 0
+
     def identify(self, *, serial: str | None = None, board: str | None = None, emulated: bool | None = None) -> None:
         """What the run learned about its unit; None leaves what is known already."""
         with self._file.transaction() as connection:

@@ -20,7 +20,7 @@ from assay.model.artifact import VerifiedImage
 from assay.model.compatibility import Offer, check_interfaces
 from assay.model.outcome import Outcome, exit_status
 from assay.model.plan import Plan, UnitState, UpdateRules
-from assay.model.predicates import DeviceReport, Update, UpdateWay
+from assay.model.predicates import DeviceReport, Update
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Statement
 from assay.model.trust import Role, TrustFile
@@ -37,6 +37,7 @@ from assay.stages.field import execute
 from assay.stages.field import plan as planning
 from assay.stages.field.evidence import VerifiedEvidence
 from assay.stages.field.execute import UpdateWalk, WentBack
+from assay.stages.field.travel import Travel, travel_of
 
 if TYPE_CHECKING:
     from assay.pipeline.site import Site
@@ -71,15 +72,6 @@ class PlannedUpdate:
     sha256: str
     before: DeviceReport
     baud: int
-
-
-@dataclass(frozen=True)
-class Travel:
-    """What travelled, how many bytes in this run, and why the unit did not take the patch, if it did not."""
-
-    way: UpdateWay
-    bytes_sent: int
-    patch_refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -265,20 +257,8 @@ class _FieldRun:
         )
         report = after.report if after else None
         remedy = next((error.remedy for error in (failure, doubt) if error), "")
-        travel = self._travel(planned.plan)
+        travel = travel_of(self._run, planned.plan)
         return UpdateResult(planned, outcome, status, reason, device_reason, report, record, remedy, travel)
-
-    def _travel(self, plan: Plan) -> Travel:
-        """What travelled in this run, from its journal."""
-        results = {name: self._run.result(name) or {} for name in ("upload-patch", "apply-patch", "upload")}
-        sent = sum(int(result.get("bytes_sent", 0)) for result in results.values())
-        refused = next((result[execute.REFUSED] for result in results.values() if execute.REFUSED in result), "")
-        way: UpdateWay = "none"
-        if plan.patch is not None:
-            way = "patch-then-full" if refused else "patch"
-        elif sent:
-            way = "full"
-        return Travel(way, sent, refused)
 
     def _after(self) -> tuple[VerifiedEvidence | None, AssayError | None]:
         """What the unit proves now, or why it proves nothing."""
@@ -291,7 +271,7 @@ class _FieldRun:
     def _statement(
         self, planned: PlannedUpdate, after: VerifiedEvidence | None, outcome: Outcome, reason: str, device_reason: str
     ) -> Statement:
-        travel = self._travel(planned.plan)
+        travel = travel_of(self._run, planned.plan)
         predicate = Update(
             run=run_header(self._site, self._run, self._field.place, self._field.checkpoint, outcome, reason),
             serial=planned.plan.unit.serial,

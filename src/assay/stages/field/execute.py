@@ -21,12 +21,13 @@ from assay.interfaces.place import UnitPlace
 from assay.interfaces.step_book import DETAIL, StepBook
 from assay.model.artifact import VerifiedImage
 from assay.model.plan import Plan, PlanStep
+from assay.stages.field.travel import REFUSED, SentBytes
 
 SECONDARY_SLOT = 1
 POLL_S = 0.05
 ANSWER_TRY_S = 0.3
-REFUSED, RESETS = "refused", "resets"
-"""Keys of a step's result: why the unit did not take the patch, and the resets that this cost."""
+RESETS = "resets"
+"""Key of a step's result: the resets that a refused patch cost."""
 HASH_START_BYTES = 8
 """Bytes of an image's hash that a note keeps."""
 
@@ -153,7 +154,10 @@ class UpdateWalk:
         show = self.book.progress_for(self.plan.release)
         begun_s = self.clock.monotonic_s()
 
+        counted = SentBytes(self.book.journal, step.action)
+
         def progress(done: int, total: int) -> None:
+            counted.reached(done)
             if self.clock.monotonic_s() - begun_s > step.timeout_s:
                 raise DeviceTimeout(
                     f"the upload reached byte {done} of {total} in the planned {step.timeout_s:g} s",
@@ -161,7 +165,9 @@ class UpdateWalk:
                 )
             show(done, total)
 
-        report = lasting_upload.upload(self.device, data, progress)
+        with counted.kept():
+            report = lasting_upload.upload(self.device, data, progress)
+            counted.at_least(report.size - report.resumed_from)
         if (held := self._slot_hash()) != wanted:
             raise UnitFailed(
                 f"the unit holds an image with hash {held.hex() or 'none'}, the verified file has {step.image_hash}",
