@@ -103,9 +103,9 @@ class Cutter:
 
 
 def _toml(value: Any) -> str:
-    """Texts and lists are written as in JSON; the tables here hold texts only."""
+    """Texts and lists are written as in JSON; the tables here hold texts and lists of texts."""
     if isinstance(value, dict):
-        return "{ " + ", ".join(f"{key} = {json.dumps(text)}" for key, text in value.items()) + " }"
+        return "{ " + ", ".join(f"{json.dumps(key)} = {json.dumps(text)}" for key, text in value.items()) + " }"
     return json.dumps(value)
 
 
@@ -177,6 +177,32 @@ def test_a_bootloader_that_marks_before_it_copies_bricks_and_the_brick_can_be_ma
 
     right = cuts.cut(cuts.plan(("swap",)), *line[4:])
     assert right.status == 0, right.said
+
+
+LOSES_CONFIRMATIONS = {
+    "file": "boot_table.c",
+    "edits": [
+        {
+            "right": "{MARK_SET, MARK_UNSET, MARK_SET, MARK_UNSET, ANY, BOOT_REVERT}",
+            "wrong": "{MARK_SET, ANY, MARK_SET, MARK_UNSET, ANY, BOOT_REVERT}",
+        }
+    ],
+}
+"""Goes back to the old image although the new one was confirmed."""
+
+
+def test_a_confirmation_that_was_acknowledged_and_lost_is_a_brick(tmp_path: Path) -> None:
+    """The unit runs the old image then, which it may after a cut in the middle, and not behind the acknowledgement."""
+    cuts = cutter("ast1030-evb", tmp_path)
+    plan = cuts.plan(("confirm",), wrong_bootloader(cuts.firmware, LOSES_CONFIRMATIONS), second_cuts=0)
+    told = cuts.cut(plan)
+    assert (told.status, told.data["outcome"]) == (1, "FAIL"), told.said
+    lost = {brick["cut"]: brick["what"] for brick in told.data["bricks"]}
+    operations = told.data["episodes"][0]["operations"]
+    assert "comes up as old (confirmed), and has to come up as new" in lost[f"confirm:{operations - 1}:after"]
+    right = cuts.cut(cuts.plan(("confirm",), second_cuts=0))
+    assert right.status == 0, right.said
+    assert right.data["episodes"][0]["came_up"].keys() == {"old", "new"}
 
 
 NO_ERASE = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -57,6 +58,9 @@ def test_shipped_plans_are_of_their_board_and_end_where_they_may(file: Path) -> 
         "confirm",
         "revert",
     }
+    after = {episode.name: episode.after for episode in plan.episodes}
+    assert after["confirm"] == {"confirm": ("new",)}
+    assert after["upload"] == {"test new": ("new",)}
 
 
 @pytest.mark.parametrize(
@@ -71,6 +75,9 @@ def test_shipped_plans_are_of_their_board_and_end_where_they_may(file: Path) -> 
         ("delta = { base", "radio-old = { base", "is a patch, too"),
         ('cut = ["reset"]', 'cut = ["jump"]', "does not have the form"),
         ('may_run = ["old", "new"]', 'may_run = ["old", "nwe"]', "there is no 'nwe'"),
+        ("after = { confirm =", "after = { reset =", "there is no 'reset'"),
+        ('after = { confirm = ["new"]', 'after = { confirm = ["bad"]', "there is no 'bad'"),
+        ('after = { confirm = ["new"]', "after = { confirm = []", "after"),
         ('name = "swap"', 'name = "upload"', "two episodes"),
         ("seed = 1", "seed = -1", "seed"),
         ('old = "demo', 'rom = "demo', "word of its own"),
@@ -102,7 +109,7 @@ def test_what_names_no_cut_is_none(text: str) -> None:
 def recording() -> Recording:
     chip = NorFlash(64, 16, {1: bytes(16)})
     operations = (Program(0, b"\0\0"), Erase(16, 16), Program(16, b"\xff"), Program(16, b"\xf0"))
-    return Recording(Episode(name="swap", cut=("reset",), may_run=("old",)), chip, operations)
+    return Recording(Episode(name="swap", cut=("reset",), may_run=("old",)), chip, operations, (4,))
 
 
 def test_each_operation_is_cut_before_torn_and_after() -> None:
@@ -115,6 +122,15 @@ def test_each_operation_is_cut_before_torn_and_after() -> None:
     states = [made.at(cut.first, "1").read(0, 64) for cut in cuts]
     assert len(states) == len(set(states))
     assert made.at(cuts[-1].first, "").read(16, 2) == b"\xf0\xff"
+
+
+def test_what_was_acknowledged_before_the_cut_says_what_may_run() -> None:
+    steps = {"upload new": ("old",), "confirm": ("new",)}
+    episode = Episode(name="swap", cut=("upload new", "test new", "confirm"), may_run=("old", "new"), after=steps)
+    made = replace(recording(), episode=episode, acknowledged=(1, 2, 4))
+    found = [made.may_run(Point(operation=number, tear=Tear.BITS)) for number in range(4)]
+    assert found == [("old", "new"), ("old",), ("old",), ("old",)]
+    assert made.may_run(Point(operation=3, tear=Tear.AFTER)) == ("new",)
 
 
 def cuts(name: str, count: int) -> list[Cut]:

@@ -53,6 +53,7 @@ class Episode(Value):
     `given` is done first and not cut. After each cut the unit has to come up with one of `may_run`: the word of an
     image, `recovery` (the bootloader waits for an image) or `rom` (the ROM waits for a bootloader). Each image of
     `keeps` has to be whole in a slot then: the one that runs, and the way back. `goal` goes before the plan's.
+    `after`: which of `may_run` are left once the unit has acknowledged a step of `cut`; the last such step counts.
     `together`: with which image which radio has to be there, so that no cut leaves a mixture.
     """
 
@@ -60,6 +61,7 @@ class Episode(Value):
     given: tuple[Step, ...] = ()
     cut: tuple[Step, ...] = Field(min_length=1)
     may_run: tuple[Name, ...] = Field(min_length=1)
+    after: dict[Step, Annotated[tuple[Name, ...], Field(min_length=1)]] = Field(default={})
     keeps: tuple[Name, ...] = ()
     together: dict[Name, Name] = Field(default={})
     goal: Name | None = None
@@ -125,6 +127,10 @@ def _words(
                 yield image, sent, (key, at)
     for at, word in enumerate(episode.may_run):
         yield word, {*images, "recovery", "rom"}, ("may_run", at)
+    for step, left in episode.after.items():
+        yield step, set(episode.cut), ("after", step)
+        for at, word in enumerate(left):
+            yield word, set(episode.may_run), ("after", step, at)
     for at, word in enumerate(episode.keeps):
         yield word, images, ("keeps", at)
     for word, radio in episode.together.items():

@@ -57,8 +57,10 @@ class Recorder:
             for step in rest:
                 do_step(unit, step, self.images)
             mark = len(unit.operations())
+            acknowledged = []
             for step in episode.cut:
                 do_step(unit, step, self.images)
+                acknowledged.append(len(unit.operations()) - mark)
             unit.cut()
             operations = unit.operations()
             if unit.hits:
@@ -69,7 +71,7 @@ class Recorder:
         base = chip.copy()
         for operation in operations[:mark]:
             base.apply(operation)
-        return Recording(episode, base, tuple(operations[mark:]))
+        return Recording(episode, base, tuple(operations[mark:]), tuple(acknowledged))
 
     def _after(self, steps: tuple[str, ...]) -> NorFlash:
         """The chip after `steps` from a blank one, without power."""

@@ -161,7 +161,7 @@ class Trier:
                 found = wait_up(unit.device, self.images, timeout_s)
             except LinkError as error:  # the guest crashed the emulator
                 found = CameUp(SILENT, error.message)
-            fault = fault_of(found, self.recordings[cut.episode].episode.may_run)
+            fault = fault_of(found, self.recordings[cut.episode].may_run(cut.first))
             if fault is None:
                 unit.power_off()
                 fault = self._lost(cut, unit) or self._mixed(cut, found, unit)

@@ -23,11 +23,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Recording:
-    """What the firmware ordered of its flash in the steps of an episode that are cut, from `base` on."""
+    """What the firmware ordered of its flash in the steps of an episode that are cut, from `base` on.
+
+    `acknowledged`: for each of these steps, how many operations there were when the unit had acknowledged it.
+    """
 
     episode: Episode
     base: NorFlash
     operations: tuple[Operation, ...]
+    acknowledged: tuple[int, ...]
+
+    def may_run(self, point: Point) -> tuple[str, ...]:
+        """What may come up after a cut at `point`: what was acknowledged before it must not be lost."""
+        done = point.operation + (point.tear is Tear.AFTER)
+        allowed = self.episode.may_run
+        for step, number in zip(self.episode.cut, self.acknowledged, strict=True):
+            if number <= done:
+                allowed = self.episode.after.get(step, allowed)
+        return allowed
 
     def at(self, point: Point, seed: str) -> NorFlash:
         """The chip after a cut at `point`."""
