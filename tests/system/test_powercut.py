@@ -26,6 +26,12 @@ import pytest
 from life_site import LifeSite, Told, environment, patched_site
 from twin_firmware import ROOT, Firmware, firmware_for, known_fault, wrong_bootloader
 
+from assay.errors import Interrupted
+from assay.pipeline import powercut_record
+from assay.pipeline.powercut_order import CutOrder
+from assay.pipeline.powercut_run import run_campaign
+from assay.pipeline.site import Site
+
 EPISODES = {
     "ast1030-evb": ("first-boot", "recovery", "upload", "swap", "confirm", "revert", "bad-image", "two-images"),
     "rv32-virt": ("recovery", "confirm", "two-images"),
@@ -177,6 +183,35 @@ def test_a_bootloader_that_marks_before_it_copies_bricks_and_the_brick_can_be_ma
 
     right = cuts.cut(cuts.plan(("swap",)), *line[4:])
     assert right.status == 0, right.said
+
+
+def test_ctrl_c_while_bricks_are_packed_does_not_lose_the_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The signal comes when the first brick is packed; twins, log and journal are real ones."""
+    cuts = cutter("ast1030-evb", tmp_path)
+    wrong = wrong_bootloader(cuts.firmware, known_fault("the journal marks a step before it is done"))
+    plan = cuts.plan(("swap",), wrong, second_cuts=0)
+    keep = powercut_record._keep
+
+    def stopped_at_the_second(facts: powercut_record.CampaignFacts, name: str, data: bytes) -> str:
+        if name.startswith("brick-2/"):
+            raise Interrupted("SIGINT")
+        return keep(facts, name, data)
+
+    monkeypatch.setattr(powercut_record, "_keep", stopped_at_the_second)
+    said: list[str] = []
+    order = CutOrder(plan, size=30, seed=2)
+    told = run_campaign(Site(cuts.site.folder), order, say=said.append, progress=lambda _what, _done, _all: None)
+    assert (told.outcome.value, told.status) == ("FAIL", 1)
+    assert len(told.bricks) > 1
+    assert "not all bricks are kept: stopped by SIGINT" in told.reason
+    assert told.record is not None
+    statement = cuts.statement(told.record.entry.record)["predicate"]
+    assert (statement["result"], statement["failedTests"]) == ("FAILED", ["swap"])
+    kept = statement["urn:assay:powercut:v1"]["files"]
+    assert {name.partition("/")[0] for name in kept} == {"brick-1", "powercut.json"}
+    assert [entry["type"] for entry in cuts.site.good("log", "show")["entries"]] == ["test"], "one record, of this run"
 
 
 LOSES_CONFIRMATIONS = {

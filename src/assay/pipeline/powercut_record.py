@@ -60,13 +60,14 @@ class CampaignFacts:
     results: Path
 
 
-def keep_bricks(facts: CampaignFacts, campaign: Campaign, trier: Trier) -> dict[str, str]:
-    """Write flash and UART of each brick to the results folder and beside the records; their SHA-256 by name."""
-    kept: dict[str, str] = {}
+def keep_bricks(facts: CampaignFacts, campaign: Campaign, trier: Trier, kept: dict[str, str]) -> None:
+    """Write flash and UART of each brick to the results folder and beside the records; their SHA-256 by name to `kept`.
+
+    What was kept before something ends this is in `kept`.
+    """
     for number, (brick, trial) in enumerate(campaign.bricks, 1):
         for name, data in files_of(brick, trial, trier).items():
             kept[f"brick-{number}/{name}"] = _keep(facts, f"brick-{number}/{name}", data)
-    return kept
 
 
 def files_of(brick: Brick, trial: Trial, trier: Trier) -> dict[str, bytes]:

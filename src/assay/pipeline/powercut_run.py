@@ -2,7 +2,7 @@
 """`assay twin powercut`: a plan's episodes recorded, cut at every flash operation, judged, and recorded in the log.
 
 Guards: whatever ends a campaign leaves no twin and no file in memory; PASS is given only after the record is durable; a
-campaign that was broken off is ABORTED, with a report of what was tried.
+campaign that was broken off is ABORTED, with a report of what was tried; one whose verdict is known is recorded so.
 Leaves to others: one cut (`powercut_trial`), all of them (`powercut_campaign`), the record (`powercut_record`).
 """
 
@@ -162,11 +162,20 @@ class _Work:
     def _record(
         self, facts: CampaignFacts, campaign: Campaign | None, outcome: Outcome, reason: str, faults: tuple[str, ...]
     ) -> CutAnswer:
-        facts.run.begin("sign")
+        """Make the verdict durable, with the bricks; who stops it now loses bricks, and not the verdict."""
         episodes = campaign.results() if campaign else ()
         bricks = tuple(brick for brick, _ in campaign.bricks) if campaign else ()
-        files = keep_bricks(facts, campaign, self._trier(campaign.recordings, "bricks")) if campaign and bricks else {}
-        record, said = record_campaign(facts, outcome, reason, episodes, bricks, faults, files)
+        files: dict[str, str] = {}
+        try:
+            facts.run.begin("sign")
+            if campaign and bricks:
+                keep_bricks(facts, campaign, self._trier(campaign.recordings, "bricks"), files)
+        except Interrupted as interrupted:  # a later one ends the process: `cli.signals`
+            reason += f"; not all bricks are kept: {interrupted}" if bricks else ""
+        try:
+            record, said = record_campaign(facts, outcome, reason, episodes, bricks, faults, files)
+        except Interrupted:  # again: a record that was sealed already is the one that is written
+            record, said = record_campaign(facts, outcome, reason, episodes, bricks, faults, files)
         return CutAnswer(
             self.plan,
             self.seed,
