@@ -8,10 +8,17 @@ import signal
 import pytest
 
 KILLS_IN_CI = 6
+TIMEOUT_S = 120
 
 
-def pytest_configure() -> None:
-    """Ctrl-C works in what tests start, also where the shell that runs them in the background ignores it."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """The time limit of a test; and Ctrl-C works in what tests start, also where the shell that runs them ignores it.
+
+    The limit is no setting of `pyproject.toml`: somebody's suite in this folder is run where pytest-timeout is not.
+    """
+    if config.getoption("timeout") is None:
+        config.option.timeout = TIMEOUT_S
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

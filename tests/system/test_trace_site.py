@@ -74,6 +74,7 @@ def test_updates_after_the_last_evidence_are_said(finished_copy: Path) -> None:
     assert shown.exit_code == 0, shown.output
     assert "1 of them changed this unit" in shown.stdout
     assert "what the unit runs since then, no evidence says" in shown.stdout
+    assert "; since then changed by 1 record" in shown.stdout
 
 
 def test_a_serial_number_that_nobody_knows(finished: Path) -> None:

@@ -112,6 +112,7 @@ def test_a_slow_line_gets_more_time() -> None:
         ({"min_revision": 2}, WrongBoard, "revision 2"),
         ({"name": "other"}, Refused, "another module"),
         ({"kind": "bootloader"}, Refused, "another module"),
+        ({"kind": "radio", "name": "demo-radio"}, Refused, "goes with the app, not alone"),
         ({"security_counter": 1}, Refused, "security counter"),
         ({"version": "1.0.0"}, Refused, "same version with another image"),
         ({"version": "0.9.0"}, Refused, "older"),

@@ -22,6 +22,7 @@ from assay.model.outcome import Outcome
 from assay.model.verdict import CaseResult, SuiteRun
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 CONFTEST = f"import sys; sys.path.insert(0, {str(HERE)!r}); import fake_bench; fake_bench.install()\n"
 START_TIMEOUT_S = 20.0
 
@@ -109,6 +110,16 @@ def test_without_a_place_tests_are_skipped_with_a_reason(bench: Bench) -> None:
     assert done.returncode == 0
     assert "no place: name one with --assay-place" in done.stdout
     assert "1 passed, 1 skipped" in done.stdout
+
+
+def test_a_suite_in_the_projects_folder_needs_no_other_plugin(bench: Bench) -> None:
+    line = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "assay.pytest_plugin"]
+    environment = bench.environment()
+    done = subprocess.run(
+        [*line, "suites/demo-sensor"], cwd=ROOT, env=environment, capture_output=True, timeout=60, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no place: name one with --assay-place" in done.stdout
 
 
 def test_a_place_needs_a_release_and_a_trust_file(bench: Bench) -> None:

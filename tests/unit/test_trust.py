@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from memory_signer import MemorySigner, trust_in
 
+from assay.cli.keys import command as keys
 from assay.errors import ManifestFault, NotVerified, StorageError, UsageFault
 from assay.formats import canonical_json, sigstore_bundle, trust_file
 from assay.formats.public_key import parse_public_key
@@ -223,3 +225,10 @@ def test_writers_of_one_trust_file_take_turns_and_leave_nothing_beside_it(tmp_pa
         list(pool.map(lambda each: write_trust(tmp_path / "trust.toml", each, replace=True), files))
     assert load_trust(tmp_path / "trust.toml").name in names
     assert [path.name for path in tmp_path.iterdir()] == ["trust.toml"]
+
+
+@pytest.mark.parametrize("name", ["Jane Doe", "Jörg", "", "-x", "a\n", "x" * 64])
+def test_a_name_that_a_trust_file_cannot_have(name: str, tmp_path: Path) -> None:
+    said = CliRunner().invoke(keys, ["trust", "--name", name, "--site", str(tmp_path / "site")])
+    assert said.exit_code == 2 and "cannot be the name of a trust file" in said.stderr
+    assert not (tmp_path / "site").exists()

@@ -193,7 +193,7 @@ def status(session: Session, name: str) -> Answer:
     folder = _folder(session, name)
     found, holder = TwinControl(folder).status(), FileLocks().holder(str(folder.tty))
     data = {**asdict(found), "holder": str(holder) if holder else None}
-    rows = [f"  {key.replace('_', ' '):<16}{value}" for key, value in data.items() if value is not None]
+    rows = [f"  {key.replace('_', ' '):<16}{_words(value)}" for key, value in data.items() if value is not None]
     return Answer("\n".join([_line(found, str(holder) if holder else None), *rows]), data)
 
 
@@ -220,6 +220,17 @@ def _profile(file: Path) -> WireProfile:
     from assay.pipeline.manifest_files import load_wire
 
     return profile_of(load_wire(file))
+
+
+def _words(value: object) -> str:
+    """A value of the status for people: a table in a line, without what is zero, empty or not so."""
+    if not isinstance(value, dict):
+        return str(value)
+    inner = {
+        key: f"({words})" for key, item in value.items() if isinstance(item, dict) and (words := _words(item)) != "none"
+    }
+    plain = {key: str(item) for key, item in value.items() if item and not isinstance(item, dict)}
+    return ", ".join(f"{key} {words}" for key, words in {**plain, **inner}.items()) or "none"
 
 
 def _tally(counts: dict[str, int]) -> str:

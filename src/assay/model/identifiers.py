@@ -29,8 +29,20 @@ FileSha256 = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
 ImageHash = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
 """MCUboot image hash (TLV 0x10: header, payload, protected TLVs), lower-case hex. Never the digest of the file."""
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-"""Name of a module, board, place, profile or pipeline."""
+NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+"""Name of a module, board, place, profile, pipeline or trust file."""
+
+
+def parse_name(text: str, what: str) -> str:
+    """`text` as the name of `what` (a trust file); `UsageFault` says what a name has to be."""
+    if not re.fullmatch(NAME_PATTERN, text) or text.endswith("\n"):
+        raise UsageFault(
+            f"{text[:80]!r} cannot be the name of {what}",
+            remedy="use 1 to 63 lower-case letters, digits and '-', the first no '-'",
+        )
+    return text
 
 
 def parse_serial(text: str) -> str:

@@ -119,6 +119,8 @@ def _runs_node(life: Life, view: LogView) -> TraceNode:
     index, said = life.evidence
     name = life.running.name(said.report.image_hash)
     link.title = f"Last evidence: it ran {name}, {said.report.state}, hash {said.report.image_hash[:KEY_DIGITS]}"
+    if life.changed_after_evidence:
+        link.title += f"; since then changed by {count(len(life.changed_after_evidence), 'record')}"
     link.checked(f"the evidence verifies: entry {index}")
     after = f", after entry {asked - 1}" if (asked := size_of(said.run.checkpoint)) else ""
     later = view.head.size - 1 - index if view.head is not None and index is not None else 0
@@ -126,8 +128,8 @@ def _runs_node(life: Life, view: LogView) -> TraceNode:
     link.tell(
         "since then", f"{count(later, 'record')} logged, {len(life.changed_after_evidence)} of them changed this unit"
     )
-    for name in life.changed_after_evidence:
-        link.tell("changed", f"{name}: what the unit runs since then, no evidence says")
+    for change in life.changed_after_evidence:
+        link.tell("changed", change)
     return link.node()
 
 

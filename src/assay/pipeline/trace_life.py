@@ -33,6 +33,7 @@ class Life:
     images: dict[str, ImageReference] = field(default_factory=dict)
     evidence: tuple[int | None, EvidenceRecord] | None = None
     changed_after_evidence: list[str] = field(default_factory=list)
+    """Each record that changed the unit since then, and whether evidence says what it ran after it."""
     asked: dict[str, str] = field(default_factory=dict)
     """Nonces that the unit was asked with, and the record of each."""
 
@@ -41,11 +42,13 @@ class Life:
         self.images.setdefault(image.file_sha256, image)
         self.running.know(image.image_hash, image.release)
 
-    def changed(self, name: str, *images: str) -> None:
-        """The record `name` left the unit running one of `images`."""
+    def changed(self, name: str, *images: str, proved: bool = False) -> None:
+        """The record `name` left the unit running one of `images`; `proved`: it quotes evidence of the unit for it."""
         self.running.now(name, *images)
         if self.evidence is not None:
-            self.changed_after_evidence.append(name)
+            after = "that record has the unit's evidence of what it ran then"
+            unknown = "what the unit runs since then, no evidence says"
+            self.changed_after_evidence.append(f"{name}: {after if proved else unknown}")
 
     def must_be_fresh(self, link: Link, nonce_hex: str) -> None:
         """Check that no record before has this nonce: a unit is asked with a new one each time, a copy has the old."""

@@ -48,7 +48,7 @@ def tell_update(link: Link, said: Update, life: Life) -> None:
     _check_result(link, said, after)
     if said.after_evidence is not None:
         check_quote(link, said.after_evidence, said.after, said.run.checkpoint, life, "afterwards")
-    life.changed(number, after)
+    life.changed(number, after, proved=said.after_evidence is not None)
 
 
 def _check_plan(link: Link, said: Update) -> None:

@@ -15,6 +15,7 @@ from assay.backends.durable_file import exclusive, make_folder, write_durably
 from assay.errors import ManifestFault, StorageError, UsageFault
 from assay.formats import trust_file
 from assay.formats.toml_document import MANIFEST_BYTES_MAX, TomlDocument
+from assay.model.identifiers import parse_name
 from assay.model.trust import BUILDER_IDS, Role, TrustedKey, TrustFile
 from assay.stages.manifest.read import read_manifest
 
@@ -49,10 +50,13 @@ def load_trust_and_digest(path: Path) -> tuple[TrustFile, str]:
 
 
 def site_trust(site: Site, name: str, *, allow_development: bool = False, allow_emulated: bool = False) -> TrustFile:
-    """A trust file with the keys of all roles of `site`, and its log. Keys that are not there yet are made."""
+    """A trust file with the keys of all roles of `site`, and its log. Keys that are not there yet are made.
+
+    Raises `UsageFault` for a name that a trust file cannot have, before any key is made.
+    """
     return TrustFile(
         schema="assay.trust/1",
-        name=name,
+        name=parse_name(name, "a trust file"),
         allow_development=allow_development,
         allow_emulated=allow_emulated,
         keys=tuple(_key(site, role) for role in Role if role is not Role.LOG),

@@ -67,7 +67,7 @@ def _detools() -> Any:
     except ImportError as error:
         raise ToolMissing(
             f"patches are made by detools, which cannot be loaded ({error})",
-            remedy="pip install 'assay[delta]'; it is compiled: apt-get install gcc g++ python3-dev",
+            remedy="apt-get install gcc g++ python3-dev; then, in the project's folder: pip install -e '.[delta]'",
         ) from error
 
 

@@ -115,9 +115,15 @@ def _check_board(unit: UnitState, release: Release) -> None:
 
 def _check_rules(unit: UnitState, release: Release, rules: UpdateRules) -> None:
     reference = release.reference
+    if release.kind == "radio":
+        _refuse(
+            f"{reference} is the second image of its board: it goes with the app, not alone",
+            "upload both as image 0 and 1 with an MCUmgr client, ask for both, and reset",
+        )
     if release.kind != "app" or release.name != unit.name:
         _refuse(
-            f"unit {unit.serial} runs {unit.name}, {reference} is another module ({release.kind})", "name its module"
+            f"unit {unit.serial} runs {unit.name}, {reference} is another module ({release.kind})",
+            f"name a release of {unit.name}",
         )
     if rules.policy == "none":
         _refuse(
