@@ -17,7 +17,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
     The limit is no setting of `pyproject.toml`: somebody's suite in this folder is run where pytest-timeout is not.
     """
-    if config.getoption("timeout") is None:
+    if not hasattr(config.option, "timeout"):
+        raise pytest.UsageError("these tests need pytest-timeout, which their own environment has: ./noxw -s tests")
+    if config.option.timeout is None:
         config.option.timeout = TIMEOUT_S
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

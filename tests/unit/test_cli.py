@@ -139,6 +139,17 @@ def test_bash_completes_verbs_options_and_choices() -> None:
     assert complete("assay --vers") == ["--version"]
 
 
+@pytest.mark.parametrize("verb", ["evidence", "flash x@1.0.0", "provision", "test suite", "trace X", "update x@1.0.0"])
+def test_places_are_completed(tmp_path: Path, verb: str) -> None:
+    for name in ("bench-1", "bench-2", "other"):
+        (tmp_path / "twins" / name).mkdir(parents=True)
+        (tmp_path / "twins" / name / "twin.json").touch()
+    line = f"assay {verb} --place be"
+    last = str(len(line.split(" ")) - 1)
+    ended = assay(_ASSAY_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=last, ASSAY_SITE=str(tmp_path))
+    assert ended.stdout.splitlines() == ["plain,bench-1", "plain,bench-2"]
+
+
 def test_the_completion_script_works_in_bash(tmp_path: Path) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()

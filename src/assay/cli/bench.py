@@ -75,7 +75,7 @@ def _rows(session: Session, bench: Path | None) -> list[PlaceRow]:
     from assay.drivers.twin.twin_folder import TwinFolder, twin_names
 
     rows = []
-    for entry in _bench_places(bench):
+    for entry in bench_places(bench):
         state = "there" if "://" in entry.port or Path(entry.port).exists() else "port missing"
         rows.append(_row(entry.name, entry.board, entry.port, "bench", state))
     for name in twin_names(session.site.twins_dir):
@@ -97,7 +97,8 @@ def _row(name: str, board: str, port: str, kind: str, state: str) -> PlaceRow:
     return PlaceRow(name, board, port, kind, state, facts, used_by)
 
 
-def _bench_places(bench: Path | None) -> tuple[Any, ...]:
+def bench_places(bench: Path | None) -> tuple[Any, ...]:
+    """The places of `bench`, or of the project's bench file; none where there is none. Raises `ManifestFault`."""
     from assay.pipeline.manifest_files import load_bench, project_root
 
     if bench is None:

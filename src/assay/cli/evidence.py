@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
 
 if TYPE_CHECKING:
@@ -17,7 +18,9 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(name="evidence", short_help="Ask a unit what it runs, and verify its answer.")
-@click.option("--place", required=True, metavar="NAME", help="The place on the bench, or a twin.")
+@click.option(
+    "--place", required=True, metavar="NAME", shell_complete=complete_place, help="The place on the bench, or a twin."
+)
 @click.option("--serial", default=None, metavar="SERIAL", help="The unit that has to be there, and to prove it.")
 @click.option("--trust", required=True, type=FILE, envvar="ASSAY_TRUST", help="The trust file [ASSAY_TRUST].")
 @click.option("--bench", type=FILE, default=None, help="The bench file [default: bench.toml of the project].")

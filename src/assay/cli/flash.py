@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
 from assay.cli.upload_progress import upload_progress
 
@@ -15,7 +16,9 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 @click.command(name="flash", short_help="Write a release to a unit and read its hash back.")
 @click.argument("release", metavar="NAME@VERSION")
-@click.option("--place", required=True, metavar="NAME", help="The place on the bench, or a twin.")
+@click.option(
+    "--place", required=True, metavar="NAME", shell_complete=complete_place, help="The place on the bench, or a twin."
+)
 @click.option("--serial", default=None, metavar="SERIAL", help="The unit that has to be there, and to prove it.")
 @click.option("--trust", required=True, type=FILE, envvar="ASSAY_TRUST", help="The trust file [ASSAY_TRUST].")
 @click.option("--bench", type=FILE, default=None, help="The bench file [default: bench.toml of the project].")

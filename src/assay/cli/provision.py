@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
 from assay.cli.upload_progress import upload_progress
 
@@ -18,7 +19,9 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(name="provision", short_help="Give a blank unit its firmware, its identity and its serial number.")
-@click.option("--place", required=True, metavar="NAME", help="The place on the bench, or a twin.")
+@click.option(
+    "--place", required=True, metavar="NAME", shell_complete=complete_place, help="The place on the bench, or a twin."
+)
 @click.option("--profile", required=True, type=FILE, help="The factory profile, such as provisioning/demo.toml.")
 @click.option("--bootloader", required=True, metavar="NAME@VERSION", help="The release of the bootloader.")
 @click.option("--app", required=True, metavar="NAME@VERSION", help="The release of the app.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
 
 if TYPE_CHECKING:
@@ -23,7 +24,13 @@ CASES_SHOWN_MAX = 20
 
 @click.command(name="test", short_help="Test a unit, and sign what the tests found.")
 @click.argument("suite", type=FOLDER)
-@click.option("--place", required=True, metavar="NAME", help="A place, a twin, or twin:BOARD for a fresh twin.")
+@click.option(
+    "--place",
+    required=True,
+    metavar="NAME",
+    shell_complete=complete_place,
+    help="A place, a twin, or twin:BOARD for a fresh twin.",
+)
 @click.option("--serial", default=None, metavar="SERIAL", help="The unit that has to be there, and to prove it.")
 @click.option("--release", required=True, metavar="NAME@VERSION", help="The release that the unit has to run.")
 @click.option("--trust", required=True, type=FILE, envvar="ASSAY_TRUST", help="The trust file [ASSAY_TRUST].")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
 from assay.errors import ExitStatus
 
@@ -25,7 +26,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--html", "page", type=FILE, help="Write a page for people, too.")
 @click.option("--export", "export", type=FILE, help="Write one file that `assay verify` checks anywhere, too.")
 @click.option("--hide-others", is_flag=True, help="Export without the log's entries about other units.")
-@click.option("--place", help="Ask the unit on this place first, and record its answer.")
+@click.option("--place", shell_complete=complete_place, help="Ask the unit on this place first, and record its answer.")
 @click.option("--unit-only", is_flag=True, help="Leave the records of other units and the rest of the site alone.")
 @click.option("--brief", is_flag=True, help="Show the links only, without what was checked.")
 @verb
