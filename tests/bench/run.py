@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Side by side in one run: the command's start, the line, many at once. `nox -s bench`; nothing here passes or fails.
+"""Side by side in one run: the command's start, the line, many at once, updates, power cuts. `nox -s bench`.
+
+Nothing here passes or fails.
 
 A row is a function below; who measures something else adds one. Uploads are the best of some tries, since whatever else
-runs can only take away from a line; everything else is a median, measured in turn.
+runs can only take away from a line; updates and power cuts are measured once; everything else is a median, in turn.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import line_rows
 import many_rows
 import measuring
 import start_rows
+import update_rows
 from life_site import unit_site
 
 Row = Callable[[int], None]
@@ -37,6 +40,8 @@ ROWS: dict[str, Row] = {
     "line": lambda rounds: line_rows.line_filled(min(rounds, 3)),
     "foreign": lambda _rounds: line_rows.somebodys_servers(),
     "eight": lambda _rounds: many_rows.eight_at_once(),
+    "delta": lambda _rounds: update_rows.patch_against_image(),
+    "cuts": lambda _rounds: update_rows.cuts_a_minute(),
     "idle": lambda _rounds: many_rows.idle_twins(),
 }
 

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rows about updates: by a patch against the whole image on the same throttled wire, and power cuts a minute."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from life_site import PATCHED_VERSION, ROOT, LifeSite, environment, patched_site, whole_site
+from line_rows import BOARD
+from measuring import row, seconds
+
+from assay.drivers.mcumgr.device import open_device
+
+BAUD = 115_200
+PLACE = "a"
+SAMPLE = 120
+"""First cuts; completed updates and second cuts come on top."""
+
+
+def patch_against_image() -> None:
+    """Rows: bytes that travel, and seconds of the whole verb, for a patch and for the image that it gives."""
+    with tempfile.TemporaryDirectory(prefix="assay-bench-delta-") as folder:
+        site = patched_site(BOARD, Path(folder) / "site")
+        site.good("twin", "start", PLACE, "--baud", str(BAUD))
+        try:
+            _patch_against_image(site)
+        finally:
+            site.verb("twin", "stop", PLACE, "--force")
+
+
+def _patch_against_image(site: LifeSite) -> None:
+    (patch_s, patch), (full_s, full) = _update(site), _update(site, "--full")
+    if (patch["way"], full["way"]) != ("patch", "full"):
+        raise RuntimeError(f"{patch['way']} and {full['way']} were measured, not a patch and a whole image")
+    what = f"1.0.0 to {PATCHED_VERSION} by a patch"
+    sent = {name: told["bytes_sent"] for name, told in (("patch", patch), ("full", full))}
+    row(f"{what}: bytes sent", str(sent["patch"]), f"{sent['full']} (whole image)", sent["full"] / sent["patch"])
+    row(f"{what}: whole verb, {BAUD} baud", f"{patch_s:.1f} s", f"{full_s:.1f} s (whole image)", full_s / patch_s)
+
+
+def _update(site: LifeSite, *more: str) -> tuple[float, dict[str, Any]]:
+    """Seconds and answer of an update; afterwards the unit runs 1.0.0 again, and its other slot is empty."""
+    told: list[dict[str, Any]] = []
+    taken_s = seconds(lambda: told.append(site.good(*site.update_line(PATCHED_VERSION, PLACE, *more))))
+    site.good(*site.update_line("1.0.0", PLACE, "--unsafe-allow-older-version"))
+    device = open_device(str(site.folder / "twins" / PLACE / "tty"), BAUD)
+    try:
+        device.erase()
+    finally:
+        device.close()
+    return taken_s, told[0]
+
+
+def cuts_a_minute() -> None:
+    """Row: power cuts tried in a minute, of a sample of the board's campaign; recording the episodes is not counted."""
+    with tempfile.TemporaryDirectory(prefix="assay-bench-cuts-") as folder:
+        site = whole_site(BOARD, Path(folder) / "site")
+        plan = ROOT / "campaigns" / f"{BOARD}.toml"
+        line = site.command("twin", "powercut", plan, "--trust", site.trust, "--sample", str(SAMPLE))
+        done = subprocess.run(line, capture_output=True, text=True, check=True, cwd=ROOT, env=environment())
+    told = json.loads(done.stdout)
+    booted = told["cuts"] + told["second_cuts"]
+    what = f"power cuts a minute, {told['cuts']} first, {told['second_cuts']} second"
+    row(what, f"{booted * 60 / told['elapsed_s']:.0f}", f"and {told['completed']} updates completed", None)
