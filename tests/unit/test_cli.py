@@ -216,6 +216,7 @@ def test_a_signal_closes_the_run_and_says_what_state_things_are_in(tmp_path: Pat
     assert (process.returncode, document["result"]) == (3, "ABORTED")
     assert errors.splitlines()[0] == f"ABORTED: stopped by {number.name}"
     assert "stopped in step upload; the same command goes on from there" in errors.splitlines()[-1]
+    assert "no run was open" not in errors
 
 
 def test_log_recover_settles_what_nobody_takes_up(tmp_path: Path) -> None:
