@@ -79,7 +79,8 @@ struct image_source image_in_flash(enum area area, uint32_t size) {
 
 struct image_source image_in_flash_under(enum area area, uint32_t size, const void *memory, uint32_t overlay) {
     return (struct image_source){.kind = IMAGE_IN_FLASH, .memory = memory, .overlay = overlay, .area = area,
-                                 .number = slot_image(area), .size = size};
+                                 .number = area == AREA_BOOT ? IMAGE_NUMBER_BOOTLOADER : slot_image(area),
+                                 .size = size};
 }
 
 static result_t parse_header(const struct image_source *source, struct image *image) {
@@ -194,6 +195,13 @@ static result_t parse_tlvs(const struct image_source *source, uint32_t start, ui
     return at == end ? RESULT_OK : RESULT_OF(ERROR_BAD_HEADER);
 }
 
+// One key signs for all processors and stages. A bootloader may lack a number, since only the ROM starts it; in a slot
+// its number is as wrong as the radio's.
+static bool is_for(const struct image *image, const struct image_source *source) {
+    if (source->number == IMAGE_NUMBER_BOOTLOADER && image->number == 0) return true;
+    return image->number == source->number;
+}
+
 result_t image_parse(const struct image_source *source, struct image *image) {
     memset(image, 0, sizeof *image);
     result_t result = parse_header(source, image);
@@ -214,7 +222,7 @@ result_t image_parse(const struct image_source *source, struct image *image) {
     image->has_signature = (seen & SEEN_SIGNATURE) != 0;
     // A patch says so twice, in the header and by its TLVs: nobody else's bootloader takes it for a program.
     if ((seen & SEEN_PATCH) != (image->is_patch ? SEEN_PATCH : 0u)) return RESULT_OF(ERROR_BAD_HEADER);
-    if ((seen & SEEN_BOARD) == 0 || image->number != source->number) return RESULT_OF(ERROR_BOARD_MISMATCH);
+    if ((seen & SEEN_BOARD) == 0 || !is_for(image, source)) return RESULT_OF(ERROR_BOARD_MISMATCH);
     if ((seen & SEEN_HASH) == 0) return RESULT_OF(ERROR_BAD_HASH);
     if (image->lowest_revision > BOARD_REVISION) return RESULT_OF(ERROR_REVISION);
     for (uint32_t i = 0; i < image->dependency_count; i++) {

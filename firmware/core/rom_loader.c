@@ -30,6 +30,7 @@ static const char *reason_of(result_t result) {
 
 result_t rom_check_ram(uint32_t size, struct image *image, const char **reason) {
     struct image_source source = image_in_ram(port_memory(RAM_BOOT_BASE), size);
+    source.number = IMAGE_NUMBER_BOOTLOADER;
     result_t result = image_parse(&source, image);
     if (result_ok(result)) result = image_check_hash(&source, image);
     if (result_ok(result) && image->is_patch) result = RESULT_OF(ERROR_NOT_BOOTABLE);

@@ -260,7 +260,8 @@ def refused(published: Published, document: dict[str, object] | None = None, **p
         ({"version": "9.9.9"}, "are not the same"),
         ({"version": "9.9.9", "artifact.version": "9.9.9"}, "the version in the image is 1.0.0"),
         ({"name": "other", "artifact.module": "other"}, "the name in the image is tiny"),
-        ({"kind": "bootloader", "artifact.kind": "bootloader"}, "the external parameter kind"),
+        ({"kind": "bootloader", "artifact.kind": "bootloader"}, "the number of the image"),
+        ({"kind": "rom", "artifact.kind": "rom"}, "the external parameter kind"),
         ({"security_counter": 9, "artifact.security_counter": 9}, "the security counter in the image is 3"),
         ({"min_revision": 0, "artifact.min_revision": 0}, "the lowest revision in the image is 1"),
         ({"image.image_hash": "0" * 64}, "is not the one that was published"),
@@ -385,15 +386,15 @@ def test_names_that_look_like_numbers_stay_names(published: Published) -> None:
     assert (says.board, says.name) == ("0x12", "0xzz")
 
 
-def test_a_radio_says_in_its_image_that_it_is_one(published: Published) -> None:
+@pytest.mark.parametrize(("kind", "number"), [("app", 0), ("radio", 1), ("bootloader", 255)])
+def test_an_image_says_what_it_is_for(published: Published, kind: str, number: int) -> None:
     module = published.root / "mod" / "module.toml"
-    module.write_text(MODULE.replace('kind = "app"', 'kind = "radio"'))
-    published.build(published.root / "radio")
-    out = published.root / "radio-signed"
-    sign_artifact(published.root / "radio", published.site, out)
+    module.write_text(MODULE.replace('kind = "app"', f'kind = "{kind}"'))
+    published.build(published.root / kind)
+    out = published.root / f"{kind}-signed"
+    sign_artifact(published.root / kind, published.site, out)
     data = (out / "image.signed.bin").read_bytes()
-    assert verify_image(data, published.trust()).says.image_number == 1
-    assert verify_image(published.gate().data, published.trust()).says.image_number == 0
+    assert verify_image(data, published.trust()).says.image_number == number
 
 
 def test_what_a_killed_signing_left_goes_with_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,6 +48,8 @@ struct image {
 #define PATCH_FORMAT_DETOOLS 1u  // TLV 0x00A5: the `sequential` patch type of detools
 
 
+#define IMAGE_NUMBER_BOOTLOADER 255u  // a bootloader is no app, whoever signed it
+
 enum image_kind { IMAGE_IN_RAM = 0x3C5A, IMAGE_IN_FLASH = 0xA5C3 };
 
 struct image_source {

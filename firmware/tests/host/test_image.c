@@ -55,6 +55,8 @@ static void test_tlvs_that_are_unknown(void) {
     CHECK(judge_recipe((struct recipe){GOOD, .protected_tlv = 0x60, .tlv_length = 30}) == RESULT_OK);
     CHECK(judge_recipe((struct recipe){GOOD, .plain_tlv = 0xB0, .tlv_length = 4}) == RESULT_OK);
     CHECK(judge_recipe((struct recipe){GOOD, .plain_tlv = 0x40, .tlv_length = 12}) == RESULT_OK);
+    // Signed by the same key for the same board: a bootloader in a slot would run where it was not linked for.
+    CHECK(judge_recipe((struct recipe){GOOD, .image = IMAGE_NUMBER_BOOTLOADER}) == RESULT_OF(ERROR_BOARD_MISMATCH));
 }
 
 // A signature is 64 bytes: one that is cut off, or has bytes behind it, never gets to the verifier.

@@ -25,6 +25,17 @@ static void put_good(void) {
 static void test_reasons(void) {
     put_good();
     CHECK(result_ok(rom_check_flash(&image, &reason)));
+    struct recipe numbered = {.major = 1, .body_size = 3000, .counter = 1, .board = BOARD_NAME, .seed = test_seed,
+                              .image = IMAGE_NUMBER_BOOTLOADER};
+    host_blank();
+    (void)make_image(&numbered, host_flash + AREA_BOOT_OFFSET);
+    CHECK(result_ok(rom_check_flash(&image, &reason)));
+    numbered.image = 1;
+    host_blank();
+    (void)make_image(&numbered, host_flash + AREA_BOOT_OFFSET);
+    CHECK(refused_for("board"));
+    put_good();
+    CHECK(result_ok(rom_check_flash(&image, &reason)));
     host_flash[AREA_BOOT_OFFSET + 0x300] ^= 1;
     CHECK(refused_for("hash"));
     put_good();

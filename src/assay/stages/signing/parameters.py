@@ -14,7 +14,7 @@ from assay.model.manifest import Board
 _AREAS = {"app": ("primary", "secondary"), "bootloader": ("boot",), "radio": ("radio_primary", "radio_secondary")}
 """The flash areas that an image of this kind must fit."""
 
-_NUMBERS = {"radio": 1}
+_NUMBERS = {"radio": 1, "bootloader": 255}
 """Of the kinds that are not image 0 of their board."""
 
 
