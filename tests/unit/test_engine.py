@@ -357,6 +357,12 @@ def test_variables_that_nobody_sets_are_found_before_anything_runs(project: Path
     assert not (project / "calls").exists()
 
 
+def test_a_choice_that_the_pipeline_does_not_have_begins_no_run(project: Path) -> None:
+    with pytest.raises(UsageFault, match="no variable 'bord'") as told:
+        go(project, pipeline({"run": "say {board}"}, board="b1"), chosen={"bord": "b2"})
+    assert not getattr(told.value, "__notes__", []) and not (project / "build").exists()
+
+
 def test_a_captured_variable_is_not_there_for_its_own_group() -> None:
     taken = {"run": "give 1", "capture": {"x": "list.0"}, "together": "g"}
     with pytest.raises(UsageFault, match="no variable 'x'"):

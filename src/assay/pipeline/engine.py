@@ -27,7 +27,7 @@ from assay.model.outcome import Outcome
 from assay.pipeline.engine_events import Event, RunResult, RunStarted, StepEnded, StepLine, StepOutcome, StepStarted
 from assay.pipeline.lifeline import Lifeline
 from assay.pipeline.run_results import keep_step
-from assay.pipeline.variables import capture, check, expand, groups, start_values
+from assay.pipeline.variables import BUILT_IN, capture, check, expand, groups, start_values
 from assay.pipeline.verb_process import VerbProcess, VerbResult, command_line
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class Engine:
     def run(self) -> RunResult:
         """Run it, or go on with it. Raises what journal and manifest raise; a step's outcome is in the answer."""
         check(self._order.pipeline)
+        start_values(self._order.pipeline, dict.fromkeys(BUILT_IN, ""), self._order.chosen)  # wrong: no run is begun
         started_s = time.monotonic()
         with ExitStack() as stack:
             run = stack.enter_context(self._open())
