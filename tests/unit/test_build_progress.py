@@ -75,8 +75,7 @@ def test_the_bar_counts_the_parts_of_a_build(project: Path) -> None:
     shown = on_terminal(project)
     counts = [int(done) for done in re.findall(rf"(\d)/{PARTS}", shown)]
     assert counts == sorted(counts)
-    assert 1 in counts, "inputs were read"
-    assert max(counts) >= 2, "a build had ended"
+    assert max(counts) >= 2, "a build had ended"  # a busy machine draws less often than the parts end
     assert "building mod" in shown
 
 

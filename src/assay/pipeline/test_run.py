@@ -22,6 +22,7 @@ from assay.model.outcome import Outcome, exit_status
 from assay.model.trust import Role
 from assay.model.verdict import SuiteRun, TestedUnit
 from assay.pipeline import test_sandbox
+from assay.pipeline.manifest_files import BOARDS
 from assay.pipeline.proved_unit import parse_wanted
 from assay.pipeline.test_place import FRESH_TWIN
 from assay.pipeline.test_process import TestCommand, running
@@ -304,7 +305,7 @@ class _SuiteRunner:
         named = [path.absolute() for path in (order.trust, order.bench) if path is not None]
         keys = site.keys_dir.absolute()
         return test_sandbox.SandboxView(
-            shown=(root, site.folder.absolute(), *named),
+            shown=(root, *_boards_behind_a_link(root), site.folder.absolute(), *named),
             writable=(*(address.twin.absolute() for address in addresses if address.twin is not None), events),
             fixed=(copy,),
             hidden=(keys, keys.resolve(), root / ".assay" / "keys"),
@@ -312,6 +313,12 @@ class _SuiteRunner:
             network=order.sandbox_net or any(address.power is not None for address in addresses),
             opened=order.sandbox_bind,
         )
+
+
+def _boards_behind_a_link(root: Path) -> tuple[Path, ...]:
+    """The folder with the boards, where the project has only a link to it: the test process reads them, too."""
+    boards = root / BOARDS
+    return (boards.resolve(),) if boards.is_symlink() else ()
 
 
 def _changed(suite: Path, sha256: str) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import AssayError, ExitStatus, InfrastructureError, NotVerified, Refused, UnitFailed, gravest
@@ -138,8 +139,10 @@ class _Field:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.place.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.place.__exit__(kind, error, trace)
 
     def attest(self) -> VerifiedEvidence:
         """Fresh evidence of the unit."""
