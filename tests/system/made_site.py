@@ -49,6 +49,7 @@ from assay.stages.provenance.statements import provenance_statement, release_sta
 BOARD = "ast1030-evb"
 WHEN = "2026-11-23T12:00:00+00:00"
 SERIAL, OTHER = "DEMO-000001", "DEMO-000002"
+_NUMBERS = {"app": 0, "bootloader": 255}
 HANDOFF = Interface(name="handoff", version="1")
 
 
@@ -79,9 +80,12 @@ class MadeSite:
         write_trust(path, site_trust(self.site, "demo", **allow), replace=True)
         return path
 
-    def publish(self, module: str, version: str, kind: str = "app", counter: int = 1) -> Release:
+    def publish(
+        self, module: str, version: str, kind: str = "app", counter: int = 1, *, number: int | None = None
+    ) -> Release:
+        """`number`: what the image says that it is for; its kind's unless given."""
         payload = hashlib.sha256(f"{module} {version}".encode()).digest() * 64
-        data, image_hash = self._image(payload, module, version, counter)
+        data, image_hash = self._image(payload, module, version, counter, _NUMBERS[kind] if number is None else number)
         artifact = _artifact(module, version, kind, counter, payload)
         keyid = self.site.signers.public_key(Role.IMAGE).keyid
         image = SignedImage(
@@ -258,7 +262,7 @@ class MadeSite:
     def _sign_ca(self, data: bytes) -> bytes:
         return self.site.signers.sign(Role.DEVICE_CA, data)
 
-    def _image(self, payload: bytes, name: str, version: str, counter: int) -> tuple[bytes, str]:
+    def _image(self, payload: bytes, name: str, version: str, counter: int, number: int) -> tuple[bytes, str]:
         protected = _tlvs(
             0x6908,
             [
@@ -266,6 +270,7 @@ class MadeSite:
                 (0xA0, BOARD.encode()),
                 (0xA1, struct.pack("<I", 1)),
                 (0xA2, name.encode()),
+                *([(0xA6, struct.pack("<I", number))] if number else []),
             ],
         )
         major, minor, revision, build = Version(version).numbers

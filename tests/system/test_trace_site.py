@@ -67,6 +67,14 @@ def test_the_page_shows_the_same(finished: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0 and "all 33 links verified" in page and "#18 Update" in page
 
 
+def test_a_bootloader_that_was_signed_before_bootloaders_had_a_number_is_whole(finished_copy: Path) -> None:
+    made = reopened(finished_copy)
+    made.publish("demo-boot", "0.9.0", "bootloader", number=0)
+    made.provision(made.unit(SERIAL, 1), "demo-boot@0.9.0", "demo-sensor@1.0.0")
+    result = run(finished_copy)
+    assert result.exit_code == 0 and "Provisioned with demo-boot@0.9.0" in result.stdout, result.output
+
+
 def test_updates_after_the_last_evidence_are_said(finished_copy: Path) -> None:
     made = reopened(finished_copy)
     made.update(made.unit(SERIAL, 1), "demo-sensor@1.1.0", "demo-sensor@1.0.0")

@@ -41,6 +41,11 @@ def image_number(artifact: Artifact) -> int:
     return _NUMBERS.get(artifact.kind, 0)
 
 
+def image_numbers(artifact: Artifact) -> tuple[int, ...]:
+    """Those that an image of this artifact may carry; bootloaders signed before they had a number carry 0."""
+    return (255, 0) if artifact.kind == "bootloader" else (image_number(artifact),)
+
+
 def _slot_size(kind: str, board: Board) -> int:
     """Bytes: of the smaller slot, since the image is swapped between them."""
     names = _AREAS[kind]

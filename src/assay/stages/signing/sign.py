@@ -17,7 +17,7 @@ from assay.interfaces.signer import SignerService
 from assay.model.artifact import Artifact, BuiltArtifact, SignedImage
 from assay.model.manifest import Board
 from assay.model.trust import Role, TrustedKey, TrustFile
-from assay.stages.signing.parameters import image_number, image_parameters
+from assay.stages.signing.parameters import image_number, image_numbers, image_parameters
 
 
 def sign_image(
@@ -52,11 +52,16 @@ def check_says(found: CheckedImage, artifact: Artifact) -> None:
         ("the lowest revision", says.min_revision, artifact.min_revision),
         ("the name", says.name, artifact.module),
         ("the security counter", says.security_counter, artifact.security_counter),
-        ("the number of the image", says.image_number, image_number(artifact)),
     ):
         if image_value != artifact_value:
-            text = f"{what} in the image is {image_value}, in what was built {artifact_value}"
-            raise NotVerified(text, remedy="build and sign again")
+            raise _differs(what, image_value, artifact_value)
+    if says.image_number not in image_numbers(artifact):
+        raise _differs("the number of the image", says.image_number, image_number(artifact))
+
+
+def _differs(what: str, image_value: object, artifact_value: object) -> NotVerified:
+    text = f"{what} in the image is {image_value}, in what was built {artifact_value}"
+    return NotVerified(text, remedy="build and sign again")
 
 
 def _read_again(data: bytes, key: TrustedKey) -> CheckedImage:
