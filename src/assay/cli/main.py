@@ -91,6 +91,9 @@ def run() -> None:
 
 def _leave_usage(fault: click.ClickException, *, as_json: bool) -> None:
     """A wrong command line: click's words on stderr, status 2."""
+    if isinstance(fault, click.MissingParameter) and fault.param is not None and fault.param.envvar:
+        told = f"Give it, or set {fault.param.envvar}"
+        fault = click.MissingParameter(told, ctx=fault.ctx, param=fault.param)
     fault.show()
     if as_json:
         import json

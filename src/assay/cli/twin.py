@@ -11,7 +11,7 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -204,11 +204,18 @@ def list_(session: Session) -> Answer:
     from assay.drivers.locks.file_lock import FileLocks
     from assay.drivers.twin.control import TwinControl
     from assay.drivers.twin.twin_folder import TwinFolder, twin_names
+    from assay.errors import StorageError
 
-    rows, data = [], []
+    rows: list[str] = []
+    data: list[dict[str, Any]] = []
     for name in twin_names(session.site.twins_dir):
         folder = TwinFolder(session.site.twins_dir / name)
-        found, holder = TwinControl(folder).status(), FileLocks().holder(str(folder.tty))
+        try:
+            found, holder = TwinControl(folder).status(), FileLocks().holder(str(folder.tty))
+        except StorageError as error:  # the others are listed all the same
+            rows.append(f"{name}  DAMAGED: {error.message}; {error.remedy}")
+            data.append({"name": name, "fault": error.message})
+            continue
         rows.append(_line(found, str(holder) if holder else None))
         data.append({**asdict(found), "holder": str(holder) if holder else None})
     text = "\n".join(rows) or "no twins; make one: assay twin create NAME --board BOARD"

@@ -8,6 +8,7 @@ Leaves to others: what is in the files (`formats.trace_archive`, `formats.html_r
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -77,4 +78,9 @@ def _write(path: Path, data: bytes) -> None:
         make_folder(path.absolute().parent)
         write_durably(path, data)
     except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror}", remedy="free disk space, check it") from error
+        raise StorageError(f"{path} cannot be written: {error.strerror}", remedy=_remedy(error)) from error
+
+
+def _remedy(error: OSError) -> str:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+    return "free disk space, check the disk" if full else "name a file in a folder that you may write to"

@@ -22,6 +22,13 @@ SCHEMA_VERSION = 1
 BUSY_WAIT_S = 15.0
 """How long to wait for another process's transaction; each takes milliseconds."""
 
+_DAMAGED = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
+_DAMAGED_REMEDY = (
+    "the file is damaged: restore it, or move it away; records and log stay as they are, runs that were open are "
+    "begun anew"
+)
+_DISK_REMEDY = "free disk space and make the site folder writable, then run the same command again"
+
 _TABLES = """
 CREATE TABLE runs (
     run_id TEXT PRIMARY KEY, verb TEXT NOT NULL, key TEXT NOT NULL,
@@ -110,7 +117,7 @@ class JournalFile:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
+            damaged = getattr(error, "sqlite_errorcode", None) in _DAMAGED
             raise NotRecorded(
-                f"the journal {self.path} cannot be used: {error}",
-                remedy="free disk space and make the site folder writable, then run the same command again",
+                f"the journal {self.path} cannot be used: {error}", remedy=_DAMAGED_REMEDY if damaged else _DISK_REMEDY
             ) from error

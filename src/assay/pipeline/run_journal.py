@@ -11,6 +11,7 @@ import json
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from assay.errors import Refused, UsageFault
 from assay.model.outcome import Outcome
 from assay.pipeline.journal_file import JournalFile
 from assay.pipeline.run_lock import RunLock
@@ -144,5 +145,6 @@ class Run:
         except Exception as failure:
             error.add_note(f"where run {self.run_id} stopped could not be kept: {failure}")
         else:
-            where = f"it stopped {state.stopped_at}; the same command goes on from there"
+            mended = "once this is mended, " if isinstance(error, Refused | UsageFault) else ""
+            where = f"it stopped {state.stopped_at}; {mended}the same command goes on from there"
             error.add_note(f"{where} (in the journal: {self.run_id})")

@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assay.errors import StorageError
+
 if TYPE_CHECKING:
     from assay.backends.ledgers.serial_ledger import SerialLedger
     from assay.backends.records.record_store import RecordStore
@@ -54,6 +56,7 @@ class Site:
         """The signer process of this site."""
         from assay.backends.signers.service import SignerProcess
 
+        self._check_keys()
         return SignerProcess(self.keys_dir)
 
     @cached_property
@@ -90,6 +93,14 @@ class Site:
         from assay.pipeline.journal import JournalDatabase
 
         return JournalDatabase(self.folder / "journal.sqlite", clock=self.clock, settle=self._settle)
+
+    def _check_keys(self) -> None:
+        """`StorageError` where a log is, and not the keys that signed it: new ones would go on with nothing."""
+        if (self.folder / "log" / "checkpoint").exists() and not (self.keys_dir / "keys.toml").exists():
+            raise StorageError(
+                f"the keys of this site are gone: {self.keys_dir / 'keys.toml'} is missing, and its log is there",
+                remedy="restore the folder of keys from a backup, or begin another site (--site)",
+            )
 
     def _settle(self, run: Run) -> None:
         from assay.pipeline.recovery import settle
