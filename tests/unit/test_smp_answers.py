@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from smp.image_management import ImageStatesReadRequest, ImageStatesReadResponse
-from smp.os_management import EchoWriteRequest, EchoWriteResponse
+from smp.os_management import EchoWriteRequest, EchoWriteResponse, MCUMgrParametersReadResponse
 
 from assay.protocols.smp import assay_group as group
 from assay.protocols.smp.answers import MalformedAnswer, No, answer_header, answers, read_answer
@@ -53,6 +53,16 @@ def test_a_no_is_a_value_with_a_word(content: Any, expected: No, word: str) -> N
 
 def test_rc_zero_is_a_yes() -> None:
     assert isinstance(read_answer(frame({"rc": 0}), group.Done), group.Done)
+
+
+def test_answers_as_zephyr_writes_them() -> None:
+    """Maps and lists without a length, and a field that is newer than ours."""
+    header = bytes([9, 0, 0, 27, 0, 0, 7, 6])
+    body = bytes.fromhex("bf 68") + b"buf_size" + bytes.fromhex("19 0180 69") + b"buf_count" + bytes.fromhex("04 ff")
+    answer = read_answer(header + body, MCUMgrParametersReadResponse)
+    assert isinstance(answer, MCUMgrParametersReadResponse)
+    assert (answer.buf_size, answer.buf_count) == (384, 4)
+    assert isinstance(read_answer(frame({"r": "x", "newer": 1, "sequence": 3}), EchoWriteResponse), EchoWriteResponse)
 
 
 def test_an_answer_belongs_to_one_request() -> None:

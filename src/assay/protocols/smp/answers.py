@@ -20,6 +20,7 @@ from assay.protocols.smp.error_words import error_word
 from assay.protocols.smp.framing import HEADER_SIZE
 
 T = TypeVar("T", bound=BaseModel)
+R = TypeVar("R", bound=Response)
 
 _ANSWER_OP = {OP.READ: OP.READ_RSP, OP.WRITE: OP.WRITE_RSP}
 _NO_ANSWER = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, AssertionError, RecursionError)
@@ -28,6 +29,10 @@ _NO_ANSWER = (ValueError, TypeError, AttributeError, LookupError, ArithmeticErro
 
 class MalformedAnswer(Exception):
     """A frame came whose checksum is right and whose content is not an answer."""
+
+
+_OUR_FIELDS = frozenset({"header", "version", "sequence", "smp_data"})
+"""Of `smp`'s messages: never what a device sent under such a name."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +73,19 @@ def read_answer(frame: bytes, kind: type[T]) -> T | No:
         if refused is not None:
             return refused
         if issubclass(kind, Response):
-            return kind.load(Header.loads(frame[:HEADER_SIZE]), content)
+            return _response(frame, content, kind)
         return kind.model_validate(content)
     except (*_NO_ANSWER, cbor2.CBORError, SMPException) as error:
         said = str(error).splitlines()
         raise MalformedAnswer(f"not a {kind.__name__}: {said[0] if said else type(error).__name__}") from error
+
+
+def _response(frame: bytes, content: dict[str, Any], kind: type[R]) -> R:
+    """A message of `smp`, of the very bytes that came: it would encode them again, and Zephyr writes maps without a
+    length, which are a byte longer. What a newer server tells beside it is left alone.
+    """
+    known = {key: value for key, value in content.items() if key in kind.model_fields and key not in _OUR_FIELDS}
+    return kind(header=Header.loads(frame[:HEADER_SIZE]), smp_data=frame, **known)
 
 
 def _refusal(content: Any) -> No | None:
