@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_signing_gate import MODULE, ROOT, Published
+from published_release import MODULE, ROOT, Published
 
 from assay.backends.builders.detools_patches import DetoolsPatches
 from assay.errors import AssayError, InfrastructureError, NotVerified, Refused, ToolMissing, UsageFault

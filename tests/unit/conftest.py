@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures of several test files."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from published_release import MODULE, ROOT, SCRIPT, Published
+
+from assay.pipeline.image_signing import sign_artifact
+from assay.pipeline.publishing import publish_signed
+
+
+@pytest.fixture(scope="module")
+def made_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("made")
+    shutil.copytree(ROOT / "boards", root / "boards")
+    (root / "mod").mkdir()
+    (root / "mod" / "module.toml").write_text(MODULE)
+    (root / "mod" / "build.py").write_text(SCRIPT)
+    published = Published(root)
+    published.build(published.artifact)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        sign_artifact(published.artifact, published.site, published.signed)
+        publish_signed(published.signed, published.site)
+    published.site.signers.close()  # type: ignore[attr-defined]
+    return root
+
+
+@pytest.fixture
+def published(made_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Published:
+    root = tmp_path / "copy"
+    shutil.copytree(made_release, root)
+    monkeypatch.chdir(root)
+    return Published(root)
