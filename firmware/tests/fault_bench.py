@@ -26,6 +26,7 @@ START_S = 30.0  # from power on to the bootloader, under load
 RESTORE_MAX = 8  # sectors that are put back in place; more, and the board gets a new chip
 FLASH_CODE_BYTES = 256  # of the last of the port's functions for flash
 STOPS_MAX = 5_000  # of one boot, at breakpoints; a swap makes some hundred
+END_S = 10.0  # for QEMU to be gone, when it said that it goes
 START = "handoff_read"  # the first thing after the port is ready; nothing was verified before
 
 
@@ -38,7 +39,17 @@ class Outcome(Enum):
     RECOVERY = "recovery"
     HUNG = "hung"
     LOCKED_UP = "locked up"  # a fault in a fault handler: QEMU ends then
+    NOT_EMULATED = "not emulated"  # what came of it, nobody knows: see CANNOT
     MISSED = "not reached"
+
+
+WINDOW_EVENT = "aspeed_smc_flash_set_segment"  # the window of a flash chip in memory is another one
+# What QEMU may die of because of what the core did: its status, what it must have said since the reset, the outcome.
+# It divides by the size of a window that a wild write has made empty; a chip would go on. Anything else is an error.
+CANNOT = (
+    (-signal.SIGABRT, "fatal: Lockup: ", Outcome.LOCKED_UP),
+    (-signal.SIGFPE, WINDOW_EVENT, Outcome.NOT_EMULATED),
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,18 @@ class Changed:
         self.sectors.add(address // self._erase_size)
 
 
+class EmulatorDied(RuntimeError):
+    """QEMU ended for a reason of its own: nothing is known of the fault."""
+
+
+def judge_end(status: int, said: str) -> Outcome:
+    """Why QEMU ended, by its exit status and what it said since the reset. Raises EmulatorDied."""
+    for cause, words, outcome in CANNOT:
+        if status == cause and words in said:
+            return outcome
+    raise EmulatorDied(f"QEMU ended with {status} and said {said.strip()[:300] or 'nothing'}")
+
+
 class FaultBench:
     """One QEMU with one chip. `symbols` are the bootloader's."""
 
@@ -102,16 +125,18 @@ class FaultBench:
         return [twin["qemu"], *twin["arguments"], "-nodefaults", "-display", "none", "-monitor", "none", "-drive",
                 flash, twin["rom_option"], str(self._rom), "-serial", "null", "-S", "-gdb",
                 f"unix:{self._folder / 'gdb'},server=on,wait=off", "-qmp",
-                f"unix:{self._folder / 'qmp'},server=on,wait=off", *self._extra]  # fmt: skip
+                f"unix:{self._folder / 'qmp'},server=on,wait=off",
+                "-trace", f"{WINDOW_EVENT}*", *self._extra]  # fmt: skip
 
     def _on(self) -> None:
         for name in ("gdb", "qmp"):
             (self._folder / name).unlink(missing_ok=True)
         (self._folder / "flash").write_bytes(self.chip)
-        self._process = subprocess.Popen(
-            self._arguments(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL, preexec_fn=_die_with_parent,
-        )  # fmt: skip
+        with (self._folder / "said").open("wb") as said:
+            self._process = subprocess.Popen(
+                self._arguments(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
+                preexec_fn=_die_with_parent,
+            )  # fmt: skip
         self._gdb = GdbStub(self._folder / "gdb")
         self._qmp = socket.socket(socket.AF_UNIX)
         self._qmp.connect(str(self._folder / "qmp"))
@@ -194,7 +219,7 @@ class FaultBench:
         values = dict(zip(machine.arguments, arguments, strict=False))
         values[machine.link] = back | (1 if machine.pc == 15 else 0)
         self._gdb.set_some({**values, machine.pc: self._symbols[name]})
-        if not self._gdb.resume(BOOT_S) or self._pc() != back:
+        if not self._gdb.resume(START_S) or self._pc() != back:
             raise RuntimeError(f"{name} did not return")
 
     def _restore(self) -> None:
@@ -216,18 +241,27 @@ class FaultBench:
     def boot(self, fault: Fault | None, patience_s: float = BOOT_S) -> Boot:
         """One boot with one fault, or with none."""
         self._begin()
+        before = (self._folder / "said").stat().st_size
         walk = _Walk(fault)
         self._unsure = fault is not None and fault.address in self._flash_code
         result = Boot(Outcome.MISSED, 0)
         try:
             self._run(walk, result, patience_s)
         except (GdbStubError, OSError):
-            assert self._process is not None
-            if self._process.wait() != -signal.SIGABRT:
-                raise
-            result.outcome = Outcome.LOCKED_UP
+            result.outcome = self._died(before)
             self._on()
         return result
+
+    def _died(self, before: int) -> Outcome:
+        """What became of a board whose QEMU is gone. The first `before` bytes that it said are older than the boot."""
+        assert self._process is not None
+        try:
+            status = self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            raise EmulatorDied("QEMU is there and does not answer") from None
+        said = (self._folder / "said").read_bytes()[before:].decode("utf-8", "replace")
+        self.off()
+        return judge_end(status, said)
 
     def _run(self, walk: _Walk, result: Boot, patience_s: float) -> None:
         if walk.fault is not None and walk.fault.lasting:

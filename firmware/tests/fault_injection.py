@@ -26,12 +26,12 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import chain, product
+from itertools import chain, islice, product
 from pathlib import Path
 
 sys.dont_write_bytecode = True
 
-from fault_bench import START, Fault, FaultBench, Outcome  # noqa: E402
+from fault_bench import START, EmulatorDied, Fault, FaultBench, Outcome  # noqa: E402
 from fault_images import HEADER_BYTES, KINDS, PLACES, ImageSet  # noqa: E402
 from fault_plan import Place, Plan, functions, is_library, ranges, read_assembly, read_trace  # noqa: E402
 from signed_build import Workshop  # noqa: E402
@@ -65,7 +65,7 @@ class Scene:
         self._payload = (built / "payload.bin").read_bytes()
         if self._payload != (workshop.build("bootloader") / "payload.bin").read_bytes():
             raise RuntimeError("a bootloader with symbols is another one than the one without")
-        self._symbols = {function.name: function.start for function in self._named}
+        self.symbols = {function.name: function.start for function in self._named}
         self._rom = workshop.build("rom") / "part.elf"
         self.right = Outcome.RECOVERY if place == "primary" else Outcome.RAN_GOOD
         self._chip = images.chip(kind, place)
@@ -74,7 +74,7 @@ class Scene:
 
     def bench(self, *extra: str) -> FaultBench:
         """A board with this chip."""
-        return FaultBench(self.images, self._rom, self._symbols, self._chip, extra)
+        return FaultBench(self.images, self._rom, self.symbols, self._chip, extra)
 
     def _settle(self) -> None:
         """The chip after its first boot, in which notes and counter are written."""
@@ -97,12 +97,20 @@ class Scene:
         own = ranges(function for function in self._named if not is_library(function.name))
         log = self._logged("-d", "exec,nochain", "-singlestep", "-dfilter", own)
         base = self.images.layout["ram"]["boot"]["base"] + HEADER_BYTES
-        return Plan(read_trace(log, self._symbols[START]), self._named, self._payload, base, self.images.machine)
+        return Plan(read_trace(log, self.symbols[START]), self._named, self._payload, base, self.images.machine)
 
     def _library(self) -> list[int]:
         """Instructions of the library that a boot executes."""
         library = ranges(function for function in self._named if is_library(function.name))
         return read_assembly(self._logged("-d", "in_asm", "-dfilter", library))
+
+    def describe(self, fault: Fault) -> str:
+        """Where it is and what it does, for a person."""
+        return (
+            f"{self.kind} in {self.place}: {self.plan.name(fault.address)} {fault.address:#x} "
+            f"{self.plan.code(fault.address).hex()} -> {fault.code.hex()}, time {fault.hit} after "
+            f"{self.plan.name(fault.anchor) if fault.anchor else 'the start'} {fault.count}"
+        )
 
     def faults(self, way: str, dice: random.Random, flips: int) -> Iterator[Fault]:
         """All that one way offers, in a seeded order."""
@@ -122,19 +130,18 @@ class Scene:
 
 
 def try_all(scene: Scene, faults: Iterator[Fault], end: float) -> Tally:
-    """Boots with one fault after the other, until there are none left or the time is over."""
+    """Boots with one fault after the other, until there are none left or the time is over. Raises RuntimeError."""
     tally = Tally()
     bench = scene.bench()
     try:
         for fault in faults:
-            boot = bench.boot(fault)
+            try:
+                boot = bench.boot(fault)
+            except EmulatorDied as error:
+                raise EmulatorDied(f"{scene.describe(fault)}: {error}") from error
             tally.tried[boot.outcome] += 1
             if boot.outcome is Outcome.RAN_BAD:
-                tally.fatal.append(
-                    f"{scene.kind} in {scene.place}: {scene.plan.name(fault.address)} {fault.address:#x} "
-                    f"{scene.plan.code(fault.address).hex()} -> {fault.code.hex()}, time {fault.hit} after "
-                    f"{scene.plan.name(fault.anchor) if fault.anchor else 'the start'} {fault.count}"
-                )
+                tally.fatal.append(scene.describe(fault))
             if time.monotonic() > end:
                 break
     finally:
@@ -171,7 +178,7 @@ def campaign(workshop: Workshop, given: argparse.Namespace, folder: Path) -> dic
     def work(job: tuple[Scene, str]) -> tuple[str, Tally]:
         scene, way = job
         faults = scene.faults(way, random.Random(f"{given.seed} {scene.kind} {scene.place} {way}"), given.flips)
-        return way, try_all(scene, faults, time.monotonic() + share_s)
+        return way, try_all(scene, islice(faults, given.count), time.monotonic() + share_s)
 
     with ThreadPoolExecutor(WORKERS) as pool:
         for way, tally in pool.map(work, jobs):
@@ -197,6 +204,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--board", required=True)
     parser.add_argument("--compiler", choices=("zig", "gcc"), default="zig")
     parser.add_argument("--seconds", type=float, default=60, help="of faults; the preparation comes on top")
+    parser.add_argument("--count", type=int, help="of faults in each scene and way, at most")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scenes", type=int, default=len(KINDS) * len(PLACES), help="chosen by the seed")
     parser.add_argument("--scene", default="", help="only scenes whose name holds this")

@@ -16,7 +16,7 @@ TRAPPED = "T05"  # how the stub tells a breakpoint; an interruption is T02
 ANSWER_S = 20.0  # a stub that is silent for so long is dead
 
 
-class GdbStubError(Exception):
+class GdbStubError(RuntimeError):
     """The stub refused a request, or said nothing."""
 
 
