@@ -197,7 +197,7 @@ def test_the_gate_refuses_a_patch_that_is_not_what_it_is_said_to_be(site: Publis
         lied(*good, size=1),
         lied(*good, base="tiny@0.9.0"),
         (made.patch, signed.image, made.bundle),
-        (made.patch, made.data[:-1] + b"\0", made.bundle),
+        (made.patch, made.data[:-1] + bytes([made.data[-1] ^ 1]), made.bundle),
         (made.patch, made.data, provenance),
         (made.patch, made.data, b"{}"),
     ]
