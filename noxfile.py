@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ GIT = ("git", "git")
 HOST_COMPILER = ("gcc", "gcc")
 GCC_ARM = ("arm-none-eabi-gcc", "gcc-arm-none-eabi")
 GCC_RISCV = ("riscv64-unknown-elf-gcc", "gcc-riscv64-unknown-elf")
-CLANG = ("clang-14", "clang-14 libclang-rt-14-dev")  # libFuzzer is in the second
+CLANG_OLDEST = 14
 OPENSSL = ("openssl", "openssl")
 SOURCE_PACKAGES = (("g++", "g++"), ("python3-config", "python3-dev"))  # detools has no wheel
 NODE = ("node", "nodejs")
@@ -52,6 +53,19 @@ def need(session: nox.Session, *programs: tuple[str, str]) -> None:
     if subprocess.run(line, env=environment, check=False).returncode:
         subprocess.run([*line[: 0 if root else 1], "apt-get", "update"], env=environment, check=True)
         subprocess.run(line, env=environment, check=True)
+
+
+def _clang() -> tuple[str, str]:
+    """One that is there, by any of its names, else what this system's packages call one with its libFuzzer."""
+    names = ["clang", *(f"clang-{version}" for version in range(30, CLANG_OLDEST - 1, -1))]
+    present = next(filter(shutil.which, names), "clang")
+    listed = ""
+    if shutil.which("apt-cache"):
+        search = ["apt-cache", "search", "--names-only", "^libclang-rt-[0-9]+-dev$"]
+        listed = subprocess.run(search, capture_output=True, text=True, check=False).stdout
+    versions = sorted(int(found) for found in re.findall(r"^libclang-rt-(\d+)-dev", listed, re.MULTILINE))
+    version = next((version for version in versions if version >= CLANG_OLDEST), None)
+    return present, f"clang-{version} libclang-rt-{version}-dev" if version else "clang"
 
 
 def _allowed(root: bool, line: list[str]) -> bool:
@@ -177,7 +191,7 @@ def powercut(session: nox.Session) -> None:
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """The firmware's core by clang's libFuzzer, 60 s a target; `-- --seconds 3600 boot` says how long and which."""
-    need(session, HOST_COMPILER, CLANG, *SOURCE_PACKAGES)
+    need(session, HOST_COMPILER, _clang(), *SOURCE_PACKAGES)
     install(session, "test")
     session.run("python", "firmware/tests/run_fuzz.py", "--libfuzzer", *session.posargs)
 

@@ -36,6 +36,7 @@ CORPUS = FUZZ / "corpus"
 SHARED = ("image_maker.c", "patch_maker.c", "smp_client.c")  # of the host tests
 CLANG = ("-std=c11", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all",
          '-DMODULE_NAME="host"', '-DMODULE_VERSION="1.0.0"', "-w")  # fmt: skip
+CLANG_OLDEST, CLANG_NEWEST = 14, 30  # major versions; the newest is how far names are tried
 # Changed inputs of each target in a run that everybody waits for; a second or two of each.
 RUNS = {"boot": 400, "image": 1500, "frames": 20000, "packets": 1500, "cbor": 40000, "xmodem": 3000, "stores": 1500,
         "delta": 20000}  # fmt: skip
@@ -123,13 +124,40 @@ def run_mutants(folder: Path, given: argparse.Namespace) -> int:
     return 1 if alive else 0
 
 
+def clang_version(program: str) -> int:
+    """Of this clang; 0 if it does not say so."""
+    told = re.search(r"clang version (\d+)", run_host.run([program, "--version"], "clang").stdout)
+    return int(told[1]) if told else 0
+
+
+def has_libfuzzer(program: str) -> bool:
+    """Distributions package its library apart from clang: a program of one line is linked with all that is wanted."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "one.c"
+        source.write_text(
+            "int LLVMFuzzerTestOneInput(const char *d, long n) { return d && n < 0; }\n", encoding="ascii"
+        )
+        return run_host.run([program, *CLANG, str(source), "-o", f"{folder}/one"], "clang").returncode == 0
+
+
 def find_clang() -> str:
-    """clang, or its name with a version."""
-    names = ("clang-14", "clang", *(f"clang-{version}" for version in range(21, 14, -1)))
-    found = next((path for path in map(shutil.which, names) if path), None)
-    if found is None:
-        raise SystemExit(run_host.fail("no clang: apt-get install clang-14 libclang-rt-14-dev"))
-    return found
+    """The first clang, by its plain name or with a version, that is new enough and links libFuzzer."""
+    names = ("clang", *(f"clang-{version}" for version in range(CLANG_NEWEST, CLANG_OLDEST - 1, -1)))
+    refused = []
+    for name in filter(shutil.which, names):
+        version = clang_version(name)
+        if version < CLANG_OLDEST:
+            refused.append(f"{name} is version {version or 'unknown'}")
+        elif has_libfuzzer(name):
+            return name
+        else:
+            refused.append(f"{name} has no libFuzzer: apt-get install libclang-rt-{version}-dev, or the like")
+    raise SystemExit(
+        run_host.fail(
+            "; ".join([f"no clang {CLANG_OLDEST} or newer with libFuzzer", *refused])
+            + ("" if refused else f": apt-get install clang libclang-rt-{CLANG_OLDEST}-dev")
+        )
+    )
 
 
 def run_libfuzzer(folder: Path, given: argparse.Namespace) -> int:
@@ -138,12 +166,12 @@ def run_libfuzzer(folder: Path, given: argparse.Namespace) -> int:
     (folder / "board_layout.h").write_text(run_host.firmware_build.layout_header(read_board()), encoding="ascii")
     flags = [flag for flag in run_host.compiler_flags(folder, read_board(), sanitize=True) if flag.startswith("-I")]
     files = [str(path) for path in sources() if path.name != "mutate.c"]
-    failed = 0
+    failed, clang = 0, find_clang()
     for target in given.target:
         program, found = folder / f"fuzz-{target}", given.keep / f"found-{target}"
         found.mkdir(parents=True, exist_ok=True)
         define = f'-DFUZZ_TARGET="{target}"'
-        command = [find_clang(), *CLANG, *flags, f"-I{FUZZ}", define, str(FUZZ / "libfuzzer.c"), *files]
+        command = [clang, *CLANG, *flags, f"-I{FUZZ}", define, str(FUZZ / "libfuzzer.c"), *files]
         done = run_host.run([*command, str(run_host.make_crypto(given.cache)), "-o", str(program)], "clang")
         if done.returncode != 0:
             raise SystemExit(run_host.fail(done.stderr))

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from run_fuzz import find_clang
 from signed_build import FIRMWARE
 
 RUN_FUZZ = FIRMWARE / "tests" / "run_fuzz.py"
@@ -33,3 +34,46 @@ def test_no_input_breaks_the_core(request: pytest.FixtureRequest, tmp_path: Path
         assert files == len(list((FIRMWARE / "tests" / "fuzz" / "corpus" / name).iterdir()))
         assert files >= 3
         assert runs >= 400
+
+
+OLD = "#!/bin/sh\necho 'Debian clang version 13.0.1'\n"
+BARE = "#!/bin/sh\n[ \"$1\" = --version ] && echo 'Ubuntu clang version 18.1.3' && exit 0\nexit 1\n"
+WHOLE = "#!/bin/sh\necho 'clang version 19.1.7'\n"
+
+
+@pytest.mark.parametrize(
+    ("programs", "says"),
+    [
+        ({}, "no clang 14 or newer with libFuzzer: apt-get install clang"),
+        ({"clang": OLD}, "clang is version 13"),
+        ({"clang": BARE}, "clang has no libFuzzer: apt-get install libclang-rt-18-dev"),
+        ({"clang": OLD, "clang-18": BARE}, "clang is version 13; clang-18 has no libFuzzer"),
+    ],
+)
+def test_no_clang_says_which(
+    programs: dict[str, str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    only(programs, tmp_path, monkeypatch)
+    with pytest.raises(SystemExit) as ended:
+        find_clang()
+    assert ended.value.code == 3
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["clang", "clang-14", "clang-19"])
+def test_any_clang_that_links_libfuzzer(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is too old, or lacks libFuzzer, does not stand in the way."""
+    only({"clang": OLD, "clang-20": BARE, name: WHOLE}, tmp_path, monkeypatch)
+    assert find_clang() == name
+
+
+def only(programs: dict[str, str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """These are all the programs that there are."""
+    for name, script in programs.items():
+        (folder / name).write_text(script, encoding="ascii")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
