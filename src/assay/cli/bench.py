@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from assay.cli.bench_scan import scan
 from assay.cli.near_commands import NearCommands
 from assay.cli.session import Answer, Session, verb
 from assay.errors import UsageFault
+
+if TYPE_CHECKING:
+    from assay.model.bench import Place
 
 BENCH_FILE = "bench.toml"
 
@@ -34,7 +38,10 @@ class PlaceRow:
 
 @click.group(cls=NearCommands)
 def command() -> None:
-    """Places of this host: list them, see who holds them."""
+    """Places of this host: find boards, list places, see who holds them."""
+
+
+command.add_command(scan)
 
 
 bench_option = click.option(
@@ -50,8 +57,8 @@ def list_(session: Session, bench: Path | None) -> Answer:
     rows = _rows(session, bench)
     known = {row.port for row in rows}
     free = [port for port in _ports() if port not in known]
-    lines = [_line(row) for row in rows] or ["no places: write a bench.toml, or assay twin create NAME --board BOARD"]
-    lines += [f"port without a place: {port}" for port in free]
+    lines = [_line(row) for row in rows] or ["no places: assay bench scan, or assay twin create NAME --board BOARD"]
+    lines += [f"port without a place: {port} (assay bench scan)" for port in free]
     return Answer("\n".join(lines), {"places": [asdict(row) for row in rows], "other_ports": free})
 
 
@@ -71,19 +78,43 @@ def who(session: Session, place: str, bench: Path | None) -> Answer:
 
 
 def _rows(session: Session, bench: Path | None) -> list[PlaceRow]:
-    from assay.drivers.twin.control import TwinControl
-    from assay.drivers.twin.twin_folder import TwinFolder, twin_names
+    from assay.drivers.twin.twin_folder import twin_names
 
     rows = []
     for entry in bench_places(bench):
-        state = "there" if "://" in entry.port or Path(entry.port).exists() else "port missing"
-        rows.append(_row(entry.name, entry.board, entry.port, "bench", state))
-    for name in twin_names(session.site.twins_dir):
-        folder = TwinFolder(session.site.twins_dir / name)
-        status = TwinControl(folder).status()
-        state = f"power {status.power}" if status.running else "stopped"
-        rows.append(_row(name, status.board, str(folder.tty), "twin", state))
-    return rows
+        if entry.twin is None:
+            port, state = _where(entry)
+            rows.append(_row(entry.name, entry.board, port, "usb" if entry.usb else "port", state))
+        else:
+            rows.append(_twin_row(session, entry.name, entry.twin))
+    names = [row.name for row in rows]
+    return rows + [_twin_row(session, name, name) for name in twin_names(session.site.twins_dir) if name not in names]
+
+
+def _twin_row(session: Session, name: str, twin: str) -> PlaceRow:
+    from assay.drivers.twin.control import TwinControl
+    from assay.drivers.twin.twin_folder import TwinFolder
+
+    folder = TwinFolder(session.site.twins_dir / twin)
+    if not folder.settings.exists():
+        return _row(name, "", str(folder.tty), "twin", "no such twin")
+    status = TwinControl(folder).status()
+    state = f"power {status.power}" if status.running else "stopped"
+    return _row(name, status.board, str(folder.tty), "twin", state)
+
+
+def _where(place: Place) -> tuple[str, str]:
+    """The place's port now (what it is, where there is none or no single one), and its state."""
+    from assay.drivers.usb_ports import seen_ports
+    from assay.model.seen_port import matching
+
+    if place.usb is None:
+        port = place.port or ""
+        return port, "there" if "://" in port or Path(port).exists() else "port missing"
+    found = matching(place.usb, seen_ports())
+    if len(found) == 1:
+        return found[0].device, "there"
+    return str(place.usb), "ambiguous" if found else "not connected"
 
 
 def _row(name: str, board: str, port: str, kind: str, state: str) -> PlaceRow:
@@ -97,7 +128,7 @@ def _row(name: str, board: str, port: str, kind: str, state: str) -> PlaceRow:
     return PlaceRow(name, board, port, kind, state, facts, used_by)
 
 
-def bench_places(bench: Path | None) -> tuple[Any, ...]:
+def bench_places(bench: Path | None) -> tuple[Place, ...]:
     """The places of `bench`, or of the project's bench file; none where there is none. Raises `ManifestFault`."""
     from assay.pipeline.manifest_files import load_bench, project_root
 

@@ -19,7 +19,7 @@ from assay.cli.near_commands import NearCommands
 from assay.errors import ExitStatus
 
 VERBS: dict[str, str] = {
-    "bench": "Places of this host: list them, see who holds them.",
+    "bench": "Places of this host: find boards, list, lock, see who holds them.",
     "build": "Build a module twice and compare.",
     "completion": "Print the script that completes commands in your shell.",
     "doctor": "Say what this machine lacks, and how to install it.",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The manifests that people write: module, board, profile, pipeline, bench.
+"""The manifests that people write: module, board, profile, pipeline (the bench file is `model.bench`).
 
 Each is a frozen value with a schema version; reading them from TOML, with file and line, is `stages.manifest`.
 Sizes and offsets are bytes, addresses are as the core sees them, times carry `_s`.
@@ -374,26 +374,3 @@ class Pipeline(Value):
     description: str = ""
     variables: dict[str, str] = Field(default={})
     steps: tuple[PipelineStep, ...] = Field(min_length=1)
-
-
-class PowerSwitch(Value):
-    """How a place's power is switched."""
-
-    driver: Name
-    address: str = ""
-
-
-class Place(Value):
-    """A unit and its port on the bench."""
-
-    name: Name
-    board: Name
-    port: str
-    power: PowerSwitch | None = None
-
-
-class Bench(Value):
-    """The units and ports connected to one host (`bench.toml`)."""
-
-    schema_: Literal["assay.bench/1"] = Field(alias="schema")
-    places: tuple[Place, ...] = ()

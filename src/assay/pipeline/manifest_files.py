@@ -16,8 +16,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from assay.errors import ManifestFault, UsageFault
 from assay.formats.toml_document import MANIFEST_BYTES_MAX
+from assay.model.bench import Bench
 from assay.model.identifiers import Name
-from assay.model.manifest import Bench, Board, Module, Pipeline, Profile
+from assay.model.manifest import Board, Module, Pipeline, Profile
 from assay.model.value import Value
 from assay.model.wire import WireFile
 from assay.stages.manifest.read import read_manifest

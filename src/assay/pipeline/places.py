@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from assay.errors import DeviceTimeout, Interrupted, LinkError, UsageFault, WrongBoard
+from assay.errors import DeviceTimeout, Interrupted, LinkError, UsageFault, WrongBoard, WrongUnit
 from assay.formats.near_names import did_you_mean
 from assay.interfaces.device import Device, Stage
 from assay.interfaces.loader import RomBanner, RomLoader
@@ -22,7 +22,8 @@ from assay.interfaces.place import Found
 from assay.interfaces.power import Power
 from assay.interfaces.step_book import Say, say_nothing
 from assay.interfaces.transport import Transport
-from assay.model.manifest import Board, PowerSwitch
+from assay.model.bench import Place, PowerSwitch
+from assay.model.manifest import Board
 from assay.pipeline import driver_doors, manifest_files
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class OpenPlace:
     device: Device
     loader: RomLoader
     power: Power | None
+    chip: bytes | None = None
     _held: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -76,34 +78,57 @@ class OpenPlace:
 
 @dataclass(frozen=True)
 class PlaceAddress:
-    """Where a place is: its board and port, and the twin's folder if it is one."""
+    """Where a place is now: its board and port, the twin's folder if it is one, and the chip that has to answer."""
 
     name: str
     board: Board
     port: str
     power: PowerSwitch | None = None
     twin: Path | None = None
+    chip: bytes | None = None
+    features: tuple[str, ...] = ()
 
 
 def find_place(site: Site, name: str, *, bench: Path | None = None, start: Path | None = None) -> PlaceAddress:
     """The place called `name`: an entry of the bench file, or a twin of the site.
 
-    Raises `UsageFault` listing what there is, `ManifestFault`.
+    Raises `UsageFault` listing what there is, or the ports that it can be; `LinkError` when it is not connected;
+    `ManifestFault`.
     """
-    from assay.drivers.twin.twin_folder import TwinFolder, check_name
-
     root = manifest_files.project_root(start or Path.cwd())
     bench_file = bench or root / BENCH_FILE
     places = manifest_files.load_bench(bench_file).places if bench or bench_file.exists() else ()
     entry = next((place for place in places if place.name == name), None)
     if entry is not None:
-        board = manifest_files.load_board(manifest_files.board_file(root, entry.board))
-        return PlaceAddress(name, board, entry.port, entry.power)
+        return _of_bench(site, root, entry)
+    return _twin(site, root, name, [place.name for place in places])
+
+
+def _of_bench(site: Site, root: Path, place: Place) -> PlaceAddress:
+    """Where the place is now: its unit is looked for, whichever port it has today."""
+    from assay.drivers.usb_ports import port_of
+
+    board = manifest_files.load_board(manifest_files.board_file(root, place.board))
+    chip = bytes.fromhex(place.chip) if place.chip else None
+    if place.twin is not None:
+        twin = _twin(site, root, place.twin, [])
+        if twin.board.name != board.name:
+            raise UsageFault(
+                f"place {place.name} has board {board.name}, twin {place.twin} is a {twin.board.name}",
+                remedy="correct the place in bench.toml",
+            )
+        return replace(twin, name=place.name, power=place.power, chip=chip, features=place.features)
+    port = place.port if place.usb is None else port_of(f"place {place.name}", place.usb)
+    assert port is not None
+    return PlaceAddress(place.name, board, port, place.power, chip=chip, features=place.features)
+
+
+def _twin(site: Site, root: Path, name: str, places: list[str]) -> PlaceAddress:
+    from assay.drivers.twin.twin_folder import TwinFolder, check_name
+
     folder = TwinFolder(site.twins_dir / check_name(name))
     if not folder.settings.exists():
-        raise UsageFault(
-            f"there is no place and no twin called '{name}'", remedy=_known(site, name, [p.name for p in places])
-        )
+        raise UsageFault(f"there is no place and no twin called '{name}'", remedy=_known(site, name, places))
     board = manifest_files.load_board(manifest_files.board_file(root, folder.read_settings().board))
     return PlaceAddress(name, board, str(folder.tty), twin=folder.path)
 
@@ -134,7 +159,7 @@ def open_place(
         held.callback(transport.close)
         device = driver_doors.device_driver(DEVICE)(transport, serial.baud, serial.framing)
         loader = driver_doors.loader_driver(address.board.loader.protocol)(transport, serial.baud)
-        return OpenPlace(name, address.board, transport, device, loader, power, held.pop_all())
+        return OpenPlace(name, address.board, transport, device, loader, power, address.chip, held.pop_all())
 
 
 def what_answers(place: OpenPlace, timeout_s: float = FIND_TIMEOUT_S) -> Found:
@@ -177,6 +202,16 @@ def _check_board(place: OpenPlace, found: Found) -> None:
             f"on {place.name} answers a {found.board} revision {found.revision}, "
             f"the bench says {place.board.name} revision {place.board.revision}",
             remedy="connect the right board, or correct the place in bench.toml; nothing was written",
+        )
+    check_chip(place, found.chip)
+
+
+def check_chip(place: OpenPlace, chip: bytes) -> None:
+    """Raises `WrongUnit` when the bench names another chip: the unit was swapped since."""
+    if place.chip is not None and chip != place.chip:
+        raise WrongUnit(
+            f"on {place.name} answers chip {chip.hex()}, the bench says {place.chip.hex()}",
+            remedy="connect the right unit, or correct the place in bench.toml; nothing was written",
         )
 
 

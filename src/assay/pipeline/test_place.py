@@ -97,7 +97,8 @@ def open_bench_place(wish: Wish, worker: str) -> Iterator[BenchPlace]:
 def bench_place(site: Site, place: OpenPlace, image: VerifiedImage) -> BenchPlace:
     """`place`, with what the image under test makes of it."""
     release = image.release
-    expected = Expected(bytes.fromhex(release.image.image_hash), place.board.name, release.reference)
+    image_hash = bytes.fromhex(release.image.image_hash)
+    expected = Expected(image_hash, place.board.name, release.reference, place.chip)
     power = UnitPower(place.power, place.device, site.clock.sleep) if place.power is not None else None
     return BenchPlace(place.name, place.board, release, place.device, ConsoleLines(place.device), power, expected)
 

@@ -141,7 +141,7 @@ def _devices(ports: Iterable[str]) -> list[str]:
     paths = {os.path.realpath(port) for port in ports if "://" not in port}
     terminals = sorted(path for path in paths if path.startswith(f"{_TERMINALS}/"))
     if paths - set(terminals):
-        words = ["--dev-bind", "/dev", "/dev"]
+        words = ["--dev-bind", "/dev", "/dev", "--ro-bind-try", "/sys", "/sys"]  # where USB devices say what they are
     else:
         words = ["--tmpfs", "/dev"]
         for name in _DEVICES:

@@ -84,7 +84,8 @@ class UnitExaminer:
 
     def _expected(self, place: OpenPlace) -> Expected:
         release = self.image.release
-        return Expected(bytes.fromhex(release.image.image_hash), place.board.name, release.reference)
+        image_hash = bytes.fromhex(release.image.image_hash)
+        return Expected(image_hash, place.board.name, release.reference, place.chip)
 
     def _examine(self, place: OpenPlace, expected: Expected) -> tuple[RunningImage, EvidenceQuote | None]:
         if place.power is not None and not place.power.is_on():

@@ -75,8 +75,8 @@ def _check_identity(info: DeviceInfo, expected: Expected) -> None:
         )
     if expected.chip is not None and info.chip != expected.chip:
         raise WrongBoard(
-            f"another unit answers: chip {info.chip.hex()}, the run began with {expected.chip.hex()}",
-            remedy="leave the unit on its place until the run ends, and start again",
+            f"another unit answers: chip {info.chip.hex()}, expected is {expected.chip.hex()}",
+            remedy="connect the unit that the bench says, leave it there until the run ends, and start again",
         )
 
 

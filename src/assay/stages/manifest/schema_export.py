@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 
-from assay.model.manifest import Bench, Board, Module, Pipeline, Profile
+from assay.model.bench import Bench
+from assay.model.manifest import Board, Module, Pipeline, Profile
 from assay.model.powercut import CutPlan
 from assay.model.trust import TrustFile
 from assay.model.value import Value

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bench file: the units and ports connected to one host, each named by what it is.
+
+Guards: a place has one identity, and two places never share a name. Leaves to others: which port an identity means
+now (`drivers.usb_ports`), reading and writing the file (`pipeline`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from assay.model.identifiers import Name
+from assay.model.manifest import FieldFault
+from assay.model.value import Value
+
+USB_ID_MAX = 0xFFFF
+
+ChipId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2})+$")]
+"""A chip's own number, lower-case hex."""
+
+PowerOption = str | bool | int | float | tuple[str, ...]
+"""What an option of a power driver may be; a tuple is a command, word by word."""
+
+
+class UsbIdentity(Value):
+    """A serial port by what its USB device says of itself. What is given has to be so; what is not may be anything.
+
+    `location` is the socket and no property of the unit: only for units that have no serial number, or share one.
+    """
+
+    vendor: int | None = Field(default=None, ge=0, le=USB_ID_MAX, description="USB vendor id, 0x1915")
+    product: int | None = Field(default=None, ge=0, le=USB_ID_MAX, description="USB product id, 0x520f")
+    serial: str | None = Field(default=None, min_length=1, description="USB serial number")
+    interface: int | None = Field(default=None, ge=0, description="USB interface, for a device with several ports")
+    location: str | None = Field(default=None, min_length=1, description="the socket: bus and ports, 1-2.3")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.serial is None and self.location is None and (self.vendor is None or self.product is None):
+            raise ValueError("a USB identity has a serial number, a location, or vendor and product")
+        return self
+
+    def __str__(self) -> str:
+        ids = f"USB {_four(self.vendor)}:{_four(self.product)}" if self.vendor is not None else "USB"
+        words = [ids, f"serial number {self.serial}" if self.serial else ""]
+        words += [f"interface {self.interface}" if self.interface is not None else ""]
+        words += [f"in socket {self.location}" if self.location else ""]
+        return ", ".join(word for word in words if word)
+
+
+class PowerSwitch(Value):
+    """How a place's power is switched: the driver's name, where the switch is, and what else the driver has to know."""
+
+    driver: Name
+    address: str = ""
+    options: dict[str, PowerOption] = Field(default={}, description="see the driver (docs/reference/power)")
+
+
+class Place(Value):
+    """A unit on the bench. Its identity is one of `usb`, `twin` and `port`."""
+
+    name: Name
+    board: Name
+    usb: UsbIdentity | None = None
+    twin: Name | None = Field(default=None, description="a twin of the site")
+    port: str | None = Field(
+        default=None, min_length=1, description="an address of pyserial: socket://host:port, rfc2217://..., a device"
+    )
+    chip: ChipId | None = Field(default=None, description="the chip that has to answer here")
+    probe: str | None = Field(default=None, description="serial number of the debug probe")
+    features: tuple[Name, ...] = Field(default=(), description="what the place has for tests: radio, ethernet")
+    power: PowerSwitch | None = None
+
+    @model_validator(mode="after")
+    def _has_one_identity(self) -> Self:
+        named = [word for word in ("usb", "twin", "port") if getattr(self, word) is not None]
+        if len(named) != 1:
+            found = f"not {' and '.join(named)}" if named else "and has none"
+            raise ValueError(f"place '{self.name}' needs one of usb, twin and port, {found}")
+        return self
+
+
+class Bench(Value):
+    """The units and ports connected to one host (`bench.toml`)."""
+
+    schema_: Literal["assay.bench/1"] = Field(alias="schema")
+    places: tuple[Place, ...] = ()
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        seen: set[str] = set()
+        for index, place in enumerate(self.places):
+            if place.name in seen:
+                raise FieldFault(f"there are two places called '{place.name}'", "places", index, "name")
+            seen.add(place.name)
+        return self
+
+
+def _four(number: int | None) -> str:
+    return "????" if number is None else f"{number:04x}"

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A host with USB serial ports that are not there: a /sys as the kernel lays it out, and pseudo-terminals in /dev.
+
+The command under test runs in a mount namespace (bubblewrap) and looks through pyserial, unchanged, at both.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class UsbBoard:
+    """A USB device with one port for each name in `devices` (`ttyACM0`)."""
+
+    devices: tuple[str, ...]
+    socket: str
+    vendor: int = 0x1366
+    product: int = 0x1055
+    serial: str | None = None
+    maker: str = "SEGGER"
+    name: str = "J-Link"
+
+
+def lay_out(sys_folder: Path, boards: list[UsbBoard]) -> None:
+    """The part of sysfs that tells what a tty is."""
+    (sys_folder / "class/tty").mkdir(parents=True)
+    (sys_folder / "bus/usb").mkdir(parents=True)
+    for board in boards:
+        device = sys_folder / "devices/usb1" / board.socket
+        device.mkdir(parents=True)
+        facts = {
+            "idVendor": f"{board.vendor:04x}",
+            "idProduct": f"{board.product:04x}",
+            "bNumInterfaces": f" {len(board.devices)}",
+            "serial": board.serial,
+            "manufacturer": board.maker,
+            "product": board.name,
+        }
+        for name, value in facts.items():
+            if value is not None:
+                (device / name).write_text(value + "\n")
+        for number, tty in enumerate(board.devices):
+            interface = device / f"{board.socket}:1.{number * 2}"
+            interface.mkdir()
+            (interface / "subsystem").symlink_to(sys_folder / "bus/usb")
+            node = sys_folder / "class/tty" / tty
+            node.mkdir()
+            (node / "device").symlink_to(os.path.relpath(interface, node))
+
+
+def run_on(
+    sys_folder: Path, terminals: dict[str, str], *words: str, cwd: Path, stdin: int = subprocess.DEVNULL
+) -> subprocess.CompletedProcess[str]:
+    """`python -m assay WORDS` where /sys is `sys_folder` and /dev has `terminals` (`ttyACM0` to a pseudo-terminal)."""
+    walls = ["bwrap", "--bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--bind", str(sys_folder), "/sys"]
+    for name, terminal in terminals.items():
+        walls += ["--dev-bind", terminal, f"/dev/{name}"]
+    command = [*walls, "--chdir", str(cwd), sys.executable, "-m", "assay", *words]
+    return subprocess.run(command, stdin=stdin, capture_output=True, text=True, timeout=60, check=False)
