@@ -90,9 +90,9 @@ static result_t finish(uint32_t address) {
     volatile uint32_t *word = word_at(address);
     uint32_t status = 0;
     for (uint32_t i = 0; i < BUSY_POLLS_MAX && (status & STATUS_READY) != STATUS_READY; i++) status = *word;
-    *word = BOTH(CLEAR_STATUS);
-    *word = BOTH(READ_ARRAY);
     bool good = (status & STATUS_READY) == STATUS_READY && (status & STATUS_ERRORS) == 0;
+    if (!good) *word = BOTH(CLEAR_STATUS);  // errors stay until they are cleared; there are none to clear else
+    *word = BOTH(READ_ARRAY);
     return good ? RESULT_OK : RESULT_OF(ERROR_FLASH);
 }
 

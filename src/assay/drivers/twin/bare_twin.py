@@ -95,6 +95,7 @@ class BareTwin:
             bench.log,
             trace=Trace(events, str(bench.trace)),
             aio=AIO_PORTABLE,
+            short_lived=True,
         )
         self.uart = UartTransport(self._emulator.uart, f"twin of {bench.board.name}")
 

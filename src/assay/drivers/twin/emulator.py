@@ -25,6 +25,20 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 KILL_TIMEOUT_S = 5.0  # a killed process that is not gone after this hangs in the kernel
 FLASH_LOCK_WAIT_S = 3.0  # the QEMU of a killed wire needs this long at most to flush and let go of the flash
 FLASH_LOCK_POLL_S = 0.05
+GENEROUS_HEAP = {
+    "GLIBC_TUNABLES": ":".join(
+        f"glibc.malloc.{name}={value}"
+        for name, value in {
+            "trim_threshold": 1 << 28,
+            "mmap_threshold": 1 << 28,
+            "top_pad": 1 << 23,
+            "arena_max": 1,
+            "hugetlb": 1,
+        }.items()
+    )
+}
+"""For the GNU C library: one heap, in large pages, that gives nothing back. `ast1030-evb` then starts with
+2,400 page faults, not 10,600. Libraries without these names pay no heed."""
 LOG_TAIL_BYTES = 600  # of qemu.log, enough for QEMU's last message
 
 
@@ -79,9 +93,17 @@ class Emulator:
 
 
 def power_on(
-    machine: Machine, rom: Path, flash: Path, log: Path, *, trace: Trace | None = None, aio: str = AIO_ORDERED
+    machine: Machine,
+    rom: Path,
+    flash: Path,
+    log: Path,
+    *,
+    trace: Trace | None = None,
+    aio: str = AIO_ORDERED,
+    short_lived: bool = False,
 ) -> Emulator:
-    """Start QEMU and wait until the guest runs. `trace` has QEMU write down what its flash model does.
+    """Start QEMU and wait until the guest runs. `trace` has QEMU write down what its flash model does; one that is
+    `short_lived` takes more memory and starts with less work.
 
     Raises ToolMissing, StorageError for a file that cannot be opened, InfrastructureError with QEMU's own words.
     """
@@ -91,7 +113,7 @@ def power_on(
     deadline_s = time.monotonic() + FLASH_LOCK_WAIT_S
     while True:
         try:
-            return _start(machine, rom, flash, log, aio, trace)
+            return _start(machine, rom, flash, log, aio, trace, short_lived=short_lived)
         except LinkError as error:
             said = last_words(log)
             if "io_uring" in said and aio != AIO_PORTABLE:
@@ -110,7 +132,9 @@ def last_words(log: Path) -> str:
     return lines[-1] if lines else ""
 
 
-def _start(machine: Machine, rom: Path, flash: Path, log: Path, aio: str, trace: Trace | None) -> Emulator:
+def _start(
+    machine: Machine, rom: Path, flash: Path, log: Path, aio: str, trace: Trace | None, *, short_lived: bool
+) -> Emulator:
     pairs = [socket.socketpair() for _ in range(3)]
     ours, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     fds = [end.fileno() for end in theirs]
@@ -123,6 +147,7 @@ def _start(machine: Machine, rom: Path, flash: Path, log: Path, aio: str, trace:
                 stdout=output,
                 stderr=output,
                 pass_fds=fds,
+                env=os.environ | GENEROUS_HEAP if short_lived else None,
                 preexec_fn=_dies_with(os.getpid()),  # safe: the wire has one thread
             )
     except FileNotFoundError as error:
