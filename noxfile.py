@@ -83,6 +83,15 @@ def install(session: nox.Session, lock: str) -> None:
     session.run("python", "-m", "compileall", "-q", "src", silent=True)  # else the first run of each verb does it
 
 
+def fetch_foreign_firmware(session: nox.Session) -> None:
+    """Other people's firmware, for the tests of other people's boards; once, and by its hash."""
+    folder = Path(".nox", "foreign-firmware")
+    if not list(folder.glob("*.tar.gz")):
+        lock = ["--require-hashes", "-r", "requirements/foreign-firmware.txt"]
+        source = ["--no-deps", "--no-binary", ":all:", "--no-build-isolation"]
+        session.run("python", "-m", "pip", "download", "-q", *source, *lock, "-d", str(folder))
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """The main job: from firmware source to a unit with a history that verifies. Arguments go to `assay run`."""
@@ -96,6 +105,7 @@ def tests(session: nox.Session) -> None:
     """All tests but the long campaigns."""
     need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT, HOST_COMPILER, OPENSSL, *SOURCE_PACKAGES)
     install(session, "test")
+    fetch_foreign_firmware(session)
     session.run("pytest", "-n", "auto", *session.posargs)
 
 

@@ -1,21 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`assay flash`: write a release to a unit at the bench, and read its hash back."""
+"""`assay flash`: write a release to a unit at the bench, or images to somebody else's board; read the hash back."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
 from assay.cli.upload_progress import upload_progress
+from assay.errors import UsageFault
+
+if TYPE_CHECKING:
+    from assay.pipeline.flash_run import FlashOrder
+    from assay.pipeline.foreign_flash import ForeignOrder
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(name="flash", short_help="Write a release to a unit and read its hash back.")
-@click.argument("release", metavar="NAME@VERSION")
+@click.argument("release", metavar="[NAME@VERSION]", required=False)
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="[N=]FILE",
+    help="Instead of a release: an MCUboot image for somebody else's board; N is its image number [0].",
+)
 @click.option(
     "--place", required=True, metavar="NAME", shell_complete=complete_place, help="The place on the bench, or a twin."
 )
@@ -23,17 +36,55 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--trust", required=True, type=FILE, envvar="ASSAY_TRUST", help="The trust file [ASSAY_TRUST].")
 @click.option("--bench", type=FILE, default=None, help="The bench file [default: bench.toml of the project].")
 @click.option("--wait", "wait_s", type=float, default=0.0, help="Seconds to wait for a place that is taken.")
+@click.option("--recovery", is_flag=True, help="With --image: by the serial recovery of the board's MCUboot.")
+@click.option(
+    "--accept-unverified-image",
+    "unverified",
+    is_flag=True,
+    help="With --image: use an image that nobody signed, or with a key that the trust file does not name.",
+)
 @verb
 def command(
-    session: Session, release: str, place: str, serial: str | None, trust: Path, bench: Path | None, wait_s: float
+    session: Session,
+    release: str | None,
+    images: tuple[str, ...],
+    place: str,
+    serial: str | None,
+    trust: Path,
+    bench: Path | None,
+    wait_s: float,
+    recovery: bool,
+    unverified: bool,
 ) -> Answer:
     """Write a release to a unit at the bench, read its hash back, and record it.
 
     The version may be older than the one there; `assay update` is for units in the field.
+
+    With --image: write an MCUboot image to a board that only has a board TOML here (docs: how-to).
     """
+    from assay.pipeline.flash_run import FlashOrder
+
+    if (release is None) == (not images):
+        raise UsageFault(
+            "expected either a release or --image",
+            remedy="assay flash NAME@VERSION ..., or assay flash --image FILE ...",
+        )
+    if release is not None:
+        if recovery or unverified:
+            raise UsageFault("--recovery and --accept-unverified-image go with --image", remedy="leave them out")
+        return _release(session, FlashOrder(release, place, trust, wait_s, bench, serial))
+    if serial is not None:
+        raise UsageFault("somebody else's board cannot prove a serial number", remedy="leave --serial out")
+    from assay.pipeline.foreign_flash import ForeignOrder, parse_images
+
+    order = ForeignOrder(parse_images(images), place, trust, wait_s, bench, recovery, unverified)
+    return _foreign(session, order)
+
+
+def _release(session: Session, order: FlashOrder) -> Answer:
     from assay.pipeline import flash_run
 
-    order = flash_run.FlashOrder(release, place, trust, wait_s, bench, serial)
+    place = order.place
     with upload_progress(session) as display:
         result = flash_run.flash(session.site, order, display.say, display.progress_for)
     reference, report = result.image.release.reference, result.report
@@ -56,6 +107,50 @@ def command(
     if report is not None:
         text += f"\n  hash {report.read_back[:16]} {report.how} by the unit, as in the verified file"
         text += f"; {report.bytes_sent} bytes sent" if report.bytes_sent else "; it was there already"
+    text += f"\n  next: {result.remedy}" if result.remedy else ""
+    text += f"\n  record {result.record.entry.record[:16]}, entry {result.record.index} of the log"
+    return Answer(text, data, result.status)
+
+
+def _foreign(session: Session, order: ForeignOrder) -> Answer:
+    from assay.pipeline import foreign_flash
+
+    with upload_progress(session) as display:
+        result = foreign_flash.flash_foreign(session.site, order, display.say, display.progress_for)
+    report = result.report
+    data = {
+        "outcome": result.outcome.value,
+        "reason": result.reason,
+        "remedy": result.remedy,
+        "place": order.place,
+        "says": result.says,
+        "images": [
+            {
+                "number": each.number,
+                "version": each.image.says.version,
+                "file_sha256": each.image.file_sha256,
+                "image_hash": each.image_hash.hex(),
+                "encrypted": each.image.says.encrypted,
+                "signature": each.image.signature.value,
+                "key": each.image.key,
+            }
+            for each in result.images
+        ],
+        "way": report.way if report else None,
+        "read_back": [vars(each) for each in report.read_back] if report else None,
+        "how": "quoted" if report else None,
+        "bytes_sent": report.bytes_sent if report else None,
+        "cannot": list(foreign_flash.CANNOT),
+        "record": result.record.entry.record,
+        "log_index": result.record.index,
+    }
+    names = ", ".join(each.name for each in result.images)
+    text = f"{result.outcome} {names} on {order.place}" + (f": {result.reason}" if result.reason else "")
+    for read in report.read_back if report else ():
+        text += (
+            f"\n  image {read.number}: hash {read.image_hash[:16]} in slot {read.slot}, as the firmware there quotes"
+        )
+    text += "".join(f"\n  no {line}" for line in foreign_flash.CANNOT)
     text += f"\n  next: {result.remedy}" if result.remedy else ""
     text += f"\n  record {result.record.entry.record[:16]}, entry {result.record.index} of the log"
     return Answer(text, data, result.status)

@@ -48,6 +48,10 @@ class TomlDocument:
         self._line_count = len(lines)
         self._until = cache(lambda count: _parse_start("".join(lines[:count])))
 
+    def holds(self, path: KeyPath) -> bool:
+        """Whether there is something at `path`."""
+        return _holds(self.data, path)
+
     def line_of(self, path: KeyPath) -> int | None:
         """The line (from 1) of the key at `path`, or of the nearest table around it; None for the whole document."""
         wanted = tuple(path)

@@ -12,8 +12,9 @@ import json
 
 from assay.errors import NotVerified
 from assay.formats import signed_note
+from assay.formats.image_key import parse_image_key
 from assay.formats.public_key import check_key
-from assay.model.trust import TrustedKey, TrustedLog, TrustFile
+from assay.model.trust import ImageKey, TrustedKey, TrustedLog, TrustFile
 
 _HEADER = """\
 # Whom verification trusts, and for what. Written by `assay keys trust`; nothing else is an anchor.
@@ -40,6 +41,8 @@ def encode(trust: TrustFile) -> bytes:
     for log in trust.logs:
         lines += ["", "[[logs]]", f"origin = {_text(log.origin)}", f"vkey = {_text(log.vkey)}"]
         lines += ["development = true"] if log.development else []
+    for image_key in trust.image_keys:
+        lines += ["", "[[image_keys]]", *_image_key(image_key)]
     blank = ("\n".join(lines) + "\n").encode("utf-8")
     return blank.replace(_BLANK_SEAL.encode(), hashlib.sha256(blank).hexdigest().encode(), 1)
 
@@ -53,13 +56,19 @@ def seal_is_good(data: bytes, seal: str) -> bool:
 def faults(trust: TrustFile) -> list[tuple[tuple[str | int, ...], str]]:
     """What is wrong with the keys in `trust`: path in the document, and the sentence. Empty when all is well."""
     found: list[tuple[tuple[str | int, ...], str]] = []
-    if not trust.keys and not trust.logs:
-        found.append(((), "expected at least one [[keys]] or [[logs]]: an empty trust file verifies nothing"))
+    if not trust.keys and not trust.logs and not trust.image_keys:
+        text = "expected at least one [[keys]], [[logs]] or [[image_keys]]: an empty trust file verifies nothing"
+        found.append(((), text))
     for place, key in enumerate(trust.keys):
         try:
             check_key(key)
         except NotVerified as error:
             found.append((("keys", place, "keyid"), error.message))
+    for place, image_key in enumerate(trust.image_keys):
+        try:
+            parse_image_key(image_key.public)
+        except NotVerified as error:
+            found.append((("image_keys", place, "public"), error.message))
     for place, log in enumerate(trust.logs):
         found += [(("logs", place, "vkey"), text) for text in _log_faults(log)]
     return found
@@ -80,6 +89,12 @@ def _key(key: TrustedKey) -> list[str]:
     if key.builder_ids:
         lines.append(f"builder_ids = [{', '.join(_text(item) for item in key.builder_ids)}]")
     return lines
+
+
+def _image_key(key: ImageKey) -> list[str]:
+    boards = ", ".join(_text(board) for board in key.boards)
+    lines = [f"name = {_text(key.name)}", f"boards = [{boards}]", f"public = '''\n{key.public}'''"]
+    return lines + (["development = true"] if key.development else [])
 
 
 def _text(text: str) -> str:

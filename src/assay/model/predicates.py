@@ -137,6 +137,47 @@ class Flash(Value):
     steps: tuple[StepRecord, ...] = ()
 
 
+class ForeignImageReference(Value):
+    """An image that is not of this project, and what was known of it: `signature` was verified by `key`, or could not
+    be; `image_hash` (hex) as long as the image has it, SHA-256 to SHA-512.
+    """
+
+    number: int
+    version: str
+    file_sha256: FileSha256
+    image_hash: str
+    encrypted: bool
+    signature: Literal["verified", "unknown-key", "none"]
+    key: str | None = None
+
+
+class ForeignSlot(Value):
+    """The slot that an image is in, and the hash that the server named for it."""
+
+    number: int
+    slot: int
+    image_hash: str
+
+
+class ForeignFlash(Value):
+    """`urn:assay:predicate:foreign-flash:v1`: images were written to somebody else's board, which has no identity.
+
+    `way`: by the app's server, by the bootloader's recovery, or none was needed. The hashes that were read back are
+    quoted from the images' TLVs. `says` is what the server said that it is; `cannot` what no such board can tell.
+    """
+
+    run: RunHeader
+    images: tuple[ForeignImageReference, ...]
+    mode: str
+    way: Literal["app", "recovery", "none"]
+    says: str = ""
+    read_back: tuple[ForeignSlot, ...]
+    how: Literal["quoted"]
+    bytes_sent: int
+    cannot: tuple[str, ...]
+    steps: tuple[StepRecord, ...] = ()
+
+
 class Update(Value):
     """`urn:assay:predicate:update:v1`: a plan was carried out, and what the unit runs now."""
 

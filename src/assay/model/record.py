@@ -21,6 +21,7 @@ class RecordType(StrEnum):
     PATCH = "patch"
     PROVISIONING = "provisioning"
     FLASH = "flash"
+    FOREIGN_FLASH = "foreign-flash"
     TEST = "test"
     UPDATE = "update"
     EVIDENCE = "evidence"
@@ -34,6 +35,7 @@ PREDICATES: Mapping[RecordType, PredicateType] = {
     RecordType.PATCH: PredicateType.PATCH,
     RecordType.PROVISIONING: PredicateType.PROVISIONING,
     RecordType.FLASH: PredicateType.FLASH,
+    RecordType.FOREIGN_FLASH: PredicateType.FOREIGN_FLASH,
     RecordType.TEST: PredicateType.TEST_RESULT,
     RecordType.UPDATE: PredicateType.UPDATE,
     RecordType.EVIDENCE: PredicateType.EVIDENCE,

@@ -22,6 +22,7 @@ class PredicateType(StrEnum):
     TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
     PROVISIONING = "urn:assay:predicate:provisioning:v1"
     FLASH = "urn:assay:predicate:flash:v1"
+    FOREIGN_FLASH = "urn:assay:predicate:foreign-flash:v1"
     UPDATE = "urn:assay:predicate:update:v1"
     EVIDENCE = "urn:assay:predicate:evidence:v1"
     RELEASE = "urn:assay:predicate:release:v1"

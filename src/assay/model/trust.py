@@ -40,6 +40,7 @@ SIGNERS: Mapping[PredicateType, frozenset[Role]] = {
     PredicateType.TEST_RESULT: frozenset({Role.BENCH}),
     PredicateType.PROVISIONING: frozenset({Role.STATION}),
     PredicateType.FLASH: _RUNS,
+    PredicateType.FOREIGN_FLASH: _RUNS,
     PredicateType.UPDATE: _RUNS,
     PredicateType.EVIDENCE: _RUNS,
     PredicateType.RUN: _RUNS | {Role.BUILDER},
@@ -80,6 +81,19 @@ class TrustedLog(Value):
     development: bool = False
 
 
+class ImageKey(Value):
+    """A key that signs MCUboot images of somebody else, for the boards that are named and no others.
+
+    It vouches for an image and for nothing else: an image of this project needs a key with the role `image`, and a
+    provenance. `public` is PEM, as `imgtool getpub -e pem` writes it.
+    """
+
+    name: Name
+    boards: tuple[Name, ...] = Field(min_length=1)
+    public: str
+    development: bool = False
+
+
 class TrustFile(Value):
     """Keys and roles (`trust.toml`). Empty means that nothing verifies.
 
@@ -94,6 +108,7 @@ class TrustFile(Value):
     allow_emulated: bool = False
     keys: tuple[TrustedKey, ...] = ()
     logs: tuple[TrustedLog, ...] = ()
+    image_keys: tuple[ImageKey, ...] = ()
 
     def keys_for(self, role: Role) -> tuple[TrustedKey, ...]:
         """The keys that are trusted for `role`."""

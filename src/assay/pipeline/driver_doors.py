@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from assay.interfaces.device import Device
     from assay.interfaces.loader import RomLoader
     from assay.interfaces.power import Power
+    from assay.interfaces.smp_server import SmpServer
     from assay.interfaces.transport import Transport
 
 
@@ -28,6 +29,11 @@ def transport_driver(name: str) -> Callable[[str, int], Transport]:
 def device_driver(name: str) -> Callable[[Transport, int, str], Device]:
     """`(transport, baud in bit/s, framing) -> Device`, group `assay.devices`."""
     return cast("Callable[[Transport, int, str], Device]", _driver("devices", name))
+
+
+def server_driver(name: str) -> Callable[..., SmpServer]:
+    """`(transport, *, baud, framing, version, tells, buffers, ...) -> SmpServer`, group `assay.servers`."""
+    return cast("Callable[..., SmpServer]", _driver("servers", name))
 
 
 def loader_driver(name: str) -> Callable[[Transport, int], RomLoader]:

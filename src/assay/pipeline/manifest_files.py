@@ -8,6 +8,7 @@ Leaves to others: what a manifest may say (`stages.manifest`).
 from __future__ import annotations
 
 import hashlib
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
@@ -15,16 +16,20 @@ from typing import TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from assay.errors import ManifestFault, UsageFault
-from assay.formats.toml_document import MANIFEST_BYTES_MAX
+from assay.formats.toml_document import MANIFEST_BYTES_MAX, TomlDocument
 from assay.model.bench import Bench
-from assay.model.identifiers import Name
+from assay.model.foreign_board import ForeignBoard
+from assay.model.identifiers import NAME_PATTERN, Name
 from assay.model.manifest import Board, Module, Pipeline, Profile
 from assay.model.value import Value
 from assay.model.wire import WireFile
-from assay.stages.manifest.read import read_manifest
+from assay.stages.manifest.read import read_documents, read_manifest
 
 BOARDS = "boards"
 """The folder that marks a project's root."""
+
+INHERITS = "inherits"
+"""The key of a board that is a revision of another one."""
 
 M = TypeVar("M", bound=Value)
 
@@ -36,13 +41,7 @@ def load(path: Path, model: type[M]) -> M:
 
 def load_with_digest(path: Path, model: type[M]) -> tuple[M, str]:
     """The manifest at `path`, and the SHA-256 of the very bytes that it was read from. Raises `ManifestFault`."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MANIFEST_BYTES_MAX + 1)  # one too many is refused, and a device without end is not read
-    except FileNotFoundError as error:
-        raise ManifestFault(str(path), None, "there is no such file", remedy="check the path") from error
-    except OSError as error:
-        raise ManifestFault(str(path), None, f"cannot be read: {error.strerror}", remedy="check the file") from error
+    raw = _bytes_of(path)
     return read_manifest(raw, str(path), model), hashlib.sha256(raw).hexdigest()
 
 
@@ -52,11 +51,57 @@ def load_module(path: Path) -> Module:
 
 
 def load_board(path: Path) -> Board:
-    """A `boards/*.toml`; its name is the name of the file, since boards are found by it."""
-    board = load(path, Board)
+    """A `boards/*.toml` of a board that the firmware here is built for; its name is the name of the file, since boards
+    are found by it.
+    """
+    board = load_any_board(path)
+    if isinstance(board, ForeignBoard):
+        raise not_ours(board)
+    return board
+
+
+def load_any_board(path: Path) -> Board | ForeignBoard:
+    """A `boards/*.toml`, with what it inherits."""
+    document = TomlDocument(_bytes_of(path), str(path))
+    foreign = "firmware" in document.data or INHERITS in document.data
+    board = read_documents(_with_ancestors(document, path), ForeignBoard) if foreign else load(path, Board)
     if board.name != path.stem:
         raise ManifestFault(str(path), None, f"the board is called {board.name!r}", remedy=f"call it {path.stem!r}")
     return board
+
+
+def not_ours(board: ForeignBoard) -> UsageFault:
+    """For whoever needs a board that the firmware here is built for."""
+    return UsageFault(
+        f"{board.name} is somebody else's board: it has no identity, no evidence and no release of this project",
+        remedy="what works with it: assay flash --image FILE (docs: how-to/a-board-of-somebody-else)",
+    )
+
+
+def _with_ancestors(document: TomlDocument, path: Path) -> list[TomlDocument]:
+    """`document`, the one that it inherits from, and so on."""
+    documents, seen = [document], {path.name}
+    while isinstance(parent := documents[-1].data.get(INHERITS), str):
+        newest = documents[-1]
+        line = newest.line_of([INHERITS])
+        file = path.with_name(f"{parent}.toml")
+        if not re.fullmatch(NAME_PATTERN, parent) or not file.is_file():
+            raise ManifestFault(newest.file, line, f"there is no board {parent!r} beside it to inherit from")
+        if file.name in seen:
+            raise ManifestFault(newest.file, line, f"{parent} inherits from this board: that goes round in a circle")
+        seen.add(file.name)
+        documents.append(TomlDocument(_bytes_of(file), str(file)))
+    return documents
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MANIFEST_BYTES_MAX + 1)  # one too many is refused, and a device without end is not read
+    except FileNotFoundError as error:
+        raise ManifestFault(str(path), None, "there is no such file", remedy="check the path") from error
+    except OSError as error:
+        raise ManifestFault(str(path), None, f"cannot be read: {error.strerror}", remedy="check the file") from error
 
 
 def load_profile(path: Path) -> tuple[Profile, str]:

@@ -23,6 +23,7 @@ from assay.interfaces.power import Power
 from assay.interfaces.step_book import Say, say_nothing
 from assay.interfaces.transport import Transport
 from assay.model.bench import Place, PowerSwitch
+from assay.model.foreign_board import ForeignBoard
 from assay.model.manifest import Board
 from assay.pipeline import driver_doors, manifest_files
 
@@ -81,12 +82,19 @@ class PlaceAddress:
     """Where a place is now: its board and port, the twin's folder if it is one, and the chip that has to answer."""
 
     name: str
-    board: Board
+    board: Board | ForeignBoard
     port: str
     power: PowerSwitch | None = None
     twin: Path | None = None
     chip: bytes | None = None
     features: tuple[str, ...] = ()
+
+    @property
+    def our_board(self) -> Board:
+        """The board, where the firmware here is built for it. Raises `UsageFault` for somebody else's."""
+        if isinstance(self.board, ForeignBoard):
+            raise manifest_files.not_ours(self.board)
+        return self.board
 
 
 def find_place(site: Site, name: str, *, bench: Path | None = None, start: Path | None = None) -> PlaceAddress:
@@ -106,9 +114,10 @@ def find_place(site: Site, name: str, *, bench: Path | None = None, start: Path 
 
 def _of_bench(site: Site, root: Path, place: Place) -> PlaceAddress:
     """Where the place is now: its unit is looked for, whichever port it has today."""
+    from assay.drivers.port_address import resolved
     from assay.drivers.usb_ports import port_of
 
-    board = manifest_files.load_board(manifest_files.board_file(root, place.board))
+    board = manifest_files.load_any_board(manifest_files.board_file(root, place.board))
     chip = bytes.fromhex(place.chip) if place.chip else None
     if place.twin is not None:
         twin = _twin(site, root, place.twin, [])
@@ -120,6 +129,7 @@ def _of_bench(site: Site, root: Path, place: Place) -> PlaceAddress:
         return replace(twin, name=place.name, power=place.power, chip=chip, features=place.features)
     port = place.port if place.usb is None else port_of(f"place {place.name}", place.usb)
     assert port is not None
+    port = resolved(port)
     return PlaceAddress(place.name, board, port, place.power, chip=chip, features=place.features)
 
 
@@ -151,15 +161,16 @@ def open_place(
     from assay.drivers.locks.file_lock import FileLocks
 
     address = find_place(site, name, bench=bench, start=start)
-    serial = address.board.serial
+    board = address.our_board
+    serial = board.serial
     with ExitStack() as held:
         held.enter_context(FileLocks().acquire(address.port, verb=verb, place=name, wait_s=wait_s))
         power = twin_power(site, address, held, say) if address.twin else _switch(address.power)
         transport = driver_doors.transport_driver(TRANSPORT)(address.port, serial.baud)
         held.callback(transport.close)
         device = driver_doors.device_driver(DEVICE)(transport, serial.baud, serial.framing)
-        loader = driver_doors.loader_driver(address.board.loader.protocol)(transport, serial.baud)
-        return OpenPlace(name, address.board, transport, device, loader, power, address.chip, held.pop_all())
+        loader = driver_doors.loader_driver(board.loader.protocol)(transport, serial.baud)
+        return OpenPlace(name, board, transport, device, loader, power, address.chip, held.pop_all())
 
 
 def what_answers(place: OpenPlace, timeout_s: float = FIND_TIMEOUT_S) -> Found:

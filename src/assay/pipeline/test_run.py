@@ -140,7 +140,7 @@ def _board(site: Site, order: TestOrder) -> Board:
 
     if order.place.startswith(FRESH_TWIN):
         return load_board(board_file(project_root(Path.cwd()), order.place.removeprefix(FRESH_TWIN)))
-    return find_place(site, order.place, bench=order.bench).board
+    return find_place(site, order.place, bench=order.bench).our_board
 
 
 def _hold_places(

@@ -21,11 +21,12 @@ from assay.pipeline.run_journal import Run, timestamp
 
 if TYPE_CHECKING:
     from assay.interfaces.place import UnitPlace
+    from assay.pipeline.foreign_place import ForeignPlace
     from assay.pipeline.site import Site
 
 
 def run_header(
-    site: Site, run: Run, place: UnitPlace, checkpoint: bytes, outcome: Outcome, reason: str = ""
+    site: Site, run: Run, place: UnitPlace | ForeignPlace, checkpoint: bytes, outcome: Outcome, reason: str = ""
 ) -> RunHeader:
     """The header of the record of `run`, which ends now; `checkpoint` was the newest when this process began."""
     return RunHeader(

@@ -21,7 +21,7 @@ from assay.errors import DeviceTimeout, LinkError
 from assay.interfaces.device import DeviceRefusal
 from assay.interfaces.transport import Transport
 from assay.protocols.smp.answers import MalformedAnswer, No, answer_header, answers, read_answer
-from assay.protocols.smp.framing import Damage, Demultiplexer, Frame, Framing, Line, encode
+from assay.protocols.smp.framing import Damage, Demultiplexer, Frame, Framing, Line, encode, of_version
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -53,7 +53,7 @@ class Counters:
 
 
 class Session:
-    """SMP on a transport. `baud` (bit/s) only stretches the time-outs."""
+    """SMP on a transport. `baud` (bit/s) only stretches the time-outs; `version` is SMP's: 1 for old servers."""
 
     def __init__(
         self,
@@ -61,6 +61,7 @@ class Session:
         framing: Framing = Framing.CONSOLE,
         *,
         baud: int = 115200,
+        version: int = 2,
         monotonic_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -70,6 +71,7 @@ class Session:
         self.monotonic_s = monotonic_s
         self.sleep = sleep
         self._byte_s = BITS_PER_BYTE / baud
+        self._version = version
         self._demultiplexer = Demultiplexer(framing)
         self._frames: deque[bytes] = deque()
         self._lines: deque[str] = deque(maxlen=LINES_MAX)
@@ -121,7 +123,7 @@ class Session:
 
     def send(self, message: Request) -> int:
         """Put a request on the line; gives how many bytes that was. Raises LinkError."""
-        encoded = encode(bytes(message), self.framing)
+        encoded = encode(of_version(bytes(message), self._version), self.framing)
         self.transport.write(encoded)
         self.counters.frames += 1
         return len(encoded)

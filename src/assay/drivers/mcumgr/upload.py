@@ -52,13 +52,23 @@ class _Sent:
 class Upload:
     """One upload over a session. `prepare` is only called when there is something to send."""
 
-    def __init__(self, session: Session, prepare: Prepare, data: bytes, file_sha256: bytes, image: int = 0) -> None:
+    def __init__(
+        self,
+        session: Session,
+        prepare: Prepare,
+        data: bytes,
+        file_sha256: bytes,
+        image: int = 0,
+        *,
+        ends_timeout_s: float = ENDS_TIMEOUT_S,
+    ) -> None:
         self._session = session
         self._home = session.framing
         self._prepare = prepare
         self._data = data
         self._sha256 = file_sha256
         self._image = image
+        self._ends_timeout_s = ends_timeout_s
         self._buffer = 0
         self._pace = Pace(session.line_s(1), 1)
         self._flight: deque[_Sent] = deque()
@@ -134,7 +144,7 @@ class Upload:
         """Where to go on. Raises DeviceRefusal: this frame is also where the device says no to the whole upload."""
         while True:
             self._put(question(self._data, self._sha256, self._session.next_sequence(), self._image), QUESTION_BYTES)
-            answered = self._wait(ENDS_TIMEOUT_S, 0, whole=True)
+            answered = self._wait(self._ends_timeout_s, 0, whole=True)
             if answered is not None:
                 self._failures = 0
                 return answered
@@ -158,7 +168,7 @@ class Upload:
         """Wait for one answer; gives how far the device is."""
         expected = self._flight[0].offset + self._flight[0].size
         last = self._sent_up_to == len(self._data) and not self._pace.losses
-        reached = self._wait(ENDS_TIMEOUT_S if last else self._pace.patience_s(), done)
+        reached = self._wait(self._ends_timeout_s if last else self._pace.patience_s(), done)
         if reached is None:
             self._go_back(done, silent=True)
             return done

@@ -24,6 +24,7 @@ FIRST, NEXT = b"\x06\x09", b"\x04\x14"
 CONSOLE_OVERHEAD = 4  # bytes of length and CRC, which share the receiver's buffer with the frame
 TEXT_LENGTH_MAX = 4096  # bytes; noise without a line end is cut into lines of this length
 HEADER_SIZE = 8
+VERSION_BITS = 0x18
 _BEFORE_PACKET = re.compile(rb"(?=\x06\x09|\x04\x14)")
 """Neither delimiter occurs in text or base64: a lost line end puts a packet behind something else."""
 
@@ -57,6 +58,11 @@ class Damage:
 
 
 Event = Frame | Line | Damage
+
+
+def of_version(frame: bytes, version: int) -> bytes:
+    """`frame` with SMP's `version` (1 or 2) in bits 3 and 4 of its first byte; the rest is the same in both."""
+    return bytes([(frame[0] & ~VERSION_BITS) | (version - 1) << 3]) + frame[1:]
 
 
 def encode(frame: bytes, framing: Framing) -> bytes:
@@ -195,4 +201,5 @@ class Demultiplexer:
 
 
 def _without_length(header: bytes | bytearray) -> bytes:
-    return bytes(header[:2]) + bytes(header[4:HEADER_SIZE])
+    """What an answer is known by: a server of version 1 answers version 2 in its own."""
+    return bytes([header[0] & ~VERSION_BITS, header[1]]) + bytes(header[4:HEADER_SIZE])

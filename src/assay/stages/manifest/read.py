@@ -9,27 +9,43 @@ from __future__ import annotations
 
 import json
 import typing
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from assay.errors import ManifestFault
 from assay.formats.toml_document import TomlDocument
 from assay.model.value import Value
-from assay.stages.manifest.faults import faults_of
+from assay.stages.manifest.faults import Path, faults_of
 
 M = TypeVar("M", bound=Value)
 
 
 def read_manifest(raw: bytes, file: str, model: type[M]) -> M:
     """The manifest in `raw`; `file` is the name that faults show. Raises `ManifestFault`."""
-    document = TomlDocument(raw, file)
-    _check_schema(document, model)
+    return read_documents((TomlDocument(raw, file),), model)
+
+
+def read_documents(documents: Sequence[TomlDocument], model: type[M]) -> M:
+    """The manifest that the first of `documents` is, with what it inherits from the next, and so on: tables are
+    joined, anything else is replaced. Raises `ManifestFault` that names the file in which the key stands.
+    """
+    for document in documents:
+        _check_schema(document, model)
+    data: dict[str, Any] = {}
+    for document in reversed(documents):
+        data = _joined(data, document.data)
     try:
         # By way of JSON: in strict mode a tuple is made from a JSON array, and from nothing else that TOML has.
-        return model.model_validate_json(json.dumps(document.data, default=str))
+        return model.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
-        raise _fault(document, error, model) from error
+        raise _fault(documents, error, model) from error
+
+
+def _joined(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    both = {key for key in above.keys() & below.keys() if isinstance(above[key], dict) and isinstance(below[key], dict)}
+    return {**below, **above, **{key: _joined(below[key], above[key]) for key in both}}
 
 
 def schema_of(model: type[Value]) -> str:
@@ -53,10 +69,16 @@ def _check_schema(document: TomlDocument, model: type[Value]) -> None:
     raise ManifestFault(document.file, line, f"expected schema {expected!r}, not {found!r}")
 
 
-def _fault(document: TomlDocument, error: ValidationError, model: type[Value]) -> ManifestFault:
+def _fault(documents: Sequence[TomlDocument], error: ValidationError, model: type[Value]) -> ManifestFault:
     found = faults_of(error.errors(include_url=False), model)
-    placed = sorted(((document.line_of(path) or 0, text) for path, text in found), key=lambda fault: fault[0])
-    first_line, first_text = placed[0]
-    others = "".join(f"\n{document.file}:{line}: {text}" for line, text in placed[1:])
+    placed = sorted((*_place(documents, path), text) for path, text in found)
+    order, first_line, first_text = placed[0]
+    others = "".join(f"\n{documents[order].file}:{line}: {text}" for order, line, text in placed[1:])
     remedy = "correct the file" if len(placed) == 1 else f"correct these {len(placed)} places"
-    return ManifestFault(document.file, first_line or None, first_text + others, remedy=remedy)
+    return ManifestFault(documents[order].file, first_line or None, first_text + others, remedy=remedy)
+
+
+def _place(documents: Sequence[TomlDocument], path: Path) -> tuple[int, int]:
+    """Which of `documents` holds the key at `path`, and its line there; else where the first one has its table."""
+    order = next((order for order, document in enumerate(documents) if document.holds(path)), 0)
+    return order, documents[order].line_of(path) or 0

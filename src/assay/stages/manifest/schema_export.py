@@ -7,8 +7,12 @@ Guards: the schemas come from the models that read the files, so the two cannot 
 from __future__ import annotations
 
 import json
+from typing import Any
+
+from pydantic import TypeAdapter
 
 from assay.model.bench import Bench
+from assay.model.foreign_board import ForeignBoard
 from assay.model.manifest import Board, Module, Pipeline, Profile
 from assay.model.powercut import CutPlan
 from assay.model.trust import TrustFile
@@ -27,11 +31,23 @@ MANIFESTS: dict[str, type[Value]] = {
 }
 """Manifests by the word that `assay schema` knows them by."""
 
+_BOARDS: TypeAdapter[Board | ForeignBoard] = TypeAdapter(Board | ForeignBoard)
+"""`boards/*.toml` are of two kinds; `firmware` tells them apart."""
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 def schema_text(name: str) -> str:
     """The JSON Schema of the manifest `name` (a key of `MANIFESTS`), the same bytes each time."""
-    schema = MANIFESTS[name].model_json_schema()
+    schema = _boards() if name == "board" else MANIFESTS[name].model_json_schema()
     schema = {"$schema": DIALECT, "$id": f"urn:assay:schema:{name}:1", **schema}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _boards() -> dict[str, Any]:
+    """Ours, somebody else's, and a revision of that: it has what it does not inherit."""
+    schema = _BOARDS.json_schema()
+    foreign = schema["$defs"]["ForeignBoard"]
+    schema["$defs"]["Revision"] = {**foreign, "required": ["schema", "name", "revision", "inherits", "why"]}
+    schema["anyOf"].append({"$ref": "#/$defs/Revision"})
+    return schema

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A flash of somebody else's board: images in, a unit that says that it runs them and a record out.
+
+Guards: an image whose signature nobody could verify is refused, or used because somebody said so, which is recorded;
+one that is wrong is never used. PASS only with the hash read back and the record durable.
+Leaves to others: how it is written (`stages.flashing.foreign`), reading images (`formats.foreign_image`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assay.errors import ExitStatus, NotVerified, Refused, UnitFailed, UsageFault
+from assay.formats.foreign_image import IMAGE_BYTES_MAX, Signature, verify_foreign_image
+from assay.interfaces.step_book import ProgressFor, Say, StepBook
+from assay.model.foreign_board import ForeignBoard
+from assay.model.outcome import Outcome
+from assay.model.predicates import ForeignFlash, ForeignImageReference, ForeignSlot, RunHeader
+from assay.model.record import RecordRef, RecordType
+from assay.model.statement import PredicateType, Statement, Subject
+from assay.model.trust import Role, TrustFile
+from assay.pipeline.foreign_place import ForeignPlace, into_recovery, open_foreign_place, what_answers
+from assay.pipeline.recovery import conclude
+from assay.pipeline.run_journal import Run
+from assay.pipeline.trust_file import load_trust
+from assay.pipeline.unit_records import failed_run, run_header, statement_of
+from assay.stages.flashing import foreign
+from assay.stages.flashing.foreign import Answering, ForeignReport, Numbered
+
+if TYPE_CHECKING:
+    from assay.pipeline.site import Site
+
+VERB = "flash"
+RECOVERY_WAIT_S = 60.0
+"""Seconds for a person to press two buttons."""
+
+CANNOT = (
+    "identity: the board has no serial number or key of ours, so which unit this was is only known by its place",
+    "evidence: the hash is quoted by the firmware that runs, which nobody proved",
+)
+"""What a record about such a board never says, in the record itself."""
+
+
+@dataclass(frozen=True)
+class ForeignOrder:
+    """What the user asks for: `images` are files by MCUmgr's image number; `unverified`: use them also when nobody
+    could verify who signed them; `recovery`: by the bootloader.
+    """
+
+    images: tuple[tuple[int, Path], ...]
+    place: str
+    trust: Path
+    wait_s: float = 0.0
+    bench: Path | None = None
+    recovery: bool = False
+    unverified: bool = False
+
+
+@dataclass(frozen=True)
+class ForeignResult:
+    """What was done; `report` is None when the unit failed."""
+
+    outcome: Outcome
+    status: ExitStatus
+    reason: str
+    remedy: str
+    record: RecordRef
+    images: tuple[Numbered, ...]
+    says: str
+    report: ForeignReport | None
+
+
+def flash_foreign(site: Site, order: ForeignOrder, say: Say, progress_for: ProgressFor) -> ForeignResult:
+    """Flash the board on the place. Raises `Refused` and its kin before anything is written, link errors,
+    `NotRecorded`; FAIL is an answer, with a record.
+    """
+    trust = load_trust(order.trust)
+    with open_foreign_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench) as place:
+        images = tuple(_verified(order, number, path, trust, place.board, say) for number, path in order.images)
+        _check_emulated(trust, place.board)
+        foreign.check_images(place.board, images)
+        found = what_answers(place)
+        foreign.check_board(place.board, found)
+        if order.recovery:
+            found = into_recovery(place, found, say, RECOVERY_WAIT_S)
+        say(f"{order.place}: {_describe(place.board, found)}")
+        return _run(site, place, found, images, StepTellers(say, progress_for))
+
+
+@dataclass(frozen=True)
+class StepTellers:
+    """Where steps and uploads are shown."""
+
+    say: Say
+    progress_for: ProgressFor
+
+
+def _run(
+    site: Site, place: ForeignPlace, found: Answering, images: tuple[Numbered, ...], tell: StepTellers
+) -> ForeignResult:
+    board, checkpoint = place.board, site.recorder.checkpoint()
+    hashes = " ".join(each.image_hash.hex() for each in images)
+    with site.journals.open_run(
+        VERB, f"{place.name} {hashes}", serial=None, place=place.name, board=board.name, emulated=board.emulated
+    ) as run:
+        book = StepBook(run, tell.say, tell.progress_for)
+        report, failure = None, None
+        try:
+            report = foreign.flash(place, found, images, book)
+        except UnitFailed as error:
+            failure = error
+        outcome, reason = (Outcome.FAIL, failure.message) if failure else (Outcome.PASS, "")
+        header = run_header(site, run, place, checkpoint, outcome, reason)
+        record = _record(site, run, header, _Told(board, found, images, report), book)
+        status, remedy = (failure.status, failure.remedy) if failure else (ExitStatus.PASS, "")
+        return ForeignResult(outcome, status, reason, remedy, record, images, found.info or "", report)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a record is made of."""
+
+    board: ForeignBoard
+    found: Answering
+    images: tuple[Numbered, ...]
+    report: ForeignReport | None
+
+
+def _record(site: Site, run: Run, header: RunHeader, told: _Told, book: StepBook) -> RecordRef:
+    if told.report is None:
+        kind, statement = RecordType.RUN, failed_run(header, VERB, None, book.stopped_at, book.records)
+    else:
+        kind, statement = RecordType.FOREIGN_FLASH, _statement(header, told, told.report, book)
+    return conclude(site, run, statement, kind, Role.STATION, header.outcome, reason=header.reason)
+
+
+def _statement(header: RunHeader, told: _Told, report: ForeignReport, book: StepBook) -> Statement:
+    predicate = ForeignFlash(
+        run=header,
+        images=tuple(_reference(each) for each in told.images),
+        mode=told.board.mcuboot.mode,
+        way=report.way,
+        says=told.found.info or "",
+        read_back=tuple(
+            ForeignSlot(number=each.number, slot=each.slot, image_hash=each.image_hash) for each in report.read_back
+        ),
+        how="quoted",
+        bytes_sent=report.bytes_sent,
+        cannot=CANNOT,
+        steps=book.records,
+    )
+    subjects = [Subject(name=each.name, digest={"sha256": each.image.file_sha256}) for each in told.images]
+    return statement_of(PredicateType.FOREIGN_FLASH, predicate, *subjects)
+
+
+def _reference(each: Numbered) -> ForeignImageReference:
+    return ForeignImageReference(
+        number=each.number,
+        version=each.image.says.version,
+        file_sha256=each.image.file_sha256,
+        image_hash=each.image_hash.hex(),
+        encrypted=each.image.says.encrypted,
+        signature=each.image.signature.value,
+        key=each.image.key,
+    )
+
+
+def _verified(
+    order: ForeignOrder, number: int, path: Path, trust: TrustFile, board: ForeignBoard, say: Say
+) -> Numbered:
+    """The image in the file at `path`. Raises `NotVerified` when it is wrong, or not verified and nobody allowed it."""
+    try:
+        image = verify_foreign_image(_read(path), trust, board.name)
+    except NotVerified as error:
+        raise NotVerified(f"{path}: {error.message}", remedy=error.remedy) from error
+    for line in (*image.checks, *image.cautions):
+        say(f"{path.name}: {line}")
+    if image.signature is not Signature.VERIFIED and not order.unverified:
+        raise NotVerified(
+            f"{path}: {image.cautions[-1]}",
+            remedy=f'name the key in {order.trust} under [[image_keys]] with boards = ["{board.name}"], or say '
+            "--accept-unverified-image, which the record will tell",
+        )
+    return Numbered(number, image)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(IMAGE_BYTES_MAX + 1)
+    except OSError as error:
+        raise UsageFault(f"{path} cannot be read: {error.strerror}", remedy="name the signed image") from error
+
+
+def _check_emulated(trust: TrustFile, board: ForeignBoard) -> None:
+    if board.emulated and not trust.allow_emulated:
+        raise Refused(
+            f"{board.name} is emulated, which '{trust.name}' refuses",
+            remedy="use a real board, or a trust file that allows emulated boards",
+        )
+
+
+def _describe(board: ForeignBoard, found: Answering) -> str:
+    if not found.app:
+        return f"the bootloader's recovery of a {board.name} answers"
+    running = ", ".join(f"{row.version} in slot {row.slot}" for row in found.slots if row.active)
+    return f"{found.info or 'an SMP server'} answers; it runs {running or 'what it does not tell'}"
+
+
+def parse_images(given: Sequence[str]) -> tuple[tuple[int, Path], ...]:
+    """`FILE` or `N=FILE`, each number once. Raises `UsageFault`."""
+    images: dict[int, Path] = {}
+    for text in given:
+        number, equals, file = text.partition("=")
+        at, path = (int(number), Path(file)) if equals and number.isdecimal() else (0, Path(text))
+        if at in images:
+            raise UsageFault(f"image {at} is given twice", remedy="write --image 0=FILE --image 1=FILE")
+        images[at] = path
+    return tuple(sorted(images.items()))

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A place with somebody else's board: make it ours, and see what answers there.
+
+Guards: the place is locked before its port is opened; only MCUmgr's own questions are asked, so that a stranger's board
+runs no command by accident. Leaves to others: what is written (`stages.flashing.foreign`).
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from assay.errors import DeviceTimeout, Interrupted, LinkError, UsageFault
+from assay.interfaces.clock import Clock
+from assay.interfaces.smp_server import SmpServer
+from assay.interfaces.step_book import Say
+from assay.interfaces.transport import Transport
+from assay.model.foreign_board import ForeignBoard, Recovery
+from assay.model.foreign_board import SmpServer as Settings
+from assay.pipeline import driver_doors
+from assay.pipeline.places import TRANSPORT, find_place
+from assay.stages.flashing.foreign import Answering
+
+if TYPE_CHECKING:
+    from assay.pipeline.site import Site
+
+SERVER = "mcumgr"
+FIND_TIMEOUT_S = 10.0
+"""Seconds until something answers: a board that was just switched on verifies and perhaps swaps first."""
+TRY_S = 2.5
+"""Seconds for each framing that the board may speak."""
+
+
+@dataclass
+class ForeignPlace:
+    """A place with somebody else's board (`stages.flashing.foreign.ForeignUnit`), ours until it is closed."""
+
+    name: str
+    board: ForeignBoard
+    transport: Transport
+    app: SmpServer
+    recovery: SmpServer
+    clock: Clock
+    _held: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.close()
+        if isinstance(error, Interrupted):
+            error.add_note(f"port {self.transport.address} is closed, place {self.name} is free")
+
+
+def open_foreign_place(
+    site: Site, name: str, *, verb: str, wait_s: float = 0.0, bench: Path | None = None
+) -> ForeignPlace:
+    """Lock the place and open its port. Raises `PlaceBusy` naming the holder after `wait_s` seconds, `UsageFault`,
+    `LinkError`.
+    """
+    from assay.drivers.locks.file_lock import FileLocks
+    from assay.drivers.port_address import transport_of
+
+    address = find_place(site, name, bench=bench)
+    board = address.board
+    if not isinstance(board, ForeignBoard):
+        raise UsageFault(
+            f"{name} has a {board.name}, for which releases are made here",
+            remedy="flash a release: assay flash NAME@VERSION",
+        )
+    port = address.port
+    with ExitStack() as held:
+        held.enter_context(FileLocks().acquire(port, verb=verb, place=name, wait_s=wait_s))
+        transport = driver_doors.transport_driver(transport_of(port, TRANSPORT))(port, board.serial.baud)
+        held.callback(transport.close)
+        app, recovery = _server(transport, board, board.smp), _recovery(transport, board)
+        return ForeignPlace(name, board, transport, app, recovery, site.clock, held.pop_all())
+
+
+def _server(transport: Transport, board: ForeignBoard, settings: Settings) -> SmpServer:
+    return driver_doors.server_driver(SERVER)(
+        transport,
+        baud=board.serial.baud,
+        framing=board.serial.framing,
+        version=settings.version,
+        tells=settings.parameters,
+        buffers=settings.buffers,
+        answer_timeout_s=settings.answer_timeout_s,
+        erase_timeout_s=settings.erase_timeout_s,
+    )
+
+
+def _recovery(transport: Transport, board: ForeignBoard) -> SmpServer:
+    settings = board.recovery or Recovery()
+    return driver_doors.server_driver(SERVER)(
+        transport,
+        baud=board.serial.baud,
+        framing=settings.framing,
+        version=settings.version,
+        tells=settings.parameters,
+        buffers=settings.buffers,
+        answer_timeout_s=board.smp.answer_timeout_s,
+        erase_timeout_s=board.smp.erase_timeout_s,
+    )
+
+
+def what_answers(place: ForeignPlace, timeout_s: float = FIND_TIMEOUT_S) -> Answering:
+    """The app's server, or a bootloader's. Raises `LinkError` that says what came instead."""
+    deadline_s = place.clock.monotonic_s() + timeout_s
+    only_recovery = place.board.recovery is not None and place.board.recovery.only
+    while True:
+        if not only_recovery:
+            with suppress(DeviceTimeout):
+                place.app.wait_for_slots(TRY_S, "an answer")
+                return _ask(place)
+        if place.board.recovery is not None:
+            with suppress(DeviceTimeout):
+                return Answering(False, place.recovery.wait_for_slots(TRY_S, "an answer"))
+        if place.clock.monotonic_s() > deadline_s:
+            break
+    last = place.recovery if only_recovery else place.app
+    try:
+        return Answering(not only_recovery, last.wait_for_slots(TRY_S, "an answer"))
+    except LinkError as error:
+        raise LinkError(
+            f"nothing that speaks SMP answers on {place.name} within {timeout_s:g} s: {error.message}",
+            remedy=_remedy(place),
+        ) from error
+
+
+def _ask(place: ForeignPlace) -> Answering:
+    if not place.app.is_app():
+        return Answering(False, place.recovery.slots())
+    return Answering(True, place.app.slots(), place.app.application_info(), place.app.bootloader_mode())
+
+
+def _remedy(place: ForeignPlace) -> str:
+    recovery = place.board.recovery
+    plain = "check power, cable and port, and baud rate and framing in its board TOML"
+    return f"{plain}; its recovery: {recovery.how}" if recovery is not None and recovery.how else plain
+
+
+def into_recovery(place: ForeignPlace, found: Answering, say: Say, wait_s: float) -> Answering:
+    """Bring the board into MCUboot's serial recovery, or wait while a person does. Raises `UsageFault`, `LinkError`."""
+    if not found.app:
+        return found
+    settings = place.board.recovery
+    if settings is None:
+        raise UsageFault(
+            f"the board TOML of {place.board.name} knows no recovery",
+            remedy="add a [recovery] table, or flash by the app",
+        )
+    if settings.enter == "reset":
+        place.app.ask_reset(into_recovery=True)
+        place.recovery.listen(place.board.smp.reset_quiet_s, wait_s)
+    else:
+        say(f"{place.name}: bring it into its bootloader's recovery now{': ' if settings.how else ''}{settings.how}")
+    deadline_s = place.clock.monotonic_s() + wait_s
+    while place.clock.monotonic_s() < deadline_s:
+        with suppress(DeviceTimeout):
+            slots = place.recovery.wait_for_slots(TRY_S, "the bootloader's recovery")
+            if not place.recovery.is_app():
+                return Answering(False, slots)
+        place.clock.sleep(TRY_S / 5)
+    raise DeviceTimeout(
+        f"waited {wait_s:g} s for the bootloader's recovery on {place.name}, and the app still answers or nobody does",
+        remedy=settings.how or "see the board's manual for the way into its recovery",
+    )

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Other people's Zephyr and MCUboot in QEMU, flashed through the command line with nothing but a board TOML."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from foreign_zephyr import board_toml, hash_of, image_of, needs_zephyr, running
+
+pytestmark = [needs_zephyr, pytest.mark.timeout(300)]
+
+BOARDS = {
+    "microbit": board_toml("theirs", "swap", "qemu_cortex_m0"),
+    "mps2": board_toml("theirs", "ram-load", "mps2/an385", '[recovery]\nenter = "reset"\nparameters = true\n'),
+}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A project with one board TOML of somebody else's, and its unit on a port."""
+
+    folder: Path
+
+    def assay(self, *arguments: str | Path, expect: int = 0) -> Any:
+        """Run a verb with --json; gives its answer, with what was said beside it under `told`."""
+        command = [sys.executable, "-m", "assay", *map(str, arguments), "--json"]
+        surroundings = {key: value for key, value in os.environ.items() if not key.startswith("ASSAY_")}
+        done = subprocess.run(
+            command, cwd=self.folder, env=surroundings | {"CI": "1"}, capture_output=True, text=True, timeout=280
+        )
+        assert done.returncode == expect, (done.stdout, done.stderr)
+        assert "Traceback" not in done.stderr
+        return json.loads(done.stdout) | {"told": done.stderr}
+
+    def flash(self, image: Path, *more: str, expect: int = 0) -> Any:
+        return self.assay("flash", "--image", image, "--place", "theirs", "--trust", "trust.toml", *more, expect=expect)
+
+
+UNSIGNED = "--accept-unverified-image"
+
+
+def bench(folder: Path, board: str, port: str) -> Bench:
+    (folder / "boards").mkdir()
+    (folder / "boards" / "theirs.toml").write_text(board)
+    (folder / "bench.toml").write_text(
+        f'schema = "assay.bench/1"\n[[places]]\nname = "theirs"\nboard = "theirs"\nport = "{port}"\n'
+    )
+    made = Bench(folder)
+    made.assay("keys", "trust", "--allow-emulated", "--allow-development", "--out", "trust.toml")
+    return made
+
+
+@pytest.fixture
+def microbit(tmp_path: Path) -> Iterator[Bench]:
+    """Cortex-M0: MCUboot swaps."""
+    with running("microbit") as port:
+        yield bench(tmp_path, BOARDS["microbit"], port)
+
+
+@pytest.fixture
+def mps2(tmp_path: Path) -> Iterator[Bench]:
+    """Cortex-M3: MCUboot loads into RAM, and has a serial recovery."""
+    with running("mps2") as port:
+        yield bench(tmp_path, BOARDS["mps2"], port)
+
+
+def test_a_swap_by_the_app(microbit: Bench, tmp_path: Path) -> None:
+    image = image_of("microbit", tmp_path / "new.bin", "1.1.0")
+    refused = microbit.flash(image, expect=4)
+    assert "not signed" in refused["error"] and UNSIGNED in refused["remedy"]
+    done = microbit.flash(image, UNSIGNED)
+    assert (done["outcome"], done["way"], done["how"]) == ("PASS", "app", "quoted")
+    assert done["read_back"] == [{"number": 0, "slot": 0, "image_hash": hash_of(image)}]
+    assert any(line.startswith("identity") for line in done["cannot"])
+    again = microbit.flash(image, UNSIGNED)
+    assert (again["way"], again["bytes_sent"]) == ("none", 0)
+    verified = microbit.assay("log", "verify", "--trust", "trust.toml")
+    assert verified["log"]["records"] == 2
+
+
+def test_ram_load_by_the_app_and_by_recovery(mps2: Bench, tmp_path: Path) -> None:
+    image = image_of("mps2", tmp_path / "new.bin", "1.1.0")
+    done = mps2.flash(image, UNSIGNED)
+    assert (done["way"], done["read_back"][0]["slot"]) == ("app", 1)
+    older = image_of("mps2", tmp_path / "older.bin", "1.0.0")
+    assert "not higher than 1.1.0" in mps2.flash(older, UNSIGNED, expect=4)["error"]
