@@ -33,6 +33,7 @@ GCC_RISCV = ("riscv64-unknown-elf-gcc", "gcc-riscv64-unknown-elf")
 CLANG_OLDEST = 14
 OPENSSL = ("openssl", "openssl")
 SOURCE_PACKAGES = (("g++", "g++"), ("python3-config", "python3-dev"))  # detools has no wheel
+BENCH_PROGRAMS = (("/usr/sbin/sshd", "openssh-server"), ("ssh", "openssh-client"), ("uhubctl", "uhubctl"))
 NODE = ("node", "nodejs")
 NPM = ("npm", "npm")
 
@@ -103,7 +104,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests but the long campaigns."""
-    need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT, HOST_COMPILER, OPENSSL, *SOURCE_PACKAGES)
+    need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT, HOST_COMPILER, OPENSSL, *SOURCE_PACKAGES, *BENCH_PROGRAMS)
     install(session, "test")
     fetch_foreign_firmware(session)
     session.run("pytest", "-n", "auto", *session.posargs)
@@ -230,8 +231,8 @@ def lock(session: nox.Session) -> None:
     flags += " --no-emit-index-url --no-emit-find-links"
     extras = {
         "run": (),
-        "test": ("test", "delta"),
-        "tools": ("test", "tools"),
+        "test": ("test", "delta", "gpio"),
+        "tools": ("test", "tools", "gpio"),
         "docs": ("docs",),
         "interop": ("test", "interop"),
     }

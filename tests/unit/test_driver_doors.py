@@ -22,7 +22,7 @@ def test_the_built_in_drivers_come_through_the_door() -> None:
 
 def test_an_unknown_driver_is_told_with_what_there_is() -> None:
     with pytest.raises(UsageFault) as told:
-        driver_doors.power_driver("steam")
+        driver_doors.open_power("steam", "", {})
     assert "'steam'" in told.value.message
     assert "twin" in told.value.remedy
 
@@ -38,14 +38,14 @@ def test_somebody_elses_driver_is_found(tmp_path: Path, monkeypatch: pytest.Monk
     _package(tmp_path, "[assay.power]\nsteam = bench_drivers_steam:Steam\n")
     (tmp_path / "bench_drivers_steam.py").write_text("class Steam:\n    def __init__(self, address):\n        pass\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert driver_doors.power_driver("steam")("boiler-1").__class__.__name__ == "Steam"
+    assert driver_doors.open_power("steam", "boiler-1", {}).__class__.__name__ == "Steam"
 
 
 def test_a_driver_that_does_not_load_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _package(tmp_path, "[assay.power]\nsteam = not_installed_anywhere:Steam\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ToolMissing, match="not_installed_anywhere"):
-        driver_doors.power_driver("steam")
+        driver_doors.open_power("steam", "", {})
 
 
 def test_two_packages_with_one_name_are_a_question_and_not_a_guess(
@@ -54,4 +54,16 @@ def test_two_packages_with_one_name_are_a_question_and_not_a_guess(
     _package(tmp_path, "[assay.power]\ntwin = other:Twin\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(UsageFault, match="two installed packages"):
-        driver_doors.power_driver("twin")
+        driver_doors.open_power("twin", "", {})
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"port": 1, "hub": "x"}, "no option 'hub'"),
+        ({}, "needs the option 'port'"),
+    ],
+)
+def test_options_that_a_power_driver_does_not_take_are_told(options: dict[str, object], says: str) -> None:
+    with pytest.raises(UsageFault, match=says):
+        driver_doors.open_power("uhubctl", "1-1", options)

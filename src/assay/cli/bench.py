@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from assay.cli.bench_hold import acquire, release
 from assay.cli.bench_scan import scan
 from assay.cli.near_commands import NearCommands
+from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
 from assay.errors import UsageFault
 
@@ -34,6 +36,7 @@ class PlaceRow:
     state: str
     holder: dict[str, Any] | None
     used_by: str | None
+    waiting: tuple[str, ...] = ()
 
 
 @click.group(cls=NearCommands)
@@ -41,7 +44,8 @@ def command() -> None:
     """Places of this host: find boards, list places, see who holds them."""
 
 
-command.add_command(scan)
+for part in (acquire, release, scan):
+    command.add_command(part)
 
 
 bench_option = click.option(
@@ -63,18 +67,30 @@ def list_(session: Session, bench: Path | None) -> Answer:
 
 
 @command.command()
-@click.argument("place")
+@click.argument("place", required=False, shell_complete=complete_place)
 @bench_option
 @verb
-def who(session: Session, place: str, bench: Path | None) -> Answer:
-    """Say who uses PLACE (a name, or a port) now."""
+def who(session: Session, place: str | None, bench: Path | None) -> Answer:
+    """Say who uses PLACE (a name, or a port) now, and who waits for it; without PLACE, every place of this host."""
+    if place is None:
+        return _everybody()
     rows = _rows(session, bench)
     row = next((row for row in rows if place in (row.name, row.port)), None)
     if row is None and "/" in place:
         row = _row(place, "", place, "port", "")
     if row is None:
         raise UsageFault(f"no place called {place!r}", remedy=f"known: {', '.join(row.name for row in rows) or 'none'}")
-    return Answer(f"{row.name} is used by {row.used_by}" if row.used_by else f"{row.name} is free", asdict(row))
+    lines = [f"{row.name} is used by {row.used_by}" if row.used_by else f"{row.name} is free"]
+    return Answer("\n".join([*lines, *(f"  waits: {each}" for each in row.waiting)]), asdict(row))
+
+
+def _everybody() -> Answer:
+    from assay.drivers.locks.file_lock import FileLocks
+
+    holders = FileLocks().held()
+    lines = [f"{holder.place} is used by {holder}" for holder in holders] or ["nobody holds a place of this host"]
+    facts = [{**asdict(holder), "since": holder.since.isoformat()} for holder in holders]
+    return Answer("\n".join(lines), {"holders": facts})
 
 
 def _rows(session: Session, bench: Path | None) -> list[PlaceRow]:
@@ -125,7 +141,7 @@ def _row(name: str, board: str, port: str, kind: str, state: str) -> PlaceRow:
     # A program that takes no locks (a terminal, another tool) is a user too.
     used_by = str(holder) if holder else ", ".join(programs_with(port)) or None
     facts = {**asdict(holder), "since": holder.since.isoformat()} if holder else None
-    return PlaceRow(name, board, port, kind, state, facts, used_by)
+    return PlaceRow(name, board, port, kind, state, facts, used_by, tuple(FileLocks().waiting(port)))
 
 
 def bench_places(bench: Path | None) -> tuple[Place, ...]:
@@ -150,4 +166,5 @@ def _ports() -> list[str]:
 
 def _line(row: PlaceRow) -> str:
     used = f"used by {row.used_by}" if row.used_by else "free"
-    return f"{row.name:<16} {row.board:<14} {row.kind:<6} {row.state:<12} {used}\n  port  {row.port}"
+    waits = f", {len(row.waiting)} wait" if row.waiting else ""
+    return f"{row.name:<16} {row.board:<14} {row.kind:<6} {row.state:<12} {used}{waits}\n  port  {row.port}"

@@ -27,6 +27,7 @@ VERBS: dict[str, str] = {
     "flash": "Write a release to a unit and read its hash back.",
     "keys": "Make keys, show public keys, write a trust file.",
     "log": "Verify the audit log, show entries.",
+    "power": "Switch the power of a place.",
     "provision": "Give a blank unit its firmware, its identity and its serial number.",
     "publish": "Publish a signed image with its attestations.",
     "run": "Run a pipeline.",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BAUD = 115200  # bit/s, what boards have that say nothing else
 WRITE_TIMEOUT_S = 10.0  # for one write to be taken: 2 KB at 2400 bit/s
+NO_WRITE_TIMEOUT = ("rfc2217://",)  # pyserial refuses it there
 LINK_AGE_SLACK_S = 2.0  # a link is made just after the pseudo-terminal that it points to
 _IDLE_POLL_S = 0.001  # for URL handlers that cannot be selected
 
@@ -69,6 +70,17 @@ class SerialTransport:
         except (SerialException, OSError, TypeError, ValueError) as error:
             raise self._broken(error) from error
 
+    def set_line(self, line: str, asserted: bool) -> None:
+        """Set a control line, `dtr` or `rts`. Raises LinkError, also for a port that has none."""
+        from serial import SerialException
+
+        try:
+            setattr(self._port, line, asserted)
+        except (SerialException, OSError, ValueError) as error:
+            raise LinkError(
+                f"{self._address} does not set {line.upper()}: {error}", remedy="name a port that has control lines"
+            ) from error
+
     def close(self) -> None:
         """Release the port; a second call does nothing."""
         self._port.close()
@@ -99,9 +111,8 @@ def open_serial(address: str, baud: int = BAUD) -> SerialTransport:
     _check_link(address)
     try:
         # timeout=0: a read gives what is there; `SerialTransport` does the waiting.
-        port = serial.serial_for_url(
-            address, baudrate=baud, timeout=0, write_timeout=WRITE_TIMEOUT_S, exclusive=True, do_not_open=False
-        )
+        limit_s = None if address.lower().startswith(NO_WRITE_TIMEOUT) else WRITE_TIMEOUT_S
+        port = serial.serial_for_url(address, baudrate=baud, timeout=0, write_timeout=limit_s, exclusive=True)
         port.reset_input_buffer()
     except ValueError as error:
         raise UsageFault(f"{address!r} is no port: {error}", remedy=_ports_remedy()) from error

@@ -14,7 +14,7 @@ from typing import Protocol, Self
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a place. `verb` is the command's verb only: its other words may be secret."""
+    """Who holds a place. `verb` is the command's verb only: its other words may be secret; `note` is what for."""
 
     pid: int
     user: str
@@ -22,9 +22,11 @@ class Holder:
     verb: str
     since: datetime
     place: str
+    note: str = ""
 
     def __str__(self) -> str:
-        return f"assay {self.verb} (pid {self.pid}, user {self.user} on {self.host}, since {self.since:%H:%M:%S} UTC)"
+        facts = f"pid {self.pid}, user {self.user} on {self.host}, since {self.since:%H:%M:%S} UTC"
+        return f"assay {self.verb} ({facts}{f', for: {self.note}' if self.note else ''})"
 
 
 class Held(Protocol):
@@ -50,10 +52,10 @@ class Locks(Protocol):
     """The locks of this host. A place is known by its port, so that different names for one port meet."""
 
     def acquire(self, port: str, *, verb: str, place: str = "", wait_s: float = 0.0) -> Held:
-        """Take the place at `port`, waiting at most `wait_s` seconds.
+        """Take the place at `port`, waiting at most `wait_s` seconds, in the order of coming.
 
-        A process whose ancestor holds it shares the ancestor's lock. Raises PlaceBusy naming the holder,
-        StorageError when locks cannot be kept on this host.
+        A process whose ancestor holds it shares the ancestor's lock. Raises PlaceBusy naming the holder and how many
+        wait before, StorageError when locks cannot be kept on this host.
         """
         ...
 

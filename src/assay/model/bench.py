@@ -51,11 +51,21 @@ class UsbIdentity(Value):
 
 
 class PowerSwitch(Value):
-    """How a place's power is switched: the driver's name, where the switch is, and what else the driver has to know."""
+    """How a place's power is switched: the driver's name, where the switch is, and what else the driver has to know.
+
+    `usb` is for a switch that is a USB serial port: its port is the address.
+    """
 
     driver: Name
     address: str = ""
+    usb: UsbIdentity | None = None
     options: dict[str, PowerOption] = Field(default={}, description="see the driver (docs/reference/power)")
+
+    @model_validator(mode="after")
+    def _has_one_address(self) -> Self:
+        if self.usb is not None and self.address:
+            raise ValueError("a switch has an address or a USB identity, not both")
+        return self
 
 
 class Place(Value):

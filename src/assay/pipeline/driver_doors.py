@@ -7,11 +7,13 @@ driver does (`interfaces`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, cast
 
 from assay.errors import ToolMissing, UsageFault
+from assay.formats.near_names import did_you_mean
 
 if TYPE_CHECKING:
     from assay.interfaces.device import Device
@@ -41,9 +43,33 @@ def loader_driver(name: str) -> Callable[[Transport, int], RomLoader]:
     return cast("Callable[[Transport, int], RomLoader]", _driver("loaders", name))
 
 
-def power_driver(name: str) -> Callable[[str], Power]:
-    """`(address) -> Power`, group `assay.power`; the name is the place's `power.driver`."""
-    return cast("Callable[[str], Power]", _driver("power", name))
+def open_power(name: str, address: str, options: Mapping[str, Any], transport: Transport | None = None) -> Power:
+    """The switch that the driver `name` of group `assay.power` opens: `(address, *, OPTION..., ) -> Power`.
+
+    A driver that has a parameter `transport` gets the unit's own. Raises UsageFault for an option that the driver does
+    not have, or that is missing; and what the driver raises.
+    """
+    driver = _driver("power", name)
+    parameters = inspect.signature(driver).parameters
+    known = [each for each in list(parameters)[1:] if each != "transport"]
+    for option in options:
+        if option not in known:
+            raise UsageFault(
+                f"the power driver '{name}' has no option '{option}'",
+                remedy=f"{did_you_mean(option, known)}options: {', '.join(known) or 'none'}",
+            )
+    missing = [each for each in known if parameters[each].default is inspect.Parameter.empty and each not in options]
+    if missing:
+        raise UsageFault(
+            f"the power driver '{name}' needs the option '{missing[0]}'", remedy="add it to the place's power.options"
+        )
+    given = {**options, **({"transport": transport} if "transport" in parameters else {})}
+    return cast("Power", driver(address, **given))
+
+
+def power_uses_port(name: str) -> bool:
+    """True for a power driver that can switch by the unit's own port (`transport`)."""
+    return "transport" in inspect.signature(_driver("power", name)).parameters
 
 
 def _driver(kind: str, name: str) -> Any:

@@ -8,7 +8,8 @@ is not the one that the bench says. Leaves to others: ports, locks, twins and po
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -165,12 +166,42 @@ def open_place(
     serial = board.serial
     with ExitStack() as held:
         held.enter_context(FileLocks().acquire(address.port, verb=verb, place=name, wait_s=wait_s))
-        power = twin_power(site, address, held, say) if address.twin else _switch(address.power)
+        power = twin_power(site, address, held, say) if address.twin else None
         transport = driver_doors.transport_driver(TRANSPORT)(address.port, serial.baud)
         held.callback(transport.close)
+        power = _switch(name, address.power, transport) or power
         device = driver_doors.device_driver(DEVICE)(transport, serial.baud, serial.framing)
         loader = driver_doors.loader_driver(board.loader.protocol)(transport, serial.baud)
         return OpenPlace(name, board, transport, device, loader, power, address.chip, held.pop_all())
+
+
+@contextmanager
+def open_power(
+    site: Site, name: str, *, verb: str, wait_s: float = 0.0, bench: Path | None = None, start: Path | None = None
+) -> Iterator[Power]:
+    """The power switch of the place, while the place is ours; its port is opened only for a switch that is in it.
+
+    Raises `PlaceBusy`, `UsageFault` when the place has no switch, and what its driver raises.
+    """
+    from assay.drivers.locks.file_lock import FileLocks
+    from assay.drivers.twin.control import open_twin_power
+
+    address = find_place(site, name, bench=bench, start=start)
+    with ExitStack() as held:
+        held.enter_context(FileLocks().acquire(address.port, verb=verb, place=name, wait_s=wait_s))
+        if address.power is None and address.twin is None:
+            raise UsageFault(f"place {name} has no power switch", remedy="add `power` to the place in bench.toml")
+        if address.power is None:
+            assert address.twin is not None
+            yield open_twin_power(str(address.twin))
+            return
+        transport, switch = None, address.power
+        if not switch.address and switch.usb is None and driver_doors.power_uses_port(switch.driver):
+            transport = driver_doors.transport_driver(TRANSPORT)(address.port, address.board.serial.baud)
+            held.callback(transport.close)
+        power = _switch(name, address.power, transport)
+        assert power is not None
+        yield power
 
 
 def what_answers(place: OpenPlace, timeout_s: float = FIND_TIMEOUT_S) -> Found:
@@ -256,8 +287,13 @@ def twin_power(site: Site, address: PlaceAddress, held: ExitStack, say: Say = sa
     return twin.power
 
 
-def _switch(switch: PowerSwitch | None) -> Power | None:
-    return driver_doors.power_driver(switch.driver)(switch.address) if switch else None
+def _switch(place: str, switch: PowerSwitch | None, transport: Transport | None = None) -> Power | None:
+    if switch is None:
+        return None
+    from assay.drivers.usb_ports import port_of
+
+    address = port_of(f"the power switch of {place}", switch.usb) if switch.usb else switch.address
+    return driver_doors.open_power(switch.driver, address, switch.options, transport)
 
 
 def _known(site: Site, name: str, places: list[str]) -> str:

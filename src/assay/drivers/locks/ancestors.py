@@ -7,14 +7,15 @@ import os
 from pathlib import Path
 
 DEPTH_MAX = 64  # processes between this one and init
+_ENDED = ("Z", "X")
 _AFTER_NAME_PPID = 1  # proc(5), stat: fields 3 (state), 4 (ppid), ... 22 (starttime), counted behind the name
 _AFTER_NAME_STARTED = 19
 
 
 def started(pid: int) -> int | None:
-    """When the process began, in clock ticks since boot; None when there is none."""
+    """When the process began, in clock ticks since boot; None when there is none, or it ended and nobody took note."""
     fields = _stat(pid)
-    return int(fields[_AFTER_NAME_STARTED]) if fields else None
+    return int(fields[_AFTER_NAME_STARTED]) if fields and fields[0] not in _ENDED else None
 
 
 def is_self_or_ancestor(pid: int, started_ticks: int) -> bool:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Locks on the places of this host: one file for each port, locked with flock(2).
 
-Guards: a lock dies with its holder, however that ends; whoever waits is told who is in the way; two names or checkouts
-that mean one port meet. A process below the holder (a pytest that `assay test` started) shares the place, one at a
-time.
+Guards: a lock dies with its holder, however that ends; whoever waits is told who is in the way, and gets the place in
+the order of coming; two names or checkouts that mean one port meet. A process below the holder (a pytest that `assay
+test` started) shares the place, one at a time. A lock can be bound to another process (a shell): then its keeper holds
+it, and what runs below that shell shares it.
 Leaves to others: programs that do not ask for the lock; those meet the port's own exclusiveness (`serial_transport`).
 """
 
@@ -11,42 +12,52 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
-import pwd
-import socket
+import re
+import signal
 import stat
 import tempfile
 import time
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from assay.drivers.locks.ancestors import is_self_or_ancestor, started
-from assay.errors import PlaceBusy, StorageError
+from assay.drivers.locks.ancestors import started
+from assay.drivers.locks.lock_record import LockRecord, read_record, record_of, unknown, write_record
+from assay.drivers.locks.waiting_line import WaitingLine
+from assay.errors import PlaceBusy, Refused, StorageError
 from assay.interfaces.lock import Holder
 
 LOCK_DIR_VARIABLE = "ASSAY_LOCK_DIR"
 SYSTEM_LOCK_DIR = Path("/run/lock/assay")
+SYSTEM_TTYS = Path("/sys/class/tty")
+USB_INTERFACE = re.compile(r"[0-9]+-[0-9.]+:[0-9]+\.[0-9]+")
 DIR_MODE = 0o1777  # every user of the host may lock, none may remove another's file
 FILE_MODE = 0o666  # a place is handed from user to user
 PROBE_PATIENCE_S = 0.1  # who looks at a lock holds it for some microseconds
 POLL_S = 0.02
+KEEPER_PATIENCE_S = 5.0
 LEVELS_MAX = 8  # a pipeline, its verb, its pytest, its worker: four, and room
-RECORD_MAX = 4096  # bytes
 
 
 def place_key(port: str) -> str:
-    """One text for all names of one port: links resolved, but a twin's port by its lasting path, not /dev/pts/N."""
+    """One text for all names of one port: links resolved, but a twin's port by its lasting path, not /dev/pts/N, and a
+    USB port by its socket: its name can change while somebody holds it.
+    """
     if "://" in port:
         return port.lower()
     resolved = os.path.realpath(port)
     if resolved.startswith("/dev/pts/"):
         path = Path(port)
         return str(Path(os.path.realpath(path.parent)) / path.name)
-    return resolved
+    return _usb_socket(Path(resolved).name) or resolved
+
+
+def _usb_socket(device: str) -> str | None:
+    """`usb 1-2.3:1.0` for the tty of that USB interface; None for any other file."""
+    parts = os.path.realpath(SYSTEM_TTYS / device / "device").split("/")
+    return next((f"usb {part}" for part in reversed(parts) if USB_INTERFACE.fullmatch(part)), None)
 
 
 class FileLocks:
@@ -55,22 +66,79 @@ class FileLocks:
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
 
-    def acquire(self, port: str, *, verb: str, place: str = "", wait_s: float = 0.0) -> FileLock:
-        """Take the place at `port`, or share it below an ancestor that has it.
+    def acquire(
+        self, port: str, *, verb: str, place: str = "", wait_s: float = 0.0, note: str = "", bound_to: int | None = None
+    ) -> FileLock:
+        """Take the place at `port`, or share it below an ancestor that has it. `bound_to` is the process that it is
+        held for (None: this one): those below it share the place.
 
         Raises PlaceBusy naming the holder after `wait_s`, StorageError when locks cannot be kept.
         """
         deadline_s = time.monotonic() + max(wait_s, PROBE_PATIENCE_S)
-        while True:
-            lock, holder = self._try(port, verb, place)
+        mine = record_of(bound_to or os.getpid(), verb, place or port, note)
+        line = WaitingLine(self._path(port, 0).with_suffix(".line"), _open_or_create)
+        if not line.waiters():
+            lock, _ = self._try(port, mine)
             if lock is not None:
                 return lock
-            if time.monotonic() >= deadline_s:
-                who = str(holder) if holder else "a process that did not say who it is"
-                raise PlaceBusy(
-                    f"{place or port} is used by {who}", remedy="wait for it (--wait SECONDS), or end that process"
-                )
+        with line.number(str(mine.holder)) as called:
+            while True:
+                # Who shares an ancestor's place stands in no line: those in it wait for that ancestor.
+                lock, holder = self._try(port, mine) if called() or self._is_lent(port) else (None, None)
+                if lock is not None:
+                    return lock
+                if time.monotonic() >= deadline_s:
+                    raise self._busy(port, place, holder or self.holder(port), line)
+                time.sleep(POLL_S)
+
+    def _busy(self, port: str, place: str, holder: Holder | None, line: WaitingLine) -> PlaceBusy:
+        pid = os.getpid()
+        before = [waiter.who for waiter in line.waiters() if waiter.pid != pid]
+        who = str(holder) if holder and holder.pid else "a process that did not say who it is"
+        waits = f"; {len(before)} wait before: {', '.join(before)}" if before else ""
+        remedy = "wait for it (--wait SECONDS), or end that process"
+        return PlaceBusy(f"{place or port} is used by {who}{waits}", remedy=remedy)
+
+    def _is_lent(self, port: str) -> bool:
+        record = self._seen(port, 0)
+        return record is not None and record.is_above()
+
+    def waiting(self, port: str) -> list[str]:
+        """Who waits for the place, the first one first."""
+        line = WaitingLine(self._path(port, 0).with_suffix(".line"), _open_or_create)
+        return [waiter.who for waiter in line.waiters()]
+
+    def held(self) -> list[Holder]:
+        """Everybody who holds a place of this host now."""
+        folder = _checked_folder(self._folder or lock_folder())
+        records = [self._record_at(path) for path in sorted(folder.glob("*.0.lock"))]
+        return sorted((record.holder for record in records if record), key=lambda holder: holder.place)
+
+    def end_hold(self, place: str) -> Holder | None:
+        """End a lasting hold (`FileLock.keep`) of this process or one above it on the place of that name, also when its
+        unit is unplugged; None when nobody holds it.
+
+        Raises Refused when it is somebody else's, or the lock of a verb that runs.
+        """
+        folder = _checked_folder(self._folder or lock_folder())
+        found = [(path, record) for path in folder.glob("*.0.lock") if (record := self._record_at(path))]
+        named = [(path, record) for path, record in found if record.holder.place == place]
+        if not named:
+            return None
+        path, record = next(((path, record) for path, record in named if record.is_above()), named[0])
+        if not record.is_above():
+            raise Refused(
+                f"{place} is held by {record.holder}", remedy="only who holds a place gives it back: ask them"
+            )
+        if not record.keeper or started(record.keeper) != record.keeper_started:
+            raise Refused(f"{place} is held by {record.holder}", remedy="it is free when that process ends")
+        os.kill(record.keeper, signal.SIGTERM)
+        end_s = time.monotonic() + KEEPER_PATIENCE_S
+        while (now := self._record_at(path)) and now.keeper == record.keeper:
+            if time.monotonic() > end_s:
+                raise StorageError(f"the keeper of the lock (pid {record.keeper}) does not end", remedy="kill it")
             time.sleep(POLL_S)
+        return record.holder
 
     def holder(self, port: str) -> Holder | None:
         """Who holds the place now; None when it is free."""
@@ -82,9 +150,11 @@ class FileLocks:
                 break
         return None
 
-    def _seen(self, port: str, level: int) -> _Record | None:
+    def _seen(self, port: str, level: int) -> LockRecord | None:
         """Who holds that level now."""
-        path = self._path(port, level)
+        return self._record_at(self._path(port, level))
+
+    def _record_at(self, path: Path) -> LockRecord | None:
         try:
             file = _open(path)
         except FileNotFoundError:
@@ -94,19 +164,19 @@ class FileLocks:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return _read(file) or _Record(_unknown(port), 0)
+            return read_record(file) or LockRecord(unknown(path.name), 0)
         finally:
             os.close(file)
         return None
 
-    def _try(self, port: str, verb: str, place: str) -> tuple[FileLock | None, Holder | None]:
+    def _try(self, port: str, mine: LockRecord) -> tuple[FileLock | None, Holder | None]:
         """Level 0 is the place itself; below an ancestor's lock on level n the place is level n + 1's."""
         lender: Holder | None = None
         for level in range(LEVELS_MAX):
             path = self._path(port, level)
             file = _open_or_create(path)
             if not _flock(file):
-                record = _read(file)
+                record = read_record(file)
                 os.close(file)
                 if record is None or not record.is_above():
                     return None, record.holder if record else None
@@ -117,9 +187,8 @@ class FileLocks:
             if below is not None and not below.is_above():
                 os.close(file)
                 return None, below.holder
-            mine = _this_process(verb, place or port)
             _write(path, file, mine)
-            return FileLock(file, lender or mine.holder), None
+            return FileLock(path, file, mine, lender or mine.holder), None
         return None, lender
 
     def _path(self, port: str, level: int) -> Path:
@@ -132,9 +201,18 @@ class FileLocks:
 class FileLock:
     """A place that is ours (`interfaces.lock.Held`)."""
 
-    def __init__(self, file: int, holder: Holder) -> None:
+    def __init__(self, path: Path, file: int, record: LockRecord, holder: Holder) -> None:
+        self._path = path
         self._file: int | None = file
+        self._record = record
         self._holder = holder
+
+    def keep(self) -> None:
+        """For a process that was forked from who took the place: be its keeper, until it ends or is told to."""
+        assert self._file is not None
+        pid = os.getpid()
+        self._record = replace(self._record, keeper=pid, keeper_started=started(pid) or 0)
+        _write(self._path, self._file, self._record)
 
     @property
     def holder(self) -> Holder:
@@ -154,16 +232,6 @@ class FileLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
-
-
-@dataclass(frozen=True)
-class _Record:
-    holder: Holder
-    started: int
-
-    def is_above(self) -> bool:
-        """True when the holder is this process or above it."""
-        return is_self_or_ancestor(self.holder.pid, self.started)
 
 
 def lock_folder() -> Path:
@@ -233,50 +301,9 @@ def _open_or_create(path: Path) -> int:
     raise _no_locks(path, "it comes and goes")
 
 
-def _this_process(verb: str, place: str) -> _Record:
-    pid = os.getpid()
+def _write(path: Path, file: int, record: LockRecord) -> None:
     try:
-        user = pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        user = str(os.getuid())
-    holder = Holder(pid, user, socket.gethostname(), verb, datetime.now(UTC), place)
-    return _Record(holder, started(pid) or 0)
-
-
-def _unknown(port: str) -> Holder:
-    """For the microseconds between a lock and its record."""
-    return Holder(0, "unknown", socket.gethostname(), "unknown", datetime.now(UTC), port)
-
-
-def _write(path: Path, file: int, record: _Record) -> None:
-    holder = record.holder
-    text = json.dumps(
-        {
-            "pid": holder.pid,
-            "started": record.started,
-            "user": holder.user,
-            "host": holder.host,
-            "verb": holder.verb,
-            "since": holder.since.isoformat(),
-            "place": holder.place,
-        }
-    )
-    try:
-        os.ftruncate(file, 0)
-        os.pwrite(file, text.encode(), 0)
+        write_record(file, record)
     except OSError as error:
         os.close(file)
         raise _no_locks(path, error.strerror or str(error)) from error
-
-
-def _read(file: int) -> _Record | None:
-    """What the holder wrote; None when it has not yet, or wrote nonsense."""
-    try:
-        data = json.loads(os.pread(file, RECORD_MAX, 0))
-        since = datetime.fromisoformat(data["since"])
-        holder = Holder(
-            int(data["pid"]), str(data["user"]), str(data["host"]), str(data["verb"]), since, str(data["place"])
-        )
-        return _Record(holder, int(data["started"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
