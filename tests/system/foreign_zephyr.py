@@ -59,27 +59,28 @@ class Machine:
 
     qemu: str
     files: tuple[str, ...]
-    image: str
 
     def paths(self) -> list[Path]:
         assert FIXTURES is not None
         return [next(FIXTURES.glob(pattern)) for pattern in self.files]
 
 
+_MPS2 = "-machine mps2-an385 -cpu cortex-m3 -serial {port} -serial null -device loader,file={0}"
+
+
 def _mps2(what: str) -> Machine:
     """Cortex-M3, MCUboot in mode RAM-load with serial recovery."""
-    line = "-machine mps2-an385 -cpu cortex-m3 -serial {port} -serial null -device loader,file={0}"
-    return Machine(line + " -device loader,file={1},addr=0x20050000", (f"*_{what}.hex", f"*_{what}.signed.bin"), "")
+    return Machine(_MPS2 + " -device loader,file={1},addr=0x20050000", (f"*_{what}.hex", f"*_{what}.signed.bin"))
 
 
 MACHINES = {
     "mps2": _mps2("27c54835_mps2_an385_serial_recovery"),
     "mps2-raw": _mps2("27c54835_mps2_an385_serial_recovery_raw"),
     "mps2-400": _mps2("0eae053d_mps2_an385_serial_recovery_buf400"),
+    "mps2-empty": Machine(_MPS2, ("*_27c54835_mps2_an385_serial_recovery.hex",)),
     "microbit": Machine(
         "-machine microbit -cpu cortex-m0 -serial {port} -device loader,file={0}",
         ("*_qemu_cortex_m0_serial.merged.hex", "*_qemu_cortex_m0_serial.signed.bin"),
-        "",
     ),
 }
 

@@ -92,3 +92,37 @@ def test_ram_load_by_the_app_and_by_recovery(mps2: Bench, tmp_path: Path) -> Non
     assert (done["way"], done["read_back"][0]["slot"]) == ("app", 1)
     older = image_of("mps2", tmp_path / "older.bin", "1.0.0")
     assert "not higher than 1.1.0" in mps2.flash(older, UNSIGNED, expect=4)["error"]
+
+
+def test_an_empty_chip_by_recovery(tmp_path: Path) -> None:
+    """MCUboot finds nothing to start and waits; its recovery takes the app, which then tells its hash."""
+    with running("mps2-empty") as port:
+        empty = bench(tmp_path, BOARDS["mps2"], port)
+        image = image_of("mps2", tmp_path / "first.bin", "1.0.0")
+        done = empty.flash(image, UNSIGNED)
+        assert (done["outcome"], done["way"]) == ("PASS", "recovery")
+        assert done["read_back"] == [{"number": 0, "slot": 0, "image_hash": hash_of(image)}]
+        newer = image_of("mps2", tmp_path / "newer.bin", "1.1.0")
+        again = empty.flash(newer, UNSIGNED, "--recovery")
+        assert (again["way"], again["read_back"][0]["slot"]) == ("recovery", 0)
+
+
+def test_raw_framing(tmp_path: Path) -> None:
+    raw = BOARDS["mps2"].replace("baud = 115200", 'baud = 115200\nframing = "raw"')
+    with running("mps2-raw") as port:
+        theirs = bench(tmp_path, raw.replace('enter = "reset"', 'enter = "reset"\nframing = "raw"'), port)
+        assert theirs.flash(image_of("mps2-raw", tmp_path / "new.bin", "1.1.0"), UNSIGNED)["way"] == "app"
+
+
+def test_another_board_on_the_port(tmp_path: Path) -> None:
+    with running("microbit") as port:
+        theirs = bench(tmp_path, BOARDS["mps2"], port)
+        image = image_of("mps2", tmp_path / "new.bin", "1.1.0")
+        refused = theirs.flash(image, UNSIGNED, expect=4)
+        assert "qemu_cortex_m0" in refused["error"] and "nothing was written" in refused["remedy"]
+
+
+def test_our_verbs_say_what_such_a_board_cannot_do(microbit: Bench) -> None:
+    for verb in (["evidence"], ["flash", "demo-sensor@1.0.0"]):
+        refused = microbit.assay(*verb, "--place", "theirs", "--trust", "trust.toml", expect=2)
+        assert "no identity" in refused["error"] and "assay flash --image" in refused["remedy"]

@@ -24,7 +24,7 @@ from assay.interfaces.transport import Transport
 from assay.model.foreign_board import Buffers
 from assay.protocols.smp import server_answers as theirs
 from assay.protocols.smp.answers import No
-from assay.protocols.smp.framing import Framing
+from assay.protocols.smp.framing import CONSOLE_OVERHEAD, Framing
 
 STATE_BYTES = 1000  # on the line, of an image state with its question
 ASK_PAUSE_S = 0.5  # between questions to a server that may not be up, doubled each time ...
@@ -114,7 +114,13 @@ class ForeignServer(McumgrDevice):
     def upload(self, data: bytes, file_sha256: bytes, progress: Progress | None = None, image: int = 0) -> UploadReport:
         """Send an image file, or the rest of it."""
         upload = Upload(
-            self._session, self._prepare_upload, data, file_sha256, image, ends_timeout_s=self._erase_timeout_s
+            self._session,
+            self._prepare_upload,
+            data,
+            file_sha256,
+            image,
+            ends_timeout_s=self._erase_timeout_s,
+            first_frame_max=self.parameters().buf_size - CONSOLE_OVERHEAD,
         )
         return upload.run(progress)
 

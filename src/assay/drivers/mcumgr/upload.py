@@ -22,7 +22,15 @@ from assay.interfaces.device import DeviceRefusal, Parameters, Progress, UploadR
 from assay.interfaces.lasting_upload import FORGOTTEN
 from assay.protocols.smp.answers import No
 from assay.protocols.smp.framing import CONSOLE_OVERHEAD, LINE_LENGTH_MAX, PACKET_PAYLOAD, Framing
-from assay.protocols.smp.upload_chunk import CHECKSUM_BYTES, GRAIN_BYTES, HEADER_BYTES, QUESTION_BYTES, chunk, question
+from assay.protocols.smp.upload_chunk import (
+    CHECKSUM_BYTES,
+    GRAIN_BYTES,
+    HEADER_BYTES,
+    QUESTION_BYTES,
+    QUESTION_FRAME_BYTES,
+    chunk,
+    question,
+)
 
 FAILURES_MAX = 6  # in a row without progress, before the upload is given up
 CHUNK_MIN = 32  # bytes of image in a frame, on the worst of lines and in the smallest of buffers
@@ -61,14 +69,15 @@ class Upload:
         image: int = 0,
         *,
         ends_timeout_s: float = ENDS_TIMEOUT_S,
+        first_frame_max: int = QUESTION_FRAME_BYTES,
     ) -> None:
         self._session = session
         self._home = session.framing
         self._prepare = prepare
         self._data = data
-        self._sha256 = file_sha256
         self._image = image
         self._ends_timeout_s = ends_timeout_s
+        self._name = file_sha256 if first_frame_max >= QUESTION_FRAME_BYTES else None
         self._buffer = 0
         self._pace = Pace(session.line_s(1), 1)
         self._flight: deque[_Sent] = deque()
@@ -143,7 +152,7 @@ class Upload:
     def _ask(self) -> int:
         """Where to go on. Raises DeviceRefusal: this frame is also where the device says no to the whole upload."""
         while True:
-            self._put(question(self._data, self._sha256, self._session.next_sequence(), self._image), QUESTION_BYTES)
+            self._put(question(self._data, self._name, self._session.next_sequence(), self._image), QUESTION_BYTES)
             answered = self._wait(self._ends_timeout_s, 0, whole=True)
             if answered is not None:
                 self._failures = 0

@@ -14,6 +14,7 @@ from smp.image_management import ImageUploadWriteRequest
 
 QUESTION_BYTES = 32  # of image in the frame that asks: an image's header, the least that Zephyr's server takes
 HEADER_BYTES = 26  # of a frame without its data: 8 of header, names, an offset and a length of full size
+QUESTION_FRAME_BYTES = 112  # of that whole frame, with the longest numbers
 CHECKSUM_BYTES = 9  # more, with a checksum
 GRAIN_BYTES = 32  # a server that took a part of a frame gets multiples of this: the most that a flash writes at once
 
@@ -24,9 +25,9 @@ class CheckedChunk(ImageUploadWriteRequest):
     crc: int | None = None
 
 
-def question(data: bytes, file_sha256: bytes, sequence: int, image: int = 0) -> ImageUploadWriteRequest:
+def question(data: bytes, file_sha256: bytes | None, sequence: int, image: int = 0) -> ImageUploadWriteRequest:
     """Names the upload, of MCUmgr's image number `image`: its answer is the offset to go on from, which is the end when
-    all is there.
+    all is there. Without `file_sha256`, for which the smallest buffers have no room, it begins anew.
     """
     return ImageUploadWriteRequest(
         off=0, data=data[:QUESTION_BYTES], image=image, len=len(data), sha=file_sha256, sequence=sequence
