@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from assay.stages.hil.measuring import DeclaredMeasurement
     from assay.stages.hil.unit_under_test import ConsoleLines, UnitPower, UnitUnderTest
 
+_DRIVER_OPTIONS = (
+    ("driver", "NAME", "The driver that assay.conformance is run on: its entry point, or module:function."),
+    ("driver-address", "ADDRESS", "Where the driver's device is."),
+    ("driver-option", "KEY=VALUE", "An option of the driver, as in bench.toml; may be repeated."),
+    ("driver-absent", "ADDRESS", "Where no device is, to see the driver say so."),
+)
+
 NO_PLACE = "no place: name one with --assay-place NAME (or ASSAY_PLACE)"
 _SESSION: pytest.StashKey[SuiteSession] = pytest.StashKey()
 _WATCH: pytest.StashKey[CaseWatch] = pytest.StashKey()
@@ -43,6 +50,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("assay", "tests on a board (assay)")
     for name, metavar, help_text in _OPTIONS:
         action = "append" if name == "place" else "store"
+        group.addoption(f"--assay-{name}", action=action, default=None, metavar=metavar, help=help_text)
+    for name, metavar, help_text in _DRIVER_OPTIONS:
+        action = "append" if name == "driver-option" else "store"
         group.addoption(f"--assay-{name}", action=action, default=None, metavar=metavar, help=help_text)
 
 

@@ -43,13 +43,16 @@ def loader_driver(name: str) -> Callable[[Transport, int], RomLoader]:
     return cast("Callable[[Transport, int], RomLoader]", _driver("loaders", name))
 
 
-def open_power(name: str, address: str, options: Mapping[str, Any], transport: Transport | None = None) -> Power:
-    """The switch that the driver `name` of group `assay.power` opens: `(address, *, OPTION..., ) -> Power`.
+def open_power(
+    chosen: str | Callable[..., Any], address: str, options: Mapping[str, Any], transport: Transport | None = None
+) -> Power:
+    """The switch of a driver of group `assay.power`, `(address, *, OPTION...) -> Power`: by its name, or itself.
 
-    A driver that has a parameter `transport` gets the unit's own. Raises UsageFault for an option that the driver does
-    not have, or that is missing; and what the driver raises.
+    A driver with a parameter `transport` gets the unit's own. Raises UsageFault for an option that the driver does not
+    have, or that is missing; and what the driver raises.
     """
-    driver = _driver("power", name)
+    driver = _driver("power", chosen) if isinstance(chosen, str) else chosen
+    name = chosen if isinstance(chosen, str) else getattr(chosen, "__name__", str(chosen))
     parameters = inspect.signature(driver).parameters
     known = [each for each in list(parameters)[1:] if each != "transport"]
     for option in options:

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The conformance suites: the built-in drivers pass, and a driver that breaks its word does not."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import tty
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from relay_boards import SerialRelayBoard, on_a_port, web_relay
+
+FAULTY = """
+from assay.drivers.power.switch import Switch
+from assay.drivers.locks.file_lock import FileLocks
+from assay.drivers.serial_transport import SerialTransport, open_serial
+
+class Deaf(Switch):
+    def tell(self, on):
+        pass
+    def ask(self):
+        return True
+
+class Toggle(Switch):
+    state = False
+    def tell(self, on):
+        Toggle.state = not Toggle.state
+    def ask(self):
+        return None
+    def is_on(self):
+        return Toggle.state
+
+class Raw(Switch):
+    def __init__(self, address):
+        super().__init__()
+        self.address = address
+    def tell(self, on):
+        open(self.address, "w").write("1" if on else "0")
+
+def deaf(address):
+    return Deaf()
+
+def toggle(address):
+    return Toggle()
+
+def raw(address):
+    return Raw(address)
+
+def hasty(address, baud):
+    link = open_serial(address, baud)
+    link.read = lambda most, timeout_s: SerialTransport.read(link, most, 0.0)
+    return link
+
+class Everybody(FileLocks):
+    def _try(self, port, mine):
+        return super()._try(port + str(mine.holder.pid), mine)
+"""
+
+
+def conform(folder: Path, suite: str, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", f"assay.conformance.{suite}"]
+    environment = {**os.environ, "ASSAY_LOCK_DIR": str(folder / "locks"), "PYTHONPATH": str(folder)}
+    return subprocess.run(
+        [*command, *options], cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=False
+    )
+
+
+def passed_all(done: subprocess.CompletedProcess[str], at_least: int) -> None:
+    assert done.returncode == 0, done.stdout + done.stderr
+    counted = re.search(r"(\d+) passed in", done.stdout)
+    assert counted is not None and int(counted[1]) >= at_least, done.stdout
+
+
+def test_the_file_switch_of_a_program_conforms(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    options = [
+        f'on=["touch", "{state}"]', f'off=["rm", "-f", "{state}"]', f'status=["test", "-e", "{state}"]'
+    ]  # fmt: skip
+    words = [word for option in options for word in ("--assay-driver-option", option)]
+    done = conform(tmp_path, "power", "--assay-driver=program", "--assay-driver-address=x", *words)
+    assert "9 passed, 1 skipped" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("feedback", ["true", "false"])
+def test_the_serial_relay_conforms(feedback: str, tmp_path: Path) -> None:
+    words = ["--assay-driver=serial-relay", f"--assay-driver-option=feedback={feedback}"]
+    with on_a_port(SerialRelayBoard()) as port:
+        where = [f"--assay-driver-address={port}", "--assay-driver-absent=/dev/no-such-relay"]
+        passed_all(conform(tmp_path, "power", *words, *where), 10)
+
+
+@pytest.mark.parametrize("kind", ["shelly", "shelly1", "tasmota"])
+def test_the_web_relays_conform(kind: str, tmp_path: Path) -> None:
+    words = ["--assay-driver=http", f"--assay-driver-option=kind={kind}", "--assay-driver-absent=127.0.0.1:1"]
+    with web_relay() as relay:
+        passed_all(conform(tmp_path, "power", *words, f"--assay-driver-address={relay.address}"), 10)
+
+
+@pytest.fixture
+def echo() -> Iterator[str]:
+    """A port whose far end sends everything back."""
+    ours, theirs = os.openpty()
+    tty.setraw(theirs)
+
+    def run() -> None:
+        with suppress(OSError):
+            while data := os.read(ours, 4096):
+                while data:
+                    data = data[os.write(ours, data) :]
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    yield os.ttyname(theirs)
+    os.close(theirs)
+    thread.join(5)
+    os.close(ours)
+
+
+def test_the_serial_transport_conforms(echo: str, tmp_path: Path) -> None:
+    where = [f"--assay-driver-address={echo}", "--assay-driver-absent=/dev/no-such-port"]
+    passed_all(conform(tmp_path, "transports", "--assay-driver=serial", *where), 13)
+
+
+def test_the_locks_conform(tmp_path: Path) -> None:
+    passed_all(conform(tmp_path, "locks", "--assay-driver=assay.drivers.locks.file_lock:FileLocks"), 9)
+
+
+@pytest.mark.parametrize(
+    ("suite", "driver", "fails"),
+    [
+        ("power", "deaf", "test_off_is_off_also_twice"),
+        ("power", "toggle", "test_on_is_on_also_twice"),
+        ("power", "raw", "test_a_switch_that_is_not_there_is_an_error_of_ours"),
+        ("locks", "Everybody", "test_the_holder_is_named"),
+    ],
+)
+def test_a_driver_that_breaks_its_word_is_found(suite: str, driver: str, fails: str, tmp_path: Path) -> None:
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    where = [f"--assay-driver-address={tmp_path / 'there'}", f"--assay-driver-absent={tmp_path / 'no' / 'folder'}"]
+    done = conform(tmp_path, suite, f"--assay-driver=faulty:{driver}", *where)
+    assert done.returncode == 1 and f"{fails}" in done.stdout, done.stdout
+
+
+def test_a_transport_that_does_not_wait_is_found(echo: str, tmp_path: Path) -> None:
+    (tmp_path / "faulty.py").write_text(FAULTY)
+    done = conform(tmp_path, "transports", "--assay-driver=faulty:hasty", f"--assay-driver-address={echo}")
+    assert done.returncode == 1 and "test_silence_is_no_error" in done.stdout
+
+
+def test_without_a_driver_nothing_is_said_to_conform(tmp_path: Path) -> None:
+    done = conform(tmp_path, "power")
+    assert done.returncode == 1 and "no driver: name one with --assay-driver" in done.stdout
+    assert "passed" not in done.stdout
