@@ -139,6 +139,20 @@ def whole_site(board: str, folder: Path) -> LifeSite:
     return site
 
 
+def two_image_site(board: str, folder: Path) -> LifeSite:
+    """As `unit_site`, with two versions of the radio's firmware, and no patches."""
+    site = unit_site(board, folder)
+    shutil.copytree(_made(board, "radios", lambda making: _make_radios(unit_site(board, making))), folder,
+                    symlinks=True, dirs_exist_ok=True, ignore=LIVE)  # fmt: skip
+    return site
+
+
+def _make_radios(site: LifeSite) -> None:
+    for version in ("1.0.0", "1.1.0"):
+        _release(site, "radio", version, ())
+    shutil.rmtree(site.folder / "twins")
+
+
 def _make_patched(site: LifeSite) -> None:
     rom = site.folder / "cache"
     rom.rename(site.folder / "cache.kept")

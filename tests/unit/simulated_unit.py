@@ -134,7 +134,7 @@ class SimulatedUnit:
         assert stage is Stage.APP
         return self.info()
 
-    def upload(self, data: bytes, file_sha256: bytes, progress: Progress | None = None) -> UploadReport:
+    def upload(self, data: bytes, file_sha256: bytes, progress: Progress | None = None, image: int = 0) -> UploadReport:
         def act() -> UploadReport:
             assert hashlib.sha256(data).digest() == file_sha256
             if self.testing:

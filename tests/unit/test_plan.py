@@ -123,6 +123,49 @@ def test_what_may_not_be_is_refused(changes: dict[str, Any], error: type[Refused
         plan(**changes)
 
 
+def two(unit: UnitState = UNIT, rules: UpdateRules | None = None, **changes: Any) -> Plan:
+    radio = release(**{"kind": "radio", "name": "demo-radio", "image_hash": "c" * 64, **changes})
+    return plan_update(unit, release(), rules or UpdateRules(), baud=BAUD, radio=radio)
+
+
+def test_app_and_radio_are_one_plan_and_what_is_there_is_not_sent() -> None:
+    start = ["mark-for-test", "reset", "health-check", "confirm"]
+    both = two()
+    assert both.radio is not None and both.radio.release == "demo-radio@1.1.0"
+    assert [step.action for step in both.steps] == ["upload-radio", "upload", *start]
+    has_radio = UNIT.model_copy(update={"radio_hash": "c" * 64})
+    has_app = UNIT.model_copy(update={"image_hash": NEW})
+    assert [step.action for step in two(has_radio).steps] == ["upload", *start]
+    assert [step.action for step in two(has_app).steps] == ["upload-radio", *start]
+    assert two(has_radio.model_copy(update={"image_hash": NEW})).steps == ()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"kind": "app"}, Refused, "not a radio"),
+        ({"board": "rv32-virt"}, WrongBoard, "rv32-virt"),
+        ({"version": "0.9.0"}, Refused, "older"),
+        ({"version": "1.0.0"}, Refused, "same version with another image"),
+    ],
+)
+def test_a_radio_that_may_not_be_is_refused(changes: dict[str, Any], error: type[Refused], words: str) -> None:
+    has = UNIT.model_copy(update={"modules": {"demo-radio": "1.0.0"}, "radio_hash": "d" * 64})
+    with pytest.raises(error, match=words):
+        two(has, **changes)
+    with pytest.raises(Refused, match="testing"):
+        two(has.model_copy(update={"state": "testing", "image_hash": NEW}))
+
+
+def test_the_radio_that_comes_along_is_what_the_app_depends_on() -> None:
+    rules = UpdateRules(dependencies=(Dependency(name="demo-radio", version=">=1.1.0"),))
+    with pytest.raises(Refused, match="demo-radio"):
+        plan(rules=rules)
+    assert two(rules=rules).steps
+    with pytest.raises(Refused, match="demo-radio"):
+        two(rules=rules, version="1.0.0")
+
+
 def test_an_older_version_needs_the_ugly_word() -> None:
     assert plan(rules=UpdateRules(allow_older_version=True), version="0.9.0").steps
     with pytest.raises(Refused, match="unsafe-allow-older-version"):

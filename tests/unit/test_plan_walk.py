@@ -330,7 +330,7 @@ class ForgetfulDevice:
     def __init__(self, cuts: int, word: str = "bad-request") -> None:
         self.cuts, self.word, self.uploads = cuts, word, 0
 
-    def upload(self, data: bytes, _sha256: bytes, progress: Any) -> str:
+    def upload(self, data: bytes, _sha256: bytes, progress: Any, _image: int) -> str:
         self.uploads += 1
         progress(len(data) // 2, len(data))
         if self.cuts:

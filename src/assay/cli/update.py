@@ -13,6 +13,7 @@ from assay.cli.session import Answer, Session, verb
 from assay.cli.upload_progress import upload_progress
 
 if TYPE_CHECKING:
+    from assay.model.predicates import RadioReport
     from assay.pipeline.update_run import PlannedUpdate, UpdateResult
     from assay.stages.field.travel import Travel
 
@@ -32,6 +33,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     is_flag=True,
     help="Also go to an older version. Never below the unit's security counter.",
 )
+@click.option("--radio", default=None, metavar="NAME@VERSION", help="The radio that goes in with it, or not at all.")
 @click.option("--full", is_flag=True, help="Send the whole image, also where there is a patch.")
 @click.option("--bench", type=FILE, default=None, help="The bench file [default: bench.toml of the project].")
 @click.option("--wait", "wait_s", type=float, default=0.0, help="Seconds to wait for a place that is taken.")
@@ -44,6 +46,7 @@ def command(
     trust: Path,
     plan_only: bool,
     unsafe_allow_older_version: bool,
+    radio: str | None,
     full: bool,
     bench: Path | None,
     wait_s: float,
@@ -55,7 +58,9 @@ def command(
     """
     from assay.pipeline import update_run
 
-    order = update_run.UpdateOrder(release, place, trust, unsafe_allow_older_version, wait_s, bench, serial, full)
+    order = update_run.UpdateOrder(
+        release, place, trust, unsafe_allow_older_version, wait_s, bench, serial, full, radio
+    )
     if unsafe_allow_older_version:
         session.say("UNSAFE: an older version may bring back faults that were corrected")
     if plan_only:
@@ -76,7 +81,13 @@ def _plan_text(planned: PlannedUpdate) -> str:
     ]
     if plan.patch is not None:
         lines.append(f"by a patch from {plan.patch.base}; the whole image if the unit does not take it")
-    sizes = {"upload": plan.size, "upload-patch": plan.patch.size if plan.patch else 0}
+    if plan.radio is not None:
+        lines.append(f"together with {plan.radio.release}: both or none")
+    sizes = {
+        "upload": plan.size,
+        "upload-patch": plan.patch.size if plan.patch else 0,
+        "upload-radio": plan.radio.size if plan.radio else 0,
+    }
     for number, step in enumerate(plan.steps, start=1):
         size = sizes.get(step.action, 0)
         detail = f"{size / 1000:.1f} kB, about {upload_estimate_s(size, planned.baud):.0f} s; " if size else ""
@@ -103,6 +114,14 @@ def _travelled(travel: Travel) -> str:
     return f"{ways[travel.way]}, {travel.bytes_sent} bytes"
 
 
+def _radio_text(radio: RadioReport) -> str:
+    """What the radio's slot holds."""
+    if radio.after == radio.image.image_hash:
+        return f"its radio is {radio.image.release}, hash {radio.after[:16]} (read back)"
+    same = "the one that it had" if radio.after == radio.before else "another one"
+    return f"its radio is {same}: " + (f"hash {radio.after[:16]} (read back)" if radio.after else "no image")
+
+
 def _done(place: str, result: UpdateResult) -> Answer:
     unit, after = result.planned.plan.unit, result.after
     data = {
@@ -115,6 +134,7 @@ def _done(place: str, result: UpdateResult) -> Answer:
         "release": result.planned.plan.release,
         **_plan_data(result.planned),
         "after": after.model_dump(mode="json") if after else None,
+        "radio": result.radio.model_dump(mode="json") if result.radio else None,
         "way": result.travel.way,
         "bytes_sent": result.travel.bytes_sent,
         "patch_refused": result.travel.patch_refused,
@@ -125,6 +145,7 @@ def _done(place: str, result: UpdateResult) -> Answer:
     text += f": {result.reason}" if result.reason else ""
     runs = f"{after.version}, {after.state}, hash {after.image_hash[:16]} (its own evidence)" if after else "unknown"
     text += f"\n  it runs {runs}"
+    text += f"\n  {_radio_text(result.radio)}" if result.radio else ""
     text += f"\n  {_travelled(result.travel)}"
     text += f"\n  next: {result.remedy}" if result.remedy else ""
     text += f"\n  record {result.record.entry.record[:16]}, entry {result.record.index} of the log"

@@ -19,8 +19,8 @@ FORGOTTEN = "bad-request"
 """What a device says to a frame of an upload that it does not know (device contract, error 2)."""
 
 
-def upload(device: Device, data: bytes, progress: Progress) -> UploadReport:
-    """Send the image file `data`. Raises DeviceRefusal (a verdict), LinkError."""
+def upload(device: Device, data: bytes, progress: Progress, image: int = 0) -> UploadReport:
+    """Send the file `data` of MCUmgr's image number `image`. Raises DeviceRefusal (a verdict), LinkError."""
     reached = 0
 
     def watch(done: int, total: int) -> None:
@@ -31,7 +31,7 @@ def upload(device: Device, data: bytes, progress: Progress) -> UploadReport:
     for restarts in range(RESTARTS_MAX + 1):
         reached = 0
         try:
-            return device.upload(data, hashlib.sha256(data).digest(), watch)
+            return device.upload(data, hashlib.sha256(data).digest(), watch, image)
         except DeviceRefusal as refusal:
             if refusal.word != FORGOTTEN or not 0 < reached < len(data):
                 raise

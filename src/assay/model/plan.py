@@ -15,7 +15,8 @@ from assay.model.value import Value
 class UnitState(Value):
     """What a unit says, under its signature, that it is and runs, before a plan is made.
 
-    `modules` are the other modules on the unit that assay knows the version of (its bootloader).
+    `modules` are the other modules on the unit that assay knows the version of (its bootloader). `radio_hash` is not
+    under the signature: the unit computes it over the radio's slot when it is asked (None: not asked, or no image).
     """
 
     serial: SerialNumber
@@ -27,6 +28,7 @@ class UnitState(Value):
     state: Literal["confirmed", "testing"]
     security_counter: int = Field(default=0, ge=0, le=0xFFFFFFFF)
     modules: dict[Name, VersionText] = Field(default={})
+    radio_hash: ImageHash | None = None
 
 
 class UpdateRules(Value):
@@ -48,10 +50,21 @@ class PlanPatch(Value):
     size: int = Field(ge=0)
 
 
+class PlanRadio(Value):
+    """The second image of the board, which goes in together with the app or not at all; `size` bytes as a file."""
+
+    release: str
+    file_sha256: FileSha256
+    image_hash: ImageHash
+    size: int = Field(ge=0)
+
+
 class PlanStep(Value):
     """One step; each can be repeated, and says what must hold after it."""
 
-    action: Literal["upload-patch", "apply-patch", "upload", "mark-for-test", "reset", "health-check", "confirm"]
+    action: Literal[
+        "upload-patch", "apply-patch", "upload-radio", "upload", "mark-for-test", "reset", "health-check", "confirm"
+    ]
     image_hash: ImageHash
     timeout_s: float
     after: str
@@ -68,4 +81,5 @@ class Plan(Value):
     size: int = Field(default=0, ge=0, description="bytes of the image file")
     policy: Literal["test-then-confirm", "none"]
     patch: PlanPatch | None = None
+    radio: PlanRadio | None = None
     steps: tuple[PlanStep, ...]

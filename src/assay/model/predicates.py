@@ -178,6 +178,18 @@ class ForeignFlash(Value):
     steps: tuple[StepRecord, ...] = ()
 
 
+class RadioReport(Value):
+    """The radio that went with an app: what its slot held before and afterwards (None: no image, or no answer).
+
+    No evidence is about it: the unit computes the hash over flash when it is asked, which is `how`.
+    """
+
+    image: ImageReference
+    before: ImageHash | None = None
+    after: ImageHash | None = None
+    how: HashSource = "recomputed"
+
+
 class Update(Value):
     """`urn:assay:predicate:update:v1`: a plan was carried out, and what the unit runs now."""
 
@@ -188,6 +200,7 @@ class Update(Value):
     image: ImageReference
     before: DeviceReport
     after: DeviceReport | None = None
+    radio: RadioReport | None = None
     steps: tuple[StepRecord, ...]
     device_reason: str = ""
     after_evidence: EvidenceQuote | None = None

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from assay.formats import canonical_json
 from assay.model.outcome import Outcome
-from assay.model.predicates import EvidenceRecord, Update, UpdateWay
+from assay.model.plan import Plan
+from assay.model.predicates import EvidenceRecord, RadioReport, Update, UpdateWay
 from assay.pipeline.trace_life import Life, number_of
 from assay.pipeline.trace_link import KEY_DIGITS, Link
 from assay.pipeline.trace_quote import NO_CERTIFICATE, check_quote
@@ -34,6 +35,9 @@ def tell_update(link: Link, said: Update, life: Life) -> None:
         link.tell("device said", said.device_reason)
     life.running.must_run(link, said.before.image_hash, "before it the unit ran")
     _check_plan(link, said)
+    if said.radio is not None:
+        life.meet(said.radio.image)
+        _tell_radio(link, said, said.radio, life)
     if said.way is not None:
         link.tell("travelled", f"{WAYS[said.way]}, {said.bytes_sent} bytes")
     for step in said.steps:
@@ -59,11 +63,37 @@ def _check_plan(link: Link, said: Update) -> None:
         plan.unit.image_hash == said.before.image_hash,
         (plan.release, plan.file_sha256, plan.image_hash)
         == (said.image.release, said.image.file_sha256, said.image.image_hash),
+        _planned_radio(plan) == _recorded_radio(said.radio),
     )
     link.expect(
         all(agreeing),
         f"the plan {said.plan_sha256[:KEY_DIGITS]} has its digest, and is about this unit, image and start",
         "the plan does not have the recorded digest, or is about another unit, image or start",
+    )
+
+
+def _planned_radio(plan: Plan) -> tuple[str | None, ...]:
+    if plan.radio is None:
+        return ()
+    return (plan.radio.release, plan.radio.file_sha256, plan.radio.image_hash, plan.unit.radio_hash)
+
+
+def _recorded_radio(radio: RadioReport | None) -> tuple[str | None, ...]:
+    if radio is None:
+        return ()
+    return (radio.image.release, radio.image.file_sha256, radio.image.image_hash, radio.before)
+
+
+def _tell_radio(link: Link, said: Update, radio: RadioReport, life: Life) -> None:
+    """PASS leaves the new radio and FAIL the one before, as of the app: never one of each."""
+    after = life.running.name(radio.after) if radio.after else "no image, or no answer"
+    link.tell("radio", f"with it {radio.image.release}; afterwards {after} ({radio.how})")
+    expected = {Outcome.PASS: radio.image.image_hash, Outcome.FAIL: radio.before}
+    outcome = said.run.outcome
+    link.expect(
+        outcome not in expected or radio.after == expected[outcome],
+        f"after {outcome} the radio was the {'new' if outcome is Outcome.PASS else 'old'} one, as the app",
+        f"the record says {outcome}, and the radio is not the one that goes with it",
     )
 
 

@@ -18,10 +18,10 @@ from assay.errors import AssayError, ExitStatus, InfrastructureError, NotVerifie
 from assay.interfaces.device import DeviceInfo, Stage
 from assay.interfaces.step_book import DETAIL, ProgressFor, Say, StepBook, say_nothing
 from assay.model.artifact import VerifiedImage
-from assay.model.compatibility import Offer, check_interfaces
+from assay.model.compatibility import Offer, check_interfaces, offer_of
 from assay.model.outcome import Outcome, exit_status
 from assay.model.plan import Plan, UnitState, UpdateRules
-from assay.model.predicates import DeviceReport, Update
+from assay.model.predicates import DeviceReport, RadioReport, Update
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Statement
 from assay.model.trust import Role, TrustFile
@@ -36,6 +36,7 @@ from assay.pipeline.unit_offers import offers_on_unit
 from assay.pipeline.unit_records import image_subject, parse_reference, reference_of, run_header, statement_of
 from assay.stages.field import execute
 from assay.stages.field import plan as planning
+from assay.stages.field import radio as radios
 from assay.stages.field.evidence import VerifiedEvidence
 from assay.stages.field.execute import UpdateWalk, WentBack
 from assay.stages.field.travel import Travel, travel_of
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 VERB = "update"
 PLAN_STEP = "plan"
+RADIO_AREA = "radio_primary"
 AFTER_TIMEOUT_S = 10.0
 """Seconds for the unit to answer after a walk that ended badly; it may be in the middle of going back."""
 
@@ -52,7 +54,7 @@ AFTER_TIMEOUT_S = 10.0
 @dataclass(frozen=True)
 class UpdateOrder:
     """What the user asks for; `release` is `name@version`, `wait_s` seconds for a place that is taken, `serial` the
-    unit that has to be there, `full` that no patch is tried.
+    unit that has to be there, `full` that no patch is tried, `radio` the release of the radio that goes with it.
     """
 
     release: str
@@ -63,6 +65,7 @@ class UpdateOrder:
     bench: Path | None = None
     serial: str | None = None
     full: bool = False
+    radio: str | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class UpdateResult:
     record: RecordRef
     remedy: str
     travel: Travel
+    radio: RadioReport | None = None
 
 
 def plan_only(site: Site, order: UpdateOrder) -> PlannedUpdate:
@@ -105,6 +109,7 @@ def update(site: Site, order: UpdateOrder, say: Say, progress_for: ProgressFor) 
     with _Field(site, order, say) as field:
         board, key = field.place.board, f"{order.place} {field.info.serial} {field.image.release.reference}"
         key += " full" if order.full else ""  # a run that began with a patch would go on with it
+        key += f" with {field.radio.release.reference}" if field.radio else ""
         say(f"{order.place}: {describe(field.info)}")
         planned = field.plan()
         with site.journals.open_run(
@@ -125,13 +130,15 @@ class _Field:
             site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench, say=say
         )
         self.image: VerifiedImage
+        self.radio: VerifiedImage | None = None
         self.info: DeviceInfo
         self.checkpoint = b""
 
     def __enter__(self) -> _Field:
         try:
-            name, version = parse_reference(self.order.release)
-            self.image = verify_release(self.site.store, self.trust, name, version, self.place.board)
+            self.image = self._verified(self.order.release)
+            if self.order.radio is not None:
+                self.radio = self._verified_radio(self.order.radio)
             self.info = provisioned_app(what_answers(self.place), self.place, self._wanted)
             self.checkpoint = self.site.recorder.checkpoint()
         except BaseException:
@@ -144,6 +151,16 @@ class _Field:
     ) -> None:
         self.place.__exit__(kind, error, trace)
 
+    def _verified(self, reference: str) -> VerifiedImage:
+        name, version = parse_reference(reference)
+        return verify_release(self.site.store, self.trust, name, version, self.place.board)
+
+    def _verified_radio(self, reference: str) -> VerifiedImage:
+        board = self.place.board
+        if RADIO_AREA not in board.flash.areas:
+            raise Refused(f"board {board.name} has no radio of its own", remedy="update the app alone: without --radio")
+        return self._verified(reference)
+
     def attest(self) -> VerifiedEvidence:
         """Fresh evidence of the unit."""
         return attest(self.place, self.info, self.checkpoint, self.trust)
@@ -154,13 +171,18 @@ class _Field:
         baud, release = self.place.board.serial.baud, self.image.release
         there = verified.claims.bootloader_hash.hex()
         offers = offers_on_unit(self.site.store, self.trust, self.place.board, there)
-        room = self.place.board.patch_room
-        plan = planning.plan_update(self._unit(verified, offers), release, self._rules(), baud=baud, patch_room=room)
-        check_interfaces(release, offers)
+        room, radio = self.place.board.patch_room, self.radio.release if self.radio else None
+        unit = self._unit(verified, offers)
+        plan = planning.plan_update(unit, release, self._rules(), baud=baud, patch_room=room, radio=radio)
+        check_interfaces(release, (*offers, offer_of(radio)) if radio else offers)
+        if radio:
+            check_interfaces(radio, (*offers, offer_of(release)))
         return PlannedUpdate(plan, planning.digest(plan), verified.report, baud)
 
     def _unit(self, verified: VerifiedEvidence, offers: tuple[Offer, ...]) -> UnitState:
         claims = verified.claims
+        modules = {offer.module: offer.version for offer in offers if offer.module}
+        radio_hash = self.radio_there() or None
         return UnitState(
             serial=claims.serial,
             board=claims.board,
@@ -170,8 +192,21 @@ class _Field:
             image_hash=claims.image_hash.hex(),
             state=claims.state,
             security_counter=claims.security_counter,
-            modules={offer.module: offer.version for offer in offers if offer.module},
+            modules=modules | self._known_radio(radio_hash),
+            radio_hash=radio_hash,
         )
+
+    def radio_there(self) -> str:
+        """Hash (hex) of the radio on the unit, recomputed over its flash; empty without one, or when none goes in."""
+        return radios.held(self.place.device, radios.PRIMARY_SLOT).hex() if self.radio else ""
+
+    def _known_radio(self, radio_hash: str | None) -> dict[str, str]:
+        """Its version, by its hash: it can only have a radio refused, so that no signature is asked for."""
+        return {
+            release.name: release.version
+            for release in self.site.store.releases()
+            if radio_hash and (release.kind, release.image.image_hash) == ("radio", radio_hash)
+        }
 
     def _rules(self) -> UpdateRules:
         artifact = self.image.release.artifact
@@ -208,6 +243,7 @@ class _FieldRun:
             notes_from,
             boots_from,
             self._patch(planned.plan),
+            self._field.radio.data if self._field.radio else b"",
         )
         failure: AssayError | None = None
         try:
@@ -248,12 +284,12 @@ class _FieldRun:
         return planned, int(kept["notes_from"]), kept.get("boots_from")
 
     def _conclude(self, planned: PlannedUpdate, failure: AssayError | None) -> UpdateResult:
-        after, doubt = self._after()
-        outcome, reason = _judge(planned.plan, after, failure, doubt)
+        after, radio, doubt = self._after(planned.plan)
+        outcome, reason = _judge(planned.plan, after, failure, doubt, radio)
         device_reason = failure.reason if isinstance(failure, WentBack) else ""
         refusals = [error.status for error in (failure, doubt) if isinstance(error, Refused)]
         status = gravest([exit_status(outcome), *refusals])
-        statement = self._statement(planned, after, outcome, reason, device_reason)
+        statement = self._statement(planned, after, radio, outcome, reason, device_reason)
         serial = planned.plan.unit.serial
         record = conclude(
             self._site, self._run, statement, RecordType.UPDATE, Role.FIELD, outcome, serial=serial, reason=reason
@@ -261,18 +297,30 @@ class _FieldRun:
         report = after.report if after else None
         remedy = next((error.remedy for error in (failure, doubt) if error), "")
         travel = travel_of(self._run, planned.plan)
-        return UpdateResult(planned, outcome, status, reason, device_reason, report, record, remedy, travel)
+        return UpdateResult(planned, outcome, status, reason, device_reason, report, record, remedy, travel, radio)
 
-    def _after(self) -> tuple[VerifiedEvidence | None, AssayError | None]:
-        """What the unit proves now, or why it proves nothing."""
+    def _after(self, plan: Plan) -> tuple[VerifiedEvidence | None, RadioReport | None, AssayError | None]:
+        """What the unit proves now, and what its radio's slot holds; or why it proves nothing."""
         try:
             self._field.place.device.wait_ready(Stage.APP, AFTER_TIMEOUT_S)
-            return self._field.attest(), None
+            return self._field.attest(), self._radio(plan, self._field.radio_there()), None
         except (InfrastructureError, UnitFailed, Refused) as doubt:
-            return None, doubt
+            return None, self._radio(plan, ""), doubt
+
+    def _radio(self, plan: Plan, after: str) -> RadioReport | None:
+        radio = self._field.radio
+        if radio is None:
+            return None
+        return RadioReport(image=reference_of(radio.release), before=plan.unit.radio_hash, after=after or None)
 
     def _statement(
-        self, planned: PlannedUpdate, after: VerifiedEvidence | None, outcome: Outcome, reason: str, device_reason: str
+        self,
+        planned: PlannedUpdate,
+        after: VerifiedEvidence | None,
+        radio: RadioReport | None,
+        outcome: Outcome,
+        reason: str,
+        device_reason: str,
     ) -> Statement:
         travel = travel_of(self._run, planned.plan)
         predicate = Update(
@@ -283,23 +331,35 @@ class _FieldRun:
             image=reference_of(self._field.image.release),
             before=planned.before,
             after=after.report if after else None,
+            radio=radio,
             steps=self._book.records,
             device_reason=device_reason,
             after_evidence=after.quote if after else None,
             way=travel.way,
             bytes_sent=travel.bytes_sent,
         )
-        return statement_of(PredicateType.UPDATE, predicate, image_subject(self._field.image.release))
+        images = [self._field.image, *([self._field.radio] if self._field.radio else [])]
+        return statement_of(PredicateType.UPDATE, predicate, *(image_subject(image.release) for image in images))
 
 
 def _judge(
-    plan: Plan, after: VerifiedEvidence | None, failure: AssayError | None, doubt: AssayError | None
+    plan: Plan,
+    after: VerifiedEvidence | None,
+    failure: AssayError | None,
+    doubt: AssayError | None,
+    radio: RadioReport | None,
 ) -> tuple[Outcome, str]:
     """PASS needs the unit's proof that it keeps the new image; FAIL, that it does not run it; without proof, ERROR.
 
-    `doubt` is why there is no proof.
+    `doubt` is why there is no proof. A `radio` has to be with its app.
     """
     runs_new = after is not None and after.report.image_hash == plan.image_hash
+    halves = radio is not None and radio.after != (radio.image.image_hash if runs_new else radio.before)
+    if halves and after is not None:
+        return (
+            Outcome.FAIL,
+            f"the unit runs {after.report.version}, and its radio does not go with it: updated by halves",
+        )
     if doubt is not None and (failure is None or isinstance(doubt, Refused)):
         walked = failure.message if failure else "the walk was done"
         return Outcome.ERROR, f"{walked}, and the unit did not prove itself afterwards: {doubt.message}"

@@ -21,6 +21,7 @@ from assay.interfaces.place import UnitPlace
 from assay.interfaces.step_book import DETAIL, StepBook
 from assay.model.artifact import VerifiedImage
 from assay.model.plan import Plan, PlanStep
+from assay.stages.field import radio as radios
 from assay.stages.field.travel import REFUSED, SentBytes
 
 SECONDARY_SLOT = 1
@@ -55,7 +56,7 @@ def boots_of(device: Device) -> int | None:
 class UpdateWalk:
     """One walk. `notes_from` is the number of the first note that the unit writes during this run, `boots_from` how
     often it had booted since power-on when the run began (None: it does not count), `patch` the file of the plan's
-    patch.
+    patch, `radio` that of the plan's radio.
     """
 
     place: UnitPlace
@@ -66,6 +67,7 @@ class UpdateWalk:
     notes_from: int
     boots_from: int | None = None
     patch: bytes = b""
+    radio: bytes = b""
 
     @property
     def device(self) -> Device:
@@ -84,6 +86,7 @@ class UpdateWalk:
         acts: dict[str, Callable[[PlanStep], dict[str, Any]]] = {
             "upload-patch": self._upload_patch,
             "apply-patch": self._apply_patch,
+            "upload-radio": self._upload_radio,
             "upload": self._upload,
             "mark-for-test": self._mark,
             "reset": self._reset,
@@ -103,6 +106,9 @@ class UpdateWalk:
 
     def _upload(self, step: PlanStep) -> dict[str, Any]:
         return self._nothing_to_do() or self._send(step, self.image.data)
+
+    def _upload_radio(self, step: PlanStep) -> dict[str, Any]:
+        return self._nothing_to_do() or self._send(step, self.radio, radios.IMAGE, radios.SECONDARY_SLOT)
 
     def _upload_patch(self, step: PlanStep) -> dict[str, Any]:
         """The unit may refuse the patch: for what it runs, for its size, or since it knows no patches."""
@@ -147,11 +153,12 @@ class UpdateWalk:
     def _result(self, step: str) -> dict[str, Any]:
         return self.book.journal.result(step) or {}
 
-    def _send(self, step: PlanStep, data: bytes) -> dict[str, Any]:
+    def _send(self, step: PlanStep, data: bytes, image: int = 0, slot: int = SECONDARY_SLOT) -> dict[str, Any]:
         wanted = bytes.fromhex(step.image_hash)
-        if self._slot_hash() == wanted:
+        if self._slot_hash(slot) == wanted:
             return {DETAIL: "the unit has it already"}
-        show = self.book.progress_for(self.plan.release)
+        second = self.plan.radio if image == radios.IMAGE else None
+        show = self.book.progress_for(second.release if second else self.plan.release)
         begun_s = self.clock.monotonic_s()
 
         counted = SentBytes(self.book.journal, step.action)
@@ -166,9 +173,9 @@ class UpdateWalk:
             show(done, total)
 
         with counted.kept():
-            report = lasting_upload.upload(self.device, data, progress)
+            report = lasting_upload.upload(self.device, data, progress, image)
             counted.at_least(report.size - report.resumed_from)
-        if (held := self._slot_hash()) != wanted:
+        if (held := self._slot_hash(slot)) != wanted:
             raise UnitFailed(
                 f"the unit holds an image with hash {held.hex() or 'none'}, the verified file has {step.image_hash}",
                 remedy="update again; when it stays so, the unit's flash is bad",
@@ -182,9 +189,18 @@ class UpdateWalk:
     def _mark(self, _step: PlanStep) -> dict[str, Any]:
         if done := self._nothing_to_do():
             return done
-        if not self._ask_for_test(self.new_hash):
+        if not all(self._ask_for_test(image_hash) for image_hash in self._to_be_asked_for()):
             return {DETAIL: "the unit restarted, and runs the image under test"}
-        return {DETAIL: "it will be started once"}
+        return {DETAIL: "both will be started once" if self.plan.radio else "it will be started once"}
+
+    def _to_be_asked_for(self) -> list[bytes]:
+        """Hashes of the images that are not in their places yet. Until the last is asked for, the first moves nothing:
+        the bootloader swaps both or none (ADR 0091).
+        """
+        radio = [] if self.plan.radio is None or self._radio_is_there() else [bytes.fromhex(self.plan.radio.image_hash)]
+        if self.plan.radio is not None and self.device.info().image_hash == self.new_hash:
+            return radio  # the radio alone is new
+        return [*radio, self.new_hash]
 
     def _ask_for_test(self, image_hash: bytes) -> bool:
         """Mark an image; False when a second request is refused since the power went after the first: it runs."""
@@ -217,7 +233,7 @@ class UpdateWalk:
                 self.device.wait_ready(Stage.APP, ANSWER_TRY_S)
                 health = self.device.health()
                 info = self.device.info()  # asked last: the health is that of the image that still runs now
-                if info.image_hash != self.new_hash:
+                if not self._is_new(info):
                     raise self._went_back(info)
                 if health.state == "pass":
                     return {DETAIL: f"{info.name} {info.version} runs and its self-test passed"}
@@ -240,7 +256,7 @@ class UpdateWalk:
     def _confirm(self, _step: PlanStep) -> dict[str, Any]:
         self.device.confirm()
         info = self.device.info()
-        if info.image_hash != self.new_hash:
+        if not self._is_new(info):
             raise self._went_back(info)
         if info.state != "confirmed":
             raise UnitFailed(f"the unit was asked to keep the image and says {info.state}", remedy="update again")
@@ -250,7 +266,7 @@ class UpdateWalk:
         """After a crash of this program: did the unit go back meanwhile, because of the image?"""
         info = self.device.wait_ready(Stage.APP, self.plan.steps[0].timeout_s if self.plan.steps else ANSWER_TRY_S)
         failed = [note for note in self._notes() if note.kind is NoteKind.SELFTEST_FAILED]
-        if failed and info.image_hash != self.new_hash:
+        if failed and not self._is_new(info):
             raise self._went_back(info)
 
     def _went_back(self, info: DeviceInfo) -> UnitFailed | InfrastructureError:
@@ -298,15 +314,21 @@ class UpdateWalk:
         return f"{note.kind} (code {note.code})" + (f": {note.reason}" if note.reason else "")
 
     def _notes(self) -> tuple[Note, ...]:
-        start = self.new_hash[:HASH_START_BYTES]
-        return tuple(note for note in self.device.notes(self.notes_from) if note.image_hash_start == start)
+        hashes = (self.plan.image_hash, *([self.plan.radio.image_hash] if self.plan.radio else []))
+        starts = [bytes.fromhex(each)[:HASH_START_BYTES] for each in hashes]
+        return tuple(note for note in self.device.notes(self.notes_from) if note.image_hash_start in starts)
 
     def _runs_new(self) -> bool:
-        return self.device.info().image_hash == self.new_hash
+        return self._is_new(self.device.info())
 
-    def _slot_hash(self) -> bytes:
-        """Hash of the secondary slot, recomputed by the unit; empty when there is no image."""
-        try:
-            return self.device.measure(SECONDARY_SLOT).image_hash
-        except DeviceRefusal:
-            return b""
+    def _is_new(self, info: DeviceInfo) -> bool:
+        """All that the plan brings in is there: the app, which runs, and its radio."""
+        return info.image_hash == self.new_hash and self._radio_is_there()
+
+    def _radio_is_there(self) -> bool:
+        radio = self.plan.radio
+        return radio is None or radios.held(self.device, radios.PRIMARY_SLOT) == bytes.fromhex(radio.image_hash)
+
+    def _slot_hash(self, slot: int = SECONDARY_SLOT) -> bytes:
+        """Hash of a slot, recomputed by the unit; empty when there is no image."""
+        return radios.held(self.device, slot)

@@ -7,6 +7,7 @@ plan, byte for byte. Leaves to others: carrying it out (`execute`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NoReturn
 
 from assay.errors import Refused, WrongBoard
@@ -15,7 +16,8 @@ from assay.model.artifact import Release
 from assay.model.compatibility import satisfies
 from assay.model.identifiers import Version
 from assay.model.manifest import Dependency
-from assay.model.plan import Plan, PlanPatch, PlanStep, UnitState, UpdateRules
+from assay.model.plan import Plan, PlanPatch, PlanRadio, PlanStep, UnitState, UpdateRules
+from assay.stages.field import radio as radios
 
 BITS_PER_BYTE_ON_LINE = 10 * 4 / 3 * 1.03
 """8N1, base64, and the frames around it (measured: console framing reaches at most 73 % of the line)."""
@@ -24,18 +26,28 @@ SWAP_TIMEOUT_S = 60.0
 UPLOAD_TIMEOUT_FACTOR = 4.0
 UPLOAD_TIMEOUT_MIN_S = 30.0
 ANSWER_TIMEOUT_S = 10.0
+UPLOADED = "the secondary slot has this hash, recomputed by the unit"
 
 
-def plan_update(unit: UnitState, release: Release, rules: UpdateRules, *, baud: int, patch_room: int = 0) -> Plan:
+def plan_update(
+    unit: UnitState,
+    release: Release,
+    rules: UpdateRules,
+    *,
+    baud: int,
+    patch_room: int = 0,
+    radio: Release | None = None,
+) -> Plan:
     """The steps from `unit` to `release`; none when it runs it already. `baud` in bit/s stretches time-outs;
-    `patch_room` is how many bytes a patch may have for the unit's board.
+    `patch_room` is how many bytes a patch may have for the unit's board. `radio` goes in with it, and whole: a patch
+    would start the app alone.
 
     Raises `WrongBoard` or `Refused` with the one reason why not.
     """
     _check_board(unit, release)
-    _check_rules(unit, release, rules)
-    image_hash = release.image.image_hash
-    patch = None if rules.full else choose_patch(unit, release, patch_room)
+    _check_rules(unit, release, rules, radio)
+    image_hash, second = release.image.image_hash, radios.planned(radio)
+    patch = None if rules.full or radio else choose_patch(unit, release, patch_room)
     return Plan(
         unit=unit,
         release=release.reference,
@@ -44,7 +56,11 @@ def plan_update(unit: UnitState, release: Release, rules: UpdateRules, *, baud: 
         size=release.image.size,
         policy=rules.policy,
         patch=patch,
-        steps=(*_patch_steps(patch, image_hash, baud), *_steps(unit, image_hash, release.image.size, rules, baud)),
+        radio=second,
+        steps=(
+            *_patch_steps(patch, image_hash, baud),
+            *_steps(unit, image_hash, release.image.size, second, rules, baud),
+        ),
     )
 
 
@@ -87,20 +103,38 @@ def upload_timeout_s(size: int, baud: int) -> float:
     return max(UPLOAD_TIMEOUT_MIN_S, round(upload_estimate_s(size, baud) * UPLOAD_TIMEOUT_FACTOR))
 
 
-def _steps(unit: UnitState, image_hash: str, size: int, rules: UpdateRules, baud: int) -> tuple[PlanStep, ...]:
+def _steps(
+    unit: UnitState, image_hash: str, size: int, radio: PlanRadio | None, rules: UpdateRules, baud: int
+) -> tuple[PlanStep, ...]:
+    there, radio_there = unit.image_hash == image_hash, radio is None or unit.radio_hash == radio.image_hash
+    if there and radio_there:
+        rows = () if unit.state == "confirmed" else _rows_of_start(rules)[2:]
+    else:
+        sent = () if there else (("upload", upload_timeout_s(size, baud), UPLOADED),)
+        rows = (*sent, *_rows_of_start(rules))
+    steps = tuple(
+        PlanStep.model_validate({"action": action, "image_hash": image_hash, "timeout_s": timeout_s, "after": after})
+        for action, timeout_s, after in rows
+    )
+    return (*_radio_steps(None if radio_there else radio, baud), *steps)
+
+
+def _radio_steps(radio: PlanRadio | None, baud: int) -> tuple[PlanStep, ...]:
+    if radio is None:
+        return ()
+    after = "the radio's secondary slot has this hash, recomputed by the unit"
+    timeout_s = upload_timeout_s(radio.size, baud)
+    return (PlanStep(action="upload-radio", image_hash=radio.image_hash, timeout_s=timeout_s, after=after),)
+
+
+def _rows_of_start(rules: UpdateRules) -> tuple[tuple[str, float, str], ...]:
+    """From what was sent to what is kept."""
     health_s = rules.health_timeout_s
-    rows: tuple[tuple[str, float, str], ...] = (
-        ("upload", upload_timeout_s(size, baud), "the secondary slot has this hash, recomputed by the unit"),
+    return (
         ("mark-for-test", ANSWER_TIMEOUT_S, "the bootloader will start it once"),
         ("reset", SWAP_TIMEOUT_S, "an app answers"),
         ("health-check", health_s, "the unit runs this hash under test, and its self-test passes"),
         ("confirm", ANSWER_TIMEOUT_S, "the unit keeps this hash over resets"),
-    )
-    if unit.image_hash == image_hash:
-        rows = () if unit.state == "confirmed" else rows[3:]
-    return tuple(
-        PlanStep.model_validate({"action": action, "image_hash": image_hash, "timeout_s": timeout_s, "after": after})
-        for action, timeout_s, after in rows
     )
 
 
@@ -113,12 +147,12 @@ def _check_board(unit: UnitState, release: Release) -> None:
         )
 
 
-def _check_rules(unit: UnitState, release: Release, rules: UpdateRules) -> None:
+def _check_rules(unit: UnitState, release: Release, rules: UpdateRules, radio: Release | None) -> None:
     reference = release.reference
     if release.kind == "radio":
         _refuse(
             f"{reference} is the second image of its board: it goes with the app, not alone",
-            "upload both as image 0 and 1 with an MCUmgr client, ask for both, and reset",
+            f"name the app's release, and --radio {reference}",
         )
     if release.kind != "app" or release.name != unit.name:
         _refuse(
@@ -129,7 +163,8 @@ def _check_rules(unit: UnitState, release: Release, rules: UpdateRules) -> None:
         _refuse(
             f"{reference} is not updated in the field (policy none in its module.toml)", "use assay flash at a bench"
         )
-    if unit.state == "testing" and unit.image_hash != release.image.image_hash:
+    foreign_radio = radio is not None and unit.radio_hash != radio.image.image_hash
+    if unit.state == "testing" and (unit.image_hash != release.image.image_hash or foreign_radio):
         _refuse(
             f"unit {unit.serial} is testing {unit.name} {unit.version} from an earlier update",
             "reset the unit: it goes back to its confirmed version; then update",
@@ -142,8 +177,14 @@ def _check_rules(unit: UnitState, release: Release, rules: UpdateRules) -> None:
         )
     if unit.image_hash != release.image.image_hash:
         _check_newer(unit, release, rules)
+    there = dict(unit.modules)
+    if radio is not None:
+        radios.check(unit, radio, rules)
+        there |= {radio.name: radio.version, release.name: release.version}
+        for dependency in radio.artifact.dependencies:
+            _check_dependency(unit, there, radio.reference, dependency)
     for dependency in rules.dependencies:
-        _check_dependency(unit, reference, dependency)
+        _check_dependency(unit, there, reference, dependency)
 
 
 def _check_newer(unit: UnitState, release: Release, rules: UpdateRules) -> None:
@@ -157,17 +198,19 @@ def _check_newer(unit: UnitState, release: Release, rules: UpdateRules) -> None:
     )
 
 
-def _check_dependency(unit: UnitState, reference: str, dependency: Dependency) -> None:
-    there = unit.modules.get(dependency.name)
+def _check_dependency(unit: UnitState, modules: Mapping[str, str], reference: str, dependency: Dependency) -> None:
+    """`modules`: what is on the unit and what goes in together, by name."""
+    there = modules.get(dependency.name)
     if there is None:
         _refuse(
             f"{reference} needs {dependency.name} {dependency.version}, which unit {unit.serial} is not known to have",
-            "publish that module's release in this site's store, so that its image is recognized",
+            "publish that module's release in this site's store, so that its image is recognized; a radio goes in "
+            "together with the app: --radio",
         )
     if not satisfies(there, dependency.version):
         _refuse(
             f"{reference} needs {dependency.name} {dependency.version}, unit {unit.serial} has {there}",
-            f"bring {dependency.name} to that version first",
+            f"bring {dependency.name} to that version first; a radio goes in together with the app: --radio",
         )
 
 

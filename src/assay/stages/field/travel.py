@@ -37,10 +37,10 @@ class Travel:
 
 
 def travel_of(journal: Journal, plan: Plan) -> Travel:
-    """What travelled in the run of `journal`. The walk sends the whole image of a `plan` with a patch only when the
-    unit did not take the patch.
+    """What travelled in the run of `journal`; a radio counts as a whole image. The walk sends the whole image of a
+    `plan` with a patch only when the unit did not take the patch.
     """
-    patch, full = journal.moved("upload-patch"), journal.moved("upload")
+    patch, full = journal.moved("upload-patch"), journal.moved("upload") + journal.moved("upload-radio")
     results = [journal.result(step) or {} for step in ("upload-patch", "apply-patch")]
     refused = next((str(result[REFUSED]) for result in results if REFUSED in result), "")
     way: UpdateWay = "none"

@@ -48,7 +48,7 @@ def check_fits(release: Release, board: Board, found: Found) -> None:
     if release.kind == "radio":
         raise Refused(
             f"{release.reference} is the second image of its board: it goes with the app, not alone",
-            remedy="upload both as image 0 and 1 with an MCUmgr client, ask for both, and reset",
+            remedy=f"assay update APP@VERSION --radio {release.reference}",
         )
     if isinstance(found, RomBanner) and release.kind != "bootloader":
         raise Refused(
