@@ -34,12 +34,14 @@ class Server:
         self.reached, self.length, self.sha = 0, 0, b""
         self.frames, self.on_line = 0, 0
         self._lines: list[bytes] = []
+        self._rest = b""  # a line that has not ended
 
     def take(self, data: bytes) -> None:
         """Bytes from the port, after the time that a line needs for them."""
         self.on_line += len(data)
         time.sleep(len(data) * self.byte_s)
-        for line in data.splitlines():
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
             self._line(line)
 
     def _line(self, line: bytes) -> None:

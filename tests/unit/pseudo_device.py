@@ -154,7 +154,11 @@ class PseudoDevice:
         return {"notes": rows, "next": (rows[-1]["seq"] + 1) if rows else start}
 
     def _upload(self, content: dict[str, Any]) -> dict[str, Any]:
-        if not isinstance(content.get("off"), int) or not isinstance(content.get("data"), bytes):
+        if (
+            not isinstance(content, dict)
+            or not isinstance(content.get("off"), int)
+            or not isinstance(content.get("data"), bytes)
+        ):
             return {"err": {"group": 0x4153, "rc": 2}}
         crc = zlib.crc32(content["data"], zlib.crc32(content["off"].to_bytes(8, "little")[:4]))
         if self.checks and content.get("crc", crc) != crc:

@@ -14,7 +14,7 @@ from assay.drivers.mcumgr.upload_pace import FIRST_FRAME_BYTES, TURN_MAX_S, TURN
 from assay.errors import LinkError
 from assay.interfaces.device import DeviceRefusal
 from assay.protocols.smp.framing import Framing
-from assay.protocols.smp.upload_chunk import CHECKSUM_BYTES, HEADER_BYTES, QUESTION_BYTES, chunk, question
+from assay.protocols.smp.upload_chunk import CHECKSUM_BYTES, HEADER_BYTES, QUESTION_BYTES, chunk, fitting, question
 
 IMAGE, SHA256 = sample_image(20_000)
 UPLOAD = (1, 1)
@@ -214,6 +214,14 @@ def test_the_frames_of_the_contract() -> None:
     assert len(bytes(chunk(0xFFFFFFFF, bytes(4000), 1, checked=False))) - 4000 == HEADER_BYTES
     # Over offset and data, as firmware/tests/host/test_smp.c computes it.
     assert vars(chunk(1, b"a", 1, checked=True))["crc"] == zlib.crc32(b"\x01\0\0\0a")
+
+
+@pytest.mark.parametrize("frame_bytes", [41, 42, 43, 60, 252, 281, 282, 283, 300, 1020, 6140])
+@pytest.mark.parametrize("offset", [32, 255, 256, 0xFFFF, 0x10000, 0xFFFFFFFF])
+def test_a_frame_is_as_full_as_its_numbers_allow(frame_bytes: int, offset: int) -> None:
+    size = fitting(frame_bytes, offset)
+    assert len(bytes(chunk(offset, bytes(size), 1, checked=False))) <= frame_bytes
+    assert len(bytes(chunk(offset, bytes(size + 2), 1, checked=False))) > frame_bytes
 
 
 def test_the_pace_follows_what_the_line_shows() -> None:

@@ -29,6 +29,7 @@ from assay.protocols.smp.upload_chunk import (
     QUESTION_BYTES,
     QUESTION_FRAME_BYTES,
     chunk,
+    fitting,
     question,
 )
 
@@ -291,7 +292,7 @@ class Upload:
     def _chunk_size(self) -> int:
         """Bytes of data in the next frame: as the device's buffer and the line allow."""
         console = self._session.framing is Framing.CONSOLE
-        room = self._buffer - HEADER_BYTES - (CONSOLE_OVERHEAD if console else CHECKSUM_BYTES)
+        room = fitting(self._buffer - (CONSOLE_OVERHEAD if console else CHECKSUM_BYTES), self._sent_up_to)
         best = self._pace.frame_bytes() * (PACKET_PAYLOAD / LINE_LENGTH_MAX if console else 1.0) - HEADER_BYTES
         size = max(int(min(room, best)), CHUNK_MIN)
         return size - size % self._grain

@@ -19,6 +19,24 @@ CHECKSUM_BYTES = 9  # more, with a checksum
 GRAIN_BYTES = 32  # a server that took a part of a frame gets multiples of this: the most that a flash writes at once
 
 
+_NAMES_BYTES = 20  # of a frame: 8 of header, one of the map, the names, and the first bytes of two numbers
+_SHORT_MAX, _BYTE_MAX, _HALF_MAX = 23, 0xFF, 0xFFFF  # CBOR: numbers up to these take no, one, two more bytes
+
+
+def fitting(frame_bytes: int, offset: int) -> int:
+    """How much data a frame of `frame_bytes`, all but its checksum, can hold at `offset`; may be less than nothing."""
+    room = frame_bytes - _NAMES_BYTES - _more_bytes(offset)
+    return room - _more_bytes(max(room, 0))
+
+
+def _more_bytes(number: int) -> int:
+    if number <= _SHORT_MAX:
+        return 0
+    if number <= _BYTE_MAX:
+        return 1
+    return 2 if number <= _HALF_MAX else 4
+
+
 class CheckedChunk(ImageUploadWriteRequest):
     """With CRC-32 over offset (4 bytes, little-endian) and data; a server that does not know `crc` ignores it."""
 
