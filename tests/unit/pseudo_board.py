@@ -67,6 +67,7 @@ class PseudoBoard:
     restarts_for_ever: bool = False
     floods: bool = False
     drops_reset: bool = False
+    newer_than_smp: bool = True
     now_s: float = 0.0
     in_recovery: bool = False
     asked: list[str] = field(default_factory=list)
@@ -168,7 +169,8 @@ class PseudoBoard:
             if not self.in_recovery:
                 active = self.active[image] == number
                 flags = {"bootable": True, "pending": slot.pending, "confirmed": slot.confirmed, "active": active}
-                row |= {key: value for key, value in flags.items() if value} | {"compressed": False}
+                row |= {key: value for key, value in flags.items() if value}
+                row |= {"compressed": False} if self.newer_than_smp else {}
             rows.append(row)
         return {"images": rows, "splitStatus": 0}
 

@@ -17,7 +17,8 @@ from assay.model.compatibility import Offer, check_interfaces, check_needs, offe
 from assay.model.manifest import Board, Interface, Interfaces, Module
 
 ROOT = Path(__file__).parents[2]
-BOARDS = sorted((ROOT / "boards").glob("*.toml"))
+BOARDS = [file for file in sorted((ROOT / "boards").glob("*.toml")) if "mask_rom" in tomllib.loads(file.read_text())]
+"""Those that the firmware here is built for."""
 
 
 def manifest(file: Path, model: type[Any]) -> Any:

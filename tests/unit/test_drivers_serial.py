@@ -159,3 +159,17 @@ def test_a_link_that_points_to_somebodys_window_is_not_opened(pair: Pair, tmp_pa
     os.utime(link, (1, 1), follow_symlinks=False)  # the link is older than the terminal: of another one's life
     with pytest.raises(LinkError, match="not its own any more"):
         open_serial(str(link))
+
+
+def test_a_port_without_permission_comes_with_the_udev_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from serial.tools import list_ports
+    from serial.tools.list_ports_common import ListPortInfo
+
+    port = ListPortInfo("/dev/ttyACM7")
+    port.vid, port.pid = 0x1366, 0x1055
+    monkeypatch.setattr(list_ports, "comports", lambda include_links=False: [port])
+    error = serial_transport._cannot_open("/dev/ttyACM7", PermissionError(errno.EACCES, "denied"))
+    assert isinstance(error, LinkError) and "no permission for /dev/ttyACM7" in error.message
+    assert "usermod -aG dialout" in error.remedy
+    assert 'ATTRS{idVendor}=="1366", ATTRS{idProduct}=="1055"' in error.remedy
+    assert "udev" not in serial_transport._cannot_open("/dev/ttyS3", PermissionError(errno.EACCES, "denied")).remedy

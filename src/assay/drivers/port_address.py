@@ -7,6 +7,8 @@ port become one lock. Leaves to others: opening it (`serial_transport`, `udp_tra
 
 from __future__ import annotations
 
+import re
+
 from assay.errors import LinkError, UsageFault
 
 HWGREP = "hwgrep://"
@@ -22,7 +24,7 @@ def resolved(address: str) -> str:
     pattern = address.removeprefix(HWGREP).partition("&")[0]
     try:
         found = sorted(list_ports.grep(pattern), key=lambda port: str(port.device))
-    except ValueError as error:  # re.error
+    except re.error as error:
         raise UsageFault(f"{pattern!r} is no regular expression: {error}", remedy="correct the port") from error
     if len(found) == 1:
         return str(found[0].device)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.drivers.port_users import programs_with, users_of
+from assay.drivers.usb_ports import seen_ports
 from assay.errors import AssayError, LinkError, PlaceBusy, UsageFault
 
 if TYPE_CHECKING:
@@ -136,10 +137,27 @@ def _cannot_open(address: str, error: Exception) -> AssayError:
     if code in (errno.EAGAIN, errno.EBUSY, errno.EWOULDBLOCK):
         return PlaceBusy(f"{address} is used by {users_of(address)}", remedy="wait until it is done, or end it")
     if code in (errno.EACCES, errno.EPERM):
-        return LinkError(f"no permission for {address}", remedy="sudo usermod -aG dialout $USER, then log in again")
+        return LinkError(f"no permission for {address}", remedy=_permission_remedy(address))
     if code in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EIO):
         return LinkError(f"there is no port {address}", remedy=_ports_remedy())
     return LinkError(f"cannot open {address}: {error}", remedy=_ports_remedy())
+
+
+def _permission_remedy(address: str) -> str:
+    """The group that may use the port; and for a USB device the rule that gives it to whoever sits here."""
+    try:
+        group = Path(address).group()
+    except (OSError, KeyError):
+        group = "dialout"
+    remedy = f"sudo usermod -aG {group if group != 'root' else 'dialout'} $USER, then log in again"
+    usb = next((port for port in seen_ports() if port.device == os.path.realpath(address)), None)
+    if usb is None or usb.vendor is None or usb.product is None:
+        return remedy
+    rule = (
+        f'SUBSYSTEM=="tty", ATTRS{{idVendor}}=="{usb.vendor:04x}", ATTRS{{idProduct}}=="{usb.product:04x}", '
+        'MODE="0660", GROUP="dialout", TAG+="uaccess"'
+    )
+    return f"{remedy}; or put this line into /etc/udev/rules.d/70-assay.rules and plug it in again: {rule}"
 
 
 def _check_link(address: str) -> None:

@@ -51,7 +51,7 @@ class Buffers(Value):
 class SmpServer(Value):
     """How the app's SMP server is spoken to."""
 
-    version: Literal[1, 2] = Field(default=2, description="of the SMP header: 1 for servers before Zephyr 3.5")
+    version: Literal[1, 2] = Field(default=2, description="of the SMP header: 1 for old servers")
     parameters: bool = Field(default=True, description="the server knows the MCUmgr parameters command")
     buffers: Buffers = Buffers()
     info: str | None = Field(default=None, description="text in what the server answers to 'application info'")

@@ -84,7 +84,7 @@ def _with_ancestors(document: TomlDocument, path: Path) -> list[TomlDocument]:
     while isinstance(parent := documents[-1].data.get(INHERITS), str):
         newest = documents[-1]
         line = newest.line_of([INHERITS])
-        file = path.with_name(f"{parent}.toml")
+        file = path.parent / f"{parent}.toml"
         if not re.fullmatch(NAME_PATTERN, parent) or not file.is_file():
             raise ManifestFault(newest.file, line, f"there is no board {parent!r} beside it to inherit from")
         if file.name in seen:

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Somebody else's board through the command line: on a socket, over UDP, with images that its maker signed.
+
+The pseudo board is held against `smpclient` here, which is nobody's of this project: what it is told is what we are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from board_server import on_pty, on_tcp, on_udp
+from click.testing import CliRunner
+from pseudo_board import PseudoBoard, Slot
+from smpclient import SMPClient
+from smpclient.generics import success
+from smpclient.requests.image_management import ImageStatesRead, ImageStatesWrite
+from smpclient.requests.os_management import ResetWrite
+from smpclient.transport.serial import SMPSerialTransport
+from test_foreign_image import Maker
+from test_foreign_modes import image
+
+from assay.cli.flash import command
+from assay.drivers.port_address import resolved
+from assay.errors import LinkError, UsageFault
+from assay.formats.trust_file import encode
+from assay.model.trust import ImageKey, TrustFile
+from assay.protocols.smp.framing import Framing
+
+BOARD = """\
+schema = "assay.board/1"
+firmware = "mcuboot"
+name = "theirs"
+revision = 0
+[serial]
+baud = 115200
+framing = "{framing}"
+[smp]
+info = "their_board"
+reset_timeout_s = 10
+[mcuboot]
+mode = "{mode}"
+"""
+
+
+def test_smpclient_sees_the_same_board() -> None:
+    new = image("1.1.0")
+
+    async def update(port: str) -> list[tuple[int, str, bool]]:
+        async with SMPClient(SMPSerialTransport(), port) as client:
+            async for _ in client.upload(new):
+                pass
+            told = await client.request(ImageStatesRead())
+            assert success(told)
+            marked = await client.request(ImageStatesWrite(hash=told.images[1].hash))
+            assert success(marked)
+            assert success(await client.request(ResetWrite()))
+            await asyncio.sleep(1.0)
+            after = await client.request(ImageStatesRead())
+            assert success(after)
+            return [(row.slot, row.version, bool(row.active)) for row in after.images]
+
+    board = PseudoBoard("swap", {(0, 0): Slot(image("1.0.0"))}, newer_than_smp=False)
+    with on_pty(board) as port:
+        assert asyncio.run(update(port)) == [(0, "1.1.0", True), (1, "1.0.0", False)]
+    assert board.asked == ["upload 0 to 1", "mark", "reset"]
+
+
+class Site:
+    """A project with a board TOML and a trust file."""
+
+    def __init__(self, folder: Path, maker: Maker) -> None:
+        self.folder, self.maker = folder, maker
+        (folder / "boards").mkdir()
+        key = ImageKey(name="vendor", boards=("theirs",), public=maker.public("ecdsa-p256"))
+        self.trust(key)
+
+    def trust(self, *keys: ImageKey) -> None:
+        spare = ImageKey(name="spare", boards=("another",), public=self.maker.public("ed25519"))
+        (self.folder / "trust.toml").write_bytes(
+            encode(TrustFile(schema="assay.trust/1", name="test", image_keys=(*keys, spare)))
+        )
+
+    def flash(self, port: str, *data: bytes, mode: str = "swap", framing: str = "console", more: tuple[str, ...] = ()):
+        (self.folder / "boards" / "theirs.toml").write_text(BOARD.format(mode=mode, framing=framing))
+        place = f'[[places]]\nname = "theirs"\nboard = "theirs"\nport = "{port}"\n'
+        (self.folder / "bench.toml").write_text(f'schema = "assay.bench/1"\n{place}')
+        files = []
+        for number, each in enumerate(data):
+            (self.folder / f"{number}.bin").write_bytes(each)
+            files += ["--image", f"{number}={self.folder / f'{number}.bin'}"]
+        arguments = ["--place", "theirs", "--trust", str(self.folder / "trust.toml"), "--json", *more]
+        answer = CliRunner().invoke(command, [*files, *arguments, "--site", str(self.folder / ".assay")])
+        return answer.exit_code, json.loads(answer.stdout) if answer.stdout else answer.output
+
+
+@pytest.fixture(scope="module")
+def maker(tmp_path_factory: pytest.TempPathFactory) -> Maker:
+    return Maker(tmp_path_factory.mktemp("maker"))
+
+
+@pytest.fixture
+def site(tmp_path: Path, maker: Maker, monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CI", "1")
+    return Site(tmp_path, maker)
+
+
+def pseudo(mode: str = "swap", **more: Any) -> PseudoBoard:
+    return PseudoBoard(mode, {(0, 0): Slot(image("1.0.0"))}, **more)
+
+
+@pytest.mark.parametrize(("serve", "framing"), [(on_tcp, "console"), (on_tcp, "raw"), (on_udp, "raw")])
+def test_a_signed_image_by_every_port(site: Site, serve: Any, framing: str, tmp_path: Path) -> None:
+    board = pseudo(framing=Framing(framing))
+    port: AbstractContextManager[str] = serve(board)
+    with port as address:
+        status, done = site.flash(address, site.maker.image("ecdsa-p256"), framing=framing)
+    assert (status, done["outcome"]) == (0, "PASS"), done
+    told = done["images"][0]
+    assert (told["signature"], told["key"], told["version"]) == ("verified", "vendor", "1.2.3+4")
+    assert board.slots[0, 0].confirmed and board.slots[0, 0].version == "1.2.3+4"
+
+
+def test_what_the_record_says_of_an_image_that_nobody_verified(site: Site) -> None:
+    site.trust()
+    with on_tcp(pseudo()) as address:
+        refused = site.flash(address, site.maker.image("ecdsa-p256"))
+        assert refused[0] == 4 and "does not name for this board" in refused[1]["error"]
+        status, done = site.flash(address, site.maker.image("ecdsa-p256"), more=("--accept-unverified-image",))
+    assert (status, done["images"][0]["signature"], done["images"][0]["key"]) == (0, "unknown-key", None)
+
+
+def test_a_board_that_refuses_is_a_fail_with_a_record(site: Site) -> None:
+    with on_tcp(pseudo(signature_is_good=lambda data: len(data) < 4000)) as address:
+        status, done = site.flash(address, site.maker.image("ecdsa-p256"))
+    assert (status, done["outcome"]) == (1, "FAIL")
+    assert "MCUboot refused its signature" in done["reason"] and done["log_index"] == 0
+
+
+def test_nobody_there_over_udp(site: Site) -> None:
+    status, done = site.flash("udp://127.0.0.1:9", site.maker.image("ecdsa-p256"), framing="raw")
+    assert status == 3 and "udp://127.0.0.1:9" in done["error"], done
+    status, done = site.flash("udp://:9", site.maker.image("ecdsa-p256"), framing="raw")
+    assert status == 2 and "udp://HOST" in done["remedy"]
+
+
+def test_a_pattern_that_fits_several_ports_is_a_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    from serial.tools import list_ports
+    from serial.tools.list_ports_common import ListPortInfo
+
+    first, second = ListPortInfo("/dev/ttyACM0"), ListPortInfo("/dev/ttyACM1")
+    first.hwid, second.hwid = "USB VID:PID=1366:1055 SER=1", "USB VID:PID=1366:1055 SER=2"
+    monkeypatch.setattr(list_ports, "comports", lambda include_links=False: [first, second])
+    assert resolved("hwgrep://SER=2") == "/dev/ttyACM1"
+    assert resolved("/dev/ttyACM7") == "/dev/ttyACM7"
+    with pytest.raises(UsageFault, match=r"fits 2 ports: /dev/ttyACM0 .*SER=1.*/dev/ttyACM1"):
+        resolved("hwgrep://1366:1055")
+    with pytest.raises(LinkError, match=r"no port fits"):
+        resolved("hwgrep://none-such")
+    with pytest.raises(UsageFault, match=r"no regular expression"):
+        resolved("hwgrep://(")
