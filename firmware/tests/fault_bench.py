@@ -212,8 +212,16 @@ class FaultBench:
                 raise RuntimeError(f"the bootloader does not start: pc {self._pc():#x}")
         self._restore()
 
-    def _call(self, name: str, *arguments: int) -> None:
-        """Runs a function of the bootloader to its end."""
+    def start(self) -> None:
+        """Begins a boot, and stops it where the bootloader is ready: then its functions can be called."""
+        self._begin()
+
+    def write(self, address: int, data: bytes) -> None:
+        """Memory."""
+        self._gdb.write(address, data)
+
+    def call(self, name: str, *arguments: int) -> int:
+        """Runs a function of the bootloader to its end; what it returns. Raises RuntimeError if it does not."""
         back = self._symbols[START]
         machine = self._machine
         values = dict(zip(machine.arguments, arguments, strict=False))
@@ -221,6 +229,7 @@ class FaultBench:
         self._gdb.set_some({**values, machine.pc: self._symbols[name]})
         if not self._gdb.resume(START_S) or self._pc() != back:
             raise RuntimeError(f"{name} did not return")
+        return self._gdb.register(machine.arguments[0])
 
     def _restore(self) -> None:
         if not self._changed.sectors:
@@ -229,12 +238,12 @@ class FaultBench:
         buffer = self._images.app_ram.start
         erase, page = self._flash["erase_size"], self._flash["program_size"]
         for sector in sorted(self._changed.sectors):
-            self._call("port_flash_erase", sector * erase)
+            self.call("port_flash_erase", sector * erase)
             for at in range(sector * erase, (sector + 1) * erase, page):
                 data = self.chip[at : at + page]
                 if data.count(0xFF) != page:
                     self._gdb.write(buffer, data)
-                    self._call("port_flash_program", at, buffer, page)
+                    self.call("port_flash_program", at, buffer, page)
         self._gdb.set_registers(before)
         self._changed.sectors.clear()
 

@@ -129,17 +129,23 @@ class ImageSet:
         rest = struct.pack("<HH", 0x10, 32) + hashlib.sha256(signed).digest() + ED25519_TLV + self._entry * 16
         return signed + struct.pack("<HH", 0x6907, len(rest) + 4) + rest
 
+    def empty_chip(self) -> bytes:
+        """Flash with the bootloader alone."""
+        areas = self.layout["flash"]["areas"]
+        flash = bytearray(b"\xff" * self.layout["flash"]["size"])
+        for area, data in (("boot", self.workshop.bootloader()), ("otp", b"ASSYOTP1" + bytes(range(0x10, 0x20)))):
+            flash[areas[area]["offset"] : areas[area]["offset"] + len(data)] = data
+        return bytes(flash)
+
     def chip(self, kind: str, place: str) -> bytes:
         """Flash with the bootloader and the bad image in `place`. If that is the secondary slot, the good one in the
         primary slot is under test and not confirmed: the bootloader should go back, and must not."""
         areas = self.layout["flash"]["areas"]
-        flash = bytearray(b"\xff" * self.layout["flash"]["size"])
+        flash = bytearray(self.empty_chip())
 
         def put(area: str, data: bytes) -> None:
             flash[areas[area]["offset"] : areas[area]["offset"] + len(data)] = data
 
-        put("boot", self.workshop.bootloader())
-        put("otp", b"ASSYOTP1" + bytes(range(0x10, 0x20)))
         put(place, self.bad(kind))
         if place == "secondary":
             put("primary", self.good())

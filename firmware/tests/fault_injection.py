@@ -4,13 +4,15 @@
     python firmware/tests/fault_injection.py --board ast1030-evb --seconds 60
     python firmware/tests/fault_injection.py --board rv32-virt --seconds 36000 --flips 32      all that there is
     python firmware/tests/fault_injection.py --board ast1030-evb --weak --only main            must find something
+    python firmware/tests/fault_injection.py --board ast1030-evb --weak accepts-anything --way skip-lasting      same
 
 Real QEMU boots a chip whose primary or secondary slot holds an image that is bad in one way. In each boot one
 instruction is skipped (replaced by one that does nothing) or one bit of it is flipped; once, or (`-lasting`) as often
 as it comes. What must not happen is that the bad image runs; recovery, the other image, a reset and a hang are safe.
 
 Prints a table, and each fault that was fatal. Exit status 0 if no fault that comes once was fatal, 1 if one was; with
---weak, where the bootloader decides once only, the other way round; 3 if the campaign could not be done.
+--weak, where the bootloader lacks something, the other way round, lasting faults included; 3 if the campaign could not
+be done.
 """
 
 from __future__ import annotations
@@ -38,11 +40,17 @@ from signed_build import Workshop  # noqa: E402
 
 FLIPS = 2  # bits of an instruction that a sample tries
 TRACE_S = 60.0  # of a boot of which each instruction is logged
-WAYS = ("skip", "flip", "skip-library", "flip-library", "skip-lasting")
+WAYS = ("skip", "flip", "skip-library", "flip-library", "skip-lasting", "skip-lasting-library")
 WORKERS = 2
-# The second decision is left out: then one skipped branch is enough, and the campaign must see it.
-WEAK_FILE, WEAK_CODE = "core/boot.c", "    return RESULT_OK;\n"
-WEAK_BEFORE = "    struct image_source source = image_in_ram(port_memory(RAM_APP_BASE)"
+# What --weak leaves out, one of: the second decision (then one skipped branch is enough), or the proof that the
+# verifier refuses something (then one lasting skip in it is). The campaign must see it.
+WEAK_FILE = "core/boot.c"
+SECOND_DECISION = "    struct image_source source = image_in_ram(port_memory(RAM_APP_BASE)"
+REFUSAL = "    wrong |= check_refusal(&image, key);\n"
+WEAK = {
+    "decides-once": (SECOND_DECISION, "    return RESULT_OK;\n" + SECOND_DECISION),
+    "accepts-anything": (REFUSAL, "    (void)check_refusal;\n"),
+}
 
 
 @dataclass
@@ -114,15 +122,17 @@ class Scene:
 
     def faults(self, way: str, dice: random.Random, flips: int) -> Iterator[Fault]:
         """All that one way offers, in a seeded order."""
-        if way == "skip-lasting":
-            places = [Place(address, 0, 0, 1) for address in self.plan.addresses()]
+        lasting = way.startswith("skip-lasting")
+        if lasting:
+            addresses = self._library() if way.endswith("-library") else self.plan.addresses()
+            places = [Place(address, 0, 0, 1) for address in addresses]
         elif way.endswith("-library"):
             places = list(self.plan.library_places(self._library()))
         else:
             places = list(self.plan.places())
         places = [place for place in places if self._only.search(self.plan.name(place.address))]
         dice.shuffle(places)
-        if way == "skip-lasting":
+        if lasting:
             return (self.plan.skip(place, lasting=True) for place in places)
         if way.startswith("skip"):
             return (self.plan.skip(place) for place in places)
@@ -149,15 +159,16 @@ def try_all(scene: Scene, faults: Iterator[Fault], end: float) -> Tally:
     return tally
 
 
-def weaken(firmware: Path, folder: Path) -> Path:
-    """A copy of the firmware that decides once only."""
+def weaken(firmware: Path, folder: Path, how: str) -> Path:
+    """A copy of the firmware that lacks something."""
     copy = folder / "weak-firmware"
     shutil.copytree(firmware, copy, ignore=shutil.ignore_patterns("__pycache__"))
     source = copy / WEAK_FILE
     text = source.read_text(encoding="utf-8")
-    if text.count(WEAK_BEFORE) != 1:
+    right, wrong = WEAK[how]
+    if text.count(right) != 1:
         raise RuntimeError(f"the place to weaken in {WEAK_FILE} is not there, or there twice")
-    source.write_text(text.replace(WEAK_BEFORE, WEAK_CODE + WEAK_BEFORE), encoding="utf-8")
+    source.write_text(text.replace(right, wrong), encoding="utf-8")
     return copy
 
 
@@ -211,7 +222,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--way", choices=WAYS, action="append")
     parser.add_argument("--flips", type=int, default=FLIPS, help="bits of each instruction")
     parser.add_argument("--only", default="", help="only functions whose name this regular expression finds")
-    parser.add_argument("--weak", action="store_true", help="a bootloader without its second decision")
+    parser.add_argument("--weak", nargs="?", choices=WEAK, const="decides-once", help="a bootloader that lacks that")
     parser.add_argument("--folder", type=Path, help="where to build; else a temporary one")
     parser.add_argument("--cache", type=Path, help="of the compiler; else in that folder")
     given = parser.parse_args(arguments)
@@ -227,15 +238,16 @@ def main(arguments: list[str]) -> int:
         folder.mkdir(exist_ok=True)
         workshop = Workshop(given.board, folder, given.cache or folder / "cache", given.compiler)
         if given.weak:
-            workshop.firmware = weaken(workshop.firmware, Path(name))
+            workshop.firmware = weaken(workshop.firmware, Path(name), given.weak)
         try:
             tallies = campaign(workshop, given, Path(name))
         except (RuntimeError, OSError) as error:
             print(f"fault_injection.py: {error}", file=sys.stderr)
             return 3
     report(given.board, given, tallies)
-    fatal = any(tally.fatal for way, tally in tallies.items() if way != "skip-lasting")
-    return 1 if fatal != given.weak else 0
+    counts = [tally for way, tally in tallies.items() if given.weak or not way.startswith("skip-lasting")]
+    fatal = any(tally.fatal for tally in counts)
+    return 1 if fatal != bool(given.weak) else 0
 
 
 if __name__ == "__main__":

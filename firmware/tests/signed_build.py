@@ -13,6 +13,7 @@ from typing import Any
 FIRMWARE = Path(__file__).resolve().parent.parent
 BOARDS = FIRMWARE.parent / "boards"
 TIMEOUT_S = 300
+BOOTLOADER_NUMBER = "0xff000000"  # little-endian: a bootloader in a slot is refused for its number
 
 
 def run(command: list[str]) -> str:
@@ -91,7 +92,8 @@ class Workshop:
 
     def bootloader(self) -> bytes:
         """The signed bootloader."""
-        return self.sign(self.build("bootloader") / "payload.bin", "assay-bootloader", "1.0.0", "boot")
+        payload = self.build("bootloader") / "payload.bin"
+        return self.sign(payload, "assay-bootloader", "1.0.0", "boot", extra=f"--custom-tlv 0x00a6 {BOOTLOADER_NUMBER}")
 
     def app(self, version: str, defines: tuple[str, ...] = (), **changes: str) -> bytes:
         """A signed app."""

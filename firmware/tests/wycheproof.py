@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ed25519 vectors of Project Wycheproof through the device's verifier (`crypto/crypto.zig`, on the host).
+"""Ed25519 vectors of Project Wycheproof through the device's verifier (`crypto/crypto.zig`).
 
-    python firmware/tests/wycheproof.py ed25519_test.json
+    python firmware/tests/wycheproof.py ed25519_test.json                        built for this host, under sanitizers
+    python firmware/tests/wycheproof.py ed25519_test.json --board ast1030-evb    in the bootloader on the emulated board
 
 Both forms of the files are read: `testvectors` (`key.pk`) and `testvectors_v1` (`publicKey.pk`). A vector is judged
 thus: `valid` must be accepted, `invalid` refused, `acceptable` may be either and is counted. Signatures that are not 64
@@ -23,6 +24,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from run_host import fail, make_verifier, run
+from signed_build import Workshop
+from twin_verifier import answers_of_board
 
 SIGNATURE_BYTES = 64
 
@@ -68,6 +71,14 @@ def accepted(program: Path, vectors: list[Vector]) -> list[bool]:
     return [vector.fits and next(answers) == "ok" for vector in vectors]
 
 
+def accepted_on_twin(workshop: Workshop, vectors: list[Vector]) -> list[bool]:
+    """The same, of the board's own bootloader in the emulated board. Raises RuntimeError if that gives no answer."""
+    given = [vector for vector in vectors if vector.fits]
+    asked = [[bytes.fromhex(text) for text in (vector.key, vector.message, vector.signature)] for vector in given]
+    answers = iter(answers_of_board(workshop, asked))
+    return [vector.fits and next(answers) for vector in vectors]
+
+
 def faults(vectors: list[Vector], said: list[bool]) -> list[str]:
     """What is not as it should be."""
     found = []
@@ -77,10 +88,20 @@ def faults(vectors: list[Vector], said: list[bool]) -> list[str]:
     return found
 
 
+def answers(given: argparse.Namespace, vectors: list[Vector]) -> list[bool]:
+    """Of the verifier that the command line names. Raises RuntimeError, OSError."""
+    with tempfile.TemporaryDirectory() as folder:
+        if given.board is None:
+            return accepted(make_verifier(Path(folder), given.cache), vectors)
+        return accepted_on_twin(Workshop(given.board, Path(folder), given.cache, given.compiler), vectors)
+
+
 def main(arguments: list[str]) -> int:
     """See the module's docstring."""
     parser = argparse.ArgumentParser(description="Wycheproof's Ed25519 vectors through the device's verifier.")
     parser.add_argument("file", type=Path)
+    parser.add_argument("--board", help="its bootloader's verifier, on the emulated board")
+    parser.add_argument("--compiler", choices=("zig", "gcc"), default="zig", help="of that bootloader")
     parser.add_argument(
         "--cache", type=Path, default=Path(tempfile.gettempdir()) / f"assay-firmware-host-{os.getuid()}"
     )
@@ -90,8 +111,10 @@ def main(arguments: list[str]) -> int:
         vectors = read_vectors(given.file)
     except (OSError, ValueError, KeyError, TypeError) as error:
         return fail(f"{given.file} is no file of Ed25519 vectors: {error}")
-    with tempfile.TemporaryDirectory() as folder:
-        said = accepted(make_verifier(Path(folder), given.cache), vectors)
+    try:
+        said = answers(given, vectors)
+    except (RuntimeError, OSError) as error:
+        return fail(f"the verifier gives no answers: {error}")
     found = faults(vectors, said)
     for fault in found:
         print(fault)

