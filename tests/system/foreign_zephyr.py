@@ -106,6 +106,37 @@ def running(name: str) -> Iterator[str]:
             qemu.send_signal(signal.SIGKILL)
 
 
+LOADER = Path("/lib/ld-linux.so.2")
+needs_native = pytest.mark.skipif(
+    FIXTURES is None or not LOADER.exists(), reason="no other people's firmware, or no 32-bit loader (libc6-i386)"
+)
+UDP_PORT = 1337
+
+
+@contextmanager
+def native(name: str, folder: Path) -> Iterator[str]:
+    """Zephyr as a program of this host, until the block is left; gives its port."""
+    assert FIXTURES is not None
+    program = next(FIXTURES.glob(f"*_native_sim_{name}.exe"))
+    command = ["setpriv", "--pdeathsig", "KILL", "--", str(program)]
+    with subprocess.Popen(
+        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as zephyr:
+        try:
+            assert zephyr.stdout is not None
+            for line in zephyr.stdout:
+                if "smp_udp: Started" in plain(line):
+                    yield f"udp://127.0.0.1:{UDP_PORT}"
+                    return
+                found = re.search(r"connected to pseudotty: (\S+)", line)
+                if found and not name.startswith("udp"):  # whose terminal has only its log
+                    yield found[1]
+                    return
+            raise AssertionError(f"{name} ended before it was up")
+        finally:
+            zephyr.kill()
+
+
 def _wait_for(port: int) -> None:
     deadline_s = time.monotonic() + UP_TIMEOUT_S
     while time.monotonic() < deadline_s:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from foreign_zephyr import board_toml, hash_of, image_of, needs_zephyr, running
+from foreign_zephyr import board_toml, hash_of, image_of, native, needs_native, needs_zephyr, running
 
 pytestmark = [needs_zephyr, pytest.mark.timeout(300)]
 
@@ -126,3 +126,31 @@ def test_our_verbs_say_what_such_a_board_cannot_do(microbit: Bench) -> None:
     for verb in (["evidence"], ["flash", "demo-sensor@1.0.0"]):
         refused = microbit.assay(*verb, "--place", "theirs", "--trust", "trust.toml", expect=2)
         assert "no identity" in refused["error"] and "assay flash --image" in refused["remedy"]
+
+
+def test_what_is_on_the_board(microbit: Bench) -> None:
+    told = microbit.assay("bench", "ask", "theirs")
+    assert (told["stage"], told["buf_size"], told["buf_count"]) == ("app", 384, 4)
+    assert [(row["slot"], row["active"]) for row in told["slots"]] == [(0, True)]
+
+
+@needs_native
+@pytest.mark.parametrize(
+    ("server", "framing", "buffers"),
+    [
+        ("serial_buf96", "console", (96, 4)),
+        ("serial_noparams", "console", (256, 1)),
+        ("serial_raw", "raw", (384, 4)),
+        ("serial", "auto", (384, 4)),
+        ("shell", "console", (384, 4)),
+        ("udp", "raw", (2048, 2)),
+    ],
+)
+def test_servers_of_every_kind_answer(tmp_path: Path, server: str, framing: str, buffers: tuple[int, int]) -> None:
+    board = board_toml("theirs", "swap", "native_sim").replace("baud = 115200", f'baud = 115200\nframing = "{framing}"')
+    with native(server, tmp_path) as port:
+        theirs = bench(tmp_path, board, port)
+        told = theirs.assay("bench", "ask", "theirs")
+        assert (told["stage"], (told["buf_size"], told["buf_count"]), told["slots"]) == ("app", buffers, None)
+        image = image_of("microbit", tmp_path / "new.bin", "1.1.0")
+        assert "knows no images" in theirs.flash(image, UNSIGNED, expect=3)["error"]

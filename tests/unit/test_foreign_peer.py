@@ -24,6 +24,7 @@ from smpclient.transport.serial import SMPSerialTransport
 from test_foreign_image import Maker
 from test_foreign_modes import image
 
+from assay.cli.bench_ask import ask
 from assay.cli.flash import command
 from assay.drivers.port_address import resolved
 from assay.errors import LinkError, UsageFault
@@ -140,6 +141,17 @@ def test_a_board_that_refuses_is_a_fail_with_a_record(site: Site) -> None:
         status, done = site.flash(address, site.maker.image("ecdsa-p256"))
     assert (status, done["outcome"]) == (1, "FAIL")
     assert "MCUboot refused its signature" in done["reason"] and done["log_index"] == 0
+
+
+def test_what_is_asked_of_a_board_is_told_and_nothing_else(site: Site) -> None:
+    board = pseudo(told_mode=3)
+    with on_tcp(board) as address:
+        site.flash(address, b"no image")  # writes the board TOML and the bench file, and is refused
+        answer = CliRunner().invoke(ask, ["theirs", "--json", "--site", str(site.folder / ".assay")])
+    told = json.loads(answer.stdout)
+    assert (told["stage"], told["says"], told["bootloader_mode"]) == ("app", "Zephyr their_board", 3)
+    assert [(row["slot"], row["version"]) for row in told["slots"]] == [(0, "1.0.0")]
+    assert not board.asked
 
 
 def test_nobody_there_over_udp(site: Site) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from assay.cli.bench_ask import ask
 from assay.cli.bench_hold import acquire, release
 from assay.cli.bench_scan import scan
 from assay.cli.near_commands import NearCommands
@@ -44,7 +45,7 @@ def command() -> None:
     """Places of this host: find boards, list places, see who holds them."""
 
 
-for part in (acquire, release, scan):
+for part in (acquire, ask, release, scan):
     command.add_command(part)
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from assay.interfaces.device import Console, Progress, UploadReport
+from assay.errors import LinkError
+from assay.interfaces.device import Console, Parameters, Progress, UploadReport
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class ServerSlot:
 Slots = tuple[ServerSlot, ...]
 
 
+class NoImageGroup(LinkError):
+    """A server answers, and knows no images: nothing can be flashed through it."""
+
+
 class SmpServer(Console, Protocol):
     """All methods raise DeviceTimeout, LinkError and DeviceRefusal, and nothing else."""
 
@@ -39,8 +44,16 @@ class SmpServer(Console, Protocol):
         """The address of the link, as the user gave it."""
         ...
 
+    def parameters(self) -> Parameters:
+        """Its buffers: as it tells, else as the board TOML says."""
+        ...
+
+    def echo(self, text: str) -> str:
+        """`text`, once to the device and back."""
+        ...
+
     def slots(self) -> Slots:
-        """The image state."""
+        """The image state. Raises NoImageGroup."""
         ...
 
     def is_app(self) -> bool:
@@ -76,5 +89,8 @@ class SmpServer(Console, Protocol):
         ...
 
     def wait_for_slots(self, timeout_s: float, what: str) -> Slots:
-        """Ask until somebody answers with an image state. DeviceTimeout names `what` and the last console lines."""
+        """Ask until somebody answers with an image state. DeviceTimeout names `what` and the last console lines.
+
+        Raises NoImageGroup.
+        """
         ...

@@ -19,7 +19,7 @@ from assay.drivers.mcumgr.session import LINES_MAX, Noise, Session, refusal
 from assay.drivers.mcumgr.upload import Upload
 from assay.errors import DeviceTimeout, LinkError
 from assay.interfaces.device import DeviceRefusal, Parameters, Progress, UploadReport
-from assay.interfaces.smp_server import ServerSlot, Slots
+from assay.interfaces.smp_server import NoImageGroup, ServerSlot, Slots
 from assay.interfaces.transport import Transport
 from assay.model.foreign_board import Buffers
 from assay.protocols.smp import server_answers as theirs
@@ -30,6 +30,7 @@ STATE_BYTES = 1000  # on the line, of an image state with its question
 ASK_PAUSE_S = 0.5  # between questions to a server that may not be up, doubled each time ...
 ASK_PAUSE_MAX_S = 2.0  # ... up to this: what comes while it starts may choke it (docs/adr/0163)
 ECHO = "assay"
+NOT_SUPPORTED = "not-supported"
 STARTS = re.compile(r"boot|reset|rst:|panic|fault", re.IGNORECASE)  # what firmware says when it starts, or why
 RESTARTS_SEEN_MIN = 3  # of one such line: a device that restarts for ever prints it again and again
 QUIET_S = 0.7  # without a byte: it has started, or is busy
@@ -72,13 +73,23 @@ class ForeignServer(McumgrDevice):
 
     def slots(self) -> Slots:
         """The image state."""
-        return _slots(
-            self._session.request(
+        try:
+            told = self._session.request(
                 lambda n: image.ImageStatesReadRequest(sequence=n),
                 theirs.SlotRows,
                 "its image state",
                 timeout_s=self._answer_timeout_s,
             )
+        except DeviceRefusal as no:
+            raise self._no_images(no) from no
+        return _slots(told)
+
+    def _no_images(self, no: DeviceRefusal) -> Exception:
+        if no.word != NOT_SUPPORTED:
+            return no
+        return NoImageGroup(
+            f"the SMP server on {self.address} knows no images: nothing can be flashed through it",
+            remedy="flash firmware that has the image group (Zephyr: CONFIG_MCUMGR_GRP_IMG) by recovery or a probe",
         )
 
     def is_app(self) -> bool:
@@ -175,7 +186,10 @@ class ForeignServer(McumgrDevice):
                 answer = session.read(frame, theirs.SlotRows, "its image state")
                 if not isinstance(answer, No):
                     return _slots(answer)
-                refused = f"; {refusal('its image state', answer).message}"
+                no = refusal("its image state", answer)
+                if no.word == NOT_SUPPORTED:
+                    raise self._no_images(no)
+                refused = f"; {no.message}"
                 session.sleep(ASK_PAUSE_S)
             pause_s = min(2 * pause_s, ASK_PAUSE_MAX_S)
         raise self._nobody(f"waited {timeout_s:g} s for {what} on {self.address}{refused}", timeout_s)
