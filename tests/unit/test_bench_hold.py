@@ -90,7 +90,7 @@ def gone(pid: int) -> bool:
 
 
 def test_a_place_is_held_while_a_command_runs(bench: Bench) -> None:
-    holder = bench.start("acquire", "--note", "calibration", "desk", "--", "sh", "-c", "echo $ASSAY_PLACE; cat")
+    holder = bench.start("acquire", "--note", "calibration", "desk", "--", "sh", "-c", "echo $ASSAY_HELD_PLACE; cat")
     assert line_of(holder) == "desk"
     refused = bench.run("acquire", "desk", "--", "true")
     assert refused.returncode == 3

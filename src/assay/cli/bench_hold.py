@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from assay.drivers.locks.file_lock import FileLock
 
 VERB = "bench acquire"
-PLACE_VARIABLE = "ASSAY_PLACE"
+PLACE_VARIABLE = "ASSAY_HELD_PLACE"
 FILE = click.Path(path_type=Path, dir_okay=False)
 _TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600}

@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "bench": "Places of this host: find boards, list, lock, see who holds them.",
     "build": "Build a module twice and compare.",
     "completion": "Print the script that completes commands in your shell.",
+    "console": "Show what a unit says, with the time; type to it.",
     "doctor": "Say what this machine lacks, and how to install it.",
     "evidence": "Ask a unit what it runs, and verify its answer.",
     "flash": "Write a release to a unit and read its hash back.",

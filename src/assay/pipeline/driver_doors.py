@@ -23,9 +23,24 @@ if TYPE_CHECKING:
     from assay.interfaces.transport import Transport
 
 
+TRANSPORT = "serial"
+"""The driver of every address that is none of another's."""
+
+
 def transport_driver(name: str) -> Callable[[str, int], Transport]:
     """`(address, baud in bit/s) -> Transport`, group `assay.transports`."""
     return cast("Callable[[str, int], Transport]", _driver("transports", name))
+
+
+def open_transport(address: str, baud: int) -> Transport:
+    """The link to `address` at `baud` bit/s, by the driver that its scheme needs; who listens hears what it reads.
+
+    Raises what the driver raises.
+    """
+    from assay.drivers.console_tap import TappedTransport
+    from assay.drivers.port_address import transport_of
+
+    return TappedTransport(transport_driver(transport_of(address, TRANSPORT))(address, baud), address)
 
 
 def device_driver(name: str) -> Callable[[Transport, int, str], Device]:

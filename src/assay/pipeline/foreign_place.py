@@ -21,7 +21,7 @@ from assay.interfaces.transport import Transport
 from assay.model.foreign_board import ForeignBoard, Recovery
 from assay.model.foreign_board import SmpServer as Settings
 from assay.pipeline import driver_doors
-from assay.pipeline.places import TRANSPORT, find_place
+from assay.pipeline.places import find_place
 from assay.stages.flashing.foreign import Answering
 
 if TYPE_CHECKING:
@@ -64,7 +64,6 @@ def open_foreign_place(
     `LinkError`.
     """
     from assay.drivers.locks.file_lock import FileLocks
-    from assay.drivers.port_address import transport_of
 
     address = find_place(site, name, bench=bench)
     board = address.board
@@ -76,7 +75,7 @@ def open_foreign_place(
     port = address.port
     with ExitStack() as held:
         held.enter_context(FileLocks().acquire(port, verb=verb, place=name, wait_s=wait_s))
-        transport = driver_doors.transport_driver(transport_of(port, TRANSPORT))(port, board.serial.baud)
+        transport = driver_doors.open_transport(port, board.serial.baud)
         held.callback(transport.close)
         app, recovery = _server(transport, board, board.smp), _recovery(transport, board)
         return ForeignPlace(name, board, transport, app, recovery, site.clock, held.pop_all())

@@ -40,8 +40,6 @@ BANNER_TIMEOUT_S = 3.0
 ROM_LINE = "ASSAY-ROM 1 board="
 GIVE_UP_TRANSFER = b"\x18\x18\x18\n"
 """XMODEM's CAN, which a ROM in the middle of a dead sender's transfer takes; a line end for whoever reads lines."""
-TRANSPORT = "serial"
-"""Until a bench file can say otherwise: every port is one that pyserial opens."""
 DEVICE = "mcumgr"
 
 
@@ -167,12 +165,32 @@ def open_place(
     with ExitStack() as held:
         held.enter_context(FileLocks().acquire(address.port, verb=verb, place=name, wait_s=wait_s))
         power = twin_power(site, address, held, say) if address.twin else None
-        transport = driver_doors.transport_driver(TRANSPORT)(address.port, serial.baud)
+        transport = driver_doors.open_transport(address.port, serial.baud)
         held.callback(transport.close)
         power = _switch(name, address.power, transport) or power
         device = driver_doors.device_driver(DEVICE)(transport, serial.baud, serial.framing)
         loader = driver_doors.loader_driver(board.loader.protocol)(transport, serial.baud)
         return OpenPlace(name, board, transport, device, loader, power, address.chip, held.pop_all())
+
+
+@contextmanager
+def open_port(
+    site: Site, name: str, *, verb: str, bench: Path | None = None, say: Say = say_nothing
+) -> Iterator[Transport]:
+    """Lock the place, and open its port: whatever board is on it, and nothing is said to it.
+
+    Raises as `open_place` does.
+    """
+    from assay.drivers.locks.file_lock import FileLocks
+
+    address = find_place(site, name, bench=bench)
+    with ExitStack() as held:
+        held.enter_context(FileLocks().acquire(address.port, verb=verb, place=name))
+        if address.twin is not None:
+            twin_power(site, address, held, say)
+        transport = driver_doors.open_transport(address.port, address.board.serial.baud)
+        held.callback(transport.close)
+        yield transport
 
 
 @contextmanager
@@ -197,7 +215,7 @@ def open_power(
             return
         transport, switch = None, address.power
         if not switch.address and switch.usb is None and driver_doors.power_uses_port(switch.driver):
-            transport = driver_doors.transport_driver(TRANSPORT)(address.port, address.board.serial.baud)
+            transport = driver_doors.open_transport(address.port, address.board.serial.baud)
             held.callback(transport.close)
         power = _switch(name, address.power, transport)
         assert power is not None

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from assay.drivers.console_tap import TAP_DIR_VARIABLE, tap_folder
 from assay.errors import InfrastructureError, ToolMissing
 from assay.pipeline import test_sandbox
 from assay.pipeline.test_python import lives_in_user_site
@@ -75,6 +76,7 @@ class TestCommand:
         kept |= {} if lives_in_user_site() else {"PYTHONNOUSERSITE": "1"}
         return kept | {
             "ASSAY_LOCK_DIR": str(self.events / "locks"),
+            TAP_DIR_VARIABLE: str(tap_folder()),
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONPYCACHEPREFIX": str(self.events / "pycache"),

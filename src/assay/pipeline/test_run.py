@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assay.drivers.console_tap import make_tap_folder
 from assay.errors import AssayError, ExitStatus, InfrastructureError, Interrupted, StorageError, UsageFault
 from assay.model.outcome import Outcome, exit_status
 from assay.model.trust import Role
@@ -305,7 +306,7 @@ class _SuiteRunner:
         named = [path.absolute() for path in (order.trust, order.bench) if path is not None]
         keys = site.keys_dir.absolute()
         return test_sandbox.SandboxView(
-            shown=(root, *_boards_behind_a_link(root), site.folder.absolute(), *named),
+            shown=(root, *_boards_behind_a_link(root), site.folder.absolute(), make_tap_folder(), *named),
             writable=(*(address.twin.absolute() for address in addresses if address.twin is not None), events),
             fixed=(copy,),
             hidden=(keys, keys.resolve(), root / ".assay" / "keys"),

@@ -60,6 +60,11 @@ def _usb_socket(device: str) -> str | None:
     return next((f"usb {part}" for part in reversed(parts) if USB_INTERFACE.fullmatch(part)), None)
 
 
+def place_digest(port: str) -> str:
+    """What the files of a place are called."""
+    return hashlib.sha256(place_key(port).encode()).hexdigest()[:32]
+
+
 class FileLocks:
     """`interfaces.lock.Locks` in a folder of this host."""
 
@@ -192,10 +197,7 @@ class FileLocks:
         return None, lender
 
     def _path(self, port: str, level: int) -> Path:
-        key = place_key(port)
-        folder = self._folder or lock_folder()
-        digest = hashlib.sha256(key.encode()).hexdigest()[:32]
-        return _checked_folder(folder) / f"{digest}.{level}.lock"
+        return _checked_folder(self._folder or lock_folder()) / f"{place_digest(port)}.{level}.lock"
 
 
 class FileLock:

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The console of a place, as long as somebody looks: from its port, or beside whoever has the port.
+
+Guards: beside a running verb nothing is written and no byte taken away; a unit that is reset or unplugged is waited
+for; what comes is text, whatever the unit sends. Leaves to others: showing it (`cli.console`).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from assay.errors import LinkError, PlaceBusy
+from assay.formats.visible_text import visible
+from assay.interfaces.step_book import Say
+from assay.interfaces.transport import Transport
+from assay.pipeline.places import find_place, open_port
+from assay.protocols.smp.framing import Damage, Demultiplexer, Event, Frame, Framing, Line
+
+if TYPE_CHECKING:
+    from assay.pipeline.site import Site
+
+VERB = "console"
+TICK_S = 0.05
+READ_MAX = 65536  # bytes
+QUIET_S = 0.3  # a line without its end, such as a prompt, is shown when nothing followed for so long
+RETRY_S = 0.3
+BUSY_LOOK_S = 0.5
+_COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_ESCAPED = re.compile(r"\\x[0-9a-f]{2}|\\u\{[0-9a-f]+\}")
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A line of the unit, an SMP frame between the lines, or what happened to the link."""
+
+    kind: Literal["line", "frame", "note"]
+    text: str
+
+
+def watch(
+    site: Site,
+    name: str,
+    *,
+    bench: Path | None,
+    typed: Callable[[], bytes],
+    listen: bool,
+    own: bool,
+    say: Say,
+) -> Iterator[Heard | None]:
+    """What the console says, without end; None at least each tenth of a second. `typed` gives what is to be sent; with
+    `listen` the port is never opened, with `own` a place that somebody uses is an error.
+
+    Raises UsageFault for a place that there is not; PlaceBusy; LinkError when the unit is not there at the start.
+    """
+    was_there, told = False, ""
+    while True:
+        try:
+            if listen:
+                yield from _beside(site, name, bench, typed, once=False)
+            with open_port(site, name, verb=VERB, bench=bench, say=say) as transport:
+                was_there, told = True, ""
+                yield Heard("note", f"connected to {transport.address}")
+                yield from _own(transport, typed)
+        except PlaceBusy as busy:
+            if own:
+                raise
+            was_there = True
+            yield Heard("note", f"listening only: {busy.message}")
+            yield from _beside(site, name, bench, typed, once=True)
+        except LinkError as error:
+            if not was_there:
+                raise
+            if error.message != told:
+                told = error.message
+                yield Heard("note", f"waiting for the unit: {error.message}")
+            yield from _pause(RETRY_S)
+
+
+def _own(transport: Transport, typed: Callable[[], bytes]) -> Iterator[Heard | None]:
+    text = _Text()
+    while True:
+        if data := typed():
+            transport.write(data)
+        yield from text.heard(transport.read(READ_MAX, TICK_S))
+        yield None
+
+
+def _beside(
+    site: Site, name: str, bench: Path | None, typed: Callable[[], bytes], *, once: bool
+) -> Iterator[Heard | None]:
+    """What the port's user reads, until it is done with it (`once`)."""
+    from assay.drivers.console_tap import Tap
+    from assay.drivers.locks.file_lock import FileLocks
+
+    port = find_place(site, name, bench=bench).port
+    text, looked_s = _Text(), time.monotonic()
+    with Tap(port) as tap:
+        while True:
+            if typed():
+                while typed():
+                    pass
+                yield Heard("note", f"not sent: somebody else uses {name}, and this console only listens")
+            lost, data = tap.read(TICK_S)
+            if lost:
+                yield Heard("note", f"{lost} bytes were lost: this terminal is slower than the unit")
+            yield from text.heard(data)
+            yield None
+            if once and time.monotonic() - looked_s > BUSY_LOOK_S:
+                looked_s = time.monotonic()
+                if FileLocks().holder(port) is None:
+                    return
+
+
+def _pause(seconds: float) -> Iterator[None]:
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        yield None
+        time.sleep(TICK_S)
+
+
+class _Text:
+    """Bytes to lines that are safe to show."""
+
+    def __init__(self) -> None:
+        self._parts = Demultiplexer(Framing.CONSOLE)
+        self._last_s = time.monotonic()
+        self._open = False
+
+    def heard(self, data: bytes) -> Iterator[Heard]:
+        now_s = time.monotonic()
+        if data:
+            self._last_s, self._open = now_s, not data.endswith(b"\n")
+            yield from self._shown(self._parts.feed(data))
+        elif self._open and now_s - self._last_s > QUIET_S:
+            self._open = False
+            yield from self._shown(self._parts.feed(b"\n"))
+
+    def _shown(self, events: list[Event]) -> Iterator[Heard]:
+        for event in events:
+            if isinstance(event, Line):
+                yield Heard("line", _readable(event.text))
+            elif isinstance(event, Frame):
+                yield Heard("frame", f"SMP frame of {len(event.data)} bytes")
+            elif isinstance(event, Damage):
+                yield Heard("frame", f"damaged SMP frame: {event.reason}")
+
+
+def _readable(text: str) -> str:
+    plain = visible(_COLOUR.sub("", text.replace("\r", "")).expandtabs())
+    strange = len(_ESCAPED.findall(plain))
+    return plain if strange * 4 <= len(text) else f"({len(text)} bytes that are no text)"
