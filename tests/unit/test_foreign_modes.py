@@ -306,3 +306,10 @@ def test_silence_names_what_was_waited_for() -> None:
     unit.board._up_at_s = 1e9
     with pytest.raises(LinkError, match=r"nothing that speaks SMP answers on desk within 10 s.*nothing came"):
         unit.flash(NEW)
+
+
+def test_a_mode_that_is_not_the_boards_is_told() -> None:
+    unit = bench("direct-xip")
+    unit.toml = board_toml("swap")
+    with pytest.raises(Refused, match=r"marks no image .* not one with mode swap"):
+        unit.flash(NEW)

@@ -26,10 +26,12 @@ from test_foreign_modes import image
 
 from assay.cli.bench_ask import ask
 from assay.cli.flash import command
+from assay.cli.keys import command as keys
 from assay.drivers.port_address import resolved
 from assay.errors import LinkError, UsageFault
 from assay.formats.trust_file import encode
 from assay.model.trust import ImageKey, TrustFile
+from assay.pipeline.trust_file import load_trust
 from assay.protocols.smp.framing import Framing
 
 BOARD = """\
@@ -176,3 +178,17 @@ def test_a_pattern_that_fits_several_ports_is_a_question(monkeypatch: pytest.Mon
         resolved("hwgrep://none-such")
     with pytest.raises(UsageFault, match=r"no regular expression"):
         resolved("hwgrep://(")
+
+
+def test_a_vendors_key_comes_into_the_trust_file(site: Site, tmp_path: Path) -> None:
+    vendor = tmp_path / "Their Key.pem"
+    vendor.write_text(site.maker.public("rsa-2048"))
+    arguments = ["trust", "--site", str(tmp_path / ".assay"), "--out", str(tmp_path / "new.toml")]
+    done = CliRunner().invoke(keys, [*arguments, "--image-key", f"theirs={vendor}"])
+    assert done.exit_code == 0, done.output
+    (key,) = load_trust(tmp_path / "new.toml").image_keys
+    assert (key.name, key.boards) == ("their-key", ("theirs",))
+    private = CliRunner().invoke(keys, [*arguments, "--image-key", f"theirs={site.maker.key('rsa-2048')}"])
+    assert private.exit_code == 2 and "private key" in private.output
+    nobody = CliRunner().invoke(keys, [*arguments, "--image-key", f"theirs={tmp_path / 'none.pem'}"])
+    assert nobody.exit_code == 2

@@ -60,18 +60,37 @@ def show(session: Session, role: str, form: str) -> Answer:
 @click.option("--name", default="site", show_default=True, help="What to call it; verification says this name.")
 @click.option("--allow-development", is_flag=True, help="Accept UNSAFE-DEVELOPMENT keys. For demonstrations only.")
 @click.option("--allow-emulated", is_flag=True, help="Accept emulated boards. For demonstrations only.")
+@click.option(
+    "--image-key",
+    "image_keys",
+    multiple=True,
+    metavar="BOARD=FILE",
+    help="Also the public key (PEM) that signs somebody else's images for BOARD.",
+)
 @click.option("--replace", is_flag=True, help="Replace a file that says something else.")
 @verb
 def trust(
-    session: Session, out: Path | None, name: str, allow_development: bool, allow_emulated: bool, replace: bool
+    session: Session,
+    out: Path | None,
+    name: str,
+    allow_development: bool,
+    allow_emulated: bool,
+    image_keys: tuple[str, ...],
+    replace: bool,
 ) -> Answer:
     """Write a trust file with this site's public keys and its log: the anchor of `assay trace`, `verify` and `log
     verify`.
     """
     from assay.formats import trust_file
-    from assay.pipeline.trust_file import site_trust, write_trust
+    from assay.pipeline.trust_file import read_image_key, site_trust, write_trust
 
-    value = site_trust(session.site, name, allow_development=allow_development, allow_emulated=allow_emulated)
+    value = site_trust(
+        session.site,
+        name,
+        allow_development=allow_development,
+        allow_emulated=allow_emulated,
+        image_keys=tuple(read_image_key(text) for text in image_keys),
+    )
     data: dict[str, Any] = {"trust": value.model_dump(mode="json", by_alias=True)}
     if out is None:
         return Answer(trust_file.encode(value).decode("utf-8").rstrip("\n"), data)

@@ -8,19 +8,24 @@ Leaves to others: the text (`formats.trust_file`), what is trusted for what (who
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.backends.durable_file import exclusive, make_folder, write_durably
 from assay.errors import ManifestFault, StorageError, UsageFault
 from assay.formats import trust_file
+from assay.formats.image_key import parse_image_key
 from assay.formats.toml_document import MANIFEST_BYTES_MAX, TomlDocument
 from assay.model.identifiers import parse_name
-from assay.model.trust import BUILDER_IDS, Role, TrustedKey, TrustFile
+from assay.model.trust import BUILDER_IDS, ImageKey, Role, TrustedKey, TrustFile
 from assay.stages.manifest.read import read_manifest
 
 if TYPE_CHECKING:
     from assay.pipeline.site import Site
+
+KEY_BYTES_MAX = 16384
+NAME_LENGTH_MAX = 63
 
 
 def load_trust(path: Path) -> TrustFile:
@@ -49,8 +54,16 @@ def load_trust_and_digest(path: Path) -> tuple[TrustFile, str]:
     return trust.model_copy(update={"seal": None}), hashlib.sha256(raw).hexdigest()
 
 
-def site_trust(site: Site, name: str, *, allow_development: bool = False, allow_emulated: bool = False) -> TrustFile:
-    """A trust file with the keys of all roles of `site`, and its log. Keys that are not there yet are made.
+def site_trust(
+    site: Site,
+    name: str,
+    *,
+    allow_development: bool = False,
+    allow_emulated: bool = False,
+    image_keys: tuple[ImageKey, ...] = (),
+) -> TrustFile:
+    """A trust file with the keys of all roles of `site`, its log, and `image_keys` of others. Keys that are not there
+    yet are made.
 
     Raises `UsageFault` for a name that a trust file cannot have, before any key is made.
     """
@@ -61,7 +74,27 @@ def site_trust(site: Site, name: str, *, allow_development: bool = False, allow_
         allow_emulated=allow_emulated,
         keys=tuple(_key(site, role) for role in Role if role is not Role.LOG),
         logs=(site.recorder.trusted_log(),),
+        image_keys=image_keys,
     )
+
+
+def read_image_key(text: str) -> ImageKey:
+    """`BOARD=FILE`: the public key in the file, for images of that board. Raises `UsageFault`, `NotVerified`."""
+    board, equals, file = text.partition("=")
+    if not equals:
+        raise UsageFault(f"{text!r} names no board", remedy="write BOARD=FILE")
+    path = Path(file)
+    try:
+        pem = path.read_bytes()[:KEY_BYTES_MAX].decode("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageFault(f"{path} is no PEM file that can be read", remedy="name the public key") from error
+    if "PRIVATE" in pem:
+        raise UsageFault(
+            f"{path} is a private key, which stays where it is", remedy=f"imgtool getpub -k {path} -e pem > FILE"
+        )
+    parse_image_key(pem)
+    name = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:NAME_LENGTH_MAX] or "key"
+    return ImageKey(name=name, boards=(parse_name(board, "a board"),), public=pem)
 
 
 def write_trust(path: Path, trust: TrustFile, *, replace: bool) -> None:

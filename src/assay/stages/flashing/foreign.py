@@ -19,6 +19,7 @@ from typing import Literal, Protocol
 from assay.errors import Refused, UnitFailed, WrongBoard
 from assay.formats.foreign_image import CheckedForeignImage, Flag
 from assay.interfaces.clock import Clock
+from assay.interfaces.device import DeviceRefusal
 from assay.interfaces.smp_server import ServerSlot, Slots, SmpServer
 from assay.interfaces.step_book import DETAIL, StepBook
 from assay.model.foreign_board import ForeignBoard
@@ -27,6 +28,7 @@ RESET_SETTLES_S = 1.5
 """Seconds after which an answer that shows the old state is taken for one of after the reset: Zephyr waits 250 ms."""
 ASK_AGAIN_S = 0.3
 HASH_DIGITS = 16
+NOT_SUPPORTED = "not-supported"
 Way = Literal["app", "recovery", "none"]
 
 _MODES = {1: "swap", 2: "overwrite-only", 3: "swap", 4: "direct-xip", 5: "direct-xip", 6: "ram-load", 9: "swap"}
@@ -215,7 +217,7 @@ class _ByApp:
         before = app.slots()
         for each in rest:
             if sequence.marks and not _is_active(before, each):
-                self.book.run(_step("mark", each), lambda each=each: app.set_pending(each.image_hash))  # type: ignore[misc]
+                self.book.run(_step("mark", each), lambda each=each: self._mark(each))  # type: ignore[misc]
         after = before
         if not all(_is_active(before, each) for each in rest):
             after = self._reset(rest)
@@ -224,6 +226,18 @@ class _ByApp:
             for each in rest:
                 self.book.run(_step("confirm", each), lambda each=each: self._confirm(each))  # type: ignore[misc]
         return ForeignReport("app", read_back, sent)
+
+    def _mark(self, each: Numbered) -> None:
+        try:
+            self.unit.app.set_pending(each.image_hash)
+        except DeviceRefusal as no:
+            if no.word != NOT_SUPPORTED:
+                raise
+            raise Refused(
+                f"the server marks no image for the next reset: its MCUboot is not one with mode "
+                f"{self.unit.board.mcuboot.mode}",
+                remedy="correct mcuboot.mode, or revert, in the board TOML: direct-xip and ram-load mark nothing",
+            ) from no
 
     def _upload(self, each: Numbered) -> int:
         app = self.unit.app
