@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pytest plugin: fixtures `unit`, `console`, `power`, `smp` and `measure` for tests that run on a board.
+"""The pytest plugin: fixtures `unit`, `units`, `console`, `power`, `smp` and `measure` for tests that run on a board.
 
 Guards: a test counts only when the device has proved, before it and after it, that it runs the image under test; what
 the bench did wrong is ERROR and never FAIL; results are on disk before the next test begins.
@@ -9,7 +9,7 @@ Every pytest of the environment loads this module: it imports nothing of ours be
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +17,7 @@ import pytest
 if TYPE_CHECKING:
     from assay.interfaces.device import Device
     from assay.pipeline.test_place import BenchPlace
+    from assay.pipeline.test_places import OpenPlaces, UnitAccess
     from assay.pipeline.test_session import SuiteSession
     from assay.stages.hil.case_watch import CaseWatch
     from assay.stages.hil.measuring import DeclaredMeasurement
@@ -58,7 +59,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """One session object for each process: the main one, and each worker of xdist."""
-    config.addinivalue_line("markers", "unit(board=NAME): what a test needs of the unit; skipped on another board")
+    config.addinivalue_line(
+        "markers", "unit(name, board=NAME, feature=NAME): what a test needs of a unit; skipped where no place has it"
+    )
     from assay.errors import AssayError
     from assay.pipeline.test_session import SuiteSession, wish_of
 
@@ -196,25 +199,61 @@ def measure(request: pytest.FixtureRequest) -> Callable[..., DeclaredMeasurement
 
 
 @pytest.fixture(scope="session")
-def _assay_place(request: pytest.FixtureRequest) -> Iterator[BenchPlace]:
-    """The place of this process: opened when the first test needs it, ours until the last one is done."""
+def _assay_places(request: pytest.FixtureRequest) -> Iterator[OpenPlaces]:
+    """The places of this process: opened when a test needs them, ours until the last one is done."""
     session = request.config.stash[_SESSION]
     if not session.wish.places:
         pytest.skip(NO_PLACE)
-    with session.open_place() as place:
-        yield place
+    with session.open_places() as places:
+        yield places
+
+
+@pytest.fixture
+def _assay_place(request: pytest.FixtureRequest, _assay_places: OpenPlaces) -> BenchPlace:
+    """A place with what the test needs."""
+    markers = [marker for marker in request.node.iter_markers("unit") if not marker.args]
+    return _place_for(_assay_places, markers[0].kwargs if markers else {}, ())
+
+
+def _place_for(places: OpenPlaces, words: dict[str, Any], besides: Collection[str]) -> BenchPlace:
+    from assay.pipeline.test_places import Needs, NothingFits
+
+    try:
+        return places.place_for(Needs.of_marker(words), besides)
+    except NothingFits as reason:
+        pytest.skip(str(reason))
 
 
 @pytest.fixture
 def _assay_unit(request: pytest.FixtureRequest, _assay_place: BenchPlace) -> Iterator[UnitUnderTest]:
     """The unit, proved before the test and after it; stale console lines are dropped."""
-    marker = request.node.get_closest_marker("unit")
-    needed = marker.kwargs.get("board") if marker else None
-    if needed is not None and needed != _assay_place.board.name:
-        pytest.skip(f"needs board {needed}, the place has {_assay_place.board.name}")
     session = request.config.stash[_SESSION]
     yield session.ready(_assay_place, request.node.stash[_WATCH])
     session.prove_again(_assay_place, request.node.stash[_WATCH])
+
+
+@pytest.fixture
+def units(request: pytest.FixtureRequest, _assay_places: OpenPlaces) -> Iterator[dict[str, UnitAccess]]:
+    """Several units by the names in the test's markers, `@pytest.mark.unit("left", feature="radio")`: each has `unit`,
+    `console`, `power` and `smp`.
+    """
+    from assay.pipeline.test_places import UnitAccess
+
+    session, watch = request.config.stash[_SESSION], request.node.stash[_WATCH]
+    taken = {request.getfixturevalue("_assay_place").name} if "_assay_place" in request.fixturenames else set()
+    places: dict[str, BenchPlace] = {}
+    for marker in request.node.iter_markers("unit"):
+        if marker.args and marker.args[0] not in places:
+            places[marker.args[0]] = _place_for(_assay_places, marker.kwargs, taken)
+            taken.add(places[marker.args[0]].name)
+    if not places:
+        raise pytest.UsageError('the fixture `units` takes names from the markers: @pytest.mark.unit("left")')
+    yield {
+        name: UnitAccess(session.ready(place, watch), place.console, place.power, place.device)
+        for name, place in places.items()
+    }
+    for place in places.values():
+        session.prove_again(place, watch)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ Leaves to others: real firmware (tests/system/test_hil*.py).
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import time
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from assay.errors import DeviceTimeout, InfrastructureError
+from assay.errors import DeviceTimeout, InfrastructureError, PlaceBusy
 from assay.interfaces.device import DeviceInfo, Measured, Stage
 from assay.pipeline import test_place
 from assay.stages.hil.running_image import Expected
@@ -119,6 +120,16 @@ DEVICE = FakeDevice()
 SWITCH = FakePower(DEVICE)
 
 
+PLACES: dict[str, list[str]] = json.loads(os.environ.get("FAKE_PLACES", "{}"))
+"""Features of places beside the usual one; each has a device of its own. `FAKE_BUSY` names one that somebody uses."""
+DEVICES = {name: FakeDevice() for name in PLACES}
+
+
+def offer(wish: Any, name: str) -> tuple[str, tuple[str, ...]]:
+    """In place of `test_place.offer_of`."""
+    return BOARD.name, tuple(PLACES[name])
+
+
 @contextlib.contextmanager
 def open_fake(wish: Any, worker: str) -> Iterator[test_place.BenchPlace]:
     """In place of `test_place.open_bench_place`; `FAKE_OPEN_FAULT` makes it fail."""
@@ -127,16 +138,21 @@ def open_fake(wish: Any, worker: str) -> Iterator[test_place.BenchPlace]:
     log = Path(os.environ["FAKE_LOG"])
     with log.open("a") as file:
         file.write(f"open {worker}\n")
-    power = UnitPower(SWITCH, DEVICE, time.sleep)
+    (wished,) = wish.places
+    if wished in os.environ.get("FAKE_BUSY", "").split(","):
+        raise PlaceBusy(f"{wished} is used by assay flash (pid 7)", remedy="wait")
+    device = DEVICES.get(wished, DEVICE)
+    power = UnitPower(FakePower(device) if wished in PLACES else SWITCH, device, time.sleep)
     expected = Expected(IMAGE, "fake-board", "demo-sensor@1.0.0")
     yield test_place.BenchPlace(
-        f"fake-{worker}",
+        wished if wished in PLACES else f"fake-{worker}",
         BOARD,
         RELEASE,
-        DEVICE,
-        ConsoleLines(DEVICE),
+        device,  # type: ignore[arg-type]
+        ConsoleLines(device),
         power,
-        expected,  # type: ignore[arg-type]
+        expected,
+        tuple(PLACES.get(wished, ())),
     )
     with log.open("a") as file:
         file.write(f"close {worker}\n")
@@ -145,3 +161,4 @@ def open_fake(wish: Any, worker: str) -> Iterator[test_place.BenchPlace]:
 def install() -> None:
     """From now on this process has a fake bench."""
     test_place.open_bench_place = open_fake  # type: ignore[assignment]
+    test_place.offer_of = offer

@@ -43,7 +43,8 @@ class Bench:
         (self.suite / name).write_text("import pytest, fake_bench\nfrom assay.errors import *\n" + text)
 
     def command(self, *options: str) -> list[str]:
-        place = ["--assay-place", "fake", "--assay-release", "demo-sensor@1.0.0", "--assay-trust", "trust.toml"]
+        named = [] if "--assay-place" in options else ["--assay-place", "fake"]
+        place = [*named, "--assay-release", "demo-sensor@1.0.0", "--assay-trust", "trust.toml"]
         plugins = ["-p", "no:cacheprovider", "-p", "assay.pytest_plugin", *(["-p", "xdist"] if "-n" in options else [])]
         base = [sys.executable, "-m", "pytest", "-q", *plugins, "-c", os.devnull, "--rootdir", "."]
         return [*base, *place, "--assay-results", str(self.results), *options, "."]
@@ -328,6 +329,77 @@ def test_each_worker_has_its_own_place(bench: Bench) -> None:
     assert sorted(bench.log.read_text().split()) == sorted(
         ["open", "gw0", "close", "gw0", "open", "gw1", "close", "gw1"]
     )
+
+
+TWO = ("--assay-place", "left", "--assay-place", "right")
+TWO_PLACES = '{"left": [], "right": ["radio"]}'
+
+
+def test_a_test_gets_a_place_that_has_what_it_needs(bench: Bench) -> None:
+    bench.write("""
+@pytest.mark.unit(feature="radio")
+def test_radio(unit): assert unit.place == "right"
+def test_any(unit): pass
+@pytest.mark.unit(feature=["radio", "gps"])
+def test_gps(unit): pass
+@pytest.mark.unit(board="other")
+def test_other(unit): pass
+""")
+    assert bench.run(*TWO, FAKE_PLACES=TWO_PLACES) == 0, bench.output
+    assert {case.name.partition("::")[2]: case.place for case in bench.verdict.cases} == {
+        "test_radio": "right",
+        "test_any": "right",
+    }
+    assert [skipped.reason for skipped in bench.verdict.skipped] == [
+        "needs gps, the place has radio; needs radio, gps, the place has no features",
+        "needs board other, the place has fake-board",
+    ]
+    assert bench.log.read_text().split("\n")[:1] == ["open main"], "left was not opened"
+    assert bench.log.read_text().count("open") == 1
+
+
+def test_several_units_in_one_test(bench: Bench) -> None:
+    bench.write("""
+@pytest.mark.unit("a")
+@pytest.mark.unit("b", feature="radio")
+def test_both(units):
+    assert (units["a"].unit.place, units["b"].unit.place) == ("left", "right")
+    units["a"].power.off()
+    assert not units["a"].power.is_on() and units["b"].power.is_on()
+    assert units["b"].smp.info().chip == units["b"].unit.info.chip
+@pytest.mark.unit("a")
+def test_one_beside_the_unit(unit, units): assert unit.place != units["a"].unit.place
+@pytest.mark.unit("a")
+@pytest.mark.unit("b")
+@pytest.mark.unit("c")
+def test_three(units): pass
+""")
+    assert bench.run(*TWO, FAKE_PLACES=TWO_PLACES) == 0, bench.output
+    cases = {case.name.partition("::")[2]: case for case in bench.verdict.cases}
+    assert sorted(cases) == ["test_both", "test_one_beside_the_unit"]
+    assert cases["test_both"].place is not None
+    assert sorted(cases["test_both"].place.split(", ")) == ["left", "right"]
+    assert [skipped.reason for skipped in bench.verdict.skipped] == ["is taken by this test"]
+
+
+def test_a_place_that_is_used_is_passed_over(bench: Bench) -> None:
+    bench.write("def test_a(unit): assert unit.place == 'right'\n")
+    assert bench.run(*TWO, FAKE_PLACES=TWO_PLACES, FAKE_BUSY="left") == 0, bench.output
+    assert bench.case("test_a").outcome is Outcome.PASS
+
+
+def test_no_free_place_is_error_and_names_who_has_it(bench: Bench) -> None:
+    bench.write("@pytest.mark.unit(feature='radio')\ndef test_a(unit): pass\n")
+    assert bench.run(*TWO, FAKE_PLACES=TWO_PLACES, FAKE_BUSY="left,right") == 1
+    case = bench.case("test_a")
+    assert case.outcome is Outcome.ERROR and "right is used by assay flash (pid 7)" in (case.message or "")
+
+
+def test_a_marker_that_asks_for_nothing_known_is_error(bench: Bench) -> None:
+    bench.write("@pytest.mark.unit(colour='red')\ndef test_a(unit): pass\ndef test_b(units): pass\n")
+    assert bench.run() == 1
+    assert "pytest.mark.unit has no 'colour'" in (bench.case("test_a").message or "")
+    assert bench.case("test_b").outcome is Outcome.ERROR and "takes names from the markers" in bench.output
 
 
 def test_a_worker_that_dies_is_error(bench: Bench) -> None:

@@ -54,6 +54,7 @@ class OpenPlace:
     loader: RomLoader
     power: Power | None
     chip: bytes | None = None
+    features: tuple[str, ...] = ()
     _held: ExitStack = field(default_factory=ExitStack)
 
     @property
@@ -170,7 +171,7 @@ def open_place(
         power = _switch(name, address.power, transport) or power
         device = driver_doors.device_driver(DEVICE)(transport, serial.baud, serial.framing)
         loader = driver_doors.loader_driver(board.loader.protocol)(transport, serial.baud)
-        return OpenPlace(name, board, transport, device, loader, power, address.chip, held.pop_all())
+        return OpenPlace(name, board, transport, device, loader, power, address.chip, address.features, held.pop_all())
 
 
 @contextmanager

@@ -47,6 +47,7 @@ class BenchPlace:
     console: ConsoleLines
     power: UnitPower | None
     expected: Expected
+    features: tuple[str, ...] = ()
 
     def ready(self) -> UnitUnderTest:
         """Power on, app up, image proved. Raises InfrastructureError or WrongBoard with the layer that is to blame."""
@@ -100,7 +101,19 @@ def bench_place(site: Site, place: OpenPlace, image: VerifiedImage) -> BenchPlac
     image_hash = bytes.fromhex(release.image.image_hash)
     expected = Expected(image_hash, place.board.name, release.reference, place.chip)
     power = UnitPower(place.power, place.device, site.clock.sleep) if place.power is not None else None
-    return BenchPlace(place.name, place.board, release, place.device, ConsoleLines(place.device), power, expected)
+    lines = ConsoleLines(place.device)
+    return BenchPlace(place.name, place.board, release, place.device, lines, power, expected, place.features)
+
+
+def offer_of(wish: Wish, name: str) -> tuple[str, tuple[str, ...]]:
+    """Board and features of a place that was named, without opening it. Raises what `places.find_place` raises."""
+    from assay.pipeline.places import find_place
+    from assay.pipeline.site import Site
+
+    if name.startswith(FRESH_TWIN):
+        return name.removeprefix(FRESH_TWIN), ()
+    address = find_place(Site(wish.site or nearest_site(Path.cwd())), name, bench=wish.bench)
+    return address.board.name, address.features
 
 
 def _named(site: Site, wish: Wish, name: str, stack: contextlib.ExitStack) -> tuple[OpenPlace, VerifiedImage]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from assay.model.verdict import Measurement
     from assay.pipeline.test_events import EventFile
     from assay.pipeline.test_place import BenchPlace
+    from assay.pipeline.test_places import OpenPlaces
     from assay.stages.hil.case_watch import CaseWatch
     from assay.stages.hil.events import Event
     from assay.stages.hil.faults import Fault
@@ -219,23 +220,23 @@ class SuiteSession:
             report.longrepr = fault.message
         return fault
 
-    # The place
+    # The places
 
     @contextlib.contextmanager
-    def open_place(self) -> Iterator[BenchPlace]:
-        """The place of this process, until the block is left."""
-        from assay.pipeline.test_place import open_bench_place
+    def open_places(self) -> Iterator[OpenPlaces]:
+        """The places of this process, until the block is left."""
+        from assay.pipeline.test_places import OpenPlaces
 
-        with open_bench_place(self.wish, self.worker) as place:
-            self._place = place
+        with OpenPlaces(self.wish, self.worker) as places:
             try:
-                yield place
+                yield places
             finally:
                 self._place = None
 
     def ready(self, place: BenchPlace, watch: CaseWatch) -> UnitUnderTest:
         """The unit, proved to run the image under test; nothing that its console said before is left."""
-        watch.place = place.name
+        watch.place = f"{watch.place}, {place.name}" if watch.place else place.name
+        self._place = place
         unit = place.ready()
         place.device.drop_console()
         if self._file is not None and place.name not in self._units:

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The places of one test process: chosen by what a test needs, opened when the first test needs them, kept to the end.
+
+Guards: a test gets a place that has what it needs, or is skipped with the reason; two units of one test are two; a
+place that somebody uses is passed over, and when all are, whoever uses them is named. Leaves to others: opening one
+(`test_place`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from assay.errors import PlaceBusy, UsageFault
+from assay.pipeline import test_place
+
+if TYPE_CHECKING:
+    from assay.interfaces.device import Device
+    from assay.pipeline.test_place import BenchPlace
+    from assay.pipeline.test_session import Wish
+    from assay.stages.hil.unit_under_test import ConsoleLines, UnitPower, UnitUnderTest
+
+KNOWN = ("board", "feature")
+
+
+class NothingFits(Exception):
+    """No place that was named has what the test needs; the text is the reason of the skip."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a test needs of a unit."""
+
+    board: str | None = None
+    features: tuple[str, ...] = ()
+
+    @classmethod
+    def of_marker(cls, words: dict[str, Any]) -> Needs:
+        """From the keywords of `pytest.mark.unit`. Raises UsageFault for one that is unknown."""
+        for word in words:
+            if word not in KNOWN:
+                raise UsageFault(f"pytest.mark.unit has no {word!r}", remedy=f"it has: {', '.join(KNOWN)}")
+        feature = words.get("feature", ())
+        return cls(words.get("board"), (feature,) if isinstance(feature, str) else tuple(feature))
+
+    def lacks(self, board: str, features: Collection[str]) -> str:
+        """What is not there, in words; empty when all is."""
+        if self.board not in (None, board):
+            return f"needs board {self.board}, the place has {board}"
+        missing = [feature for feature in self.features if feature not in features]
+        return f"needs {', '.join(missing)}, the place has {', '.join(features) or 'no features'}" if missing else ""
+
+
+@dataclass(frozen=True)
+class UnitAccess:
+    """One of several units of a test; `power` is None where the place has no switch."""
+
+    unit: UnitUnderTest
+    console: ConsoleLines
+    power: UnitPower | None
+    smp: Device
+
+
+class OpenPlaces:
+    """The places that this process has, until it is closed."""
+
+    def __init__(self, wish: Wish, worker: str) -> None:
+        self._wish, self._worker = wish, worker
+        self._stack = contextlib.ExitStack()
+        self._open: list[BenchPlace] = []
+        self._left = list(wish.places)
+
+    def place_for(self, needs: Needs, besides: Collection[str] = ()) -> BenchPlace:
+        """A place with what is needed that is none of `besides`: one that we have, else one that is free.
+
+        Raises NothingFits; PlaceBusy when those that fit are used; and what `test_place.open_bench_place` raises.
+        """
+        reasons = []
+        for place in self._open:
+            reason = "is taken by this test" if place.name in besides else needs.lacks(place.board.name, place.features)
+            if not reason:
+                return place
+            reasons.append(reason)
+        busy: list[PlaceBusy] = []
+        for name in list(self._left):
+            if len(self._wish.places) > 1 and (reason := needs.lacks(*test_place.offer_of(self._wish, name))):
+                reasons.append(reason)
+                continue
+            try:
+                opened = self._take(name)
+            except PlaceBusy as error:
+                busy.append(error)
+                continue
+            if not (reason := needs.lacks(opened.board.name, opened.features)):
+                return opened
+            reasons.append(reason)
+        if busy:
+            raise PlaceBusy(
+                "; ".join(error.message for error in busy),
+                remedy="give as many places as there are workers and units (--assay-place, -n), or wait",
+            )
+        raise NothingFits("; ".join(dict.fromkeys(reasons)))
+
+    def _take(self, name: str) -> BenchPlace:
+        wish = replace(self._wish, places=(name,))
+        opened = self._stack.enter_context(test_place.open_bench_place(wish, self._worker))
+        self._left.remove(name)
+        self._open.append(opened)
+        return opened
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
