@@ -50,9 +50,9 @@ CORE_OF_PART = {
     "rom": ("xmodem", "rom_loader"),
     "bootloader": ("record_log", "counter", "notes", "trailer", "boot_table", "group", "swap", "boot", "patch",
                    "heatshrink", "delta", "delta_stream", "delta_apply", "cbor", "smp_frame", "smp_server", "upload",
-                   "smp_image", "smp_assay", "serve"),
+                   "upload_record", "smp_image", "smp_assay", "serve"),
     "app": ("record_log", "counter", "notes", "trailer", "boot_table", "group", "patch", "cbor", "smp_frame",
-            "smp_server", "upload", "smp_image", "smp_assay", "smp_identity", "evidence", "serve"),
+            "smp_server", "upload", "upload_record", "smp_image", "smp_assay", "smp_identity", "evidence", "serve"),
 }  # fmt: skip
 
 

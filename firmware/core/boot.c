@@ -132,6 +132,15 @@ static result_t swap(enum swap_kind kind, uint32_t moved, struct boot_choice *ch
     return swap_run(kind, bytes);
 }
 
+// That an image went out is said by its trailer, too, but not while that is erased and written anew.
+static result_t read_marks(struct group_marks marks[IMAGE_COUNT]) {
+    result_t result = group_read(marks);
+    for (uint32_t i = 0; i < IMAGE_COUNT && result_ok(result); i++) {
+        if (marks[i].waits && swap_took_out(i, marks[i].hash_start)) marks[i].secondary.went_out = MARK_SET;
+    }
+    return result;
+}
+
 // A slot that waits has not been copied anywhere: who says both has written neither as MCUboot does.
 static bool one_lies(uint32_t asked, const struct group_marks marks[IMAGE_COUNT]) {
     for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
@@ -164,7 +173,7 @@ static void follow_trailers(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_
     struct group_marks marks[IMAGE_COUNT];
     static struct images images;  // never on the stack: see image.c
     memset(&images, 0, sizeof images);
-    if (!result_ok(group_read(marks))) return;
+    if (!result_ok(read_marks(marks))) return;
     struct group_decision decision = group_decide(marks);
     if (decision.incomplete != 0) note_incomplete(decision.incomplete);
     if (decision.unconfirmed != 0) (void)group_confirm();
@@ -208,7 +217,7 @@ static void list_rescues(const struct images *images, const struct group_marks m
 // What is there is bad, what waits may be good: better that, under test, than none.
 static result_t rescue(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice *choice, struct images *images) {
     struct group_marks marks[IMAGE_COUNT];
-    result_t result = group_read(marks);
+    result_t result = read_marks(marks);
     if (!result_ok(result)) return result;
     uint32_t moved[RESCUES];
     list_rescues(images, marks, moved);
@@ -239,7 +248,7 @@ result_t boot_choose(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice 
         if (result != RESULT_OF(ERROR_NO_IMAGE)) refuse(result, &images.of[images.bad]);
         if (!result_ok(rescue(key, choice, &images))) return result;
     }
-    result = group_read(marks);
+    result = read_marks(marks);
     if (!result_ok(result)) return result;
     choice->state = group_state(marks);
     if (choice->state == STATE_CONFIRMED) raise_counters(&images);

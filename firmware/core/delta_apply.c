@@ -153,11 +153,8 @@ void delta_settle(const uint8_t key[ED25519_PUBLIC_SIZE]) {
     if (!open && !patch_is_asked_for()) return;
     result_t result = RESULT_OK;
     if (!open) result = begin(key, &patch);
-    if (result_ok(result)) {
-        open = true;
-        result = apply(key, &patch);
-    }
+    if (result_ok(result)) result = apply(key, &patch);
     if (result_ok(result)) note_applied(&patch);
     else refuse(result, &patch);
-    if (open) set_closed();
+    set_closed();  // also of a copy that did not verify: it may at the next boot, when nobody asks for it any more
 }

@@ -2,6 +2,7 @@
 // The boot table for all images together; see group.h. With one image this is the table itself.
 #include "group.h"
 
+#include "bytes.h"
 #include "image.h"
 
 static bool asked(enum boot_action action) { return action == BOOT_SWAP_TEST || action == BOOT_SWAP_FOR_GOOD; }
@@ -82,6 +83,7 @@ result_t group_read(struct group_marks marks[IMAGE_COUNT]) {
         if (result_ok(result)) result = trailer_read(slots[i].secondary, &marks[i].secondary);
         if (!result_ok(result)) return result;
         marks[i].waits = result_ok(image_parse(&source, &image));
+        marks[i].hash_start = le32(image.hash);
     }
     return RESULT_OK;
 }

@@ -13,14 +13,34 @@ struct stored_note {
 };
 _Static_assert(sizeof(struct stored_note) <= RECORD_PAYLOAD, "a note fits a record");
 
+#define REPEATS_MAX 2u  // once as news, and once more for who asks again after another one was refused
+
+// Those that come again at each boot as long as nothing changes. All others say that something did.
+static bool comes_again(uint32_t kind) {
+    return kind == NOTE_SELFTEST_FAILED || kind == NOTE_REFUSED || kind == NOTE_RECOVERY;
+}
+
+// Two or more of them in turn would wear the flash as one would: what counts is all since something changed.
+static bool is_told(const struct stored_note *note) {
+    struct record_cursor cursor;
+    struct record record;
+    struct stored_note stored;
+    uint32_t times = 0;
+    bool newest = false;
+    result_t result = record_start(&store, &cursor);
+    while (result_ok(result) && result_ok(record_next(&cursor, &record))) {
+        memcpy(&stored, record.payload, sizeof stored);
+        newest = memcmp(&stored, note, sizeof stored) == 0;
+        times = comes_again(stored.kind) ? times + newest : 0;
+    }
+    return newest || times >= REPEATS_MAX;
+}
+
 result_t note_write(enum note_kind kind, uint32_t code, const uint8_t *hash, const char *reason) {
     struct stored_note note = {.kind = (uint16_t)kind, .code = (uint16_t)code};
-    struct record last;
     if (hash) memcpy(note.hash, hash, sizeof note.hash);
     memcpy(note.reason, reason, text_length(reason, sizeof note.reason));
-    result_t result = record_last(&store, &last);
-    if (result_ok(result) && memcmp(last.payload, &note, sizeof note) == 0) return RESULT_OK;
-    return record_append(&store, &note, sizeof note);
+    return is_told(&note) ? RESULT_OK : record_append(&store, &note, sizeof note);
 }
 
 result_t notes_start(struct record_cursor *cursor) { return record_start(&store, cursor); }

@@ -23,7 +23,7 @@
 _Static_assert(MARKS_AT % FLASH_WRITE_SIZE == 0 &&
                    MARKS_AT + (STEPS * SECTORS_MAX + FINAL_STEPS) * FLASH_WRITE_SIZE <= AREA_STATUS_SIZE / 2,
                "the journal fits a half");
-_Static_assert(1 + IMAGE_COUNT <= TURN_WORDS, "kind and sectors fit the head");
+_Static_assert(1 + 2 * IMAGE_COUNT <= TURN_WORDS, "kind, sectors and what went out fit the head");
 
 static const struct turn journal = {AREA_STATUS, 0x50575341u};  // "ASWP"
 
@@ -145,6 +145,17 @@ static result_t find_open(struct open_swap *swap) {
     return result_ok(result) ? RESULT_EMPTY : result;
 }
 
+// What is in the secondary slot after this swap and ran before: nothing where an image goes back, and as before where it
+// stays. 0 if it cannot be read.
+static uint32_t goes_out(enum swap_kind kind, uint32_t number, bool moves) {
+    static struct image image;
+    struct image_source source = image_in_flash(slots[number].primary, slots[number].limit);
+    struct turn_head head;
+    uint32_t half;
+    if (!moves) return result_ok(turn_newest(&journal, &half, &head)) ? head.words[1 + IMAGE_COUNT + number] : 0;
+    return kind != SWAP_REVERT && result_ok(image_parse(&source, &image)) ? le32(image.hash) : 0;
+}
+
 result_t swap_run(enum swap_kind kind, const uint32_t bytes[IMAGE_COUNT]) {
     struct open_swap swap = {.kind = kind};
     uint32_t words[TURN_WORDS] = {(uint32_t)kind};
@@ -152,6 +163,7 @@ result_t swap_run(enum swap_kind kind, const uint32_t bytes[IMAGE_COUNT]) {
     for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
         swap.sectors[i] = (smaller(bytes[i], slots[i].limit) + FLASH_ERASE_SIZE - 1) / FLASH_ERASE_SIZE;
         words[1 + i] = swap.sectors[i];
+        words[1 + IMAGE_COUNT + i] = goes_out(kind, i, bytes[i] != 0);
     }
     result_t result = turn_prepare(&journal, &swap.journal_half, &generation);
     if (!result_ok(result)) return result;
@@ -165,6 +177,13 @@ result_t swap_resume(enum swap_kind *kind) {
     if (!result_ok(result)) return result;
     *kind = swap.kind;
     return go_on(&swap);
+}
+
+bool swap_took_out(uint32_t number, uint32_t hash_start) {
+    struct turn_head head;
+    uint32_t half;
+    if (hash_start == 0 || !result_ok(turn_newest(&journal, &half, &head))) return false;
+    return head.words[1 + IMAGE_COUNT + number] == hash_start;
 }
 
 bool swap_under_way(void) {

@@ -5,18 +5,17 @@
 #include "bytes.h"
 #include "slots.h"
 
-// MCUboot's BOOT_MAX_ALIGN: 8, or the write unit where that is larger. Each flag has such a unit of its own, and the
-// magic has as many as it needs and ends with the last one.
-#define UNIT_SIZE (FLASH_WRITE_SIZE > 8u ? FLASH_WRITE_SIZE : 8u)
+// Each flag has a unit of its own, and the magic has as many as it needs and ends with the last one.
+#define UNIT_SIZE TRAILER_UNIT
 #define MAGIC_SIZE TRAILER_MAGIC_SIZE
-#define MAGIC_ROOM ((MAGIC_SIZE + UNIT_SIZE - 1u) / UNIT_SIZE * UNIT_SIZE)
+#define MAGIC_ROOM TRAILER_MAGIC_ROOM
 enum {
     MAGIC_BEFORE_END = MAGIC_ROOM,
     IMAGE_OK_BEFORE_END = MAGIC_ROOM + UNIT_SIZE,
     COPY_DONE_BEFORE_END = MAGIC_ROOM + 2 * UNIT_SIZE,
     SWAP_INFO_BEFORE_END = MAGIC_ROOM + 3 * UNIT_SIZE,  // 1 says in MCUboot: no swap, which is what it means here
 };
-_Static_assert(MAGIC_ROOM + 4u * UNIT_SIZE <= FLASH_ERASE_SIZE, "the trailer fits a sector");
+_Static_assert(TRAILER_ROOM <= FLASH_ERASE_SIZE, "the trailer fits a sector");
 #define FLAG_SET 0x01u
 
 #define MAGIC_OF_LARGE(unit) \

@@ -26,6 +26,11 @@ result_t turn_read(const struct turn *turn, uint32_t half, struct turn_head *hea
     return valid ? RESULT_OK : RESULT_EMPTY;
 }
 
+// Generations go round, and 0 is none: the newer of two is the one that is less than half a round ahead.
+static bool is_newer(uint32_t one, uint32_t than) { return one - than < 0x80000000u; }
+
+static uint32_t next_generation(uint32_t generation) { return generation == UINT32_MAX ? 1 : generation + 1; }
+
 result_t turn_newest(const struct turn *turn, uint32_t *half, struct turn_head *head) {
     struct turn_head heads[2];
     result_t results[2];
@@ -34,7 +39,7 @@ result_t turn_newest(const struct turn *turn, uint32_t *half, struct turn_head *
         if (!result_ok(results[i]) && results[i] != RESULT_EMPTY) return results[i];
     }
     if (!result_ok(results[0]) && !result_ok(results[1])) return RESULT_EMPTY;
-    *half = result_ok(results[1]) && (!result_ok(results[0]) || heads[1].generation > heads[0].generation);
+    *half = result_ok(results[1]) && (!result_ok(results[0]) || is_newer(heads[1].generation, heads[0].generation));
     *head = heads[*half];
     return RESULT_OK;
 }
@@ -45,7 +50,7 @@ result_t turn_prepare(const struct turn *turn, uint32_t *half, uint32_t *generat
     result_t result = turn_newest(turn, &newest, &head);
     if (!result_ok(result) && result != RESULT_EMPTY) return result;
     *half = result_ok(result) ? 1 - newest : 0;
-    *generation = result_ok(result) ? head.generation + 1 : 1;
+    *generation = result_ok(result) ? next_generation(head.generation) : 1;
     return flash_erase(turn->area, turn_offset(turn, *half), turn_size(turn));
 }
 

@@ -29,6 +29,10 @@ CLEAN = WireProfile(baud=BAUD)
 FRAMINGS = ("auto", "raw", "console")
 SLOWER_MAX = 6.0
 """How many times as long as on a clean wire: a busy machine is in it."""
+AT_ONCE = 3 * 6144 + 4096
+"""Bytes that may be lost with the power: frames under way, and the sector that was begun."""
+CONSOLE_MOST = 1.5
+"""Bytes on the line for one of the image, in console framing: 127 for 93, and heads of frames."""
 
 
 @dataclass
@@ -115,7 +119,53 @@ def test_a_reset_in_the_middle(bench: Bench, image: bytes) -> None:
     device.erase()
     report = lasting_upload.upload(device, image, progress)
     assert cut and report.size == len(image)
+    assert report.resumed_from > cut[0] - AT_ONCE
     assert bench.device().measure(1).image_hash == image_hash(image)
+
+
+def test_an_upload_that_another_client_goes_on_with_after_a_power_cut(
+    bench: Bench, image: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the rest travels: what is on the line is counted, not what somebody says of it."""
+    bench.twin.control.set_wire(CLEAN)
+    bench.device().erase()
+    reached = 0
+
+    def stop(done: int, total: int) -> None:
+        nonlocal reached
+        reached = done
+        if done > total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.device("console").upload(image, hashlib.sha256(image).digest(), stop)
+    bench.twin.power.cycle(0)
+    device = bench.device("console")
+    device.wait_ready(Stage.APP, READY_S)
+    sent, write = [], bench.transport.write
+    monkeypatch.setattr(bench.transport, "write", lambda data: sent.append(len(data)) or write(data))
+    report = device.upload(image, hashlib.sha256(image).digest())
+    assert report.resumed_from > reached - AT_ONCE
+    assert sum(sent) < CONSOLE_MOST * (len(image) - reached + AT_ONCE)
+    assert device.measure(1).image_hash == image_hash(image)
+
+
+def test_another_image_after_a_power_cut_begins_anew(bench: Bench, image: bytes) -> None:
+    bench.twin.control.set_wire(CLEAN)
+    bench.device().erase()
+
+    def stop(done: int, total: int) -> None:
+        if done > total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench.device().upload(image, hashlib.sha256(image).digest(), stop)
+    bench.twin.power.cycle(0)
+    bench.device().wait_ready(Stage.APP, READY_S)
+    other = bench.firmware.apps["1.1.0"]
+    for sent in (other, image):
+        assert bench.device().upload(sent, hashlib.sha256(sent).digest()).resumed_from == 0
+        assert bench.device().measure(1).image_hash == image_hash(sent)
 
 
 def test_a_port_that_goes_away_is_an_error_and_the_next_upload_goes_on(bench: Bench, image: bytes) -> None:

@@ -13,6 +13,7 @@
 struct group_marks {
     struct trailer primary, secondary;
     bool waits;  // the secondary slot holds an image, asked for or not
+    uint32_t hash_start;  // of that image: the first four bytes, little-endian
 };
 
 struct group_decision {

@@ -25,8 +25,9 @@ struct note {
     char reason[NOTE_REASON_MAX + 1];
 };
 
-// `hash` may be null. A note that equals the newest one but for its number is not written again: a board that comes
-// up in the same trouble every second must not wear out its flash.
+// `hash` may be null. A note that equals the newest one but for its number is not written again, and one of a kind that
+// comes at each boot not a third time before something changed: a board that comes up in the same trouble, or in several
+// of them, every second must not wear out its flash.
 result_t note_write(enum note_kind kind, uint32_t code, const uint8_t *hash, const char *reason);
 
 result_t notes_start(struct record_cursor *cursor);

@@ -16,7 +16,7 @@ extern const struct slots slots[IMAGE_COUNT];  // by image number
 // The number of the image that this is a slot of; 0 for any other area.
 uint32_t slot_image(enum area slot);
 
-// Where the last sector of a slot begins: it holds the trailer and nothing else.
+// Where the last sector of a slot begins: it holds the trailer, and before it what upload_record.h keeps there.
 uint32_t slot_trailer_at(enum area slot);
 
 #endif

@@ -15,6 +15,10 @@ result_t swap_run(enum swap_kind kind, const uint32_t bytes[IMAGE_COUNT]);
 // Finishes a swap that was cut. RESULT_EMPTY if none was under way; else `kind` says what it was.
 result_t swap_resume(enum swap_kind *kind);
 
+// True if this image went out of its primary slot by the last swap that moved it, for a test or for good. `hash_start`: the first four
+// bytes of its hash as a little-endian number.
+bool swap_took_out(uint32_t number, uint32_t hash_start);
+
 // True also where the journal cannot be read.
 bool swap_under_way(void);
 

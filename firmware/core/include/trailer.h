@@ -7,6 +7,11 @@
 
 #define TRAILER_MAGIC_SIZE 16u
 
+// MCUboot's BOOT_MAX_ALIGN: 8, or the write unit where that is larger.
+#define TRAILER_UNIT (FLASH_WRITE_SIZE > 8u ? FLASH_WRITE_SIZE : 8u)
+#define TRAILER_MAGIC_ROOM ((TRAILER_MAGIC_SIZE + TRAILER_UNIT - 1u) / TRAILER_UNIT * TRAILER_UNIT)
+#define TRAILER_ROOM (TRAILER_MAGIC_ROOM + 4u * TRAILER_UNIT)  // bytes at the end of a slot: magic and four flags
+
 enum mark { MARK_UNSET, MARK_SET, MARK_BAD };
 
 struct trailer {

@@ -17,7 +17,7 @@ struct turn {
 
 struct turn_head {
     uint32_t magic;
-    uint32_t generation;  // 1 and up; the higher is the newer
+    uint32_t generation;  // 1 and up, and round; the higher is the newer
     uint32_t words[TURN_WORDS];  // of the user
     uint32_t crc;         // over all before
 };

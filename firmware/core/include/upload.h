@@ -23,7 +23,8 @@ struct upload {
 };
 
 // Starts an upload, or finds that it is the one under way or just ended (same sha, same length), or that the slot holds
-// that file already: then nothing changes. `sha` may be null. Fails with too-large.
+// that file already (then nothing changes), or that a reset broke it off: then it goes on at `reached`. `sha` may be
+// null. Fails with too-large.
 result_t upload_begin(struct upload *upload, uint32_t length, const uint8_t *sha);
 
 // The same for an image that the device makes itself: it has no name, and the slot's trailer stays as it is.
@@ -32,7 +33,7 @@ result_t upload_make(struct upload *upload, uint32_t length);
 // Takes bytes at `reached`. After the last one the image is checked; `done` says that it is in the slot, whole.
 result_t upload_take(struct upload *upload, const uint8_t *data, uint32_t length, bool *done);
 
-// Erases the slot, header first, and forgets the upload.
+// Erases the slot, header first, and forgets the upload, also one before a reset.
 result_t upload_erase(struct upload *upload, enum area slot);
 
 #endif

@@ -42,6 +42,9 @@ void host_cut_at(uint32_t operation, enum tear tear);
 // The flash refuses the operation with this number (0 is the next one), once.
 void host_fail_at(uint32_t operation);
 
+// ... and the ones that follow, `times` in all.
+void host_fail_from(uint32_t operation, uint32_t times);
+
 // Random numbers for tearing and for the tests; the same seed gives the same run.
 void host_seed(uint64_t seed);
 uint32_t host_random(void);

@@ -20,7 +20,7 @@ bool host_entropy_works = true;
 
 static uint8_t ram_boot[RAM_BOOT_SIZE], ram_app[RAM_APP_SIZE], ram_handoff[RAM_HANDOFF_SIZE];
 static bool cut_armed;
-static uint32_t cut_operation, fail_operation = UINT32_MAX;
+static uint32_t cut_operation, fail_operation = UINT32_MAX, fail_times;
 static enum tear cut_tear;
 static uint64_t random_state = 1;
 static uint8_t typed[65536];
@@ -62,11 +62,16 @@ void host_cut_at(uint32_t operation, enum tear tear) {
     cut_tear = tear;
 }
 
-void host_fail_at(uint32_t operation) { fail_operation = host_operations + operation; }
+void host_fail_from(uint32_t operation, uint32_t times) {
+    fail_operation = host_operations + operation;
+    fail_times = times;
+}
+
+void host_fail_at(uint32_t operation) { host_fail_from(operation, 1); }
 
 static bool refuses(void) {
     if (host_operations != fail_operation) return false;
-    fail_operation = UINT32_MAX;
+    if (--fail_times == 0) fail_operation = UINT32_MAX;
     return true;
 }
 

@@ -82,10 +82,12 @@ static struct host_chip snapshot;
 static uint8_t bytes[IMAGE_COUNT][AGES][ROOM];
 static uint32_t sizes[IMAGE_COUNT][AGES];
 
+static uint32_t new_counters[IMAGE_COUNT] = {2, 6};
+
 // App 1.0.0 needs nothing, app 2.0.0 the radio in version 1.2.0; the radio is 1.1.0 or 1.2.0.
 static void make_all(void) {
-    const struct recipe app = {.major = 2, .body_size = BODY_NEW, .counter = 2, .board = BOARD_NAME,
-                               .lowest_revision = 1, .seed = test_seed, .dependencies = 1, .depends_on = 1,
+    const struct recipe app = {.major = 2, .body_size = BODY_NEW, .counter = new_counters[0],
+                               .board = BOARD_NAME, .lowest_revision = 1, .seed = test_seed, .dependencies = 1, .depends_on = 1,
                                .depends_minor = 2};
     struct recipe radio = {.major = 1, .minor = 1, .body_size = 700, .counter = 5, .board = BOARD_NAME,
                            .lowest_revision = 1, .seed = test_seed, .image = 1};
@@ -93,7 +95,7 @@ static void make_all(void) {
     sizes[0][NEW] = make_image(&app, bytes[0][NEW]);
     sizes[1][OLD] = make_image(&radio, bytes[1][OLD]);
     radio.minor = 2;
-    radio.counter = 6;
+    radio.counter = new_counters[1];
     radio.body_size = FLASH_ERASE_SIZE > 4096 ? 900 : FLASH_ERASE_SIZE + 300;
     sizes[1][NEW] = make_image(&radio, bytes[1][NEW]);
 }
@@ -379,21 +381,57 @@ static void test_old_images_of_different_swaps(void) {
     CHECK(choice.event == EVENT_SWAPPED && holds(1, AREA_RADIO_PRIMARY, NEW));
 }
 
-// A request for old images that is refused leaves them what they were: old, and no obstacle for what comes.
+// A request for old images that is refused leaves them what they were: old, and no obstacle for what comes. That they
+// went out is said by their trailers and by the journal, each of which is enough.
 static void test_refused_old_images_stay_old(void) {
+    for (uint32_t without = 0; without < 3; without++) {
+        struct boot_choice choice;
+        check_context("neither, trailers, journal: without %u", without);
+        ready();
+        sizes[0][OLD] = 0;
+        make_all();
+        do_requests();
+        CHECK(complete());
+        if (without == 1) CHECK(result_ok(trailer_erase(AREA_SECONDARY)) && result_ok(trailer_erase(AREA_RADIO_SECONDARY)));
+        if (without == 2) CHECK(result_ok(flash_erase(AREA_STATUS, 0, AREA_STATUS_SIZE)));
+        do_requests();
+        CHECK(result_ok(boot(&choice)) && is_new_for_good(&choice) && all_are(NEW));
+        CHECK(last_refusal() == ERROR_DOWNGRADE);
+        CHECK(result_ok(flash_erase(AREA_SECONDARY, 0, AREA_SECONDARY_SIZE)));
+        put(0, AREA_SECONDARY, NEW);
+        CHECK(result_ok(ask(0)) && result_ok(boot(&choice)));
+        CHECK(choice.state == STATE_TESTING && choice.event == EVENT_SWAPPED);
+    }
+}
+
+static void do_ask_app(void) { (void)ask(0); }
+
+// A request for an old image for good becomes one for a test: its trailer is erased and written anew. Wherever the power
+// goes in it, the image stays an old one, which does not go back without the other.
+static void test_old_image_stays_old_when_cut(void) {
     struct boot_choice choice;
-    ready();
-    sizes[0][OLD] = 0;
+    new_counters[0] = 1;
+    new_counters[1] = 5;
     make_all();
+    ready();
     do_requests();
-    CHECK(complete());
-    do_requests();
-    CHECK(result_ok(boot(&choice)) && is_new_for_good(&choice) && all_are(NEW));
-    CHECK(last_refusal() == ERROR_DOWNGRADE);
-    CHECK(result_ok(flash_erase(AREA_SECONDARY, 0, AREA_SECONDARY_SIZE)));
-    put(0, AREA_SECONDARY, NEW);
-    CHECK(result_ok(ask(0)) && result_ok(boot(&choice)));
-    CHECK(choice.state == STATE_TESTING && choice.event == EVENT_SWAPPED);
+    bool there = result_ok(boot(&choice)) && result_ok(group_confirm()) && result_ok(boot(&choice)) && all_are(NEW);
+    new_counters[0] = 2;
+    new_counters[1] = 6;
+    sizes[0][OLD] = 0;
+    CHECK(there && result_ok(trailer_request(AREA_SECONDARY, true)));
+    snapshot = host_chip;
+    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
+        for (uint32_t n = 0;; n++) {
+            check_context("cut in operation %u, tear %d", n, tear);
+            host_chip = snapshot;
+            host_seed(n + 1);
+            if (!cut(do_ask_app, n, (enum tear)tear)) break;
+            CHECK(result_ok(boot(&choice)) && all_are(NEW) && choice.state == STATE_CONFIRMED);
+            CHECK(result_ok(ask(0)) && result_ok(boot(&choice)) && all_are(NEW));
+            CHECK(result_ok(ask(1)) && result_ok(boot(&choice)) && all_are(OLD) && choice.state == STATE_TESTING);
+        }
+    }
 }
 
 // The last swap moved the radio alone. When the app breaks later, what helps is the app that waits.
@@ -480,6 +518,7 @@ const struct test tests_group[] = {
     {"rescue", test_rescue},
     {"old_images_of_different_swaps", test_old_images_of_different_swaps},
     {"refused_old_images_stay_old", test_refused_old_images_stay_old},
+    {"old_image_stays_old_when_cut", test_old_image_stays_old_when_cut},
     {"rescue_of_what_did_not_move", test_rescue_of_what_did_not_move},
     {"radio_with_other_needs", test_radio_with_other_needs},
     {"image_in_the_slot_of_another", test_image_in_the_slot_of_another},

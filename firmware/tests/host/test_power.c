@@ -436,9 +436,9 @@ static bool receive(enum area slot) {
     upload.judge = judge_any;
     if (!result_ok(swap_abandon()) || !result_ok(upload_begin(&upload, new_size, sha))) return false;
     if (upload.complete) return true;  // the power went behind the last write
-    for (uint32_t at = 0; at < new_size; at += 777) {
-        uint32_t part = new_size - at < 777 ? new_size - at : 777;
-        if (!result_ok(upload_take(&upload, new_image + at, part, &done))) return false;
+    while (upload.reached < new_size && upload.active) {
+        uint32_t part = new_size - upload.reached < 777 ? new_size - upload.reached : 777;
+        if (!result_ok(upload_take(&upload, new_image + upload.reached, part, &done))) return false;
     }
     return done;
 }

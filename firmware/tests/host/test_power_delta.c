@@ -324,6 +324,44 @@ static void test_recovery_refuses(void) {
     CHECK(upload_take(&upload, patch_image.bytes, patch_image.size, &done) == RESULT_OF(ERROR_NOT_BOOTABLE) && !done);
 }
 
+static result_t judge_upload(const struct image_source *source, struct image *image) {
+    return boot_verify(source, test_key, image);
+}
+
+static bool upload_other(void) {
+    static struct upload upload;
+    bool done = false;
+    memset(&upload, 0, sizeof upload);
+    upload.slot = AREA_SECONDARY;
+    upload.judge = judge_upload;
+    return result_ok(upload_begin(&upload, other_image.size, 0)) &&
+           result_ok(upload_take(&upload, other_image.bytes, other_image.size, &done)) && done;
+}
+
+// The flash refuses up to four operations in a row, so that a patch fails and its work is not closed, either. What is
+// uploaded and asked for afterwards is what runs: the patch is not applied over it.
+static void test_upload_after_a_patch_that_failed(void) {
+    struct boot_choice choice;
+    ready_for_patch(false);
+    snapshot = host_chip;
+    (void)boot(&choice);
+    uint32_t operations = host_operations, left_open = 0;
+    for (uint32_t n = 0; n < operations; n++) {
+        for (uint32_t times = 1; times <= 4; times++) {
+            check_context("flash refuses %u operations from %u", times, n);
+            host_chip = snapshot;
+            host_power_on();
+            host_fail_from(n, times);
+            if (!result_ok(boot_choose(test_key, &choice)) || !runs(&choice, &old_image)) continue;
+            left_open += result_ok(flash_blank(AREA_PATCH, PATCH_ROOM, PATCH_TAIL));
+            host_power_on();
+            CHECK(upload_other() && result_ok(trailer_request(AREA_SECONDARY, false)));
+            CHECK(result_ok(boot(&choice)) && runs(&choice, &other_image) && choice.state == STATE_TESTING);
+        }
+    }
+    CHECK(left_open > 10);
+}
+
 const struct test tests_power_delta[] = {
     {"update", test_update},
     {"revert", test_revert},
@@ -331,6 +369,7 @@ const struct test tests_power_delta[] = {
     {"double_cuts", test_double_cuts},
     {"refusals", test_refusals},
     {"cuts_in_refusals", test_cuts_in_refusals},
+    {"upload_after_a_patch_that_failed", test_upload_after_a_patch_that_failed},
     {"never_started", test_never_started},
     {"recovery_refuses", test_recovery_refuses},
     {0, 0},

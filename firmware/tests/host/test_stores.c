@@ -78,6 +78,54 @@ static void test_note_content(void) {
     CHECK(notes_next(&cursor, &note) == RESULT_EMPTY);
 }
 
+static uint32_t count_notes(void) {
+    struct record_cursor cursor;
+    struct note note;
+    uint32_t count = 0;
+    for (result_t result = notes_start(&cursor); result_ok(result); count++) result = notes_next(&cursor, &note);
+    return count - 1;
+}
+
+// Trouble of several kinds at each boot is told twice, and again when something has changed.
+static void test_notes_do_not_wear_the_flash(void) {
+    uint8_t hash[8] = {1};
+    blank();
+    for (uint32_t change = 1; change <= 2; change++) {
+        for (uint32_t boots = 0; boots < 500; boots++) {
+            CHECK(result_ok(note_write(NOTE_REFUSED, ERROR_BAD_HASH, hash, "bad-hash")));
+            CHECK(result_ok(note_write(NOTE_REFUSED, ERROR_DEPENDENCY, hash, "dependency")));
+            CHECK(result_ok(note_write(NOTE_RECOVERY, ERROR_BAD_HASH, hash, "bad-hash")));
+        }
+        CHECK(count_notes() == 7 * change - 1);
+        CHECK(result_ok(note_write(NOTE_SWAPPED, 0, hash, "for test")));
+    }
+    blank();
+    for (uint32_t boots = 0; boots < 10; boots++) {  // what says that something changed is told each time
+        CHECK(result_ok(note_write(NOTE_SWAPPED, 0, hash, "for test")));
+        CHECK(result_ok(note_write(NOTE_REVERTED, 0, hash, "not confirmed")));
+    }
+    CHECK(count_notes() == 20);
+}
+
+// Generations go round: what is stored behind the highest one is the newest, and stays so.
+static void test_generations_go_round(void) {
+    static const struct turn store = {AREA_STATUS, 0x74736574u};
+    static const uint32_t words[TURN_WORDS] = {0};
+    struct turn_head head;
+    uint32_t half, generation, last = 0;
+    blank();
+    CHECK(result_ok(turn_seal(&store, 0, UINT32_MAX - 2, words)));
+    for (uint32_t i = 0; i < 6; i++) {
+        CHECK(result_ok(turn_prepare(&store, &half, &generation)));
+        CHECK(result_ok(turn_seal(&store, half, generation, words)));
+        CHECK(generation != 0 && generation != last);
+        uint32_t newest;
+        CHECK(result_ok(turn_newest(&store, &newest, &head)) && newest == half && head.generation == generation);
+        last = generation;
+    }
+    CHECK(last == 4);
+}
+
 static void test_identity_survives_a_bad_copy(void) {
     struct identity identity = {.serial_length = 2, .serial = "S1", .certificate_length = 3}, found;
     blank();
@@ -127,6 +175,8 @@ const struct test tests_stores[] = {
     {"counter_is_the_highest", test_counter_is_the_highest},
     {"counter_after_a_lower_record", test_counter_after_a_lower_record},
     {"note_content", test_note_content},
+    {"notes_do_not_wear_the_flash", test_notes_do_not_wear_the_flash},
+    {"generations_go_round", test_generations_go_round},
     {"identity_survives_a_bad_copy", test_identity_survives_a_bad_copy},
     {"chip", test_chip},
     {"handoff_is_checked", test_handoff_is_checked},
