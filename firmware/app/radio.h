@@ -7,8 +7,9 @@
 
 #include "text.h"
 
-// Writes "ASSAY-RADIO 1 ...": name, version and hash of the image in the radio's primary slot, recomputed now; or that
-// there is none, or a bad one. Answers whether the board has a radio with an image.
+// Writes "ASSAY-RADIO 1 ...": name, version and hash of the image in the radio's primary slot, as the bootloader verified
+// it, if that is what lies there now; or that there is none, or a bad one, or (by a bootloader that tells nothing of
+// it) an unverified one. Answers whether the board has a radio with an image.
 bool radio_say(struct text *line);
 
 #endif

@@ -46,6 +46,7 @@ static void start(struct handoff *handoff) {
     handoff->event = (uint8_t)choice.event;
     handoff->security_counter = choice.security_counter;
     handoff_write(handoff, FILLED_BY_BOOT);
+    handoff_write_image(&choice.radio);
     if (!result_ok(boot_verify_again(image_pubkey, &choice))) return;  // then recovery: something changed it in RAM
     if (choice.state == STATE_TESTING) port_watchdog_start();
     port_jump(RAM_APP_BASE, IMAGE_HEADER_SIZE);

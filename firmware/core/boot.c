@@ -236,6 +236,20 @@ static void raise_counters(const struct images *images) {
     }
 }
 
+static void tell_radio(const struct images *images, struct boot_choice *choice) {
+#if IMAGE_COUNT > 1
+    const struct image *radio = &images->of[1];
+    if (!images->there[1]) return;
+    choice->radio.number = radio->number;
+    choice->radio.version = radio->version;
+    memcpy(choice->radio.hash, radio->hash, sizeof choice->radio.hash);
+    memcpy(choice->radio.name, radio->name, sizeof choice->radio.name);
+#else
+    (void)images;
+    (void)choice;
+#endif
+}
+
 result_t boot_choose(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice *choice) {
     struct group_marks marks[IMAGE_COUNT];
     static struct images images;  // never on the stack: see image.c
@@ -248,6 +262,7 @@ result_t boot_choose(const uint8_t key[ED25519_PUBLIC_SIZE], struct boot_choice 
         if (result != RESULT_OF(ERROR_NO_IMAGE)) refuse(result, &images.of[images.bad]);
         if (!result_ok(rescue(key, choice, &images))) return result;
     }
+    tell_radio(&images, choice);
     result = read_marks(marks);
     if (!result_ok(result)) return result;
     choice->state = group_state(marks);

@@ -114,18 +114,24 @@ static result_t do_final_step(const struct open_swap *swap, uint32_t step) {
     }
 }
 
-static result_t go_on(const struct open_swap *swap) {
-    uint32_t data = data_steps(swap);
-    for (uint32_t index = 0; index < data + FINAL_STEPS; index++) {
-        result_t result = mark_get(swap, index);
-        if (result_ok(result)) continue;
+// The step behind the last mark that is set. A mark before that one which reads as erased was cut and does not settle:
+// its step is done, and must not be done again when later ones are.
+static result_t find_step(const struct open_swap *swap, uint32_t *index) {
+    for (*index = data_steps(swap) + FINAL_STEPS; *index > 0; (*index)--) {
+        result_t result = mark_get(swap, *index - 1);
         if (result != RESULT_EMPTY) return result;
-        result = index < data ? do_step(swap, index) : do_final_step(swap, index - data);
-        if (!result_ok(result)) return result;
-        result = mark_set(swap, index);
-        if (!result_ok(result)) return result;
     }
     return RESULT_OK;
+}
+
+static result_t go_on(const struct open_swap *swap) {
+    uint32_t data = data_steps(swap), index;
+    result_t result = find_step(swap, &index);
+    for (; result_ok(result) && index < data + FINAL_STEPS; index++) {
+        result = index < data ? do_step(swap, index) : do_final_step(swap, index - data);
+        if (result_ok(result)) result = mark_set(swap, index);
+    }
+    return result;
 }
 
 // RESULT_OK if a swap is under way, RESULT_EMPTY if not.

@@ -19,7 +19,7 @@ from signed_build import Workshop
 
 READY = "selftest=(pass|fail).*\n"
 NOTES, REFUSED = 6, 3
-DEPENDENCY, INCOMPLETE = 23, 24
+BAD_SIGNATURE, DEPENDENCY, INCOMPLETE = 11, 23, 24
 PAD, CONFIRM = "--pad", "--pad --confirm"
 
 Start = Callable[[dict[str, bytes]], QemuBoard]
@@ -115,3 +115,12 @@ def test_one_of_two_waits(workshop: Workshop, start: Start) -> None:
     assert runs(board) == ("1.0.0", "confirmed")
     assert refusals(board) == [INCOMPLETE]
     assert "version=1.1.0 " in radio_says(board)
+
+
+def test_a_radio_by_a_foreign_key_is_not_told(workshop: Workshop, start: Start) -> None:
+    """Its hash is right, its signature is nobody's: the app tells what the bootloader verified, not what a TLV says."""
+    foreign = workshop.radio("1.1.0", key=str(workshop.key("foreign")))
+    board = start({"primary": workshop.app("1.0.0"), "radio_primary": foreign})
+    assert runs(board) == ("1.0.0", "confirmed")
+    assert "bad image" in radio_says(board)
+    assert refusals(board) == [BAD_SIGNATURE]

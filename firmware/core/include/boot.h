@@ -11,6 +11,7 @@ struct boot_choice {
     enum boot_state state;
     enum boot_event event;
     uint32_t security_counter;  // as stored when the choice was made
+    struct handoff_image radio;  // verified where it lies
 };
 
 // Judges what is signed: format, board, revision, hash, signature, security counter. A patch may pass.

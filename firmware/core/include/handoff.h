@@ -34,7 +34,28 @@ struct handoff {
 };
 _Static_assert(sizeof(struct image_version) == 8, "layout of the hand-off");
 _Static_assert(sizeof(struct handoff) == 208, "layout of the hand-off");
-_Static_assert(sizeof(struct handoff) <= RAM_HANDOFF_SIZE, "the hand-off fits its place");
+
+// Of the radio, image 1: what the bootloader verified in its primary slot at this boot. It lies behind the hand-off, so
+// that an app and a bootloader of which one does not know it understand each other; the checksum goes on from the
+// hand-off's, so that nothing of an earlier boot is taken for it.
+#define HANDOFF_IMAGE_MAGIC 0x494E4841u  // "AHNI"
+struct handoff_image {
+    uint32_t magic;
+    uint32_t number;  // of the image; 0 if there is none that may be started
+    uint8_t hash[SHA256_SIZE];
+    struct image_version version;
+    char name[IMAGE_NAME_MAX + 1];
+    uint8_t padding[3];
+    uint32_t crc;
+};
+_Static_assert(sizeof(struct handoff_image) == 104, "layout of the hand-off");
+_Static_assert(sizeof(struct handoff) + sizeof(struct handoff_image) <= RAM_HANDOFF_SIZE, "both fit their place");
+
+// After handoff_write by the bootloader.
+void handoff_write_image(struct handoff_image *image);
+
+// RESULT_EMPTY if the bootloader handed over none.
+result_t handoff_read_image(struct handoff_image *image);
 
 // RESULT_EMPTY if what lies there is no whole hand-off of this filler.
 result_t handoff_read(struct handoff *handoff, enum handoff_filler filler);

@@ -19,6 +19,7 @@ enum tear { TEAR_BEFORE, TEAR_FIRST_HALF, TEAR_LAST_HALF, TEAR_BITS, TEAR_COUNT 
 struct host_chip {
     uint8_t bytes[FLASH_SIZE];
     bool written[HOST_UNITS];
+    uint8_t unsettled[FLASH_SIZE];  // bits of torn operations that read anew at each power-on
 };
 extern struct host_chip host_chip;
 #define host_flash host_chip.bytes
@@ -26,6 +27,7 @@ extern struct host_chip host_chip;
 // Erases the whole chip.
 void host_blank(void);
 extern uint32_t host_operations;  // erases and programs since host_power_on
+extern uint32_t host_cut_address;  // of the last operation in which the power went
 extern jmp_buf host_power_lost;
 extern bool host_jumped, host_reset;
 extern uint8_t host_sent[65536];
@@ -38,6 +40,10 @@ void host_power_on(void);
 
 // The power goes in the operation with this number (0 is the next one); control comes back through host_power_lost.
 void host_cut_at(uint32_t operation, enum tear tear);
+
+// From now on half of the bits that a torn operation had to change are neither 0 nor 1: they read by chance, anew at
+// each power-on, until their byte is erased or programmed.
+void host_leave_unsettled(bool on);
 
 // The flash refuses the operation with this number (0 is the next one), once.
 void host_fail_at(uint32_t operation);

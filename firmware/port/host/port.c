@@ -10,7 +10,7 @@
 #include "host_port.h"
 
 struct host_chip host_chip;
-uint32_t host_operations;
+uint32_t host_operations, host_cut_address;
 jmp_buf host_power_lost, host_left;
 bool host_jumped, host_reset;
 uint8_t host_sent[65536];
@@ -19,7 +19,7 @@ uint32_t host_now_ms;
 bool host_entropy_works = true;
 
 static uint8_t ram_boot[RAM_BOOT_SIZE], ram_app[RAM_APP_SIZE], ram_handoff[RAM_HANDOFF_SIZE];
-static bool cut_armed;
+static bool cut_armed, leaves_unsettled;
 static uint32_t cut_operation, fail_operation = UINT32_MAX, fail_times;
 static enum tear cut_tear;
 static uint64_t random_state = 1;
@@ -45,7 +45,22 @@ static void rubbish(uint8_t *memory, uint32_t length) {
     for (uint32_t i = 0; i < length; i++) memory[i] = (uint8_t)host_random();
 }
 
+// A unit that reads as erased is taken for erased: nobody can tell.
+static void read_anew(void) {
+    for (uint32_t i = 0; i < FLASH_SIZE; i++) {
+        uint8_t mask = host_chip.unsettled[i];
+        if (mask == 0) continue;
+        host_flash[i] = (uint8_t)((host_flash[i] & ~mask) | (host_random() >> 11 & mask));
+        uint32_t unit = i / FLASH_WRITE_SIZE, bad = 0;
+        for (uint32_t k = 0; k < FLASH_WRITE_SIZE; k++) bad += host_flash[unit * FLASH_WRITE_SIZE + k] != FLASH_ERASED;
+        if (FLASH_WRITE_SIZE > 1) host_chip.written[unit] = bad != 0;
+    }
+}
+
+void host_leave_unsettled(bool on) { leaves_unsettled = on; }
+
 void host_power_on(void) {
+    if (leaves_unsettled) read_anew();
     cut_armed = false;
     fail_operation = UINT32_MAX;
     host_operations = 0;
@@ -84,13 +99,21 @@ static void tear(uint8_t *flash, const uint8_t *to, uint32_t length) {
         if (cut_tear == TEAR_FIRST_HALF) mask = i < half ? 0xFF : (i == half ? 0x0F : 0);
         if (cut_tear == TEAR_LAST_HALF) mask = i > half ? 0xFF : (i == half ? 0xF0 : 0);
         if (cut_tear == TEAR_BITS) mask = (uint8_t)(host_random() >> 7);
+        uint8_t changes = flash[i] ^ to[i];
         flash[i] = (uint8_t)((flash[i] & ~mask) | (to[i] & mask));
+        if (!leaves_unsettled || cut_tear == TEAR_BEFORE) continue;
+        // Each second time the operation had hardly begun: then all reads as before, or some bits do not.
+        bool weak = cut_tear == TEAR_BITS;
+        uint8_t some = (uint8_t)(host_random() >> 5) & (weak ? (uint8_t)(host_random() >> 13) : 0xFF);
+        if (weak) flash[i] ^= (uint8_t)(changes & mask);
+        host_chip.unsettled[&flash[i] - host_flash] = changes & some;
     }
 }
 
 void host_blank(void) {
     memset(host_flash, FLASH_ERASED, sizeof host_flash);
     memset(host_chip.written, 0, sizeof host_chip.written);
+    memset(host_chip.unsettled, 0, sizeof host_chip.unsettled);
 }
 
 // After an operation, whole or torn: what was changed in a unit of several bytes stays until the unit is erased.
@@ -111,12 +134,14 @@ static void change(uint32_t address, const uint8_t *to, uint32_t length, bool er
     memcpy(before, host_flash + address, length);
     if (cut_armed && host_operations == cut_operation) {
         cut_armed = false;
+        host_cut_address = address;
         tear(host_flash + address, to, length);
         keep_account(address, before, length, erase, false);
         longjmp(host_power_lost, 1);
     }
     host_operations++;
     memcpy(host_flash + address, to, length);
+    memset(host_chip.unsettled + address, 0, length);
     keep_account(address, before, length, erase, true);
 }
 

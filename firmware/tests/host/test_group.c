@@ -477,6 +477,32 @@ static void test_image_in_the_slot_of_another(void) {
     }
 }
 
+static bool tells(const struct boot_choice *choice, enum age age) {
+    static struct image image;
+    struct image_source source = image_in_ram(bytes[1][age], sizes[1][age]);
+    source.number = 1;
+    return result_ok(image_parse(&source, &image)) && choice->radio.number == 1 &&
+           memcmp(choice->radio.hash, image.hash, SHA256_SIZE) == 0 && choice->radio.version.minor == 1 + age;
+}
+
+// What is handed over of the radio is what was verified: nothing where its signature is another's, or it is not there.
+static void test_radio_that_is_told(void) {
+    struct recipe foreign = {.major = 1, .minor = 1, .body_size = 700, .counter = 5, .board = BOARD_NAME,
+                             .lowest_revision = 1, .seed = other_seed, .image = 1};
+    struct boot_choice choice;
+    ready();
+    sizes[0][OLD] = 0;
+    ready();
+    CHECK(result_ok(boot(&choice)) && tells(&choice, OLD));
+    do_requests();
+    CHECK(result_ok(boot(&choice)) && all_are(NEW) && tells(&choice, NEW));
+    ready();
+    CHECK(result_ok(flash_erase(AREA_RADIO_PRIMARY, 0, AREA_RADIO_PRIMARY_SIZE)));
+    CHECK(result_ok(boot(&choice)) && choice.radio.number == 0);
+    (void)make_image(&foreign, place(AREA_RADIO_PRIMARY));
+    CHECK(result_ok(boot(&choice)) && choice.radio.number == 0 && last_refusal() == ERROR_BAD_SIGNATURE);
+}
+
 // Without a radio image the app starts; a bad one is told, and not swapped for anything.
 static void test_without_radio(void) {
     struct boot_choice choice;
@@ -522,6 +548,7 @@ const struct test tests_group[] = {
     {"rescue_of_what_did_not_move", test_rescue_of_what_did_not_move},
     {"radio_with_other_needs", test_radio_with_other_needs},
     {"image_in_the_slot_of_another", test_image_in_the_slot_of_another},
+    {"radio_that_is_told", test_radio_that_is_told},
     {"without_radio", test_without_radio},
     {"counters_are_apart", test_counters_are_apart},
 #endif

@@ -227,6 +227,53 @@ static void test_double_cuts(void) {
     }
 }
 
+#define UNSETTLED_RUNS 20u  // for each operation
+
+// The journal, or the sector of a trailer.
+static bool is_mark(uint32_t address) {
+    static const uint32_t trailers[] = {AREA_PRIMARY_OFFSET + AREA_PRIMARY_SIZE, AREA_SECONDARY_OFFSET + AREA_SECONDARY_SIZE};
+    for (uint32_t i = 0; i < 2; i++) {
+        if (address >= trailers[i] - FLASH_ERASE_SIZE && address < trailers[i]) return true;
+    }
+    return address >= AREA_STATUS_OFFSET && address < AREA_STATUS_OFFSET + AREA_STATUS_SIZE;
+}
+
+// The power goes in a mark, whose bits read otherwise at each power-on, and then twice more. In the end the unit runs a
+// whole image. In a few cases the other image got lost: the last mark before the second cut read as set first and as
+// not set then, so that a step was done again on which the next one had begun.
+static void check_unsettled(uint32_t seed, uint32_t n, uint32_t *not_started, uint32_t *lost) {
+    struct boot_choice choice;
+    host_chip = snapshot;
+    host_seed(seed);
+    if (!cut(do_boot, n, (enum tear)(1 + host_random() % (TEAR_COUNT - 1)))) return;
+    for (uint32_t i = 0; i < 2; i++)
+        (void)cut(do_boot, host_random() % 40, (enum tear)(host_random() % TEAR_COUNT));
+    host_power_on();
+    bool started = result_ok(boot(&choice)) && is_good(&choice);
+    *not_started += !started;
+    *lost += started && (!both_whole() || !complete_update());
+}
+
+static void test_unsettled_marks(void) {
+    uint32_t runs = 0, not_started = 0, lost = 0;
+    host_leave_unsettled(true);
+    for (uint32_t reverts = 0; reverts < 2; reverts++) {
+        ready_for_test();
+        if (reverts) do_boot();
+        snapshot = host_chip;
+        for (uint32_t n = 0;; n++) {
+            host_chip = snapshot;
+            if (!cut(do_boot, n, TEAR_BEFORE)) break;
+            if (!is_mark(host_cut_address)) continue;
+            for (uint32_t seed = 1; seed <= UNSETTLED_RUNS; seed++, runs++)
+                check_unsettled(seed * 1000 + n, n, &not_started, &lost);
+        }
+    }
+    host_leave_unsettled(false);
+    printf("  unsettled marks: %u runs, %u not started, %u not completed\n", runs, not_started, lost);
+    CHECK(not_started == 0 && lost * 50 < runs && runs > 20 * UNSETTLED_RUNS);
+}
+
 static void do_confirm(void) {
     (void)trailer_confirm(AREA_PRIMARY);
     (void)counter_raise(0, 2);
@@ -497,6 +544,7 @@ const struct test tests_power[] = {
     {"rescue", test_rescue},
     {"swap_that_cannot_go_on", test_swap_that_cannot_go_on},
     {"double_cuts", test_double_cuts},
+    {"unsettled_marks", test_unsettled_marks},
     {"confirm", test_confirm},
     {"downgrade_is_refused", test_downgrade_is_refused},
     {"counter_waits_for_confirmation", test_counter_waits_for_confirmation},

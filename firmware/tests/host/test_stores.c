@@ -162,6 +162,27 @@ static void test_handoff_is_checked(void) {
     }
 }
 
+// What is handed over of the radio counts with the hand-off of the same boot only.
+static void test_handoff_of_the_radio(void) {
+    struct handoff handoff = {.boots = 3};
+    struct handoff_image radio = {.number = 1, .hash = {7}, .name = "radio"}, found;
+    blank();
+    CHECK(handoff_read_image(&found) == RESULT_EMPTY);
+    handoff_write(&handoff, FILLED_BY_BOOT);
+    CHECK(handoff_read_image(&found) == RESULT_EMPTY);  // a bootloader that does not know of it
+    handoff_write_image(&radio);
+    CHECK(result_ok(handoff_read_image(&found)) && memcmp(&found, &radio, sizeof found) == 0);
+    uint8_t *memory = port_memory(RAM_HANDOFF_BASE);
+    for (uint32_t i = 0; i < sizeof handoff + sizeof radio; i++) {
+        memory[i] ^= 0x10;
+        CHECK(handoff_read_image(&found) == RESULT_EMPTY);
+        memory[i] ^= 0x10;
+    }
+    handoff.boots = 4;
+    handoff_write(&handoff, FILLED_BY_BOOT);
+    CHECK(handoff_read_image(&found) == RESULT_EMPTY);  // of an earlier boot
+}
+
 static void test_words(void) {
     CHECK(strcmp(result_word(ERROR_DOWNGRADE), "downgrade") == 0 && strcmp(result_word(9999), "unknown") == 0);
     CHECK(result_error(RESULT_OK) == 0 && result_error(RESULT_OF(ERROR_BUSY)) == 16);
@@ -180,6 +201,7 @@ const struct test tests_stores[] = {
     {"identity_survives_a_bad_copy", test_identity_survives_a_bad_copy},
     {"chip", test_chip},
     {"handoff_is_checked", test_handoff_is_checked},
+    {"handoff_of_the_radio", test_handoff_of_the_radio},
     {"words", test_words},
     {0, 0},
 };
