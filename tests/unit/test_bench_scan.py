@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,6 +214,23 @@ def test_a_port_that_is_no_usb_device_has_no_identity() -> None:
 def test_a_wrong_map_is_told(text: str, says: str) -> None:
     with pytest.raises(ManifestFault, match=says.replace("(", r"\(")):
         read_map(text.encode(), "map.yml")
+
+
+def test_twins_get_places(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from assay.drivers.twin.twin_folder import create_twin
+    from assay.pipeline.manifest_files import load_bench, load_board
+    from assay.pipeline.places import find_place
+    from assay.pipeline.site import Site
+
+    site = Site(project / "site")
+    create_twin(site.twins_dir, "t1", load_board(ROOT / "boards" / "rv32-virt.toml"))
+    command = [sys.executable, "-m", "assay", "bench", "scan", "--twins", "--site", str(site.folder)]
+    for _ in range(2):
+        subprocess.run(command, cwd=project, check=True, timeout=60, capture_output=True)
+    (place,) = load_bench(project / "bench.toml").places
+    assert (place.name, place.board, place.twin) == ("t1", "rv32-virt", "t1")
+    address = find_place(site, "t1", start=project)
+    assert address.twin == site.twins_dir / "t1" and address.port.endswith("t1/tty")
 
 
 def test_serial_numbers_are_taken_as_they_are_written() -> None:

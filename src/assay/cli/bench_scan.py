@@ -27,6 +27,7 @@ LEAVE_OUT = "-"
 @click.command()
 @click.option("--board", help="The board on the ports that have no place yet.")
 @click.option("--only", metavar="WHICH", help="Of the new ports this one: its device, USB serial number or socket.")
+@click.option("--twins", is_flag=True, help="Take the twins of the site, too.")
 @click.option("--import", "map_in", type=FILE, help="Take places from Zephyr's hardware map.")
 @click.option("--hardware-map", "map_out", type=FILE, help="Write Zephyr's hardware map, or bring it up to date.")
 @click.option("--dry-run", is_flag=True, help="Say what would be written.")
@@ -36,6 +37,7 @@ def scan(
     session: Session,
     board: str | None,
     only: str | None,
+    twins: bool,
     map_in: Path | None,
     map_out: Path | None,
     dry_run: bool,
@@ -57,6 +59,7 @@ def scan(
         fresh = bench_scan.new_places(found, board, only)
     else:
         fresh = _asked(session, root, found, only)
+    fresh += bench_scan.twin_places(session.site, found) if twins else []
     faults: list[str] = []
     if map_in is not None:
         boards = sorted(path.stem for path in (root / "boards").glob("*.toml"))
@@ -93,7 +96,7 @@ def _asked(session: Session, root: Path, found: Scan, only: str | None) -> list[
 def _answer(found: Scan, fresh: list[Place], faults: list[str], file: Path, dry_run: bool) -> Answer:
     new = {place.name for place in fresh}
     lines = [f"would add to {file}:" if dry_run else f"added to {file}:"] if fresh else []
-    lines += [f"  {place.name}: {place.board}, {place.usb}" for place in fresh]
+    lines += [f"  {place.name}: {place.board}, {place.usb or f'twin {place.twin}'}" for place in fresh]
     lines += [_line(place, ports) for place, ports in found.places if place.usb is not None and place.name not in new]
     left = [port for port in found.unplaced if dry_run or port.is_usb]
     lines += [f"no place yet: {port}" for port in left]

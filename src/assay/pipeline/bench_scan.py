@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from assay.backends.durable_file import exclusive, write_durably
 from assay.drivers.usb_ports import seen_ports
@@ -21,6 +22,9 @@ from assay.model.bench import Bench, Place, UsbIdentity
 from assay.model.seen_port import SeenPort, identity_of, matching
 from assay.pipeline import manifest_files
 from assay.stages.manifest.read import read_manifest
+
+if TYPE_CHECKING:
+    from assay.pipeline.site import Site
 
 HEADER = '#:schema ../schemas/bench.schema.json\nschema = "assay.bench/1"\n'
 SERIAL_SHOWN = 6
@@ -85,6 +89,15 @@ def _free_name(board: str, identity: UsbIdentity, names: set[str]) -> str:
     return name
 
 
+def twin_places(site: Site, found: Scan) -> list[Place]:
+    """A place for each twin of the site that has none, so that tests can be told what it has."""
+    from assay.drivers.twin.twin_folder import TwinFolder, twin_names
+
+    known = {place.twin for place, _ in found.places} | {place.name for place, _ in found.places}
+    folders = [TwinFolder(site.twins_dir / name) for name in twin_names(site.twins_dir) if name not in known]
+    return [Place(name=each.name, board=each.read_settings().board, twin=each.name) for each in folders]
+
+
 def places_of_map(
     entries: Iterable[MapEntry], boards: Sequence[str], known: Iterable[Place]
 ) -> tuple[list[Place], list[str]]:
@@ -139,6 +152,8 @@ def _toml(place: Place) -> str:
     lines = ["[[places]]", f"name = {json.dumps(place.name)}", f"board = {json.dumps(place.board)}"]
     if place.usb is not None:
         lines.append(f"usb = {{ {', '.join(_usb_words(place.usb))} }}")
+    if place.twin is not None:
+        lines.append(f"twin = {json.dumps(place.twin)}")
     if place.probe:
         lines.append(f"probe = {_quoted(place.probe)}")
     if place.features:
