@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from assay.errors import ManifestFault
+from assay.errors import InfrastructureError, ManifestFault
 from assay.model.campaign import CampaignRun, EpisodeResult, NamedImage
 from assay.model.outcome import Outcome
 from assay.model.powercut import Cut, CutPlan, Episode, Point, Tear, parse_cut
@@ -302,3 +302,18 @@ def test_what_is_tried_twice_is_counted_and_a_breach_is_not_excused() -> None:
         campaign._take("complete", made)
     (row,) = campaign.results()
     assert (row.tried_again, row.completed, row.bricks) == (2, 3, 1)
+
+
+@pytest.mark.parametrize("what", ["hangs", "not-allowed"])
+def test_an_emulator_that_cannot_be_asked_is_told_of(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "qemu"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o755)
+    if what == "not-allowed":
+        program = tmp_path  # a folder cannot be started, whoever asks
+    monkeypatch.setattr(powercut_surroundings, "QEMU_VERSION_TIMEOUT_S", 0.2)
+    board: Any = SimpleNamespace(twin=SimpleNamespace(qemu=str(program), package="qemu"))
+    with pytest.raises(InfrastructureError, match="does not say its version"):
+        powercut_surroundings.emulator_of(board)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.errors import StorageError, ToolMissing, UsageFault
+from assay.errors import InfrastructureError, StorageError, ToolMissing, UsageFault
 from assay.pipeline.powercut_order import JOBS_MAX, CutOrder
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def jobs_of(order: CutOrder) -> int:
 
 
 def emulator_of(board: Board) -> str:
-    """QEMU's version, in its own words. Raises ToolMissing."""
+    """QEMU's version, in its own words. Raises ToolMissing, InfrastructureError when it cannot be asked."""
     assert board.twin is not None
     try:
         done = subprocess.run(
@@ -77,6 +77,10 @@ def emulator_of(board: Board) -> str:
     except FileNotFoundError as error:
         raise ToolMissing(
             f"{board.twin.qemu} is not installed", remedy=f"sudo apt-get install -y {board.twin.package}"
+        ) from error
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InfrastructureError(
+            f"{board.twin.qemu} does not say its version: {error}", remedy=f"see what {board.twin.qemu} --version does"
         ) from error
     return done.stdout.partition("\n")[0]
 
