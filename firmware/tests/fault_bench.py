@@ -22,7 +22,7 @@ from qemu_board import _die_with_parent
 
 BOOT_S = 2.5  # a boot takes 20 ms; what is not over then hangs
 RESTART_S = 3.0  # from the reset to the bootloader; a boot that went wrong may have overwritten it
-START_S = 30.0  # from power on to the bootloader, under load
+START_S = 120.0  # from power on to the bootloader, under load
 RESTORE_MAX = 8  # sectors that are put back in place; more, and the board gets a new chip
 FLASH_CODE_BYTES = 256  # of the last of the port's functions for flash
 STOPS_MAX = 5_000  # of one boot, at breakpoints; a swap makes some hundred
@@ -35,7 +35,7 @@ class Outcome(Enum):
 
     RAN_BAD = "ran the bad image"
     RAN_GOOD = "ran the good image"
-    RAN_OTHER = "ran the bootloader"  # its own image, which the same key has signed, in the app's place
+    RAN_OTHER = "ran something else"  # the bootloader's own image in the app's place, or what a fault wrote there
     RECOVERY = "recovery"
     HUNG = "hung"
     LOCKED_UP = "locked up"  # a fault in a fault handler: QEMU ends then

@@ -59,6 +59,7 @@ class Tally:
 
     tried: Counter[Outcome] = field(default_factory=Counter)
     fatal: list[str] = field(default_factory=list)
+    other: list[str] = field(default_factory=list)  # something ran that is neither image: to be looked at
 
 
 class Scene:
@@ -152,6 +153,8 @@ def try_all(scene: Scene, faults: Iterator[Fault], end: float) -> Tally:
             tally.tried[boot.outcome] += 1
             if boot.outcome is Outcome.RAN_BAD:
                 tally.fatal.append(scene.describe(fault))
+            if boot.outcome is Outcome.RAN_OTHER:
+                tally.other.append(f"{scene.describe(fault)}, stopped at {boot.pc:#x}")
             if time.monotonic() > end:
                 break
     finally:
@@ -195,6 +198,7 @@ def campaign(workshop: Workshop, given: argparse.Namespace, folder: Path) -> dic
         for way, tally in pool.map(work, jobs):
             tallies[way].tried += tally.tried
             tallies[way].fatal += tally.fatal
+            tallies[way].other += tally.other
     return tallies
 
 
@@ -207,6 +211,8 @@ def report(board: str, given: argparse.Namespace, tallies: dict[str, Tally]) -> 
     for way, tally in tallies.items():
         for line in sorted(tally.fatal):
             print(f"FATAL {way}: {line}")
+        for line in sorted(tally.other):
+            print(f"OTHER {way}: {line}")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
