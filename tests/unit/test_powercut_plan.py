@@ -259,7 +259,8 @@ def test_flash_files_lie_in_memory_only_where_there_is_room(tmp_path: Path, monk
     memory, other = tmp_path / "memory", tmp_path / "other"
     for folder in (memory, other):
         folder.mkdir()
-        (folder / "assay-powercut-99999999-x").mkdir()  # of a process that is gone
+        (folder / "assay-powercut-1-x").mkdir()
+        (folder / "assay-powercut-1-x" / "lock").touch()  # of a process that is gone
     monkeypatch.setattr(powercut_surroundings, "MEMORY", memory)
     monkeypatch.setattr(tempfile, "tempdir", str(other))
     board = load_board(ROOT / "boards" / "ast1030-evb.toml")
@@ -317,3 +318,19 @@ def test_an_emulator_that_cannot_be_asked_is_told_of(
     board: Any = SimpleNamespace(twin=SimpleNamespace(qemu=str(program), package="qemu"))
     with pytest.raises(InfrastructureError, match="does not say its version"):
         powercut_surroundings.emulator_of(board)
+
+
+def test_what_a_killed_campaign_left_is_removed_and_what_a_living_one_has_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(powercut_surroundings, "MEMORY", tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    board = load_board(ROOT / "boards" / "ast1030-evb.toml")
+    killed, fresh = (tmp_path / f"{powercut_surroundings.PREFIX}{name}" for name in ("killed", "fresh"))
+    killed.mkdir()
+    (killed / powercut_surroundings.LOCK).touch()
+    fresh.mkdir()
+    with powercut_surroundings.in_memory(board, 1) as living, powercut_surroundings.in_memory(board, 1) as second:
+        assert living.is_dir() and second.is_dir() and living != second
+        assert fresh.is_dir() and not killed.exists()
+    assert not living.exists() and not second.exists()

@@ -8,10 +8,12 @@ behind is removed by the next one.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
 
 MEMORY = Path("/dev/shm")  # noqa: S108 (a folder of our own is made in it, with a name that nobody can guess)
 PREFIX = "assay-powercut-"
+LOCK = "lock"
+"""File in the folder that its campaign holds a lock on, for as long as it lives."""
+UNLOCKED_S = 60.0
+"""A folder without that file, and older than this, is nobody's."""
 SPARE_FILES = 3
 """Flash files besides those of the workers: of the recording, of the bricks, and one to spare."""
 TRACE_BYTES = 256 * 1024 * 1024
@@ -97,7 +103,9 @@ def in_memory(board: Board, jobs: int) -> Iterator[Path]:
     except OSError as error:
         raise StorageError(f"cannot make a folder in {root}: {error.strerror}", remedy="set TMPDIR") from error
     try:
-        yield folder
+        with (folder / LOCK).open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -107,9 +115,20 @@ def _has_room(root: Path, need: int) -> bool:
 
 
 def _sweep(root: Path) -> None:
-    for folder in root.glob(f"{PREFIX}*-*"):
-        pid = folder.name.removeprefix(PREFIX).partition("-")[0]
-        with contextlib.suppress(FileNotFoundError):  # its campaign ends at this very moment
-            mine = folder.lstat().st_uid == os.getuid()
-            if mine and pid.isdecimal() and not Path(f"/proc/{pid}").exists():
+    """By the lock, and not by a process id: /dev/shm may be shared with processes that cannot be seen from here."""
+    for folder in root.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # its campaign ends at this very moment, or has it, or it is not ours
+            if folder.lstat().st_uid == os.getuid() and not _in_use(folder):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _in_use(folder: Path) -> bool:
+    """Whether somebody holds its lock, or has made it just now and not locked it yet."""
+    if not (folder / LOCK).exists():
+        return time.time() - folder.lstat().st_mtime < UNLOCKED_S
+    with (folder / LOCK).open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
