@@ -227,11 +227,11 @@ class PseudoBoard:
         first, second = self.slots.get((image, 0)), self.slots.get((image, 1))
         if self.mode == "swap" or self.mode == "overwrite-only":
             if second is not None and second.pending and self.signature_is_good(second.data):
-                self.slots[image, 0] = Slot(second.data, confirmed=self.mode == "overwrite-only")
+                self.slots[image, 0] = Slot(second.data)
                 del self.slots[image, 1]
                 if self.mode == "swap" and first is not None:
                     self.slots[image, 1] = Slot(first.data, confirmed=True)
-            elif second is not None and first is not None and not first.confirmed:
+            elif self.mode == "swap" and second is not None and first is not None and not first.confirmed:
                 self.slots[image, 0], self.slots[image, 1] = Slot(second.data, confirmed=True), Slot(first.data)
             elif second is not None:
                 second.pending = False
