@@ -68,6 +68,7 @@ class PseudoBoard:
     floods: bool = False
     drops_reset: bool = False
     newer_than_smp: bool = True
+    hidden: frozenset[int] = frozenset()
     now_s: float = 0.0
     in_recovery: bool = False
     asked: list[str] = field(default_factory=list)
@@ -167,7 +168,7 @@ class PseudoBoard:
             if not self.in_recovery or self.hashes_in_recovery:
                 row["hash"] = slot.image_hash
             if not self.in_recovery:
-                active = self.active[image] == number
+                active = self.active[image] == number and image not in self.hidden
                 flags = {"bootable": True, "pending": slot.pending, "confirmed": slot.confirmed, "active": active}
                 row |= {key: value for key, value in flags.items() if value}
                 row |= {"compressed": False} if self.newer_than_smp else {}

@@ -313,3 +313,18 @@ def test_a_mode_that_is_not_the_boards_is_told() -> None:
     unit.toml = board_toml("swap")
     with pytest.raises(Refused, match=r"marks no image .* not one with mode swap"):
         unit.flash(NEW)
+
+
+def test_an_image_whose_state_is_not_told_is_no_pass() -> None:
+    slots = {(0, 0): Slot(image("1.0.0")), (1, 0): Slot(image("1.0.0", size=2000))}
+    unit = bench(slots=slots, toml={"mcuboot": {"images": 2}}, hidden=frozenset({1}))
+    with pytest.raises(UnitFailed, match=r"no slot of image 1 as active: whether image 1 1\.1\.0 runs cannot be said"):
+        unit.flash(image("1.1.0"), image("1.1.0", size=2500))
+
+
+def test_the_numbers_of_the_image_group_have_words_and_remedies() -> None:
+    unit = bench()
+    unit.board.slots.clear()
+    with pytest.raises(UnitFailed, match=r"image-setting-test-to-active-denied") as refused:
+        unit.place.app.set_pending(bytes(32))
+    assert refused.value.remedy == "it runs already"

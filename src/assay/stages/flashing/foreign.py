@@ -275,7 +275,7 @@ class _ByApp:
             for each in images:
                 row = _active(slots, each.number)
                 if row is None or row.image_hash != each.image_hash:
-                    raise _not_started(self.unit.board, each, row)
+                    raise _not_started(self.unit.board, each, slots)
                 read.append(ReadBack(each.number, row.slot, each.image_hash.hex()))
             quoted = ", ".join(each.image_hash[:HASH_DIGITS] for each in read)
             return {DETAIL: f"hash {quoted} quoted by the app, as in the file"}
@@ -322,7 +322,7 @@ class _Recovery:
         slots = self._app_after_reset()
         running = _active(slots, 0)
         if running is None or running.image_hash != each.image_hash:
-            raise _not_started(self.unit.board, each, running)
+            raise _not_started(self.unit.board, each, slots)
         quoted = each.image_hash.hex()
         self.book.run("read-back", lambda: {DETAIL: f"hash {quoted[:HASH_DIGITS]} quoted by the app, as in the file"})
         return ForeignReport("recovery", (ReadBack(0, running.slot, quoted),), sent)
@@ -383,7 +383,13 @@ def _state_after_reset(unit: ForeignUnit, before: Slots, rest: Sequence[Numbered
         clock.sleep(ASK_AGAIN_S)
 
 
-def _not_started(board: ForeignBoard, each: Numbered, running: ServerSlot | None) -> UnitFailed:
+def _not_started(board: ForeignBoard, each: Numbered, slots: Slots) -> UnitFailed:
+    running = _active(slots, each.number)
+    if running is None and any(row.active for row in slots):
+        return UnitFailed(
+            f"the app names no slot of image {each.number} as active: whether {each.name} runs cannot be said",
+            remedy="see its console; some firmware does not tell the state of another core's image",
+        )
     if running is None:
         return UnitFailed(
             f"after the reset the bootloader answers, and no app: whether {each.name} runs cannot be said",
