@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from foreign_zephyr import board_toml, hash_of, image_of, native, needs_native, needs_zephyr, running
 
-pytestmark = [needs_zephyr, pytest.mark.timeout(300)]
+pytestmark = [needs_zephyr, pytest.mark.timeout(900)]
 
 BOARDS = {
     "microbit": board_toml("theirs", "swap", "qemu_cortex_m0"),
@@ -34,7 +34,7 @@ class Bench:
         command = [sys.executable, "-m", "assay", *map(str, arguments), "--json"]
         surroundings = {key: value for key, value in os.environ.items() if not key.startswith("ASSAY_")}
         done = subprocess.run(
-            command, cwd=self.folder, env=surroundings | {"CI": "1"}, capture_output=True, text=True, timeout=280
+            command, cwd=self.folder, env=surroundings | {"CI": "1"}, capture_output=True, text=True, timeout=600
         )
         assert done.returncode == expect, (done.stdout, done.stderr)
         assert "Traceback" not in done.stderr
