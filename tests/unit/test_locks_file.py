@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 
 from assay.drivers.locks import ancestors
 from assay.drivers.locks.file_lock import FileLocks, lock_folder, place_key
+from assay.drivers.locks.waiting_line import WaitingLine
 from assay.errors import PlaceBusy, StorageError
 
 PORT = "/dev/assay-no-such-port"
@@ -210,3 +212,26 @@ def test_nonsense_in_a_lock_file_names_nobody_and_breaks_nothing(folder: Path) -
 def test_the_folder_without_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ASSAY_LOCK_DIR")
     assert lock_folder().parts[:2] in {("/", "run"), ("/", "tmp")}
+
+
+def test_a_line_that_is_being_written_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    """Who looks at it in that moment would pass all who wait."""
+    path = tmp_path / "line"
+    line = WaitingLine(path, lambda path: os.open(path, os.O_RDWR | os.O_CREAT))
+    stop = threading.Event()
+
+    def write() -> None:
+        with line.number("me") as called:
+            while not stop.is_set():
+                line._shown_s = 0.0  # as if its time to show itself had come
+                called()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        while not line.waiters():
+            time.sleep(0.01)
+        assert all(len(line.waiters()) == 1 for _ in range(2000))
+    finally:
+        stop.set()
+        writer.join()

@@ -23,6 +23,8 @@ from assay.drivers.locks.ancestors import started
 STALE_S = 2.0
 """Seconds without a sign of life after which a waiter is passed; it shows itself each `SIGN_S`."""
 SIGN_S = 0.2
+LOOKS_MAX = 50
+LOOK_S = 0.002
 LINE_BYTES_MAX = 256 * 1024  # some hundred waiters
 
 
@@ -58,11 +60,21 @@ class WaitingLine:
         return len(self.waiters())
 
     def waiters(self) -> list[Waiter]:
-        """Who waits now, the first one first; a look, no lock."""
+        """Who waits now, the first one first. A look waits for a writer, but not for one that was stopped."""
         try:
-            return [waiter for waiter in _parse(self._path.read_bytes()) if waiter.is_alive()]
+            file = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             return []
+        try:
+            for _ in range(LOOKS_MAX):
+                try:
+                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:  # else half a file would look like an empty line, and let somebody pass
+                    time.sleep(LOOK_S)
+            return self._living(file)
+        finally:
+            os.close(file)
 
     @contextlib.contextmanager
     def number(self, who: str) -> Iterator[Callable[[], bool]]:
