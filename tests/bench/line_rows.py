@@ -118,9 +118,9 @@ def foreign_server(buf_size: int, buf_count: int, baud: int) -> Iterator[str]:
     script = Path(__file__).parents[1] / "system" / "foreign_server.py"
     command = [sys.executable, str(script), str(buf_size), str(buf_count), str(baud)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None and server.stdin is not None
+        assert server.stdout is not None
         yield server.stdout.readline().strip()
-        server.stdin.close()
+        server.communicate()  # it counts at its end, and has to be heard
 
 
 def somebodys_servers() -> None:
