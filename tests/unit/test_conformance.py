@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -125,6 +126,25 @@ def echo() -> Iterator[str]:
 def test_the_serial_transport_conforms(echo: str, tmp_path: Path) -> None:
     where = [f"--assay-driver-address={echo}", "--assay-driver-absent=/dev/no-such-port"]
     passed_all(conform(tmp_path, "transports", "--assay-driver=serial", *where), 13)
+
+
+def test_the_udp_transport_conforms(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
+        far.bind(("127.0.0.1", 0))
+
+        def run() -> None:
+            while data := far.recvfrom(65535):
+                if data[0] == b"end":
+                    return
+                far.sendto(*data)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        address, nobody = f"udp://127.0.0.1:{far.getsockname()[1]}", f"udp://{'x' * 64}"
+        where = [f"--assay-driver-address={address}", f"--assay-driver-absent={nobody}"]
+        passed_all(conform(tmp_path, "transports", "--assay-driver=udp", *where), 13)
+        far.sendto(b"end", far.getsockname())
+        thread.join(5)
 
 
 def test_the_locks_conform(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ class UdpTransport:
     def __init__(self, address: str, link: socket.socket) -> None:
         self._address = address
         self._link = link
+        self._rest = b""  # of a datagram of which less was asked for
 
     @property
     def address(self) -> str:
@@ -31,13 +32,14 @@ class UdpTransport:
         return self._address
 
     def read(self, max_bytes: int, timeout_s: float) -> bytes:
-        """The next datagram, whole; empty after `timeout_s` of silence. Raises LinkError."""
+        """The next datagram, or the rest of one; empty after `timeout_s` of silence. Raises LinkError."""
         try:
-            if not select.select([self._link], [], [], timeout_s)[0]:
-                return b""
-            return self._link.recv(max(max_bytes, DATAGRAM_MAX))
+            if not self._rest and select.select([self._link], [], [], timeout_s)[0]:
+                self._rest = self._link.recv(DATAGRAM_MAX)
         except (OSError, ValueError) as error:
             raise self._broken(error) from error
+        data, self._rest = self._rest[:max_bytes], self._rest[max_bytes:]
+        return data
 
     def write(self, data: bytes) -> None:
         """Send `data` as one datagram. Raises LinkError."""
@@ -53,7 +55,8 @@ class UdpTransport:
                 return
 
     def close(self) -> None:
-        """Release the socket."""
+        """Release the socket; a second call does nothing."""
+        self._rest = b""
         self._link.close()
 
     def _broken(self, error: Exception) -> LinkError:
@@ -76,6 +79,6 @@ def open_udp(address: str, _baud: int) -> UdpTransport:
         family, kind, protocol, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         link = socket.socket(family, kind, protocol)
         link.connect(where)
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # the second: a name that cannot be one
         raise LinkError(f"cannot reach {address}: {error}", remedy="check the name and the network") from error
     return UdpTransport(address, link)
