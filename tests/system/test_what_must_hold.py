@@ -138,6 +138,23 @@ def test_a_board_of_the_wrong_kind(verb: str, site: LifeSite, tmp_path: Path) ->
     assert state(other, verb, flash) == before
 
 
+@pytest.mark.parametrize("verb", [verb for verb in UNIT_VERBS if verb != "provision"])
+def test_a_unit_that_was_swapped_since_the_scan(verb: str, site: LifeSite, tmp_path: Path) -> None:
+    """The bench says which chip is in that place; another one of the same board answers."""
+    flash = site.folder / "twins" / "a" / "flash.bin"
+    site.good("twin", "start", "a")
+    try:
+        before = state(site, verb, flash)
+        file = tmp_path / "bench.toml"
+        place = f'name = "bench-1"\nboard = "{BOARD}"\ntwin = "a"\nchip = "{"00" * 16}"\n'
+        file.write_text(f'schema = "assay.bench/1"\n[[places]]\n{place}')
+        told = site.verb(*line(site, verb, "bench-1", "--bench", file))
+        assert state(site, verb, flash) == before
+    finally:
+        site.good("twin", "stop", "a")
+    assert_clear(told, 4, "00" * 16)
+
+
 def bench(tmp_path: Path, port: Path | str, board: str) -> Path:
     file = tmp_path / "bench.toml"
     file.write_text(f'schema = "assay.bench/1"\n[[places]]\nname = "bench-1"\nboard = "{board}"\nport = "{port}"\n')
