@@ -30,7 +30,7 @@ APPS: dict[str, tuple[str, ...]] = {
     "1.1.0": (),
     BAD_VERSION: ("--define", "SELFTEST_FAULT=3"),
 }
-VERB_TIMEOUT_S = 100
+VERB_TIMEOUT_S = 200
 LIVE = shutil.ignore_patterns("control", "tty", "wire.lock", "*.log")
 """Files of a twin that mean something only while it runs."""
 BASE = Path(tempfile.gettempdir()) / f"assay-test-sites-{os.getuid()}"

@@ -60,19 +60,20 @@ class WaitingLine:
         return len(self.waiters())
 
     def waiters(self) -> list[Waiter]:
-        """Who waits now, the first one first. A look waits for a writer, but not for one that was stopped."""
+        """Who waits now, the first one first. What is half written is looked at again, but not for ever: its writer may
+        be stopped.
+        """
         try:
             file = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             return []
         try:
             for _ in range(LOOKS_MAX):
-                try:
-                    fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:  # else half a file would look like an empty line, and let somebody pass
-                    time.sleep(LOOK_S)
-            return self._living(file)
+                line = _parse(os.pread(file, LINE_BYTES_MAX, 0))
+                if line is not None:
+                    return [waiter for waiter in line if waiter.is_alive()]
+                time.sleep(LOOK_S)  # half a file would look like an empty line, and let somebody pass
+            return []
         finally:
             os.close(file)
 
@@ -113,7 +114,7 @@ class WaitingLine:
             time.sleep(0.001)
 
     def _living(self, file: int) -> list[Waiter]:
-        return [waiter for waiter in _parse(os.pread(file, LINE_BYTES_MAX, 0)) if waiter.is_alive()]
+        return [waiter for waiter in _parse(os.pread(file, LINE_BYTES_MAX, 0)) or [] if waiter.is_alive()]
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int | None]:
@@ -129,11 +130,12 @@ class WaitingLine:
             os.close(file)
 
 
-def _parse(raw: bytes) -> list[Waiter]:
+def _parse(raw: bytes) -> list[Waiter] | None:
+    """None for what is no line: damaged, or half written."""
     try:
-        return [_waiter(entry) for entry in json.loads(raw)]
+        return [_waiter(entry) for entry in json.loads(raw)] if raw else []
     except (ValueError, KeyError, TypeError):
-        return []
+        return None
 
 
 def _waiter(entry: dict[str, Any]) -> Waiter:
@@ -142,6 +144,7 @@ def _waiter(entry: dict[str, Any]) -> Waiter:
 
 
 def _write(file: int, line: list[Waiter]) -> None:
+    """Never empty meanwhile: until the rest of a longer line is gone, the file is no line at all."""
     data = json.dumps([vars(waiter) for waiter in line]).encode()
-    os.ftruncate(file, 0)
     os.pwrite(file, data, 0)
+    os.ftruncate(file, len(data))
