@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import NoReturn
 
 from assay.errors import NotVerified
 from assay.formats.image_key import DIGEST_BY_LENGTH, ParsedKey, parse_image_key, signature_is_good
+from assay.formats.mcuboot_tlv import INFO, entries
 from assay.model.trust import ImageKey, TrustFile
 
 IMAGE_BYTES_MAX = 128 * 1024 * 1024
@@ -28,7 +28,6 @@ IMAGE_BYTES_MAX = 128 * 1024 * 1024
 
 _HEADER = struct.Struct("<IIHHIIBBHII")
 """Magic, load address, header size, protected TLV size, payload size, flags, version (1, 1, 2, 4 bytes), padding."""
-_INFO = struct.Struct("<HH")
 _MAGIC = 0x96F3B83D
 _MAGIC_V1 = 0x96F3B83C
 _PLAIN, _PROTECTED = 0x6907, 0x6908
@@ -122,7 +121,7 @@ def parse_foreign_image(data: bytes) -> ForeignImage:
     if magic != _MAGIC:
         _refuse("it does not begin as one: sign it with imgtool")
     measured_end = header_size + size + protected_size
-    if header_size < _HEADER.size or size == 0 or measured_end + _INFO.size > len(data):
+    if header_size < _HEADER.size or size == 0 or measured_end + INFO.size > len(data):
         _refuse("its header tells other sizes than it has")
     protected = _area(data[header_size + size : measured_end], _PROTECTED) if protected_size else []
     plain = _area(data[measured_end:], _PLAIN)
@@ -217,27 +216,14 @@ def _is_named(image: ForeignImage, key: ParsedKey) -> bool:
 
 def _area(raw: bytes, magic: int) -> list[tuple[int, bytes]]:
     """The TLVs of one area that fills `raw`."""
-    if len(raw) < _INFO.size or _INFO.unpack_from(raw)[0] != magic:
+    if len(raw) < INFO.size or INFO.unpack_from(raw)[0] != magic:
         _refuse("a TLV area is missing")
-    length = _INFO.unpack_from(raw)[1]
+    length = INFO.unpack_from(raw)[1]
     if length < len(raw):
         _refuse("the file goes on behind it: sign it without --pad, what is there is the device's own business")
     if length > len(raw):
         _refuse("it is cut off")
-    return list(_entries(raw))
-
-
-def _entries(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    at = _INFO.size
-    while at < len(raw):
-        if at + _INFO.size > len(raw):
-            _refuse("a TLV is cut off")
-        number, length = _INFO.unpack_from(raw, at)
-        at += _INFO.size
-        if at + length > len(raw):
-            _refuse("a TLV is cut off")
-        yield number, raw[at : at + length]
-        at += length
+    return list(entries(raw, _refuse))
 
 
 def _refuse(why: str) -> NoReturn:

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
 from assay.errors import AssayError, NotVerified
 from assay.formats import public_key
+from assay.formats.mcuboot_tlv import INFO, entries
 from assay.model.image_parameters import FLAG_NON_BOOTABLE, HEADER_SIZE, PatchBinding, Tlv
 from assay.model.trust import Check, Role, TrustedKey, TrustFile
 
@@ -32,7 +33,6 @@ _FILLERS = ({0x00}, {0xFF})
 """What imgtool fills the header with: the value of erased flash."""
 
 _MAGIC = 0x96F3B83D
-_INFO = struct.Struct("<HH")
 _PLAIN_MAGIC, _PROTECTED_MAGIC = 0x6907, 0x6908
 _LENGTHS = {Tlv.SHA256: 32, Tlv.KEY_HASH: 32, Tlv.ED25519: 64, Tlv.SECURITY_COUNTER: 4, Tlv.MIN_REVISION: 4}
 _LENGTHS |= {Tlv.PATCH_BASE: 32, Tlv.PATCH_GIVES: 32, Tlv.PATCH_FORMAT: 4, Tlv.IMAGE_NUMBER: 4}
@@ -171,10 +171,10 @@ def _area(
     raw: bytes, magic: int, wanted: frozenset[Tlv], optional: frozenset[Tlv] = frozenset()
 ) -> Mapping[Tlv, bytes]:
     """The TLVs of one area that fills `raw`: all in `wanted`, perhaps some in `optional`, each once, and no others."""
-    if len(raw) < _INFO.size or _INFO.unpack_from(raw) != (magic, len(raw)):
+    if len(raw) < INFO.size or INFO.unpack_from(raw) != (magic, len(raw)):
         _refuse("a TLV area is missing, or is not as long as it says")
     found: dict[Tlv, bytes] = {}
-    for number, value in _entries(raw):
+    for number, value in entries(raw, _refuse):
         if number not in wanted | optional:
             _refuse(f"TLV {number:#06x} is not known here, or in the wrong area")
         kind = Tlv(number)
@@ -186,19 +186,6 @@ def _area(
         unsigned = Tlv.ED25519 in wanted - found.keys()
         _refuse(f"it {'is not signed' if unsigned else 'is incomplete'}: TLV {missing} missing")
     return found
-
-
-def _entries(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    at = _INFO.size
-    while at < len(raw):
-        if at + _INFO.size > len(raw):
-            _refuse("a TLV is cut off")
-        number, length = _INFO.unpack_from(raw, at)
-        at += _INFO.size
-        if at + length > len(raw):
-            _refuse("a TLV is cut off")
-        yield number, raw[at : at + length]
-        at += length
 
 
 def _text(value: bytes) -> str:
