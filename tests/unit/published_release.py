@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tiny_build import VERSIONED
+
 from assay.model.artifact import VerifiedImage
 from assay.model.manifest import Board
 from assay.model.trust import TrustFile
@@ -15,22 +17,9 @@ from assay.pipeline.release_gate import verify_release
 from assay.pipeline.site import Site
 from assay.pipeline.trust_file import site_trust
 
-ROOT = Path(__file__).parents[2]
-
-
-MODULE = """\
-schema = "assay.module/1"
-name = "tiny"
-kind = "app"
-version = "1.0.0"
-license = "Apache-2.0"
-boards = [{ name = "ast1030-evb", min_revision = 1 }]
-
-[build]
-command = ["{python}", "mod/build.py", "{out}", "{version}"]
-sources = ["mod"]
-outputs = ["payload.bin"]
-
+MODULE = VERSIONED.replace(
+    "[update]",
+    """\
 [interfaces]
 requires = [{ name = "assay-handoff", version = "1" }]
 
@@ -38,10 +27,8 @@ requires = [{ name = "assay-handoff", version = "1" }]
 name = "assay-bootloader"
 version = ">=1.0.0"
 
-[update]
-policy = "test-then-confirm"
-security_counter = 3
-"""
+[update]""",
+)
 
 
 SCRIPT = "import sys; open(sys.argv[1] + '/payload.bin', 'w').write('x' * 1000 + sys.argv[2])"

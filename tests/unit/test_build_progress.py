@@ -12,29 +12,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny_build
 
 from assay.pipeline.build_recipe import BuildRequest
 from assay.pipeline.module_build import PARTS, build_module
 from assay.pipeline.site import Site
 
-ROOT = Path(__file__).parents[2]
-MODULE = """\
-schema = "assay.module/1"
-name = "tiny"
-kind = "app"
-version = "1.0.0"
-license = "Apache-2.0"
-boards = [{ name = "ast1030-evb", min_revision = 1 }]
-
-[build]
-command = ["{python}", "mod/build.py", "{out}"]
-sources = ["mod/*.py"]
-outputs = ["payload.bin"]
-
-[update]
-policy = "test-then-confirm"
-security_counter = 1
-"""
+MODULE = tiny_build.MODULE.replace(', "{defines}"', "").replace(', "mod/data"', "")
 
 
 @pytest.fixture
@@ -42,7 +26,7 @@ def project(tmp_path: Path) -> Path:
     root = tmp_path / "project"
     (root / "boards").mkdir(parents=True)
     (root / "mod").mkdir()
-    shutil.copy(ROOT / "boards" / "ast1030-evb.toml", root / "boards")
+    shutil.copy(tiny_build.ROOT / "boards" / "ast1030-evb.toml", root / "boards")
     (root / "mod" / "module.toml").write_text(MODULE)
     (root / "mod" / "build.py").write_text("import sys\nopen(sys.argv[1] + '/payload.bin', 'wb').write(b'same')\n")
     return root

@@ -15,29 +15,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from tiny_build import ROOT, VERSIONED
 
 from assay.backends.stores.result_folder import write_result
 from assay.cli.main import main
 from assay.errors import ExitStatus
 
-ROOT = Path(__file__).parents[2]
-MODULE = """\
-schema = "assay.module/1"
-name = "tiny"
-kind = "app"
-version = "1.0.0"
-license = "Apache-2.0"
-boards = [{ name = "ast1030-evb", min_revision = 1 }]
-
-[build]
-command = ["{python}", "mod/build.py", "{out}", "{version}"]
-sources = ["mod"]
-outputs = ["payload.bin"]
-
-[update]
-policy = "test-then-confirm"
-security_counter = 3
-"""
 SCRIPT = "import sys, time; open(sys.argv[1] + '/payload.bin', 'w').write('x' * 1000 + sys.argv[2])"
 
 
@@ -45,7 +28,7 @@ SCRIPT = "import sys, time; open(sys.argv[1] + '/payload.bin', 'w').write('x' * 
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(ROOT / "boards", tmp_path / "boards")
     (tmp_path / "mod").mkdir()
-    (tmp_path / "mod" / "module.toml").write_text(MODULE)
+    (tmp_path / "mod" / "module.toml").write_text(VERSIONED)
     (tmp_path / "mod" / "build.py").write_text(SCRIPT)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ASSAY_SITE", str(tmp_path / "site"))

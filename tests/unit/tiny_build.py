@@ -33,6 +33,12 @@ outputs = ["payload.bin"]
 policy = "test-then-confirm"
 security_counter = 1
 """
+VERSIONED = (
+    MODULE.replace("{defines}", "{version}")
+    .replace('["mod/*.py", "mod/data"]', '["mod"]')
+    .replace("security_counter = 1", "security_counter = 3")
+)
+"""The same, whose script is told the version."""
 SAME = "open(sys.argv[1] + '/payload.bin', 'wb').write(open('mod/data/blob', 'rb').read())"
 needs_sandbox = pytest.mark.skipif(why_not() is not None, reason=f"no sandbox here: {why_not()}")
 

@@ -34,8 +34,8 @@ def _inside_project(path: str) -> str:
 ProjectPath = Annotated[str, AfterValidator(_inside_project)]
 """A path below the project's root; as a source it may hold the wildcards `*`, `?`, `[...]` and `**`."""
 
-PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
-KEY_PLACEHOLDER = re.compile(r"([a-z]+)_pubkey")
+BRACED_NAME = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+KEY_NAME = re.compile(r"([a-z]+)_pubkey")
 COMMAND_VALUES = ("python", "board_toml", "out", "version", "name", "cache")
 """What `{...}` in a build command stands for, besides `{defines}` and `{ROLE_pubkey}` (the file of a declared key)."""
 
@@ -235,8 +235,8 @@ class BuildRecipe(Value):
         for index, argument in enumerate(self.command):
             if argument == "{defines}":
                 continue
-            for name in PLACEHOLDER.findall(argument):
-                if name not in COMMAND_VALUES and not KEY_PLACEHOLDER.fullmatch(name):
+            for name in BRACED_NAME.findall(argument):
+                if name not in COMMAND_VALUES and not KEY_NAME.fullmatch(name):
                     known = ", ".join(f"{{{value}}}" for value in COMMAND_VALUES)
                     text = f"{{{name}}} is not known here; known: {known}, {{ROLE_pubkey}}, and {{defines}} on its own"
                     raise FieldFault(text, "command", index)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 from assay.errors import UsageFault
-from assay.model.manifest import KEY_PLACEHOLDER, PLACEHOLDER
+from assay.model.manifest import BRACED_NAME, KEY_NAME
 
 _DEFINE = re.compile(r"([A-Z][A-Z0-9_]{0,63})=([A-Za-z0-9_.,:+-]{0,256})")
 
@@ -38,14 +38,14 @@ def expand(command: tuple[str, ...], values: Mapping[str, str], defines: Mapping
         if argument == "{defines}":
             arguments += [part for name, value in sorted(defines.items()) for part in ("--define", f"{name}={value}")]
         else:
-            arguments.append(PLACEHOLDER.sub(lambda found: _value(found.group(1), values), argument))
+            arguments.append(BRACED_NAME.sub(lambda found: _value(found.group(1), values), argument))
     return tuple(arguments)
 
 
 def _value(name: str, values: Mapping[str, str]) -> str:
     if name in values:
         return values[name]
-    key = KEY_PLACEHOLDER.fullmatch(name)
+    key = KEY_NAME.fullmatch(name)
     role = key.group(1) if key else name
     raise UsageFault(
         f"this module has a public key built in that was not declared: '{role}'",
