@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from published_release import MODULE, ROOT, SCRIPT, Published
+from published_release import MODULE, SCRIPT, Published
+from tiny_build import ROOT
 
 from assay.pipeline.image_signing import sign_artifact
 from assay.pipeline.publishing import publish_signed

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from published_release import MODULE, ROOT, Published
+from published_release import MODULE, Published
+from tiny_build import ROOT
 
 from assay.backends.builders.detools_patches import DetoolsPatches
 from assay.errors import AssayError, InfrastructureError, NotVerified, Refused, ToolMissing, UsageFault
