@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from assay.model.flasher_settings import DriverOption
 from assay.model.identifiers import Name
 from assay.model.manifest import FieldFault
 from assay.model.value import Value
@@ -19,9 +20,6 @@ USB_ID_MAX = 0xFFFF
 
 ChipId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2})+$")]
 """A chip's own number, lower-case hex."""
-
-PowerOption = str | bool | int | float | tuple[str, ...]
-"""What an option of a power driver may be; a tuple is a command, word by word."""
 
 
 class UsbIdentity(Value):
@@ -59,7 +57,7 @@ class PowerSwitch(Value):
     driver: Name
     address: str = ""
     usb: UsbIdentity | None = None
-    options: dict[str, PowerOption] = Field(default={}, description="see the driver (docs/reference/power)")
+    options: dict[str, DriverOption] = Field(default={}, description="see the driver (docs/reference/power)")
 
     @model_validator(mode="after")
     def _has_one_address(self) -> Self:
@@ -69,7 +67,9 @@ class PowerSwitch(Value):
 
 
 class Place(Value):
-    """A unit on the bench. Its identity is one of `usb`, `twin` and `port`."""
+    """A unit on the bench. Its identity is one of `usb`, `twin` and `port`; of a unit without a port that is used, its
+    `probe` or where its flashers find it.
+    """
 
     name: Name
     board: Name
@@ -80,12 +80,17 @@ class Place(Value):
     )
     chip: ChipId | None = Field(default=None, description="the chip that has to answer here")
     probe: str | None = Field(default=None, description="serial number of the debug probe")
+    flash: dict[Name, str] = Field(
+        default={}, description="flasher: where it finds this unit (docs/reference/flashers)"
+    )
     features: tuple[Name, ...] = Field(default=(), description="what the place has for tests: radio, ethernet")
     power: PowerSwitch | None = None
 
     @model_validator(mode="after")
     def _has_one_identity(self) -> Self:
         named = [word for word in ("usb", "twin", "port") if getattr(self, word) is not None]
+        if not named and (self.probe or self.flash):
+            return self
         if len(named) != 1:
             found = f"not {' and '.join(named)}" if named else "and has none"
             raise ValueError(f"place '{self.name}' needs one of usb, twin and port, {found}")

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from assay.model.flasher_settings import FlasherSettings, check_names
 from assay.model.identifiers import Name
 from assay.model.manifest import FieldFault, SerialPort
 from assay.model.value import Value
@@ -121,9 +122,11 @@ class ForeignBoard(Value):
     smp: SmpServer = SmpServer()
     mcuboot: Mcuboot
     recovery: Recovery | None = None
+    flashers: tuple[FlasherSettings, ...] = Field(default=(), description="ways to flash it from outside")
 
     @model_validator(mode="after")
     def _says_why(self) -> Self:
         if self.inherits is not None and not self.why:
             raise FieldFault("a board that inherits says why it differs", "why")
+        check_names(self.flashers)
         return self

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from assay.errors import ToolMissing, UsageFault
@@ -17,6 +18,7 @@ from assay.formats.near_names import did_you_mean
 
 if TYPE_CHECKING:
     from assay.interfaces.device import Device
+    from assay.interfaces.flasher import Flasher
     from assay.interfaces.loader import RomLoader
     from assay.interfaces.power import Power
     from assay.interfaces.smp_server import SmpServer
@@ -66,23 +68,49 @@ def open_power(
     A driver with a parameter `transport` gets the unit's own. Raises UsageFault for an option that the driver does not
     have, or that is missing; and what the driver raises.
     """
-    driver = _driver("power", chosen) if isinstance(chosen, str) else chosen
+    return cast("Power", _opened("power", chosen, address, options, {"transport": transport}))
+
+
+def open_flasher(
+    chosen: str | Callable[..., Any], address: str, options: Mapping[str, Any], *, folder: Path, port: str = ""
+) -> Flasher:
+    """The flasher of a driver of group `assay.flashers`, `(address, *, OPTION...) -> Flasher`: by its name, or itself.
+
+    A driver with a parameter `folder` gets a folder for files and the tool's words that are kept; one with `port` the
+    address of the unit's serial port, which is not open. Raises UsageFault for an option that the driver does not have,
+    or that is missing; and what the driver raises.
+    """
+    return cast("Flasher", _opened("flashers", chosen, address, options, {"folder": folder, "port": port}))
+
+
+def flasher_options(name: str) -> list[str]:
+    """The options of a driver of group `assay.flashers`."""
+    return [each for each in list(inspect.signature(_driver("flashers", name)).parameters)[1:] if each not in _GIVEN]
+
+
+_GIVEN = ("transport", "folder", "port")
+_OPTIONS_ARE_IN = {"power": "the place's power.options", "flashers": "the options of the board's flasher"}
+
+
+def _opened(
+    kind: str, chosen: str | Callable[..., Any], address: str, options: Mapping[str, Any], given: Mapping[str, Any]
+) -> Any:
+    """What a driver with options makes, with those of `given` that it has a parameter for."""
+    driver = _driver(kind, chosen) if isinstance(chosen, str) else chosen
     name = chosen if isinstance(chosen, str) else getattr(chosen, "__name__", str(chosen))
+    word = f"the {kind.removesuffix('s')} driver '{name}'"
     parameters = inspect.signature(driver).parameters
-    known = [each for each in list(parameters)[1:] if each != "transport"]
+    known = [each for each in list(parameters)[1:] if each not in given]
     for option in options:
         if option not in known:
             raise UsageFault(
-                f"the power driver '{name}' has no option '{option}'",
+                f"{word} has no option '{option}'",
                 remedy=f"{did_you_mean(option, known)}options: {', '.join(known) or 'none'}",
             )
     missing = [each for each in known if parameters[each].default is inspect.Parameter.empty and each not in options]
     if missing:
-        raise UsageFault(
-            f"the power driver '{name}' needs the option '{missing[0]}'", remedy="add it to the place's power.options"
-        )
-    given = {**options, **({"transport": transport} if "transport" in parameters else {})}
-    return cast("Power", driver(address, **given))
+        raise UsageFault(f"{word} needs the option '{missing[0]}'", remedy=f"add it to {_OPTIONS_ARE_IN[kind]}")
+    return driver(address, **options, **{key: value for key, value in given.items() if key in parameters})
 
 
 def power_uses_port(name: str) -> bool:

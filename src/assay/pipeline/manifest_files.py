@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from assay.errors import ManifestFault, UsageFault
 from assay.formats.toml_document import MANIFEST_BYTES_MAX, TomlDocument
 from assay.model.bench import Bench
+from assay.model.flasher_settings import PlainBoard
 from assay.model.foreign_board import ForeignBoard
 from assay.model.identifiers import NAME_PATTERN, Name
 from assay.model.manifest import Board, Module, Pipeline, Profile
@@ -55,22 +56,33 @@ def load_board(path: Path) -> Board:
     are found by it.
     """
     board = load_any_board(path)
-    if isinstance(board, ForeignBoard):
+    if not isinstance(board, Board):
         raise not_ours(board)
     return board
 
 
-def load_any_board(path: Path) -> Board | ForeignBoard:
+AnyBoard = Board | ForeignBoard | PlainBoard
+
+
+def load_any_board(path: Path) -> AnyBoard:
     """A `boards/*.toml`, with what it inherits."""
     document = TomlDocument(_bytes_of(path), str(path))
-    foreign = "firmware" in document.data or INHERITS in document.data
-    board = read_documents(_with_ancestors(document, path), ForeignBoard) if foreign else load(path, Board)
+    board = _somebody_elses(document, path) if _FOREIGN & document.data.keys() else load(path, Board)
     if board.name != path.stem:
         raise ManifestFault(str(path), None, f"the board is called {board.name!r}", remedy=f"call it {path.stem!r}")
     return board
 
 
-def not_ours(board: ForeignBoard) -> UsageFault:
+_FOREIGN = {"firmware", INHERITS}
+
+
+def _somebody_elses(document: TomlDocument, path: Path) -> ForeignBoard | PlainBoard:
+    documents = _with_ancestors(document, path)
+    firmware = next((each.data["firmware"] for each in documents if "firmware" in each.data), None)
+    return read_documents(documents, PlainBoard) if firmware == "any" else read_documents(documents, ForeignBoard)
+
+
+def not_ours(board: ForeignBoard | PlainBoard) -> UsageFault:
     """For whoever needs a board that the firmware here is built for."""
     return UsageFault(
         f"{board.name} is somebody else's board: it has no identity, no evidence and no release of this project",

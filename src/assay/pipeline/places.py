@@ -8,7 +8,7 @@ is not the one that the bench says. Leaves to others: ports, locks, twins and po
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +24,6 @@ from assay.interfaces.power import Power
 from assay.interfaces.step_book import Say, say_nothing
 from assay.interfaces.transport import Transport
 from assay.model.bench import Place, PowerSwitch
-from assay.model.foreign_board import ForeignBoard
 from assay.model.manifest import Board
 from assay.pipeline import driver_doors, manifest_files
 
@@ -79,20 +78,24 @@ class OpenPlace:
 
 @dataclass(frozen=True)
 class PlaceAddress:
-    """Where a place is now: its board and port, the twin's folder if it is one, and the chip that has to answer."""
+    """Where a place is now: its board and port, the twin's folder if it is one, the chip that has to answer, and where
+    its flashers find it. The `port` of a unit without one is only what its lock is called.
+    """
 
     name: str
-    board: Board | ForeignBoard
+    board: manifest_files.AnyBoard
     port: str
     power: PowerSwitch | None = None
     twin: Path | None = None
     chip: bytes | None = None
     features: tuple[str, ...] = ()
+    probe: str | None = None
+    flash: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def our_board(self) -> Board:
         """The board, where the firmware here is built for it. Raises `UsageFault` for somebody else's."""
-        if isinstance(self.board, ForeignBoard):
+        if not isinstance(self.board, Board):
             raise manifest_files.not_ours(self.board)
         return self.board
 
@@ -126,11 +129,13 @@ def _of_bench(site: Site, root: Path, place: Place) -> PlaceAddress:
                 f"place {place.name} has board {board.name}, twin {place.twin} is a {twin.board.name}",
                 remedy="correct the place in bench.toml",
             )
-        return replace(twin, name=place.name, power=place.power, chip=chip, features=place.features)
-    port = place.port if place.usb is None else port_of(f"place {place.name}", place.usb)
-    assert port is not None
-    port = resolved(port)
-    return PlaceAddress(place.name, board, port, place.power, chip=chip, features=place.features)
+        twin = replace(twin, name=place.name, power=place.power, chip=chip, features=place.features)
+        return replace(twin, probe=place.probe, flash=place.flash)
+    if place.usb is None and place.port is None:
+        port = f"probe:{place.probe}" if place.probe else "flash:" + ",".join(sorted(place.flash.values()))
+    else:
+        port = resolved(port_of(f"place {place.name}", place.usb) if place.usb is not None else place.port or "")
+    return PlaceAddress(place.name, board, port, place.power, None, chip, place.features, place.probe, place.flash)
 
 
 def _twin(site: Site, root: Path, name: str, places: list[str]) -> PlaceAddress:

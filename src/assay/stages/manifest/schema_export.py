@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from assay.model.bench import Bench
+from assay.model.flasher_settings import PlainBoard
 from assay.model.foreign_board import ForeignBoard
 from assay.model.manifest import Board, Module, Pipeline, Profile
 from assay.model.powercut import CutPlan
@@ -31,8 +32,8 @@ MANIFESTS: dict[str, type[Value]] = {
 }
 """Manifests by the word that `assay schema` knows them by."""
 
-_BOARDS: TypeAdapter[Board | ForeignBoard] = TypeAdapter(Board | ForeignBoard)
-"""`boards/*.toml` are of two kinds; `firmware` tells them apart."""
+_BOARDS: TypeAdapter[Board | ForeignBoard | PlainBoard] = TypeAdapter(Board | ForeignBoard | PlainBoard)
+"""`boards/*.toml` are of three kinds; `firmware` tells them apart."""
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
