@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 from life_site import APP, BAD_VERSION, BOOTLOADER, LifeSite, life_site, unit_site
 
+from assay.drivers.mcumgr.device import open_device
+from assay.interfaces.device import Stage
+from assay.pipeline.site import Site
+
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -57,3 +61,28 @@ def test_foreign_keys_are_refused_before_anything_is_written(site: LifeSite, tmp
     told = site.verb("flash", f"{APP}@1.1.0", "--place", "a", "--trust", trust)
     assert told.status == 4, told.said
     assert site.flash_of("a") == before
+
+
+def start_a_test(site: LifeSite) -> None:
+    """The unit boots what its secondary slot holds, under test, and nobody confirms it."""
+    device = open_device(str(site.folder / "twins" / "a" / "tty"))
+    try:
+        device.wait_ready(Stage.APP, 20)
+        device.set_pending(next(slot.image_hash for slot in device.image_state() if slot.slot == 1) or b"")
+        device.reset()
+        device.wait_ready(Stage.APP, 20)
+    finally:
+        device.close()
+
+
+def test_a_unit_under_test_keeps_its_image_and_no_run_is_left_open(site: LifeSite) -> None:
+    site.good("twin", "start", "a")
+    try:
+        site.good(*line(site, f"{APP}@1.1.0"))
+        start_a_test(site)
+        told = site.verb(*line(site, f"{APP}@{BAD_VERSION}"))
+        assert (told.status, f"the unit tests {APP} 1.0.0" in told.data["error"]) == (4, True), told.said
+        assert Site(site.folder).journals.open_runs() == []
+        assert site.good(*line(site, f"{APP}@1.0.0"))["bytes_sent"] == 0  # the very image: it is kept
+    finally:
+        site.good("twin", "stop", "a")

@@ -89,6 +89,7 @@ def flash(site: Site, order: FlashOrder, say: Say, progress_for: ProgressFor) ->
         _check_needs(site, trust, place, found, image)
         work = _Flashing(site, place, found, image, trust, wanted, site.recorder.checkpoint())
         work.prove()
+        execute.check_state(place, found, image)
         say(f"{order.place}: {describe(found)}")
         board, key = place.board, f"{order.place} {found.chip.hex()} {image.release.reference}"
         with site.journals.open_run(

@@ -57,17 +57,38 @@ def check_fits(release: Release, board: Board, found: Found) -> None:
         )
 
 
+def check_state(place: UnitPlace, found: Found, image: VerifiedImage) -> None:
+    """Raises `Refused` when what the unit holds would be lost; nothing is written."""
+    if isinstance(found, RomBanner):
+        return
+    expected = bytes.fromhex(image.release.image.image_hash)
+    if image.release.kind == "bootloader":
+        there = place.device.measure(BOOTLOADER_SLOT).image_hash
+        if there != expected:
+            raise Refused(
+                f"the unit has another bootloader ({there.hex()[:16]}); only a ROM writes one, to a blank chip",
+                remedy="erase the chip first",
+            )
+    elif found.stage is Stage.APP and found.state != "confirmed" and found.image_hash != expected:
+        raise Refused(
+            f"the unit tests {found.name} {found.version}: another image would be lost",
+            remedy="switch its power off and on: it goes back to its confirmed version",
+        )
+
+
 def bootloader_there(place: UnitPlace, found: Found) -> str | None:
     """The hash (hex) of the bootloader on the unit, recomputed over its flash; None when only the ROM answers."""
     return None if isinstance(found, RomBanner) else place.device.measure(BOOTLOADER_SLOT).image_hash.hex()
 
 
 def flash(place: UnitPlace, found: Found, image: VerifiedImage, book: StepBook) -> FlashReport:
-    """Make the unit hold and run `image`. Raises `UnitFailed`, `Refused`, link errors."""
+    """Make the unit hold and run `image`, which `check_fits` and `check_state` let pass.
+
+    Raises `UnitFailed`, link errors.
+    """
     if image.release.kind == "bootloader":
         return _flash_bootloader(place, found, image, book)
-    if isinstance(found, RomBanner):
-        raise Refused("the chip has no bootloader", remedy="provision the unit first: assay provision")
+    assert isinstance(found, DeviceInfo)
     expected = bytes.fromhex(image.release.image.image_hash)
     if found.stage is Stage.APP and found.image_hash == expected and found.state == "confirmed":
         book.run("find", lambda: {DETAIL: f"{image.release.reference} runs already"})
@@ -84,12 +105,6 @@ def _flash_bootloader(place: UnitPlace, found: Found, image: VerifiedImage, book
         sent = book.run("write", lambda: {"hash": place.loader.send(image.data, progress).hex()})
         _compare(bytes.fromhex(sent["hash"]), expected, "the ROM read back")
         return FlashReport(BOOTLOADER_SLOT, expected.hex(), "recomputed", len(image.data))
-    there = place.device.measure(BOOTLOADER_SLOT)
-    if there.image_hash != expected:
-        raise Refused(
-            f"the unit has another bootloader ({there.image_hash.hex()[:16]}); only a ROM writes one, to a blank chip",
-            remedy="erase the chip first",
-        )
     return FlashReport(BOOTLOADER_SLOT, expected.hex(), "recomputed", 0)
 
 
@@ -105,11 +120,6 @@ def _through_app(device: Device, found: DeviceInfo, image: VerifiedImage, book: 
     expected = bytes.fromhex(image.release.image.image_hash)
     sent = 0
     if found.image_hash != expected:
-        if found.state != "confirmed":
-            raise Refused(
-                f"the unit tests {found.name} {found.version}: another image would be lost",
-                remedy="switch its power off and on: it goes back to its confirmed version",
-            )
         sent = _upload(device, image, book)
         _compare(device.measure(SECONDARY_SLOT).image_hash, expected, "the secondary slot holds")
         book.run("mark", lambda: _mark(device, expected))
