@@ -231,10 +231,10 @@ def lock(session: nox.Session) -> None:
     flags += " --no-emit-index-url --no-emit-find-links"
     extras = {
         "run": (),
-        "test": ("test", "delta", "gpio"),
-        "tools": ("test", "tools", "gpio"),
+        "test": ("test", "delta", "gpio", "sigstore"),
+        "tools": ("test", "tools", "gpio", "sigstore"),
         "docs": ("docs",),
-        "interop": ("test", "interop"),
+        "interop": ("test", "interop", "sigstore"),
     }
     for name, wanted in extras.items():
         chosen = [part for extra in wanted for part in ("--extra", extra)]
