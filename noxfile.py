@@ -34,6 +34,7 @@ CLANG_OLDEST = 14
 OPENSSL = ("openssl", "openssl")
 SOURCE_PACKAGES = (("g++", "g++"), ("python3-config", "python3-dev"))  # detools has no wheel
 BENCH_PROGRAMS = (("/usr/sbin/sshd", "openssh-server"), ("ssh", "openssh-client"), ("uhubctl", "uhubctl"))
+SOFT_HSM = ("softhsm2-util", "softhsm2")
 NODE = ("node", "nodejs")
 NPM = ("npm", "npm")
 
@@ -104,7 +105,8 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests but the long campaigns."""
-    need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT, HOST_COMPILER, OPENSSL, *SOURCE_PACKAGES, *BENCH_PROGRAMS)
+    need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT, HOST_COMPILER, OPENSSL, SOFT_HSM)
+    need(session, *SOURCE_PACKAGES, *BENCH_PROGRAMS)
     install(session, "test")
     fetch_foreign_firmware(session)
     session.run("pytest", "-n", "auto", *session.posargs)
@@ -231,8 +233,8 @@ def lock(session: nox.Session) -> None:
     flags += " --no-emit-index-url --no-emit-find-links"
     extras = {
         "run": (),
-        "test": ("test", "delta", "gpio", "sigstore"),
-        "tools": ("test", "tools", "gpio", "sigstore"),
+        "test": ("test", "delta", "gpio", "hsm", "sigstore"),
+        "tools": ("test", "tools", "gpio", "hsm", "sigstore"),
         "docs": ("docs",),
         "interop": ("test", "interop", "sigstore"),
     }
