@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from assay.errors import UsageFault
 
 if TYPE_CHECKING:
     from assay.pipeline.flash_run import FlashOrder
+    from assay.pipeline.flasher_run import FlasherOrder, FlasherResult
     from assay.pipeline.foreign_flash import ForeignOrder
 
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -26,8 +28,9 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     "--image",
     "images",
     multiple=True,
-    metavar="[N=]FILE",
-    help="Instead of a release: an MCUboot image for somebody else's board; N is its image number [0].",
+    metavar="[NAME=]FILE",
+    help="Instead of a release: a file for somebody else's board; NAME is its image number [0], or one of the "
+    "flasher's addresses.",
 )
 @click.option(
     "--place", required=True, metavar="NAME", shell_complete=complete_place, help="The place on the bench, or a twin."
@@ -37,6 +40,10 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--bench", type=FILE, default=None, help="The bench file [default: bench.toml of the project].")
 @click.option("--wait", "wait_s", type=float, default=0.0, help="Seconds to wait for a place that is taken.")
 @click.option("--recovery", is_flag=True, help="With --image: by the serial recovery of the board's MCUboot.")
+@click.option(
+    "--flasher", default=None, metavar="NAME", help="With --image: from outside, by this flasher of the board."
+)
+@click.option("--dry-run", is_flag=True, help="With --flasher: say what would be written where, and touch nothing.")
 @click.option(
     "--accept-unverified-image",
     "unverified",
@@ -54,13 +61,16 @@ def command(
     bench: Path | None,
     wait_s: float,
     recovery: bool,
+    flasher: str | None,
+    dry_run: bool,
     unverified: bool,
 ) -> Answer:
     """Write a release to a unit at the bench, read its hash back, and record it.
 
     The version may be older than the one there; `assay update` is for units in the field.
 
-    With --image: write an MCUboot image to a board that only has a board TOML here (docs: how-to).
+    With --image: write an MCUboot image to a board that only has a board TOML here (docs: how-to); with --flasher any
+    file, from outside, by a tool that the board TOML names (docs: reference/flashers).
     """
     from assay.pipeline.flash_run import FlashOrder
 
@@ -70,15 +80,26 @@ def command(
             remedy="assay flash NAME@VERSION ..., or assay flash --image FILE ...",
         )
     if release is not None:
-        if recovery or unverified:
-            raise UsageFault("--recovery and --accept-unverified-image go with --image", remedy="leave them out")
+        if recovery or unverified or flasher or dry_run:
+            only = "--recovery, --flasher, --dry-run and --accept-unverified-image"
+            raise UsageFault(f"{only} go with --image", remedy="leave them out")
         return _release(session, FlashOrder(release, place, trust, wait_s, bench, serial))
     if serial is not None:
         raise UsageFault("somebody else's board cannot prove a serial number", remedy="leave --serial out")
+    from assay.pipeline import flasher_run
+
+    if flasher_run.goes_by_flasher(session.site, place, flasher, bench):
+        if recovery:
+            raise UsageFault("--recovery is for a board that is flashed over SMP", remedy="leave it out")
+        given = flasher_run.parse_images(images)
+        order = flasher_run.FlasherOrder(given, place, trust, flasher, wait_s, bench, unverified, dry_run)
+        return _by_flasher(session, order)
+    if dry_run:
+        raise UsageFault("--dry-run goes with --flasher", remedy="say --flasher, or leave it out")
     from assay.pipeline.foreign_flash import ForeignOrder, parse_images
 
-    order = ForeignOrder(parse_images(images), place, trust, wait_s, bench, recovery, unverified)
-    return _foreign(session, order)
+    smp_order = ForeignOrder(parse_images(images), place, trust, wait_s, bench, recovery, unverified)
+    return _foreign(session, smp_order)
 
 
 def _release(session: Session, order: FlashOrder) -> Answer:
@@ -154,3 +175,69 @@ def _foreign(session: Session, order: ForeignOrder) -> Answer:
     text += f"\n  next: {result.remedy}" if result.remedy else ""
     text += f"\n  record {result.record.entry.record[:16]}, entry {result.record.index} of the log"
     return Answer(text, data, result.status)
+
+
+def _by_flasher(session: Session, order: FlasherOrder) -> Answer:
+    from assay.pipeline import flasher_run
+
+    with upload_progress(session) as display:
+        result = flasher_run.flash_by_flasher(session.site, order, display.say, display.progress_for)
+    actions = [
+        {"what": each.what, "where": each.where, "size": each.size, "words": list(each.words)}
+        for each in result.plan.actions
+    ]
+    images = [
+        {
+            "name": each.name,
+            "file": str(each.path),
+            "file_sha256": each.file_sha256,
+            "signature": each.signature.value,
+            "key": each.mcuboot.key if each.mcuboot else None,
+        }
+        for each in result.images
+    ]
+    found = result.found
+    data = {
+        "outcome": None if order.dry_run else result.outcome.value,
+        "dry_run": order.dry_run,
+        "reason": result.reason,
+        "remedy": result.remedy,
+        "place": order.place,
+        "flasher": result.flasher,
+        "images": images,
+        "plan": actions,
+        "found": {"probe": found.probe, "chip": found.chip, "kind": found.kind, "facts": dict(found.facts)}
+        if found
+        else None,
+        "read_back": [vars(each) for each in result.read_back],
+        "runs": list(result.runs),
+        "cannot": list(flasher_run.CANNOT),
+        "record": result.record.entry.record if result.record else None,
+        "log_index": result.record.index if result.record else None,
+    }
+    return Answer(_flasher_text(order, result), data, result.status)
+
+
+def _flasher_text(order: FlasherOrder, result: FlasherResult) -> str:
+    from assay.pipeline import flasher_run
+
+    if order.dry_run:
+        lines = [f"{result.flasher} on {order.place} would:"]
+        for each in result.plan.actions:
+            size = f" {each.size} bytes" if each.size is not None else ""
+            at = f" at {each.where:#x}" if isinstance(each.where, int) else f" at {each.where}" if each.where else ""
+            lines.append(f"  {each.what}{size}{at}")
+            lines += [f"    {shlex.join(each.words)}"] if each.words else []
+        return "\n".join([*lines, "nothing was touched"])
+    names = ", ".join(each.path.name for each in result.images)
+    text = f"{result.outcome} {names} on {order.place}" + (f": {result.reason}" if result.reason else "")
+    for read in result.read_back:
+        text += f"\n  {read.name}: {read.size} bytes, read back: {read.by}" + (
+            f" ({read.detail})" if read.detail else ""
+        )
+    text += "".join(f"\n  hash {each[:16]} quoted by the app that runs" for each in result.runs)
+    text += "".join(f"\n  no {line}" for line in flasher_run.CANNOT)
+    text += f"\n  next: {result.remedy}" if result.remedy else ""
+    if result.record is not None:
+        text += f"\n  record {result.record.entry.record[:16]}, entry {result.record.index} of the log"
+    return text

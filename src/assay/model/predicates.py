@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from assay.model.identifiers import FileSha256, ImageHash, Name, SerialNumber, VersionText
 from assay.model.outcome import MeasurementOutcome, Outcome
 from assay.model.plan import Plan
@@ -175,6 +177,59 @@ class ForeignFlash(Value):
     how: Literal["quoted"]
     bytes_sent: int
     cannot: tuple[str, ...]
+    steps: tuple[StepRecord, ...] = ()
+
+
+class ToolIdentity(Value):
+    """What was on the place before anything was written, as the tool told it; None is what it could not tell."""
+
+    probe: str | None = None
+    chip: str | None = None
+    kind: str | None = None
+    facts: dict[str, str] = Field(default={})
+
+
+class ToolImage(Value):
+    """A file that was written, and what was known of it: only an MCUboot image has version, hash and signature."""
+
+    name: str
+    file_sha256: FileSha256
+    signature: Literal["verified", "unknown-key", "none"]
+    key: str | None = None
+    version: str | None = None
+    image_hash: str | None = None
+
+
+class FlasherRead(Value):
+    """What memory holds at `where` (an address in hex, a path or a slot), `size` bytes, and who compared: `bytes` were
+    read out and compared by us, the `tool` compared, the `device` told a hash, or it was `accepted` and no more.
+    """
+
+    name: str
+    where: str | None = None
+    size: int
+    sha256: FileSha256
+    by: Literal["bytes", "tool", "device", "accepted"]
+    detail: str = ""
+
+
+class ToolFlash(Value):
+    """`urn:assay:predicate:tool-flash:v1`: files were written to a board from outside, by a flasher.
+
+    `runs`: the hashes of MCUboot images that the app quotes afterwards, where there is one that does. `files` are what
+    the tool said, attachments by SHA-256. `cannot` is what no such flash can tell.
+    """
+
+    run: RunHeader
+    flasher: str
+    driver: str
+    found: ToolIdentity
+    images: tuple[ToolImage, ...]
+    read_back: tuple[FlasherRead, ...]
+    runs: tuple[str, ...] = ()
+    how: Literal["quoted"] | None = None
+    cannot: tuple[str, ...]
+    files: dict[str, FileSha256] = Field(default={})
     steps: tuple[StepRecord, ...] = ()
 
 

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Self
 
 from assay.errors import DeviceTimeout, Interrupted, LinkError, UsageFault
 from assay.interfaces.clock import Clock
-from assay.interfaces.smp_server import SmpServer
+from assay.interfaces.smp_server import ServerSlot, SmpServer
 from assay.interfaces.step_book import Say
 from assay.interfaces.transport import Transport
+from assay.model.flasher_settings import PlainBoard
 from assay.model.foreign_board import ForeignBoard, Recovery
 from assay.model.foreign_board import SmpServer as Settings
 from assay.pipeline import driver_doors
-from assay.pipeline.places import find_place
+from assay.pipeline.manifest_files import AnyBoard
+from assay.pipeline.places import PlaceAddress, find_place
 from assay.stages.flashing.foreign import Answering
 
 if TYPE_CHECKING:
@@ -66,15 +68,29 @@ def open_foreign_place(
     from assay.drivers.locks.file_lock import FileLocks
 
     address = find_place(site, name, bench=bench)
-    board = address.board
-    if not isinstance(board, ForeignBoard):
-        raise UsageFault(
-            f"{name} has a {board.name}, for which releases are made here",
-            remedy="flash a release: assay flash NAME@VERSION",
-        )
-    port = address.port
+    board = _that_speaks_smp(name, address.board)
     with ExitStack() as held:
-        held.enter_context(FileLocks().acquire(port, verb=verb, place=name, wait_s=wait_s))
+        held.enter_context(FileLocks().acquire(address.port, verb=verb, place=name, wait_s=wait_s))
+        return _connected(site, address, board, held)
+
+
+def _that_speaks_smp(name: str, board: AnyBoard) -> ForeignBoard:
+    if isinstance(board, ForeignBoard):
+        return board
+    if isinstance(board, PlainBoard):
+        raise UsageFault(
+            f"{name} has a {board.name}, on which nothing speaks SMP", remedy="flash it by one of its flashers"
+        )
+    raise UsageFault(
+        f"{name} has a {board.name}, for which releases are made here",
+        remedy="flash a release: assay flash NAME@VERSION",
+    )
+
+
+def _connected(site: Site, address: PlaceAddress, board: ForeignBoard, held: ExitStack) -> ForeignPlace:
+    """Open the port of a place that is ours; it is closed with the place that is given back."""
+    name, port = address.name, address.port
+    with held:
         transport = driver_doors.open_transport(port, board.serial.baud)
         held.callback(transport.close)
         app, recovery = _server(transport, board, board.smp), _recovery(transport, board)
@@ -142,6 +158,15 @@ def _remedy(place: ForeignPlace) -> str:
     recovery = place.board.recovery
     plain = "check power, cable and port, and baud rate and framing in its board TOML"
     return f"{plain}; its recovery: {recovery.how}" if recovery is not None and recovery.how else plain
+
+
+def running_after_flash(site: Site, address: PlaceAddress, board: ForeignBoard, image: int) -> ServerSlot | None:
+    """The slot of `image` that runs, on a place that is ours and that was just reset by a flasher. Raises LinkError."""
+    timeout_s = board.smp.reset_timeout_s
+    with _connected(site, address, board, ExitStack()) as place:
+        place.app.listen(board.smp.reset_quiet_s, timeout_s)
+        slots = place.app.wait_for_slots(timeout_s, "the app after the flash")
+        return next((row for row in slots if row.active and row.image == image), None)
 
 
 def into_recovery(place: ForeignPlace, found: Answering, say: Say, wait_s: float) -> Answering:

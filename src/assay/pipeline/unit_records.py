@@ -7,7 +7,7 @@ where, when and after which checkpoint. Leaves to others: making a record durabl
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from assay import __version__
 from assay.model.artifact import Release
@@ -20,14 +20,27 @@ from assay.pipeline.recovery import run_digest
 from assay.pipeline.run_journal import Run, timestamp
 
 if TYPE_CHECKING:
-    from assay.interfaces.place import UnitPlace
-    from assay.pipeline.foreign_place import ForeignPlace
     from assay.pipeline.site import Site
 
 
-def run_header(
-    site: Site, run: Run, place: UnitPlace | ForeignPlace, checkpoint: bytes, outcome: Outcome, reason: str = ""
-) -> RunHeader:
+class _Named(Protocol):
+    """A place or a board, as far as a header needs it."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class _Board(_Named, Protocol):
+    @property
+    def emulated(self) -> bool: ...
+
+
+class _Place(_Named, Protocol):
+    @property
+    def board(self) -> _Board: ...
+
+
+def run_header(site: Site, run: Run, place: _Place, checkpoint: bytes, outcome: Outcome, reason: str = "") -> RunHeader:
     """The header of the record of `run`, which ends now; `checkpoint` was the newest when this process began."""
     return RunHeader(
         run_id=run.run_id,

@@ -19,6 +19,7 @@ from assay.formats.statement_verifier import signers_of, verify_statement
 from assay.interfaces.recorder import RecordReader
 from assay.model.campaign import CAMPAIGN
 from assay.model.record import PREDICATES, LogEntry
+from assay.model.statement import PredicateType
 from assay.model.trust import TrustedLog, TrustFile, VerifiedStatement
 from assay.model.verdict import TEST_RUN
 
@@ -232,8 +233,10 @@ def _checkpoint_inside(
 
 
 def _attachments_of(statement: VerifiedStatement) -> set[str]:
-    """The digests of the attachments that a record names: the reports of a test."""
-    return {value for value in _table(_test_run(statement), "files").values() if isinstance(value, str)}
+    """The digests of the attachments that a record names: the reports of a test, what a flash tool said."""
+    predicate = statement.statement.predicate
+    said = predicate if statement.statement.predicateType == PredicateType.TOOL_FLASH else _test_run(statement)
+    return {value for value in _table(said, "files").values() if isinstance(value, str)}
 
 
 def _test_run(statement: VerifiedStatement) -> Mapping[str, Any]:
