@@ -286,7 +286,7 @@ def test_releases_and_their_patch_are_verified_first_and_a_units_history_bears_t
     assert (delta["cuts"] >= 10, delta["second_cuts"] >= 4, delta["completed"] >= 1) == (True, True, True)
     assert [subject["name"] for subject in cuts.statement(told.data["record"])["subject"]] == [
         "assay-bootloader@1.0.0", "demo-sensor@1.0.0", "demo-sensor@1.1.0", "demo-sensor@1.2.0", "demo-sensor@1.3.0",
-        "demo-sensor@1.3.0",
+        "demo-sensor@1.3.0 from demo-sensor@1.0.0",
     ]  # fmt: skip
     site.good("log", "verify", "--trust", site.trust)
     site.good("trace", "DEMO-000001", "--trust", site.trust, "--export", tmp_path / "dossier.tar.gz")

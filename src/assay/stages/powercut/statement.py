@@ -40,12 +40,11 @@ def campaign_statement(campaign: CampaignRun) -> Statement:
         campaign=campaign,
     )
     predicate = verdict.model_dump(mode="json", by_alias=True, exclude_none=True)
-    sent = (campaign.bootloader, *_others(campaign).values())
-    subjects = {image.file_sha256: image for image in sent}
+    whole = (campaign.bootloader, *campaign.images.values(), *campaign.radios.values())
+    named = {image.file_sha256: image.release or image.source for image in whole}
+    named.update({patch.file_sha256: patch.source for patch in campaign.patches.values()})
     return Statement(
-        subject=tuple(
-            Subject(name=image.release or image.source, digest={"sha256": sha}) for sha, image in subjects.items()
-        ),
+        subject=tuple(Subject(name=name, digest={"sha256": sha}) for sha, name in named.items()),
         predicateType=PredicateType.TEST_RESULT,
         predicate=predicate,
     )
