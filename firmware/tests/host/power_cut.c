@@ -4,7 +4,10 @@
 
 #include <string.h>
 
+#include "check.h"
+
 uint32_t cuts_made;
+struct host_chip start_of_cuts;
 
 void blank_chip(void) {
     host_blank();
@@ -22,4 +25,20 @@ bool cut(void (*action)(void), uint32_t n, enum tear tear) {
     cuts_made++;
     host_power_on();
     return true;
+}
+
+struct cuts every_cut(void) {
+    start_of_cuts = host_chip;
+    return (struct cuts){0, TEAR_BEFORE, false};
+}
+
+bool next_cut(struct cuts *cuts, void (*action)(void)) {
+    cuts->n += cuts->begun;
+    for (cuts->begun = true; cuts->tear < TEAR_COUNT; cuts->tear++, cuts->n = 0) {
+        check_context("cut in operation %u, tear %d", cuts->n, cuts->tear);
+        host_chip = start_of_cuts;
+        host_seed(cuts->n * 4 + (uint32_t)cuts->tear + 1);
+        if (cut(action, cuts->n, (enum tear)cuts->tear)) return true;
+    }
+    return false;
 }

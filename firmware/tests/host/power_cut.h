@@ -19,4 +19,15 @@ void blank_chip(void);
 // Runs `action` with the power going in operation `n`. True if it did go; false if `action` came to its end before.
 bool cut(void (*action)(void), uint32_t n, enum tear tear);
 
+// Every cut of an action, in every way, each from the chip as it is now, which stays in `start_of_cuts`:
+//     for (struct cuts at = every_cut(); next_cut(&at, action);) { what must hold after cut `at.n`, `at.tear` }
+struct cuts {
+    uint32_t n;
+    int tear;
+    bool begun;
+};
+extern struct host_chip start_of_cuts;
+struct cuts every_cut(void);
+bool next_cut(struct cuts *cuts, void (*action)(void));
+
 #endif

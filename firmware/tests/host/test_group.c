@@ -178,17 +178,10 @@ static bool complete(void) {
 // Cuts `action` at every operation, in every way; then `expected`, and the update is completed.
 static void check_every_cut(void (*action)(void), bool (*expected)(const struct boot_choice *choice)) {
     struct boot_choice choice;
-    snapshot = host_chip;
-    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
-        for (uint32_t n = 0;; n++) {
-            check_context("cut in operation %u, tear %d", n, tear);
-            host_chip = snapshot;
-            host_seed(n * 4 + (uint32_t)tear + 1);
-            if (!cut(action, n, (enum tear)tear)) break;
-            CHECK(result_ok(boot(&choice)));
-            CHECK(no_mixture(&choice) && expected(&choice));
-            CHECK(complete());
-        }
+    for (struct cuts at = every_cut(); next_cut(&at, action);) {
+        CHECK(result_ok(boot(&choice)));
+        CHECK(no_mixture(&choice) && expected(&choice));
+        CHECK(complete());
     }
 }
 
@@ -238,7 +231,7 @@ static void test_between_two_confirmations(void) {
     do_requests();
     CHECK(result_ok(boot(&choice)) && choice.state == STATE_TESTING);
     check_every_cut(do_confirm, is_settled);
-    host_chip = snapshot;
+    host_chip = start_of_cuts;
     CHECK(cut(do_confirm, 1, TEAR_BEFORE));  // the app is confirmed, the radio is not
     CHECK(result_ok(boot(&choice)) && is_new_for_good(&choice) && all_are(NEW));
     CHECK(result_ok(group_read(marks)) && marks[1].primary.image_ok == MARK_SET);
@@ -420,17 +413,10 @@ static void test_old_image_stays_old_when_cut(void) {
     new_counters[1] = 6;
     sizes[0][OLD] = 0;
     CHECK(there && result_ok(trailer_request(AREA_SECONDARY, true)));
-    snapshot = host_chip;
-    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
-        for (uint32_t n = 0;; n++) {
-            check_context("cut in operation %u, tear %d", n, tear);
-            host_chip = snapshot;
-            host_seed(n + 1);
-            if (!cut(do_ask_app, n, (enum tear)tear)) break;
-            CHECK(result_ok(boot(&choice)) && all_are(NEW) && choice.state == STATE_CONFIRMED);
-            CHECK(result_ok(ask(0)) && result_ok(boot(&choice)) && all_are(NEW));
-            CHECK(result_ok(ask(1)) && result_ok(boot(&choice)) && all_are(OLD) && choice.state == STATE_TESTING);
-        }
+    for (struct cuts at = every_cut(); next_cut(&at, do_ask_app);) {
+        CHECK(result_ok(boot(&choice)) && all_are(NEW) && choice.state == STATE_CONFIRMED);
+        CHECK(result_ok(ask(0)) && result_ok(boot(&choice)) && all_are(NEW));
+        CHECK(result_ok(ask(1)) && result_ok(boot(&choice)) && all_are(OLD) && choice.state == STATE_TESTING);
     }
 }
 

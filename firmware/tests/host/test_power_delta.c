@@ -187,17 +187,11 @@ static void test_every_cut(void) {
     struct note note;
     uint32_t before = cuts_made;
     ready_for_patch(false);
-    snapshot = host_chip;
+    struct cuts at = every_cut();
     uint32_t last = operations_of_a_boot() - 1;
-    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
-        for (uint32_t n = 0;; n++) {
-            check_context("cut in operation %u, tear %d", n, tear);
-            host_chip = snapshot;
-            host_seed(n * 4 + (uint32_t)tear + 1);
-            if (!cut(do_boot, n, (enum tear)tear)) break;
-            CHECK(result_ok(boot(&choice)) && done_or_tested(&choice, n == last));
-            CHECK(count_notes(NOTE_PATCHED, &note) == 2);
-        }
+    while (next_cut(&at, do_boot)) {
+        CHECK(result_ok(boot(&choice)) && done_or_tested(&choice, at.n == last));
+        CHECK(count_notes(NOTE_PATCHED, &note) == 2);
     }
     printf("  delta: %u cuts\n", cuts_made - before);
     CHECK(cuts_made - before > 200);
@@ -279,15 +273,9 @@ static void test_cuts_in_refusals(void) {
         if (!make_wrong_patch(which, &error)) continue;
         put_patch();
         CHECK(result_ok(trailer_request(AREA_SECONDARY, false)));
-        snapshot = host_chip;
-        for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
-            for (uint32_t n = 0;; n++) {
-                check_context("wrong patch %u, cut in operation %u, tear %d", which, n, tear);
-                host_chip = snapshot;
-                host_seed(n * 4 + (uint32_t)tear + 1);
-                if (!cut(do_boot, n, (enum tear)tear)) break;
-                CHECK(result_ok(boot(&choice)) && is_refused(&choice, error));
-            }
+        for (struct cuts at = every_cut(); next_cut(&at, do_boot);) {
+            check_context("wrong patch %u, cut in operation %u, tear %d", which, at.n, at.tear);
+            CHECK(result_ok(boot(&choice)) && is_refused(&choice, error));
         }
     }
 }

@@ -105,7 +105,6 @@ static void test_notes(void) {
     }
 }
 
-static struct host_chip snapshot;
 static uint8_t old_image[AREA_BOOT_SIZE], new_image[AREA_BOOT_SIZE];
 static uint32_t old_size, new_size;
 
@@ -124,21 +123,14 @@ static void test_rom_write(void) {
     new_size = make_good(2, BODY_NEW, 2, new_image);
     blank_chip();
     memcpy(host_flash + AREA_BOOT_OFFSET, old_image, old_size);
-    snapshot = host_chip;
-    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
-        for (uint32_t n = 0;; n++) {
-            check_context("cut in operation %u, tear %d", n, tear);
-            host_chip = snapshot;
-            host_seed(n + 1);
-            if (!cut(do_rom_write, n, (enum tear)tear)) break;
-            if (result_ok(rom_check_flash(&image, &reason))) {
-                const uint8_t *whole = image.version.major == 1 ? old_image : new_image;
-                uint32_t size = image.version.major == 1 ? old_size : new_size;
-                CHECK(memcmp(port_memory(RAM_BOOT_BASE), whole, size) == 0);
-            }
-            do_rom_write();
-            CHECK(result_ok(rom_check_flash(&image, &reason)) && image.version.major == 2);
+    for (struct cuts at = every_cut(); next_cut(&at, do_rom_write);) {
+        if (result_ok(rom_check_flash(&image, &reason))) {
+            const uint8_t *whole = image.version.major == 1 ? old_image : new_image;
+            uint32_t size = image.version.major == 1 ? old_size : new_size;
+            CHECK(memcmp(port_memory(RAM_BOOT_BASE), whole, size) == 0);
         }
+        do_rom_write();
+        CHECK(result_ok(rom_check_flash(&image, &reason)) && image.version.major == 2);
     }
     printf("  all power cuts: %u\n", cuts_made);
 }

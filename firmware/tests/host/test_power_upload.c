@@ -77,7 +77,10 @@ static bool send(uint32_t up_to) {
 }
 
 static bool receive(void) { return result_ok(begin()) && send(files[chosen].size); }
-static void do_receive(void) { (void)receive(); }
+static void do_receive(void) {
+    given = 0;
+    (void)receive();
+}
 static void do_erase(void) { (void)upload_erase(&upload, slot); }
 
 // The slot holds the file, and nothing behind it up to its last sector.
@@ -97,20 +100,13 @@ static uint8_t booted(void) {
 // Wherever the power goes, what comes afterwards is right at the first try, and much of it need not be sent again.
 static void check_every_cut(uint8_t boots) {
     uint32_t sum_given = 0, sum_kept = 0, cuts = 0;
-    snapshot = host_chip;
-    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
-        for (uint32_t n = 0;; n++, cuts++) {
-            check_context("cut in operation %u, tear %d", n, tear);
-            host_chip = snapshot;
-            host_seed(n * 4 + (uint32_t)tear + 1);
-            given = 0;
-            if (!cut(do_receive, n, (enum tear)tear)) break;
-            CHECK(boots == 0 || booted() == boots);
-            sum_given += given;
-            CHECK(result_ok(begin()));
-            sum_kept += upload.active && upload.reached < given ? upload.reached : given;
-            CHECK(send(files[chosen].size) && is_there());
-        }
+    for (struct cuts at = every_cut(); next_cut(&at, do_receive);) {
+        CHECK(boots == 0 || booted() == boots);
+        sum_given += given;
+        CHECK(result_ok(begin()));
+        sum_kept += upload.active && upload.reached < given ? upload.reached : given;
+        CHECK(send(files[chosen].size) && is_there());
+        cuts++;
     }
     printf("  upload: %u cuts, %u%% of what had come was kept\n", cuts, 100 * sum_kept / sum_given);
     CHECK(sum_kept > sum_given / 3 && cuts > 20);
@@ -188,18 +184,11 @@ static void test_over_one_that_is_asked_for(void) {
     prepare_unit();
     CHECK(receive() && result_ok(trailer_request(AREA_SECONDARY, false)));
     chosen = 1;
-    snapshot = host_chip;
-    for (int tear = TEAR_BEFORE; tear < TEAR_COUNT; tear++) {
-        for (uint32_t n = 0;; n++) {
-            check_context("cut in operation %u, tear %d", n, tear);
-            host_chip = snapshot;
-            host_seed(n + 1);
-            if (!cut(do_receive, n, (enum tear)tear)) break;
-            bool untouched = memcmp(host_flash + AREA_SECONDARY_OFFSET, files[0].bytes, files[0].size) == 0;
-            CHECK(booted() == (untouched ? 2 : RUNNING));
-            if (untouched) continue;
-            CHECK(receive() && is_there() && result_ok(trailer_request(AREA_SECONDARY, false)) && booted() == 3);
-        }
+    for (struct cuts at = every_cut(); next_cut(&at, do_receive);) {
+        bool untouched = memcmp(host_flash + AREA_SECONDARY_OFFSET, files[0].bytes, files[0].size) == 0;
+        CHECK(booted() == (untouched ? 2 : RUNNING));
+        if (untouched) continue;
+        CHECK(receive() && is_there() && result_ok(trailer_request(AREA_SECONDARY, false)) && booted() == 3);
     }
 }
 
