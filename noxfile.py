@@ -233,8 +233,8 @@ def lock(session: nox.Session) -> None:
     flags += " --no-emit-index-url --no-emit-find-links"
     extras = {
         "run": (),
-        "test": ("test", "delta", "gpio", "hsm", "sigstore"),
-        "tools": ("test", "tools", "gpio", "hsm", "sigstore"),
+        "test": ("test", "delta", "gpio", "hsm", "sigstore", "ssh"),
+        "tools": ("test", "tools", "gpio", "hsm", "sigstore", "ssh"),
         "docs": ("docs",),
         "interop": ("test", "interop", "sigstore"),
     }

@@ -14,6 +14,7 @@ from pydantic import Field, StringConstraints, model_validator
 from assay.model.flasher_settings import DriverOption
 from assay.model.identifiers import Name
 from assay.model.manifest import FieldFault
+from assay.model.ssh import SshAddress
 from assay.model.value import Value
 
 USB_ID_MAX = 0xFFFF
@@ -68,7 +69,7 @@ class PowerSwitch(Value):
 
 class Place(Value):
     """A unit on the bench. Its identity is one of `usb`, `twin` and `port`; of a unit without a port that is used, its
-    `probe` or where its flashers find it.
+    `probe`, its host (`ssh`, which may also join one of the others) or where its flashers find it.
     """
 
     name: Name
@@ -78,6 +79,7 @@ class Place(Value):
     port: str | None = Field(
         default=None, min_length=1, description="an address of pyserial: socket://host:port, rfc2217://..., a device"
     )
+    ssh: SshAddress | None = Field(default=None, description="the host on the unit, over SSH (docs/reference/ssh)")
     chip: ChipId | None = Field(default=None, description="the chip that has to answer here")
     probe: str | None = Field(default=None, description="serial number of the debug probe")
     flash: dict[Name, str] = Field(
@@ -89,11 +91,11 @@ class Place(Value):
     @model_validator(mode="after")
     def _has_one_identity(self) -> Self:
         named = [word for word in ("usb", "twin", "port") if getattr(self, word) is not None]
-        if not named and (self.probe or self.flash):
+        if not named and (self.probe or self.flash or self.ssh):
             return self
         if len(named) != 1:
             found = f"not {' and '.join(named)}" if named else "and has none"
-            raise ValueError(f"place '{self.name}' needs one of usb, twin and port, {found}")
+            raise ValueError(f"place '{self.name}' needs one of usb, twin, port and ssh, {found}")
         return self
 
 

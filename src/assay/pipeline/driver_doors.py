@@ -15,18 +15,22 @@ from typing import TYPE_CHECKING, Any, cast
 
 from assay.errors import ToolMissing, UsageFault
 from assay.formats.near_names import did_you_mean
+from assay.model.ssh import SSH_SCHEME
 
 if TYPE_CHECKING:
     from assay.interfaces.device import Device
     from assay.interfaces.flasher import Flasher
     from assay.interfaces.loader import RomLoader
     from assay.interfaces.power import Power
+    from assay.interfaces.remote_host import RemoteHost
     from assay.interfaces.smp_server import SmpServer
     from assay.interfaces.transport import Transport
+    from assay.model.ssh import SshAddress
 
 
 TRANSPORT = "serial"
 """The driver of every address that is none of another's."""
+HOST = "ssh"
 
 
 def transport_driver(name: str) -> Callable[[str, int], Transport]:
@@ -37,8 +41,12 @@ def transport_driver(name: str) -> Callable[[str, int], Transport]:
 def open_transport(address: str, baud: int) -> Transport:
     """The link to `address` at `baud` bit/s, by the driver that its scheme needs; who listens hears what it reads.
 
-    Raises what the driver raises.
+    Raises what the driver raises; UsageFault for a place that has a host and no port.
     """
+    if address.startswith(SSH_SCHEME):
+        raise UsageFault(
+            f"the place at {address} has no port, only a host", remedy="give it a port or usb in the bench file as well"
+        )
     from assay.drivers.console_tap import TappedTransport
     from assay.drivers.port_address import transport_of
 
@@ -58,6 +66,11 @@ def server_driver(name: str) -> Callable[..., SmpServer]:
 def loader_driver(name: str) -> Callable[[Transport, int], RomLoader]:
     """`(transport, baud in bit/s) -> RomLoader`, group `assay.loaders`; the name is the board's `loader.protocol`."""
     return cast("Callable[[Transport, int], RomLoader]", _driver("loaders", name))
+
+
+def open_host(address: SshAddress) -> RemoteHost:
+    """The host at `address`, not connected yet: driver `ssh` of group `assay.hosts`. Raises ToolMissing, UsageFault."""
+    return cast("RemoteHost", _driver("hosts", HOST)(address))
 
 
 def open_power(

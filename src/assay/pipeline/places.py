@@ -25,6 +25,7 @@ from assay.interfaces.step_book import Say, say_nothing
 from assay.interfaces.transport import Transport
 from assay.model.bench import Place, PowerSwitch
 from assay.model.manifest import Board
+from assay.model.ssh import SshAddress
 from assay.pipeline import driver_doors, manifest_files
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class PlaceAddress:
     features: tuple[str, ...] = ()
     probe: str | None = None
     flash: Mapping[str, str] = field(default_factory=dict)
+    ssh: SshAddress | None = None
 
     @property
     def our_board(self) -> Board:
@@ -130,12 +132,20 @@ def _of_bench(site: Site, root: Path, place: Place) -> PlaceAddress:
                 remedy="correct the place in bench.toml",
             )
         twin = replace(twin, name=place.name, power=place.power, chip=chip, features=place.features)
-        return replace(twin, probe=place.probe, flash=place.flash)
+        return replace(twin, probe=place.probe, flash=place.flash, ssh=place.ssh)
     if place.usb is None and place.port is None:
-        port = f"probe:{place.probe}" if place.probe else "flash:" + ",".join(sorted(place.flash.values()))
+        port = _without_port(place)
     else:
         port = resolved(port_of(f"place {place.name}", place.usb) if place.usb is not None else place.port or "")
-    return PlaceAddress(place.name, board, port, place.power, None, chip, place.features, place.probe, place.flash)
+    found = PlaceAddress(place.name, board, port, place.power, None, chip, place.features)
+    return replace(found, probe=place.probe, flash=place.flash, ssh=place.ssh)
+
+
+def _without_port(place: Place) -> str:
+    """What the lock of a unit without a port is known by."""
+    if place.probe:
+        return f"probe:{place.probe}"
+    return place.ssh.url if place.ssh is not None else "flash:" + ",".join(sorted(place.flash.values()))
 
 
 def _twin(site: Site, root: Path, name: str, places: list[str]) -> PlaceAddress:

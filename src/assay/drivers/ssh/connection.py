@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A way to a host over SSH: TCP, key exchange, the host's key checked, logged in; over other hosts where need be.
+
+Guards: only algorithms that are good today; a host is known before anything is told to it, each on the way by its own
+key; every error of paramiko and of the system becomes one of ours.
+"""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from typing import Any
+
+import paramiko
+
+from assay.drivers.ssh.host_key_check import check_host_key, wanted_algorithms
+from assay.drivers.ssh.login_keys import login_keys
+from assay.drivers.ssh.tcp_link import CONNECT_TIMEOUT_S, connect_tcp
+from assay.errors import AssayError, InfrastructureError, LinkError, Refused
+from assay.formats.visible_text import visible
+from assay.model.ssh import SshAddress, SshHop
+
+KEY_EXCHANGES = (
+    "mlkem768x25519-sha256",
+    "curve25519-sha256@libssh.org",
+    "ecdh-sha2-nistp256",
+    "ecdh-sha2-nistp384",
+    "ecdh-sha2-nistp521",
+    "diffie-hellman-group16-sha512",
+)
+CIPHERS = ("aes256-gcm@openssh.com", "aes128-gcm@openssh.com", "aes256-ctr", "aes128-ctr")
+MACS = (
+    "hmac-sha2-512-etm@openssh.com",
+    "hmac-sha2-256-etm@openssh.com",
+    "hmac-sha2-512",
+    "hmac-sha2-256",
+)
+"""The last two for dropbear, which has no others."""
+KEY_ALGORITHMS = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+)
+HANDSHAKE_TIMEOUT_S = 20.0
+LOGIN_TIMEOUT_S = 30.0
+_TAKEN = (*KEY_EXCHANGES[:2], *CIPHERS, *MACS[:2], *KEY_ALGORITHMS)
+NEWER_SSHD = f"update its SSH server; assay takes {', '.join(_TAKEN)}"
+
+
+class PinnedTransport(paramiko.Transport):
+    """paramiko's transport, with our algorithms, and host key algorithms in an order of our own."""
+
+    def __init__(self, sock: Any, host_key_algorithms: tuple[str, ...]) -> None:
+        super().__init__(sock)
+        options = self.get_security_options()
+        options.kex = [each for each in KEY_EXCHANGES if each in options.kex]  # without mlkem where OpenSSL has none
+        options.ciphers, options.digests = CIPHERS, MACS
+        options.key_types = KEY_ALGORITHMS
+        self._preferred_pubkeys = KEY_ALGORITHMS
+        self._host_key_algorithms = host_key_algorithms
+
+    @property
+    def preferred_keys(self) -> tuple[str, ...]:
+        """What the host is asked for."""
+        return self._host_key_algorithms
+
+
+class Connection:
+    """An open way to a host; `transport` is the last one of the chain."""
+
+    def __init__(self, address: SshAddress, timeout_s: float = CONNECT_TIMEOUT_S) -> None:
+        """Raises LinkError, Refused, InfrastructureError, UsageFault."""
+        self._chain: list[PinnedTransport] = []
+        self.address = address
+        try:
+            for hop in address.way:
+                self._chain.append(_logged_in(hop, self._socket(hop, timeout_s)))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def transport(self) -> paramiko.Transport:
+        """The one to the host itself."""
+        return self._chain[-1]
+
+    @property
+    def alive(self) -> bool:
+        """False once the link broke anywhere on the way."""
+        return all(each.is_active() for each in self._chain)
+
+    def close(self) -> None:
+        """Hang up; a second call does nothing."""
+        for each in reversed(self._chain):
+            with suppress(EOFError, OSError, paramiko.SSHException):
+                each.close()
+
+    def channel(self) -> paramiko.Channel:
+        """A new channel for a command or for SFTP. Raises LinkError."""
+        try:
+            return self.transport.open_session(timeout=CONNECT_TIMEOUT_S)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise self.broken(error) from error
+
+    def broken(self, error: BaseException | None = None) -> LinkError:
+        """The link broke, or nothing came in time: which part of the way it was, as far as it can be told."""
+        dead = ((hop, each) for hop, each in zip(self.address.way, self._chain, strict=False) if not each.is_active())
+        hop, transport = next(dead, (self.address, None))
+        saved = transport.get_exception() if transport is not None else None
+        return _link_broke(hop, saved or error)
+
+    def _socket(self, hop: SshHop, timeout_s: float) -> socket.socket | paramiko.Channel:
+        if not self._chain:
+            return connect_tcp(hop.host, hop.port, str(hop), timeout_s)
+        try:
+            return self.transport.open_channel(
+                "direct-tcpip", (hop.host, hop.port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT_S
+            )
+        except paramiko.ChannelException as error:
+            before = self.address.way[len(self._chain) - 1]
+            raise LinkError(
+                f"{before} does not get to {hop}: {error.text or error}",
+                remedy="check the name as it is known there, and that its sshd allows TCP forwarding",
+            ) from error
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise self.broken(error) from error
+
+
+def _logged_in(hop: SshHop, link: socket.socket | paramiko.Channel) -> PinnedTransport:
+    transport = _met(hop, link)
+    try:
+        check_host_key(hop, transport.get_remote_server_key())
+        _log_in(hop, transport)
+    except BaseException as error:
+        transport.close()
+        if isinstance(error, AssayError) or not isinstance(error, (paramiko.SSHException, EOFError, OSError)):
+            raise
+        raise _link_broke(hop, error) from error
+    return transport
+
+
+def _met(hop: SshHop, link: socket.socket | paramiko.Channel) -> PinnedTransport:
+    """After the key exchange: the host has shown a key, and that it has its private half. Raises LinkError, Refused."""
+    transport = PinnedTransport(link, wanted_algorithms(hop, KEY_ALGORITHMS))
+    transport.banner_timeout, transport.auth_timeout = HANDSHAKE_TIMEOUT_S, LOGIN_TIMEOUT_S
+    try:
+        transport.start_client(timeout=HANDSHAKE_TIMEOUT_S)
+        transport.get_remote_server_key()  # raises when the time was over before the key exchange was
+    except BaseException as error:
+        transport.close()
+        link.close()
+        if not isinstance(error, (paramiko.SSHException, EOFError, OSError)):
+            raise
+        raise _not_met(hop, error) from error
+    return transport
+
+
+def _not_met(hop: SshHop, error: Exception) -> AssayError:
+    if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
+        return InfrastructureError(f"{hop} has only algorithms that are not safe any more: {error}", remedy=NEWER_SSHD)
+    if "Signature verification" in str(error):
+        return Refused(f"{hop} does not have the key that it shows: {error}", remedy="somebody may be in the way")
+    return LinkError(
+        f"there is no SSH with {hop}{_words(error)}", remedy="check that an SSH server listens there, and its load"
+    )
+
+
+def _link_broke(hop: SshHop, error: BaseException | None) -> LinkError:
+    return LinkError(
+        f"the link to {hop} broke{_words(error)}", remedy="check the network and the host, then do it again"
+    )
+
+
+def _log_in(hop: SshHop, transport: PinnedTransport) -> None:
+    with login_keys(hop) as keys:
+        for key in keys:
+            try:
+                more = transport.auth_publickey(hop.user, key)
+            except paramiko.BadAuthenticationType as error:
+                raise _not_in(hop, f"it takes no keys, only {', '.join(error.allowed_types)}") from error
+            except paramiko.AuthenticationException:
+                if not transport.is_active():
+                    raise _not_in(hop, "it hung up after a key that it does not take") from None
+                continue
+            if more:
+                raise _not_in(hop, f"it wants {', '.join(more)} as well")
+            return
+    tried = ", ".join(str(key.fingerprint) for key in keys)
+    raise _not_in(hop, f"it does not take the key{'s' if len(keys) > 1 else ''} {tried}")
+
+
+def _not_in(hop: SshHop, why: str) -> InfrastructureError:
+    return InfrastructureError(
+        f"{hop} does not let us in: {why}",
+        remedy=f"put the public key into ~{hop.user}/.ssh/authorized_keys there, or name another identity",
+    )
+
+
+def _words(error: BaseException | None) -> str:
+    text = visible(str(error)) if error is not None else ""
+    if isinstance(error, EOFError) or (error is not None and not text):
+        text = "it hung up"
+    return f": {text}" if text else ""
