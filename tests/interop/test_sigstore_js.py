@@ -14,11 +14,16 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from sigstore import dsse
+from sigstore.models import ClientTrustConfig
+from sigstore.oidc import IdentityToken
+from sigstore.sign import SigningContext
 
 from assay.backends.signers.service import SignerProcess
 from assay.formats import canonical_json
 from assay.model.statement import PredicateType, Statement, Subject
 from assay.model.trust import Role
+from assay.simulation.sigstore_lab.lab import SigstoreLab
 
 HERE = Path(__file__).parent
 NODE_FOLDER = Path(os.environ.get("ASSAY_INTEROP_NODE", HERE))
@@ -69,3 +74,34 @@ def test_bundle(tmp_path: Path, role: Role, kind: PredicateType) -> None:
     bad = _verify(tmp_path / "key.pem", key.keyid, tmp_path / "bundle.json")
     assert bad.returncode == 1
     assert "signature" in bad.stdout
+
+
+def test_keyless_bundle_of_the_lab(tmp_path: Path) -> None:
+    """Certificate, SCT, log entry, checkpoint and time stamp of the lab, by the JavaScript verifier."""
+    who = "https://ci.example/release.yml@refs/heads/main"
+    statement = Statement(
+        subject=(Subject(name="image", digest={"sha256": "ab" * 32}),),
+        predicateType=PredicateType.PROVENANCE.value,
+        predicate={"n": 1},
+    )
+    with SigstoreLab() as lab:
+        config = ClientTrustConfig.from_json(json.dumps(lab.trust_config))
+        with SigningContext.from_trust_config(config).signer(IdentityToken(lab.provider.token(who))) as signer:
+            bundle = signer.sign_dsse(dsse.Statement(canonical_json.encode_value(statement)))
+    (tmp_path / "root.json").write_text(json.dumps(lab.trusted_root))
+    (tmp_path / "bundle.json").write_text(bundle.to_json())
+
+    def verify(identity: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["node", HERE / "sigstore_verify.mjs", "--root", "root.json", identity, "bundle.json"],
+            cwd=tmp_path,
+            env={**os.environ, "NODE_MODULES_PARENT": str(NODE_FOLDER)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    good = verify(who)
+    assert good.returncode == 0, good.stdout + good.stderr
+    other = verify("https://ci.example/other.yml")
+    assert other.returncode == 1 and "identity" in other.stdout

@@ -27,6 +27,7 @@ VERBS: dict[str, str] = {
     "evidence": "Ask a unit what it runs, and verify its answer.",
     "flash": "Write a release to a unit and read its hash back.",
     "keys": "Make keys, show public keys, write a trust file.",
+    "lab": "A private Sigstore on loopback, for labs and tests.",
     "log": "Verify the audit log, show entries.",
     "power": "Switch the power of a place.",
     "provision": "Give a blank unit its firmware, its identity and its serial number.",

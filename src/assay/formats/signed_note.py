@@ -33,9 +33,14 @@ class VerifierKey:
     public: bytes
 
     @property
+    def key_id(self) -> bytes:
+        """SHA-256(name || LF || type || public key); Rekor v2 calls it the log's id."""
+        return hashlib.sha256(self.name.encode("utf-8") + b"\n" + bytes([ED25519]) + self.public).digest()
+
+    @property
     def key_hash(self) -> bytes:
-        """First 4 bytes of SHA-256(name || LF || type || public key)."""
-        return hashlib.sha256(self.name.encode("utf-8") + b"\n" + bytes([ED25519]) + self.public).digest()[:4]
+        """The first 4 bytes of the key id."""
+        return self.key_id[:4]
 
     def __str__(self) -> str:
         """The `vkey`: name+hash+key."""
