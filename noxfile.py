@@ -34,6 +34,13 @@ CLANG_OLDEST = 14
 OPENSSL = ("openssl", "openssl")
 SOURCE_PACKAGES = (("g++", "g++"), ("python3-config", "python3-dev"))  # detools has no wheel
 BENCH_PROGRAMS = (("/usr/sbin/sshd", "openssh-server"), ("ssh", "openssh-client"), ("uhubctl", "uhubctl"))
+FLASH_PROGRAMS = (
+    ("openocd", "openocd"),
+    ("dfu-util", "dfu-util"),
+    ("mcopy", "mtools"),
+    ("/usr/sbin/mkfs.vfat", "dosfstools"),
+    ("fusefat", "fusefat"),
+)
 SOFT_HSM = ("softhsm2-util", "softhsm2")
 NODE = ("node", "nodejs")
 NPM = ("npm", "npm")
@@ -106,7 +113,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests but the long campaigns."""
     need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT, HOST_COMPILER, OPENSSL, SOFT_HSM)
-    need(session, *SOURCE_PACKAGES, *BENCH_PROGRAMS)
+    need(session, *SOURCE_PACKAGES, *BENCH_PROGRAMS, *FLASH_PROGRAMS)
     install(session, "test")
     fetch_foreign_firmware(session)
     session.run("pytest", "-n", "auto", *session.posargs)
@@ -233,8 +240,8 @@ def lock(session: nox.Session) -> None:
     flags += " --no-emit-index-url --no-emit-find-links"
     extras = {
         "run": (),
-        "test": ("test", "delta", "gpio", "hsm", "sigstore", "ssh"),
-        "tools": ("test", "tools", "gpio", "hsm", "sigstore", "ssh"),
+        "test": ("test", "delta", "gpio", "hsm", "sigstore", "ssh", "esptool", "pyocd"),
+        "tools": ("test", "tools", "gpio", "hsm", "sigstore", "ssh", "pyocd"),
         "docs": ("docs",),
         "interop": ("test", "interop", "sigstore"),
     }
