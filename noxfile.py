@@ -240,8 +240,8 @@ def lock(session: nox.Session) -> None:
     flags += " --no-emit-index-url --no-emit-find-links"
     extras = {
         "run": (),
-        "test": ("test", "delta", "gpio", "hsm", "sigstore", "ssh", "esptool", "pyocd"),
-        "tools": ("test", "tools", "gpio", "hsm", "sigstore", "ssh", "pyocd"),
+        "test": ("test", "delta", "gpio", "hsm", "policy", "sigstore", "ssh", "esptool", "pyocd"),
+        "tools": ("test", "tools", "gpio", "hsm", "policy", "sigstore", "ssh", "pyocd"),
         "docs": ("docs",),
         "interop": ("test", "interop", "sigstore"),
     }

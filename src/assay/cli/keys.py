@@ -14,7 +14,7 @@ from assay.cli.session import Answer, Session, verb
 if TYPE_CHECKING:
     from assay.model.trust import TrustedKey
 
-ROLES = ("image", "builder", "bench", "station", "field", "device-ca", "log")
+ROLES = ("image", "builder", "bench", "station", "field", "policy", "verifier", "device-ca", "log")
 """`model.trust.Role`, written out so that `--help` needs no model; a test holds them together."""
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from assay.model.trace import Trace, TraceNode
 
 FILE = click.Path(path_type=Path, dir_okay=False)
-ROLES = ("image", "builder", "bench", "station", "field", "device-ca", "log")
+ROLES = ("image", "builder", "bench", "station", "field", "policy", "verifier", "device-ca", "log")
 """`model.trust.Role`, written out so that `--help` needs no model; a test holds them together."""
 
 

@@ -27,6 +27,9 @@ class RecordType(StrEnum):
     UPDATE = "update"
     EVIDENCE = "evidence"
     RUN = "run"
+    POLICY = "policy"
+    DECISION = "decision"
+    SUMMARY = "summary"
 
 
 PREDICATES: Mapping[RecordType, PredicateType] = {
@@ -42,6 +45,9 @@ PREDICATES: Mapping[RecordType, PredicateType] = {
     RecordType.UPDATE: PredicateType.UPDATE,
     RecordType.EVIDENCE: PredicateType.EVIDENCE,
     RecordType.RUN: PredicateType.RUN,
+    RecordType.POLICY: PredicateType.POLICY,
+    RecordType.DECISION: PredicateType.DECISION,
+    RecordType.SUMMARY: PredicateType.SUMMARY,
 }
 """The predicate type of the statement in a record of each type."""
 

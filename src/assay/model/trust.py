@@ -26,6 +26,8 @@ class Role(StrEnum):
     BENCH = "bench"
     STATION = "station"
     FIELD = "field"
+    POLICY = "policy"
+    VERIFIER = "verifier"
     DEVICE_CA = "device-ca"
     LOG = "log"
 
@@ -45,6 +47,9 @@ SIGNERS: Mapping[PredicateType, frozenset[Role]] = {
     PredicateType.UPDATE: _RUNS,
     PredicateType.EVIDENCE: _RUNS,
     PredicateType.RUN: _RUNS | {Role.BUILDER},
+    PredicateType.POLICY: frozenset({Role.POLICY}),
+    PredicateType.DECISION: frozenset({Role.BUILDER, Role.STATION, Role.FIELD}),
+    PredicateType.SUMMARY: frozenset({Role.VERIFIER}),
 }
 """Which roles may sign statements of which type. The signer process and every verifier keep to it."""
 
