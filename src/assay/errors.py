@@ -7,7 +7,13 @@ Leaves to others: verdicts about a unit (`model.outcome`), which are values and 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
+from typing import ClassVar, Literal
+
+Layer = Literal["port", "power", "link", "flasher", "host", "suite"]
+"""Where a fault of the infrastructure came from. `suite`: the tests themselves are broken, or there were none."""
 
 
 class ExitStatus(IntEnum):
@@ -81,19 +87,50 @@ class ManifestFault(UsageFault):
 
 
 class InfrastructureError(AssayError):
-    """Port, board, network, tool or disk: nothing is said about the unit."""
+    """Port, board, network, tool or disk: nothing is said about the unit. `layer` is where; who knows better says so
+    (`blame`).
+    """
+
+    usual_layer: ClassVar[Layer] = "host"
+
+    def __init__(self, message: str, *, remedy: str) -> None:
+        super().__init__(message, remedy=remedy)
+        self._blamed: Layer | None = None
+
+    @property
+    def layer(self) -> Layer:
+        """The layer that is to blame."""
+        return self._blamed or self.usual_layer
+
+    def blame(self, layer: Layer) -> None:
+        """It was `layer`; the first one who says so is the nearest to the fault, and counts."""
+        self._blamed = self._blamed or layer
 
 
 class LinkError(InfrastructureError):
     """The link to a device broke or stayed silent."""
+
+    usual_layer = "link"
 
 
 class DeviceTimeout(LinkError):
     """The device did not answer in time; the message names what was waited for."""
 
 
+@contextmanager
+def at_layer(layer: Layer) -> Iterator[None]:
+    """Infrastructure errors from inside are blamed on `layer`; the innermost one counts."""
+    try:
+        yield
+    except InfrastructureError as error:
+        error.blame(layer)
+        raise
+
+
 class PlaceBusy(InfrastructureError):
     """Somebody else holds the place or the port; the message names the holder."""
+
+    usual_layer = "port"
 
 
 class ToolMissing(InfrastructureError):

@@ -16,6 +16,7 @@ import pytest
 
 if TYPE_CHECKING:
     from assay.interfaces.device import Device
+    from assay.pipeline.test_attempts import Attempts
     from assay.pipeline.test_place import BenchPlace
     from assay.pipeline.test_places import OpenPlaces, UnitAccess
     from assay.pipeline.test_session import SuiteSession
@@ -33,6 +34,7 @@ _DRIVER_OPTIONS = (
 NO_PLACE = "no place: name one with --assay-place NAME (or ASSAY_PLACE)"
 _SESSION: pytest.StashKey[SuiteSession] = pytest.StashKey()
 _WATCH: pytest.StashKey[CaseWatch] = pytest.StashKey()
+_ATTEMPTS: pytest.StashKey[Attempts] = pytest.StashKey()
 
 _OPTIONS = (
     ("place", "NAME", "A place of the bench, a twin of the site, or twin:BOARD for a fresh twin; may be repeated."),
@@ -61,6 +63,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """One session object for each process: the main one, and each worker of xdist."""
     config.addinivalue_line(
         "markers", "unit(name, board=NAME, feature=NAME): what a test needs of a unit; skipped where no place has it"
+    )
+    config.addinivalue_line(
+        "markers",
+        "retry(attempts=2, on='error', from_power='as-is', off_s=0.05, counts='every', group=None): try a test again",
     )
     from assay.errors import AssayError
     from assay.pipeline.test_session import SuiteSession, wish_of
@@ -98,8 +104,16 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """The tests that this process knows of."""
-    session.config.stash[_SESSION].collected(item.nodeid for item in session.items)
+    """The tests that this process knows of, and which of them may be tried again."""
+    config, retries = session.config, {}
+    if any(item.get_closest_marker("retry") for item in session.items):
+        from assay.pipeline.test_attempts import Attempts
+
+        attempts = Attempts(config.stash[_SESSION], _WATCH)
+        retries = attempts.declare(session.items, shared_out=hasattr(config, "workerinput"))
+        config.stash[_ATTEMPTS] = attempts
+        config.pluginmanager.register(attempts, "assay-attempts")
+    config.stash[_SESSION].collected((item.nodeid for item in session.items), retries)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -139,6 +153,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Watch the test from its beginning; an interrupted one gets no end, and so never looks like one that passed."""
     session = item.config.stash[_SESSION]
+    if _ATTEMPTS in item.config.stash and item.config.stash[_ATTEMPTS].leads(item):
+        return (yield)  # each attempt comes by here again
     if session.active or "measure" in getattr(item, "fixturenames", ()):
         item.stash[_WATCH] = session.begin_case(item.nodeid)
     answer = yield
@@ -159,12 +175,16 @@ def pytest_runtest_makereport(
     if report.when == "setup" and item.stash[_WATCH].phases:  # somebody's plugin tries the test again
         session.end_case(item.stash[_WATCH])
         item.stash[_WATCH] = session.begin_case(item.nodeid)
-    session.judge(item.stash[_WATCH], report, _raised(call))
+    fault = session.judge(item.stash[_WATCH], report, _raised(call))
+    if _ATTEMPTS in item.config.stash and item.config.stash[_ATTEMPTS].will_try_again(item.stash[_WATCH], fault):
+        report.outcome = "rerun"  # type: ignore[assignment]  # the word that pytest-rerunfailures made known
     return report
 
 
 def pytest_report_teststatus(report: Any) -> tuple[str, str, str] | None:
-    """ERROR, TIMEOUT and their layer in pytest's own words."""
+    """ERROR, TIMEOUT and their layer in pytest's own words; an attempt that does not count is no failure."""
+    if report.outcome == "rerun":
+        return "rerun", "R", "TRIED AGAIN"
     word: str | None = getattr(report, "assay_outcome", None)
     return ("error", "E", word) if word and report.when == "call" else None
 

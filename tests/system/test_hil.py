@@ -481,3 +481,29 @@ def _coreutils_digest(folder: Path) -> str:
     return subprocess.run(
         f"{line} | sha256sum", shell=True, cwd=folder, capture_output=True, text=True, check=True
     ).stdout[:64]
+
+
+def test_a_test_that_was_tried_again_is_warned_of_in_record_and_trace(unit: Unit) -> None:
+    told = unit.test("""
+import pytest
+from assay.errors import LinkError
+uptimes = []
+@pytest.mark.retry(attempts=2, counts="last", from_power="cycle")
+def test_it(unit, smp):
+    uptimes.append(smp.stats().uptime_ms)
+    if len(uptimes) == 1:
+        raise LinkError("the jig lost its line", remedy="look at the jig")
+    assert uptimes[1] < 5000 and smp.stats().boots == 1, uptimes
+""")
+    assert (told.status, told.data["outcome"], len(told.data["flaky"])) == (0, "PASS", 1), told.said
+    predicate = statement(unit.site, told.data["record"])["predicate"]
+    assert (predicate["result"], predicate["passedTests"], len(predicate["warnedTests"])) == ("WARNED", [], 1)
+    bench = predicate["urn:assay:test-run:v1"]
+    assert [(case["attempt"], case["outcome"], case.get("layer")) for case in bench["cases"]] == [
+        (1, "ERROR", "link"),
+        (2, "PASS", None),
+    ]
+    (rule,) = bench["retries"].values()
+    assert (rule["attempts"], rule["counts"], rule["from_power"]) == (2, "last", "cycle")
+    traced = unit.site.verb("trace", unit.serial, "--trust", str(unit.site.trust))
+    assert traced.status == 0 and "passed only at attempt 2" in json.dumps(traced.data), traced.said

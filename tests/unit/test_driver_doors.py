@@ -10,7 +10,7 @@ import pytest
 from assay.drivers.mcumgr.device import over_transport
 from assay.drivers.rom_loader import XmodemRomLoader
 from assay.drivers.serial_transport import open_serial
-from assay.errors import ToolMissing, UsageFault
+from assay.errors import LinkError, ToolMissing, UsageFault
 from assay.pipeline import driver_doors
 
 
@@ -36,9 +36,15 @@ def _package(folder: Path, lines: str) -> None:
 
 def test_somebody_elses_driver_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _package(tmp_path, "[assay.power]\nsteam = bench_drivers_steam:Steam\n")
-    (tmp_path / "bench_drivers_steam.py").write_text("class Steam:\n    def __init__(self, address):\n        pass\n")
+    (tmp_path / "bench_drivers_steam.py").write_text(
+        "from assay.errors import LinkError\n"
+        "class Steam:\n    def __init__(self, address):\n        self.address = address\n"
+        "    def is_on(self):\n        raise LinkError(f'{self.address} is cold', remedy='light it')\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert driver_doors.open_power("steam", "boiler-1", {}).__class__.__name__ == "Steam"
+    with pytest.raises(LinkError, match="boiler-1 is cold") as caught:
+        driver_doors.open_power("steam", "boiler-1", {}).is_on()
+    assert caught.value.layer == "power"
 
 
 def test_a_driver_that_does_not_load_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from assay.model.attempts import RetryRule
 from assay.model.outcome import MeasurementOutcome, Outcome
 from assay.model.predicates import DeviceReport, ImageReference, RunHeader
 from assay.model.verdict import BenchRun, CaseResult, Measurement, SuiteRun, SuiteVerdict, TestedUnit
@@ -87,3 +88,17 @@ def test_a_unit_without_identity_is_known_by_its_chip() -> None:
 def test_what_speaks_about_the_unit(outcome: Outcome, answers: bool, speaks: bool) -> None:
     run = SuiteRun(suite="s", started=AT, finished=AT, outcome=outcome, device_answers=answers)
     assert speaks_about_unit(run) is speaks
+
+
+def test_a_test_that_passed_when_it_was_tried_again_is_warned_of_and_not_passed() -> None:
+    tried = bench(Outcome.PASS, case("a", Outcome.PASS), case("b", Outcome.ERROR), case("b", Outcome.PASS, 2))
+    rules = {"b": RetryRule(attempts=2, counts="last")}
+    statement = result_statement(tried.model_copy(update={"retries": rules}))
+    predicate = SuiteVerdict.model_validate(statement.predicate, strict=False)
+    assert (predicate.result, predicate.passed_tests, predicate.warned_tests) == ("WARNED", ("a",), ("b",))
+    assert [(one.attempt, one.outcome) for one in predicate.bench.cases if one.name == "b"] == [
+        (1, Outcome.ERROR),
+        (2, Outcome.PASS),
+    ]
+    assert predicate.bench.retries == rules
+    assert result_statement(tried).predicate["result"] == "FAILED"

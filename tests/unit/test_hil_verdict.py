@@ -14,6 +14,7 @@ from assay.errors import (
     UnitFailed,
     UsageFault,
     WrongBoard,
+    at_layer,
 )
 from assay.model.outcome import Outcome
 from assay.model.verdict import CaseResult, SkippedCase, SuiteRun
@@ -30,7 +31,7 @@ from assay.stages.hil.events import (
     decode_events,
     encode_event,
 )
-from assay.stages.hil.faults import at_layer, judge_exception
+from assay.stages.hil.faults import judge_exception
 from assay.stages.hil.verdict import judge_run
 
 AT = "2026-11-23T10:00:00.000Z"

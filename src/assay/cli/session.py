@@ -109,7 +109,8 @@ def verb(function: Callable[..., Answer]) -> Callable[..., None]:
 def leave(session: Session, error: AssayError) -> NoReturn:
     """Tell `error` in one way, and exit with its status."""
     word = error.status.name.replace("_", " ")
-    _tell(session, error.status, word, error.message, error.remedy, getattr(error, "__notes__", []))
+    layer = error.layer if isinstance(error, InfrastructureError) else None
+    _tell(session, error.status, word, error.message, error.remedy, getattr(error, "__notes__", []), layer)
 
 
 def _leave_interrupted(session: Session, interrupted: Interrupted) -> NoReturn:
@@ -146,9 +147,18 @@ def _show_traceback(error: BaseException) -> None:
     click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
 
 
-def _tell(session: Session, status: ExitStatus, word: str, message: str, remedy: str, notes: list[str]) -> NoReturn:
+def _tell(
+    session: Session,
+    status: ExitStatus,
+    word: str,
+    message: str,
+    remedy: str,
+    notes: list[str],
+    layer: str | None = None,
+) -> NoReturn:
     if session.json:
         document = {"status": int(status), "result": word, "error": message, "remedy": remedy}
+        document |= {"layer": layer} if layer else {}
         _print(json.dumps(document | ({"notes": notes} if notes else {}), ensure_ascii=False))
     try:
         click.echo(f"{click.style(word, fg='red')}: {message}", err=True)

@@ -78,10 +78,15 @@ def _tell(line: bytes) -> None:
 
 
 def _data(answer: TestAnswer, results: Path) -> dict[str, Any]:
+    from assay.model.attempts import flaky
+
     run, release = answer.run, answer.image.release
     return {
         "outcome": run.outcome.value,
         "reason": run.reason,
+        "layer": run.layer,
+        "flaky": flaky(run.cases, run.retries),
+        "retries": {name: rule.model_dump(mode="json") for name, rule in run.retries.items()},
         "suite": run.suite,
         "release": release.reference,
         "file_sha256": release.image.file_sha256,
@@ -103,18 +108,21 @@ def _data(answer: TestAnswer, results: Path) -> dict[str, Any]:
 
 
 def _text(answer: TestAnswer, results: Path) -> str:
+    from assay.model.attempts import counted, flaky
+
     run = answer.run
-    passed = sum(case.outcome == "PASS" for case in run.cases)
+    counts = counted(run.cases, run.retries)
+    passed = sum(case.outcome == "PASS" for case in counts)
     units = ", ".join(f"{unit.place} ({unit.serial or 'chip ' + unit.chip[:8]})" for unit in answer.units)
     lines = [f"{run.outcome} {run.suite} on {units}, {answer.image.release.reference}"]
+    lines[0] += f" ({run.layer})" if run.layer else ""
     lines[0] += f": {run.reason}" if run.reason else ""
-    lines.append(
-        f"  {passed} of {len(run.cases)} tests passed" + (f", {len(run.skipped)} skipped" if run.skipped else "")
-    )
+    lines.append(f"  {passed} of {len(counts)} tests passed" + (f", {len(run.skipped)} skipped" if run.skipped else ""))
     bad = [case for case in run.cases if case.outcome != "PASS"]
     for case in bad[:CASES_SHOWN_MAX]:
         layer = f" ({case.layer})" if case.layer else ""
         lines.append(f"  {case.outcome}{layer} {case.name}: {case.message.strip().partition(chr(10))[0]}")
+    lines += [f"  tried again, and passed by its rule: {name}" for name in flaky(run.cases, run.retries)]
     lines += [f"  {line}" for line in _measurements(answer)]
     lines.append(f"  reports in {results}: {', '.join(sorted(answer.files))}")
     record = answer.record

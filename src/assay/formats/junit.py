@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from xml.etree import ElementTree as ET
 
+from assay.model.attempts import counted
 from assay.model.outcome import Outcome
 from assay.model.verdict import CaseResult, Measurement, SkippedCase, SuiteRun
 
@@ -25,10 +26,13 @@ def junit_xml(run: SuiteRun, properties: Mapping[str, str], *, hostname: str) ->
     root = ET.Element("testsuites", {"name": "assay"})
     suite = ET.SubElement(root, "testsuite", _attributes(run, hostname))
     box = ET.SubElement(suite, "properties")
-    for name, value in {**properties, "assay.outcome": run.outcome.value, "assay.reason": run.reason}.items():
+    said = {"assay.outcome": run.outcome.value, "assay.reason": run.reason}
+    said |= {"assay.layer": run.layer} if run.layer else {}
+    for name, value in {**properties, **said}.items():
         ET.SubElement(box, "property", {"name": _clean(name), "value": _clean(value)})
-    for case in run.cases:
-        _add_case(suite, run.suite, case)
+    for case in counted(run.cases, run.retries):
+        before = [other for other in run.cases if other.name == case.name and other.attempt < case.attempt]
+        _add_case(suite, run, case, before)
     for skipped in run.skipped:
         _add_skipped(suite, run.suite, skipped)
     if not _said_by_cases(run):
@@ -38,11 +42,12 @@ def junit_xml(run: SuiteRun, properties: Mapping[str, str], *, hostname: str) ->
 
 
 def _attributes(run: SuiteRun, hostname: str) -> dict[str, str]:
-    bad = [_element_of(case) for case in run.cases]
+    cases = counted(run.cases, run.retries)
+    bad = [_element_of(case) for case in cases]
     extra = 0 if _said_by_cases(run) else 1
     return {
         "name": _clean(run.suite),
-        "tests": str(len(run.cases) + len(run.skipped) + extra),
+        "tests": str(len(cases) + len(run.skipped) + extra),
         "failures": str(bad.count("failure")),
         "errors": str(bad.count("error") + extra),
         "skipped": str(len(run.skipped)),
@@ -52,17 +57,32 @@ def _attributes(run: SuiteRun, hostname: str) -> dict[str, str]:
     }
 
 
-def _add_case(suite: ET.Element, suite_name: str, case: CaseResult) -> None:
-    attributes = {**_name(suite_name, case.name), "time": _seconds(case.duration_s)}
+def _add_case(suite: ET.Element, run: SuiteRun, case: CaseResult, before: list[CaseResult]) -> None:
+    """`before`: earlier attempts, which do not count by the rule of the test; in the words of Maven's Surefire."""
+    attributes = {**_name(run.suite, case.name), "time": _seconds(case.duration_s)}
     element = ET.SubElement(suite, "testcase", attributes)
     kind = _element_of(case)
     if kind:
         word = case.outcome.value + (f" ({case.layer})" if case.layer else "")
         message = _clean(case.message.strip().split("\n", 1)[0])
         ET.SubElement(element, kind, {"type": word, "message": message}).text = _clean(case.message)
+    if case.name in run.retries and run.retries[case.name].counts == "last":
+        for other in before:
+            _add_earlier(element, other, "rerun" if kind else "flaky")
     lines = [f"attempt {case.attempt}" + (f" on {case.place}" if case.place else "")]
     lines += [_measured(measurement) for measurement in case.measurements]
     ET.SubElement(element, "system-out").text = _clean("\n".join(lines))
+
+
+def _add_earlier(element: ET.Element, case: CaseResult, word: str) -> None:
+    """`flaky`: it passed in the end; `rerun`: it did not. Readers that know neither see the last attempt."""
+    kind = _element_of(case)
+    if not kind:  # a test of a group may pass, and be tried again with the others
+        return
+    layer = f" ({case.layer})" if case.layer else ""
+    message = _clean(f"attempt {case.attempt}: " + case.message.strip().split("\n", 1)[0])
+    earlier = ET.SubElement(element, word + kind.title(), {"type": case.outcome.value + layer, "message": message})
+    ET.SubElement(earlier, "stackTrace").text = _clean(case.message)
 
 
 def _add_skipped(suite: ET.Element, suite_name: str, skipped: SkippedCase) -> None:
@@ -77,7 +97,7 @@ def _add_run_fault(suite: ET.Element, run: SuiteRun) -> None:
 
 
 def _said_by_cases(run: SuiteRun) -> bool:
-    return run.outcome is Outcome.PASS or any(_element_of(case) for case in run.cases)
+    return run.outcome is Outcome.PASS or any(_element_of(case) for case in counted(run.cases, run.retries))
 
 
 def _element_of(case: CaseResult) -> str:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from assay.formats.openhtf_units import unit_of_measure
+from assay.model.attempts import flaky
 from assay.model.outcome import Outcome
 from assay.model.verdict import CaseResult, Measurement, SkippedCase, SuiteRun
 
@@ -33,9 +34,18 @@ def openhtf_json(run: SuiteRun, *, dut_id: str, station_id: str, metadata: Mappi
         "metadata": {
             "test_name": run.suite,
             "config": {"station_id": station_id},
-            "assay": {**metadata, "reason": run.reason},
+            "assay": {
+                **metadata,
+                "reason": run.reason,
+                "layer": run.layer,
+                "flaky": flaky(run.cases, run.retries),
+                "retries": {name: rule.model_dump(mode="json") for name, rule in run.retries.items()},
+            },
         },
-        "phases": [*(_phase(case) for case in run.cases), *(_skipped(run, skipped) for skipped in run.skipped)],
+        "phases": [
+            *(_phase(case, again=_again(run, case)) for case in run.cases),
+            *(_skipped(run, skipped) for skipped in run.skipped),
+        ],
         "subtests": [],
         "branches": [],
         "checkpoints": [],
@@ -52,7 +62,12 @@ def _details(run: SuiteRun) -> list[dict[str, str]]:
     return [{"code": _CODE_OF_ERROR if run.outcome is Outcome.ERROR else run.outcome.value, "description": run.reason}]
 
 
-def _phase(case: CaseResult) -> dict[str, Any]:
+def _again(run: SuiteRun, case: CaseResult) -> bool:
+    return any(other.name == case.name and other.attempt > case.attempt for other in run.cases)
+
+
+def _phase(case: CaseResult, *, again: bool) -> dict[str, Any]:
+    """`again`: another attempt came after this one (OpenHTF's REPEAT)."""
     start = _millis(case.started)
     return {
         "name": case.name,
@@ -67,7 +82,12 @@ def _phase(case: CaseResult) -> dict[str, Any]:
         "subtest_name": None,
         "marginal": None,
         "outcome": "PASS" if case.outcome is Outcome.PASS else _phase_outcome(case),
-        "result": {"phase_result": "CONTINUE", "attempt": case.attempt, "layer": case.layer, "message": case.message},
+        "result": {
+            "phase_result": "REPEAT" if again else "CONTINUE",
+            "attempt": case.attempt,
+            "layer": case.layer,
+            "message": case.message,
+        },
     }
 
 

@@ -11,14 +11,13 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints
 
+from assay.errors import Layer
+from assay.model.attempts import RetryRule
 from assay.model.identifiers import FileSha256, ImageHash, Name, SerialNumber
 from assay.model.outcome import MeasurementOutcome, Outcome
 from assay.model.predicates import DeviceReport, EvidenceQuote, ImageReference, RunHeader
 from assay.model.statement import ResourceDescriptor
 from assay.model.value import Value
-
-Layer = Literal["port", "power", "link", "flasher", "host", "suite"]
-"""Where an ERROR or a TIMEOUT came from. `suite`: the tests themselves are broken, or there were none."""
 
 MeasurementName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_.-]{0,63}$")]
 
@@ -80,7 +79,10 @@ class UnitSeen(Value):
 
 
 class SuiteRun(Value):
-    """What the test processes of one run wrote down, put together. `outcome` is the gravest of all."""
+    """What the test processes of one run wrote down, put together. `outcome` is the gravest of all that counts;
+    `layer` is where an ERROR or a TIMEOUT came from; `retries` are the rules of tests that could be tried again, as
+    they were declared before the first of them began.
+    """
 
     suite: str
     units: tuple[UnitSeen, ...] = ()
@@ -90,7 +92,9 @@ class SuiteRun(Value):
     skipped: tuple[SkippedCase, ...] = ()
     outcome: Outcome
     reason: str = ""
+    layer: Layer | None = None
     device_answers: bool = False
+    retries: dict[str, RetryRule] = Field(default={})
 
 
 class TestedUnit(Value):
@@ -124,6 +128,7 @@ class BenchRun(Value):
 
     `files` are the SHA-256 of the reports that lie beside the record; `sandbox` says whether the test process could
     have read the site's keys, `sandbox_opened` what the user let it see beyond the usual (paths, `network`).
+    `cases` has every attempt; `retries` are the rules by which a test was tried again, declared before the run.
     """
 
     run: RunHeader
@@ -135,15 +140,19 @@ class BenchRun(Value):
     sandbox_opened: tuple[str, ...] | None = None
     cases: tuple[CaseResult, ...]
     skipped: tuple[SkippedCase, ...] = ()
+    retries: dict[str, RetryRule] | None = None
     files: dict[str, FileSha256]
 
 
 class SuiteVerdict(Value):
-    """Predicate `https://in-toto.io/attestation/test-result/v0.1`, with our extension under its own name."""
+    """Predicate `https://in-toto.io/attestation/test-result/v0.1`, with our extension under its own name.
+
+    WARNED: all passed, and some (`warned_tests`) only when they were tried again, by a rule declared before the run.
+    """
 
     model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
-    result: Literal["PASSED", "FAILED"]
+    result: Literal["PASSED", "WARNED", "FAILED"]
     configuration: tuple[ResourceDescriptor, ...] = Field(min_length=1)
     passed_tests: tuple[str, ...] = Field(alias="passedTests")
     warned_tests: tuple[str, ...] = Field(default=(), alias="warnedTests")

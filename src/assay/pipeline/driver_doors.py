@@ -13,7 +13,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from assay.errors import ToolMissing, UsageFault
+from assay.errors import ToolMissing, UsageFault, at_layer
 from assay.formats.near_names import did_you_mean
 from assay.model.ssh import SSH_SCHEME
 
@@ -50,7 +50,8 @@ def open_transport(address: str, baud: int) -> Transport:
     from assay.drivers.console_tap import TappedTransport
     from assay.drivers.port_address import transport_of
 
-    return TappedTransport(transport_driver(transport_of(address, TRANSPORT))(address, baud), address)
+    with at_layer("port"):
+        return TappedTransport(transport_driver(transport_of(address, TRANSPORT))(address, baud), address)
 
 
 def device_driver(name: str) -> Callable[[Transport, int, str], Device]:
@@ -81,7 +82,8 @@ def open_power(
     A driver with a parameter `transport` gets the unit's own. Raises UsageFault for an option that the driver does not
     have, or that is missing; and what the driver raises.
     """
-    return cast("Power", _opened("power", chosen, address, options, {"transport": transport}))
+    with at_layer("power"):
+        return _BlamedPower(cast("Power", _opened("power", chosen, address, options, {"transport": transport})))
 
 
 def open_flasher(
@@ -93,7 +95,8 @@ def open_flasher(
     address of the unit's serial port, which is not open. Raises UsageFault for an option that the driver does not have,
     or that is missing; and what the driver raises.
     """
-    return cast("Flasher", _opened("flashers", chosen, address, options, {"folder": folder, "port": port}))
+    with at_layer("flasher"):
+        return cast("Flasher", _opened("flashers", chosen, address, options, {"folder": folder, "port": port}))
 
 
 def flasher_options(name: str) -> list[str]:
@@ -145,3 +148,35 @@ def _driver(kind: str, name: str) -> Any:
             f"the driver '{name}' of assay.{kind} does not load: {error}",
             remedy="install the package that it needs, or mend its entry point",
         ) from error
+
+
+class _BlamedPower:
+    """A driver's switch, whose faults are blamed on the power, whoever uses it."""
+
+    def __init__(self, power: Power) -> None:
+        self._power = power
+
+    def on(self) -> None:
+        """As the driver does it."""
+        with at_layer("power"):
+            self._power.on()
+
+    def off(self) -> None:
+        """As the driver does it."""
+        with at_layer("power"):
+            self._power.off()
+
+    def cycle(self, off_s: float = 0.05) -> None:
+        """As the driver does it."""
+        with at_layer("power"):
+            self._power.cycle(off_s)
+
+    def cut(self) -> None:
+        """As the driver does it."""
+        with at_layer("power"):
+            self._power.cut()
+
+    def is_on(self) -> bool:
+        """As the driver does it."""
+        with at_layer("power"):
+            return self._power.is_on()

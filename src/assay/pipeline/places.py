@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from assay.errors import DeviceTimeout, Interrupted, LinkError, UsageFault, WrongBoard, WrongUnit
+from assay.errors import DeviceTimeout, Interrupted, LinkError, UsageFault, WrongBoard, WrongUnit, at_layer
 from assay.formats.near_names import did_you_mean
 from assay.interfaces.device import Device, Stage
 from assay.interfaces.loader import RomBanner, RomLoader
@@ -136,7 +136,8 @@ def _of_bench(site: Site, root: Path, place: Place) -> PlaceAddress:
     if place.usb is None and place.port is None:
         port = _without_port(place)
     else:
-        port = resolved(port_of(f"place {place.name}", place.usb) if place.usb is not None else place.port or "")
+        with at_layer("port"):
+            port = resolved(port_of(f"place {place.name}", place.usb) if place.usb is not None else place.port or "")
     found = PlaceAddress(place.name, board, port, place.power, None, chip, place.features)
     return replace(found, probe=place.probe, flash=place.flash, ssh=place.ssh)
 
@@ -326,7 +327,8 @@ def _switch(place: str, switch: PowerSwitch | None, transport: Transport | None 
         return None
     from assay.drivers.usb_ports import port_of
 
-    address = port_of(f"the power switch of {place}", switch.usb) if switch.usb else switch.address
+    with at_layer("power"):
+        address = port_of(f"the power switch of {place}", switch.usb) if switch.usb else switch.address
     return driver_doors.open_power(switch.driver, address, switch.options, transport)
 
 

@@ -14,9 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.errors import AssayError, PlaceBusy, UsageFault, WrongBoard
+from assay.errors import AssayError, InfrastructureError, PlaceBusy, UsageFault, WrongBoard, at_layer
 from assay.interfaces.device import Stage
-from assay.stages.hil.faults import at_layer
 from assay.stages.hil.running_image import Expected, prove
 from assay.stages.hil.unit_under_test import ConsoleLines, UnitPower, UnitUnderTest
 
@@ -58,6 +57,21 @@ class BenchPlace:
         proof = prove(self.device, self.expected)
         self.expected = replace(self.expected, chip=proof.info.chip)
         return UnitUnderTest(self.name, self.board, self.release, proof)
+
+    def restart(self, how: str, off_s: float) -> None:
+        """The known power state before another attempt: `cycle`, `cut`, or `as-is`, which is none.
+
+        Raises InfrastructureError of layer power where it cannot be had.
+        """
+        if how == "as-is":
+            return
+        if self.power is None:
+            with at_layer("power"):
+                raise InfrastructureError(
+                    f"place {self.name} has no power switch, and the test is to be tried again from power {how}",
+                    remedy="give the place a switch in bench.toml (docs: reference/power), or leave from_power out",
+                )
+        self.power.cycle(off_s, hard=how == "cut")
 
     def answers(self) -> bool:
         """True when the device answers anything."""

@@ -102,6 +102,7 @@ def _predicate(
         sandbox_opened=facts.opened or None,
         cases=verdict.cases,
         skipped=verdict.skipped,
+        retries=verdict.retries or None,
         files=digests,
     )
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.drivers.console_tap import make_tap_folder
-from assay.errors import AssayError, ExitStatus, InfrastructureError, Interrupted, StorageError, UsageFault
+from assay.errors import AssayError, ExitStatus, InfrastructureError, Interrupted, Layer, StorageError, UsageFault
 from assay.model.outcome import Outcome, exit_status
 from assay.model.trust import Role
 from assay.model.verdict import SuiteRun, TestedUnit
@@ -197,7 +197,7 @@ class _SuiteRunner:
         command = self._command(places)
         verdict = self._ask_again(examiner, self._test(command, tell))
         if _changed(command.suite, facts.suite_sha256):
-            verdict = _error(verdict, "the suite's files changed while it ran")
+            verdict = _error(verdict, "the suite's files changed while it ran", "suite")
         facts.run.begin("record")
         record, files = record_run(facts, verdict, tuple(self.units), self.order.results)
         return TestAnswer(verdict, tuple(self.units), facts.image, record, files, facts.sandbox)
@@ -221,6 +221,7 @@ class _SuiteRunner:
             finished=timestamp(self.facts.site.clock),
             outcome=Outcome.ERROR,
             reason=error.message,
+            layer=_layer_of(error),
         )
         record_run(self.facts, verdict, tuple(self.units), self.order.results)
 
@@ -241,10 +242,12 @@ class _SuiteRunner:
             self.facts.suite, events, exit_status=status, started=started, finished=timestamp(site.clock)
         )
         if fault:
-            verdict = _error(verdict, fault)
+            verdict = _error(verdict, fault, "suite")
         if stopped:
             outcome = Outcome.TIMEOUT if stopped.startswith(_NOT_DONE) else Outcome.ABORTED
-            verdict = verdict.model_copy(update={"outcome": outcome, "reason": stopped, "device_answers": False})
+            verdict = verdict.model_copy(
+                update={"outcome": outcome, "reason": stopped, "layer": None, "device_answers": False}
+            )
         run.done("suite", {"outcome": verdict.outcome.value, "exit_status": status})
         return verdict
 
@@ -262,16 +265,17 @@ class _SuiteRunner:
 
     def _ask_again(self, examiner: UnitExaminer, verdict: SuiteRun) -> SuiteRun:
         """The units after the suite. One that is silent, or another, or runs another image, makes the run ERROR."""
-        run, faults = self.facts.run, []
+        run, faults, layer = self.facts.run, [], None
         run.begin("ask-again")
         for index, unit in enumerate(self.units):
             try:
                 self.units[index] = examiner.after(unit)
             except AssayError as error:
                 faults.append(f"after the suite, {unit.place}: {error.message}")
+                layer = layer or _layer_of(error)
         run.done("ask-again", {"faults": faults})
         if faults and verdict.outcome not in (Outcome.ABORTED, Outcome.TIMEOUT):
-            return _error(verdict, faults[0])
+            return _error(verdict, faults[0], layer)
         return verdict.model_copy(update={"device_answers": not faults})
 
     def _command(self, places: tuple[str, ...]) -> TestCommand:
@@ -329,5 +333,10 @@ def _changed(suite: Path, sha256: str) -> bool:
         return True
 
 
-def _error(verdict: SuiteRun, reason: str) -> SuiteRun:
-    return verdict.model_copy(update={"outcome": Outcome.ERROR, "reason": reason})
+def _error(verdict: SuiteRun, reason: str, layer: Layer | None) -> SuiteRun:
+    return verdict.model_copy(update={"outcome": Outcome.ERROR, "reason": reason, "layer": layer})
+
+
+def _layer_of(error: AssayError) -> Layer | None:
+    """None for what is refused: that is no fault of the infrastructure."""
+    return error.layer if isinstance(error, InfrastructureError) else None

@@ -24,6 +24,7 @@ from assay.model.outcome import Outcome
 
 if TYPE_CHECKING:
     from assay.interfaces.clock import Clock
+    from assay.model.attempts import RetryRule
     from assay.model.verdict import Measurement
     from assay.pipeline.test_events import EventFile
     from assay.pipeline.test_place import BenchPlace
@@ -85,6 +86,9 @@ class SuiteSession:
         self._place: BenchPlace | None = None
         self._file: EventFile | None = None
         self._aborted = False
+        self._trying = 1
+        self._from: RetryRule | None = None
+        self._restarted: set[str] = set()
         self._started = ""
         if self._folder is not None:
             from assay.pipeline.test_events import EventFile
@@ -121,12 +125,12 @@ class SuiteSession:
 
             self._write(SessionStarted(worker=self.worker, suite=self.suite, at=self._started))
 
-    def collected(self, names: Iterable[str]) -> None:
-        """The tests that will be run."""
+    def collected(self, names: Iterable[str], retries: dict[str, RetryRule]) -> None:
+        """The tests that will be run, and the rules of those that may be tried again."""
         if self._file is not None:
             from assay.stages.hil.events import Collected
 
-            self._write(Collected(cases=tuple(names)))
+            self._write(Collected(cases=tuple(names), retries=retries))
 
     def collect_failed(self, name: str, message: str) -> None:
         """A file of the suite cannot be loaded."""
@@ -167,7 +171,7 @@ class SuiteSession:
         """A test, or another attempt at it, begins."""
         from assay.stages.hil.case_watch import CaseWatch
 
-        attempt = self._attempts[name] = self._attempts.get(name, 0) + 1
+        attempt = self._attempts[name] = max(self._attempts.get(name, 0) + 1, self._trying)
         now = self._now()
         if self._file is not None:
             from assay.stages.hil.events import CaseStarted
@@ -181,6 +185,12 @@ class SuiteSession:
             on_taken=functools.partial(self._measured, name),
         )
 
+    def trying(self, attempt: int, rule: RetryRule | None) -> None:
+        """From now on this is that attempt at a group of tests; with `rule`, its power state comes first."""
+        self._trying = attempt
+        self._from = rule
+        self._restarted.clear()
+
     def end_case(self, watch: CaseWatch) -> None:
         """A test has ended, its teardown too."""
         if self._file is None:
@@ -191,21 +201,22 @@ class SuiteSession:
         result = watch.result(self.clock.monotonic_s())
         self._write(CaseEnded(case=result) if isinstance(result, CaseResult) else CaseSkipped(case=result))
 
-    def judge(self, watch: CaseWatch, report: Any, error: BaseException | None) -> None:
-        """Put one phase's report of pytest into our words, and ours into the report."""
+    def judge(self, watch: CaseWatch, report: Any, error: BaseException | None) -> Fault | None:
+        """Put one phase's report of pytest into our words, and ours into the report; answers what went wrong."""
         if report.skipped:
             watch.skipped(report.when, _skip_reason(report))
-            return
+            return None
         fault = self._fault_of(watch, report, error)
         watch.saw(report.when, fault)
         if fault is None:
-            return
+            return None
         if fault.outcome is Outcome.TIMEOUT and self._place is not None:
             watch.timed_out(self._place.answers)
         if fault.outcome is not Outcome.FAIL:
             report.assay_outcome = f"{fault.outcome} ({fault.layer})" if fault.layer else fault.outcome.value
         if isinstance(error, AssayError) and report.when != "call":
             report.longrepr = f"{error.message}\n  next: {error.remedy}"  # the traceback is ours, and of no help
+        return fault
 
     def _fault_of(self, watch: CaseWatch, report: Any, error: BaseException | None) -> Fault | None:
         from assay.stages.hil.faults import Fault, judge_exception
@@ -237,6 +248,9 @@ class SuiteSession:
         """The unit, proved to run the image under test; nothing that its console said before is left."""
         watch.place = f"{watch.place}, {place.name}" if watch.place else place.name
         self._place = place
+        if self._from is not None and place.name not in self._restarted:
+            place.restart(self._from.from_power, self._from.off_s)
+            self._restarted.add(place.name)
         unit = place.ready()
         place.device.drop_console()
         if self._file is not None and place.name not in self._units:

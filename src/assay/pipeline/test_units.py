@@ -12,13 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.errors import NotVerified
+from assay.errors import NotVerified, at_layer
 from assay.interfaces.device import Stage
 from assay.model.verdict import TestedUnit
 from assay.pipeline.places import open_place
 from assay.pipeline.proved_unit import attest, check_wanted
 from assay.pipeline.test_place import READY_TIMEOUT_S, VERB
-from assay.stages.hil.faults import at_layer
 from assay.stages.hil.running_image import Expected, RunningImage, prove
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from assay.errors import InfrastructureError
+from assay.model.attempts import RetryRule
 from assay.model.value import Value
 from assay.model.verdict import CaseResult, Measurement, SkippedCase, UnitSeen
 
@@ -29,10 +30,11 @@ class SessionStarted(Value):
 
 
 class Collected(Value):
-    """The tests that this process knows of; every worker knows them all."""
+    """The tests that this process knows of, and which may be tried again; every worker knows them all."""
 
     event: Literal["collected"] = "collected"
     cases: tuple[str, ...]
+    retries: dict[str, RetryRule] = Field(default={})
 
 
 class CollectFailed(Value):

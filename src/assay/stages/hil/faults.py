@@ -8,28 +8,22 @@ Leaves to others: pytest's own exceptions (the plugin turns them into words that
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from assay.errors import (
     AssayError,
     DeviceTimeout,
     InfrastructureError,
-    LinkError,
-    PlaceBusy,
+    Layer,
     UnitFailed,
     WrongBoard,
 )
 from assay.model.outcome import Outcome
-from assay.model.verdict import Layer
 
 Phase = Literal["setup", "call", "teardown"]
 MESSAGE_LENGTH_MAX = 2000
 """Characters of a message in a record: a whole console log does not belong there, its end is in the reports."""
-_NOTE = "layer: "
-_LAYERS: tuple[Layer, ...] = get_args(Layer)
 
 
 @dataclass(frozen=True)
@@ -39,17 +33,6 @@ class Fault:
     outcome: Outcome
     layer: Layer | None
     message: str
-
-
-@contextmanager
-def at_layer(layer: Layer) -> Iterator[None]:
-    """Infrastructure errors from inside are blamed on `layer`; the innermost one counts."""
-    try:
-        yield
-    except InfrastructureError as error:
-        if not any(note.startswith(_NOTE) for note in getattr(error, "__notes__", ())):
-            error.add_note(_NOTE + layer)
-        raise
 
 
 def judge_exception(error: BaseException, phase: Phase) -> Fault:
@@ -65,14 +48,10 @@ def judge_exception(error: BaseException, phase: Phase) -> Fault:
 
 
 def _layer_of(error: BaseException) -> Layer:
-    for note in getattr(error, "__notes__", ()):
-        layer = note.removeprefix(_NOTE)
-        if note.startswith(_NOTE) and layer in _LAYERS:
-            return next(known for known in _LAYERS if known == layer)
-    if isinstance(error, PlaceBusy | WrongBoard):
+    if isinstance(error, InfrastructureError):
+        return error.layer
+    if isinstance(error, WrongBoard):
         return "port"
-    if isinstance(error, LinkError):
-        return "link"
     return "host" if isinstance(error, AssayError | OSError) else "suite"
 
 

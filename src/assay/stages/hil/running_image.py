@@ -12,10 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from assay.errors import InfrastructureError, WrongBoard
+from assay.errors import InfrastructureError, WrongBoard, at_layer
 from assay.interfaces.device import Device, DeviceInfo, Stage
 from assay.model.predicates import DeviceReport
-from assay.stages.hil.faults import at_layer
 
 PRIMARY_SLOT = 0
 IMAGE_HASH_BYTES = 32  # SHA-256

@@ -8,6 +8,7 @@ Leaves to others: signing, logging, and where digests come from (the pipeline ta
 
 from __future__ import annotations
 
+from assay.model.attempts import counted, flaky
 from assay.model.outcome import Outcome
 from assay.model.predicates import InterruptedRun, RunHeader, StepRecord
 from assay.model.statement import PredicateType, ResourceDescriptor, Statement, Subject
@@ -23,9 +24,12 @@ def speaks_about_unit(run: SuiteRun) -> bool:
 
 def result_statement(bench: BenchRun) -> Statement:
     """in-toto test-result v0.1: the subject is the image file; suite, units and reports are its configuration."""
-    bad = {case.name for case in bench.cases if case.outcome is not Outcome.PASS}
+    rules = bench.retries or {}
+    bad = {case.name for case in counted(bench.cases, rules) if case.outcome is not Outcome.PASS}
+    warned = flaky(bench.cases, rules)
+    passed = bench.run.outcome is Outcome.PASS and not bad
     verdict = SuiteVerdict(
-        result="PASSED" if bench.run.outcome is Outcome.PASS and not bad else "FAILED",
+        result="FAILED" if not passed else "WARNED" if warned else "PASSED",
         configuration=(
             ResourceDescriptor(name="suite", uri=bench.suite, digest={"sha256": bench.suite_sha256}),
             ResourceDescriptor(
@@ -36,7 +40,8 @@ def result_statement(bench: BenchRun) -> Statement:
             *(_unit(unit) for unit in bench.units),
             *(ResourceDescriptor(name=name, digest={"sha256": digest}) for name, digest in sorted(bench.files.items())),
         ),
-        passed_tests=tuple(sorted({case.name for case in bench.cases} - bad)),
+        passed_tests=tuple(sorted({case.name for case in bench.cases} - bad - set(warned))),
+        warned_tests=warned,
         failed_tests=tuple(sorted(bad)),
         bench=bench,
     )

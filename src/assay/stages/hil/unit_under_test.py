@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from assay.errors import at_layer
 from assay.interfaces.device import Console, DeviceInfo
 from assay.interfaces.power import Power
 from assay.model.artifact import Release
 from assay.model.manifest import Board
-from assay.stages.hil.faults import at_layer
 from assay.stages.hil.running_image import RunningImage
 
 LINE_TIMEOUT_S = 5.0
@@ -96,9 +96,12 @@ class UnitPower:
             self._power.cut()
         self._console.drop_console()
 
-    def cycle(self, off_s: float = OFF_S) -> None:
-        """Off, `off_s` seconds of darkness, on. What the console says from here on is of the new boot."""
-        self.off()
+    def cycle(self, off_s: float = OFF_S, *, hard: bool = False) -> None:
+        """Off (`hard`: cut), `off_s` seconds of darkness, on. What the console says from here on is of the new boot."""
+        if hard:
+            self.cut()
+        else:
+            self.off()
         self._sleep(off_s)
         self.on()
 

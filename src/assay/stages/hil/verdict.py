@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from assay.errors import Layer
+from assay.model.attempts import RetryRule, counted
 from assay.model.outcome import Outcome
-from assay.model.verdict import CaseResult, Layer, SkippedCase, SuiteRun, UnitSeen
+from assay.model.verdict import CaseResult, SkippedCase, SuiteRun, UnitSeen
 from assay.stages.hil.events import (
     Aborted,
     CaseEnded,
@@ -45,6 +47,7 @@ class _Story:
     cases: list[CaseResult] = field(default_factory=list)
     skipped: list[SkippedCase] = field(default_factory=list)
     collected: list[str] = field(default_factory=list)
+    retries: dict[str, RetryRule] = field(default_factory=dict)
     open: dict[tuple[str, int], CaseStarted] = field(default_factory=dict)
     units: dict[str, UnitSeen] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
@@ -57,9 +60,8 @@ class _Story:
         match event:
             case SessionStarted():
                 self.began = True
-            case Collected(cases=names):
-                known = set(self.collected)
-                self.collected.extend(name for name in names if name not in known)
+            case Collected():
+                self._tell_collected(event)
             case CollectFailed(name=name, message=message):
                 self.faults.append(f"{name} could not be loaded: {message}")
             case UnitOpened(unit=unit):
@@ -76,6 +78,15 @@ class _Story:
             case SessionFinished(worker=worker, exit_status=status) if worker == MAIN_WORKER:
                 self.ended = status
 
+    def _tell_collected(self, event: Collected) -> None:
+        """A rule is declared before the first test begins; workers that collect later have to say the same."""
+        if (self.cases or self.open) and event.retries != self.retries:
+            self.faults.append("a rule for trying tests again was changed after the first test had begun")
+            return
+        known = set(self.collected)
+        self.collected.extend(name for name in event.cases if name not in known)
+        self.retries |= event.retries
+
     def _tell_skip(self, skipped: SkippedCase) -> None:
         self.skipped.append(skipped)
         for key in [key for key in self.open if key[0] == skipped.name]:
@@ -88,13 +99,13 @@ def judge_run(suite: str, events: Iterable[Event], *, exit_status: int | None, s
     for event in events:
         story.tell(event)
     cases = [*story.cases, *_unfinished(story)]
-    outcome, reason, answers = _gravest(cases)
+    outcome, reason, layer, answers = _gravest(counted(cases, story.retries))
     if story.aborted is not None:
-        outcome, reason = Outcome.ABORTED, story.aborted
+        outcome, reason, layer = Outcome.ABORTED, story.aborted, None
     elif outcome in (Outcome.PASS, Outcome.FAIL, Outcome.TIMEOUT):
         status = story.ended if exit_status is None else exit_status
         fault = _broken(story, cases, outcome, status)
-        outcome, reason = (Outcome.ERROR, fault) if fault else (outcome, reason)
+        outcome, reason, layer = (Outcome.ERROR, fault, _blamed(story)) if fault else (outcome, reason, layer)
     return SuiteRun(
         suite=suite,
         units=tuple(story.units.values()),
@@ -104,8 +115,15 @@ def judge_run(suite: str, events: Iterable[Event], *, exit_status: int | None, s
         skipped=tuple(_once(story.skipped)),
         outcome=outcome,
         reason=reason,
+        layer=layer,
         device_answers=answers,
+        retries=story.retries,
     )
+
+
+def _blamed(story: _Story) -> Layer:
+    """A run that contradicts itself: the tests are broken, or the host stopped their process."""
+    return "suite" if story.faults or not story.collected or story.ended is not None else "host"
 
 
 def _unfinished(story: _Story) -> list[CaseResult]:
@@ -127,10 +145,11 @@ def _unfinished(story: _Story) -> list[CaseResult]:
     ]
 
 
-def _gravest(cases: list[CaseResult]) -> tuple[Outcome, str, bool]:
-    """The outcome that stands for all cases, why, and whether all that timed out answered afterwards.
+def _gravest(cases: list[CaseResult]) -> tuple[Outcome, str, Layer | None, bool]:
+    """The outcome that stands for all cases, why, which layer, and whether all that timed out answered afterwards.
 
-    Every attempt counts: a test that passed when it was tried again has failed once, and that is not forgotten.
+    Every attempt counts (a test that passed when it was tried again has failed once), unless a rule said before the
+    run that the last one does (`model.attempts`).
     """
     answers = all(case.device_answers for case in cases if case.outcome is Outcome.TIMEOUT)
     timeout = [Outcome.TIMEOUT] if not answers else []
@@ -140,8 +159,8 @@ def _gravest(cases: list[CaseResult]) -> tuple[Outcome, str, bool]:
         if bad:
             more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
             where = f" [{bad[0].layer}]" if bad[0].layer else ""
-            return outcome, f"{bad[0].name}{where}: {_first_line(bad[0].message)}{more}", answers
-    return Outcome.PASS, "", answers
+            return outcome, f"{bad[0].name}{where}: {_first_line(bad[0].message)}{more}", bad[0].layer, answers
+    return Outcome.PASS, "", None, answers
 
 
 def _broken(story: _Story, cases: list[CaseResult], outcome: Outcome, status: int | None) -> str:
@@ -155,6 +174,8 @@ def _broken(story: _Story, cases: list[CaseResult], outcome: Outcome, status: in
     missing = set(story.collected) - {case.name for case in cases} - {case.name for case in story.skipped}
     if missing:
         return f"{len(missing)} of {len(story.collected)} tests were never run: {', '.join(sorted(missing)[:3])}"
+    if more := _tried_too_often(story):
+        return f"{more} was tried more often than its rule declares"
     if story.ended is None:
         return "the test process ended before pytest did"
     if status is not None and status not in (0, 1):
@@ -164,6 +185,13 @@ def _broken(story: _Story, cases: list[CaseResult], outcome: Outcome, status: in
     if status == 1 and outcome is Outcome.PASS:
         return "pytest says that tests failed, and no test does"
     return ""
+
+
+def _tried_too_often(story: _Story) -> str:
+    over = (
+        case.name for case in story.cases if (rule := story.retries.get(case.name)) and case.attempt > rule.attempts
+    )
+    return next(over, "")
 
 
 def _end_of(status: int) -> str:
