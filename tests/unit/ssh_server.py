@@ -89,6 +89,7 @@ def ssh_server(
         "Port": port, "ListenAddress": listen, "HostKey": folder / "host", "PidFile": folder / "pid",
         "AuthorizedKeysFile": folder / "authorized", "StrictModes": "no", "UsePAM": "no",
         "PasswordAuthentication": "no", "PermitRootLogin": "prohibit-password",
+        "ClientAliveInterval": 3, "ClientAliveCountMax": 3,  # so that a cut session does not outlive the test
         "Subsystem": f"sftp {sftp_server()}", **settings,
     }  # fmt: skip
     (folder / "sshd_config").write_text("".join(f"{key} {value}\n" for key, value in config.items()))

@@ -72,7 +72,9 @@ class _Shop:
             raise UsageFault(f"{gives} has no patch from {base}", remedy=f"assay sign ... --delta-from {base}")
         assert self.trust is not None  # else the release was not verified
         verified = verify_patch(self.site.store, self.trust, release, found)
-        return CampaignImage(word, verified.data, _named(f"{gives} from {base}", release, found.file_sha256, found.image_hash))
+        return CampaignImage(
+            word, verified.data, _named(f"{gives} from {base}", release, found.file_sha256, found.image_hash)
+        )
 
     def _released(self, source: str) -> VerifiedImage:
         from assay.pipeline.release_gate import verify_release

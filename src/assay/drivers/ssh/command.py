@@ -16,7 +16,7 @@ import paramiko
 
 from assay.drivers.ssh.connection import Connection
 from assay.errors import DeviceTimeout, InfrastructureError, UsageFault
-from assay.interfaces.remote_host import RemoteResult
+from assay.interfaces.remote_host import STATUS_UNKNOWN, RemoteResult
 
 OUTPUT_MAX = 64 << 20  # bytes of both outputs, which are kept in memory
 READ_MAX = 1 << 16
@@ -40,29 +40,31 @@ def run_command(connection: Connection, argv: Sequence[str], timeout_s: float, s
     """How `argv` ended. Raises DeviceTimeout, LinkError, UsageFault, InfrastructureError."""
     text = command_text(argv)
     deadline_s = time.monotonic() + timeout_s
-    channel = connection.channel()
-    try:
-        channel.settimeout(timeout_s)
-        channel.exec_command(text.encode("utf-8", "surrogateescape"))
-        said = _Said(channel, stdin)
-        while said.more():
-            if time.monotonic() > deadline_s:
-                raise DeviceTimeout(
-                    f"{_shown(text)} on {connection.address} did not end within {timeout_s:g} s",
-                    remedy="it may still run there: look, and give it more time",
-                )
-        if said.bytes > OUTPUT_MAX:
-            raise InfrastructureError(
-                f"{_shown(text)} on {connection.address} says more than {OUTPUT_MAX >> 20} MiB",
-                remedy="let it write into a file",
-            )
-        if not connection.alive:
-            raise connection.broken()
-        return RemoteResult(channel.exit_status, b"".join(said.out), b"".join(said.err))
-    except (paramiko.SSHException, EOFError, OSError) as error:
-        raise connection.broken(error) from error
-    finally:
-        channel.close()
+    with connection.channel() as channel:
+        try:
+            channel.settimeout(timeout_s)
+            channel.exec_command(text.encode("utf-8", "surrogateescape"))
+            said = _Said(channel, stdin)
+            while said.more():
+                if time.monotonic() > deadline_s:
+                    raise _too_slow(connection, text, timeout_s)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise connection.broken(error) from error
+    if said.bytes > OUTPUT_MAX:
+        raise InfrastructureError(
+            f"{_shown(text)} on {connection.address} says more than {OUTPUT_MAX >> 20} MiB",
+            remedy="let it write into a file",
+        )
+    if channel.exit_status == STATUS_UNKNOWN and connection.ended():
+        raise connection.broken()
+    return RemoteResult(channel.exit_status, b"".join(said.out), b"".join(said.err))
+
+
+def _too_slow(connection: Connection, text: str, timeout_s: float) -> DeviceTimeout:
+    return DeviceTimeout(
+        f"{_shown(text)} on {connection.address} did not end within {timeout_s:g} s",
+        remedy="it may still run there: look, and give it more time",
+    )
 
 
 class _Said:

@@ -8,7 +8,9 @@ key; every error of paramiko and of the system becomes one of ours.
 from __future__ import annotations
 
 import socket
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import paramiko
@@ -46,6 +48,7 @@ KEY_ALGORITHMS = (
 )
 HANDSHAKE_TIMEOUT_S = 20.0
 LOGIN_TIMEOUT_S = 30.0
+SETTLE_S = 1.0
 _TAKEN = (*KEY_EXCHANGES[:2], *CIPHERS, *MACS[:2], *KEY_ALGORITHMS)
 NEWER_SSHD = f"update its SSH server; assay takes {', '.join(_TAKEN)}"
 
@@ -98,12 +101,25 @@ class Connection:
             with suppress(EOFError, OSError, paramiko.SSHException):
                 each.close()
 
-    def channel(self) -> paramiko.Channel:
-        """A new channel for a command or for SFTP. Raises LinkError."""
+    @contextmanager
+    def channel(self) -> Iterator[paramiko.Channel]:
+        """A channel for a command or for SFTP, for the time of a block. Raises LinkError."""
         try:
-            return self.transport.open_session(timeout=CONNECT_TIMEOUT_S)
+            opened = self.transport.open_session(timeout=CONNECT_TIMEOUT_S)
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise self.broken(error) from error
+        try:
+            yield opened
+        finally:
+            with suppress(paramiko.SSHException, EOFError, OSError):  # on a dead link that is all that can be said
+                opened.close()
+
+    def ended(self) -> bool:
+        """True when the link broke; a failed write may be told a moment before the transport knows it."""
+        deadline_s = time.monotonic() + SETTLE_S
+        while self.alive and time.monotonic() < deadline_s:
+            time.sleep(SETTLE_S / 50)
+        return not self.alive
 
     def broken(self, error: BaseException | None = None) -> LinkError:
         """The link broke, or nothing came in time: which part of the way it was, as far as it can be told."""
@@ -201,6 +217,4 @@ def _not_in(hop: SshHop, why: str) -> InfrastructureError:
 
 def _words(error: BaseException | None) -> str:
     text = visible(str(error)) if error is not None else ""
-    if isinstance(error, EOFError) or (error is not None and not text):
-        text = "it hung up"
-    return f": {text}" if text else ""
+    return f": {text or 'nothing comes from it any more'}"

@@ -33,24 +33,24 @@ _DIGEST = re.compile(rb"\\?([0-9a-f]{64}) ")
 @contextmanager
 def sftp_of(connection: Connection, doing: str) -> Iterator[paramiko.SFTPClient]:
     """SFTP for the time of a block; `doing` is what it is for, for the messages. Raises StorageError, LinkError."""
-    channel = connection.channel()
-    try:
-        channel.settimeout(STALL_S)
-        channel.invoke_subsystem("sftp")
-        yield paramiko.SFTPClient(channel)
-    except (paramiko.SSHException, EOFError, OSError) as error:
-        raise _told(connection, error, doing) from error
-    finally:
-        channel.close()
+    with connection.channel() as channel:
+        try:
+            channel.settimeout(STALL_S)
+            channel.invoke_subsystem("sftp")
+            yield paramiko.SFTPClient(channel)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            raise _told(connection, error, doing) from error
 
 
 def _told(connection: Connection, error: Exception, doing: str) -> AssayError:
-    if not connection.alive:
-        return connection.broken(error)
     where = f"on {connection.address}"
     if isinstance(error, TimeoutError):
+        connection.close()  # whatever comes later is for nobody
         return connection.broken(TimeoutError(f"nothing came for {STALL_S:g} s, {doing}"))
-    if isinstance(error, OSError) and "closed" not in str(error):
+    answered = isinstance(error, OSError) and "closed" not in str(error)
+    if not answered and connection.ended():
+        return connection.broken(error)
+    if isinstance(error, OSError) and answered:
         code, words = error.errno, visible(error.strerror or str(error))
         remedy = {
             errno.EACCES: "give that user the right to do it, or name another path",
