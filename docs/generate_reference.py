@@ -31,6 +31,7 @@ PREDICATES = {
     "provisioning": predicates.Provisioning,
     "flash": predicates.Flash,
     "foreign-flash": predicates.ForeignFlash,
+    "quarantine": predicates.Quarantine,
     "tool-flash": predicates.ToolFlash,
     "update": predicates.Update,
     "evidence": predicates.EvidenceRecord,

@@ -159,6 +159,10 @@ class WrongUnit(Refused):
     """The unit on the place is not the one with the serial number that was asked for."""
 
 
+class InQuarantine(Refused):
+    """Tests keep away from the place; the message says since when, by whom, and why."""
+
+
 class DuplicateSerial(Refused):
     """The serial number belongs to another unit already."""
 

@@ -54,6 +54,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, metavar, help_text in _OPTIONS:
         action = "append" if name == "place" else "store"
         group.addoption(f"--assay-{name}", action=action, default=None, metavar=metavar, help=help_text)
+    group.addoption(
+        "--assay-quarantined", action="store_true", help="Use places that are in quarantine, too (ASSAY_QUARANTINED=1)."
+    )
     for name, metavar, help_text in _DRIVER_OPTIONS:
         action = "append" if name == "driver-option" else "store"
         group.addoption(f"--assay-{name}", action=action, default=None, metavar=metavar, help=help_text)
@@ -71,7 +74,9 @@ def pytest_configure(config: pytest.Config) -> None:
     from assay.errors import AssayError
     from assay.pipeline.test_session import SuiteSession, wish_of
 
-    wish = wish_of({name: config.getoption(f"--assay-{name}") for name, _, _ in _OPTIONS})
+    wish = wish_of(
+        {name: config.getoption(f"--assay-{name}") for name in (*(row[0] for row in _OPTIONS), "quarantined")}
+    )
     if fault := wish.incomplete():
         raise pytest.UsageError(fault)
     try:

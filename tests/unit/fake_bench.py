@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from assay.errors import DeviceTimeout, InfrastructureError, PlaceBusy
+from assay.errors import DeviceTimeout, InfrastructureError, InQuarantine, PlaceBusy
 from assay.interfaces.device import DeviceInfo, Measured, Stage
 from assay.pipeline import test_place
 from assay.stages.hil.running_image import Expected
@@ -162,3 +162,10 @@ def install() -> None:
     """From now on this process has a fake bench."""
     test_place.open_bench_place = open_fake  # type: ignore[assignment]
     test_place.offer_of = offer
+    test_place.check_quarantine = check_quarantine
+
+
+def check_quarantine(wish: Any, name: str) -> None:
+    """In place of `test_place.check_quarantine`; `FAKE_QUARANTINE` names places."""
+    if name in os.environ.get("FAKE_QUARANTINE", "").split(","):
+        raise InQuarantine(f"place {name} is in quarantine: it flips", remedy="mend it")

@@ -14,6 +14,7 @@ import click
 
 from assay.cli.bench_ask import ask
 from assay.cli.bench_hold import acquire, release
+from assay.cli.bench_quarantine import quarantine
 from assay.cli.bench_scan import scan
 from assay.cli.near_commands import NearCommands
 from assay.cli.place_names import complete_place
@@ -45,7 +46,7 @@ def command() -> None:
     """Places of this host: find boards, list places, see who holds them."""
 
 
-for part in (acquire, ask, release, scan):
+for part in (acquire, ask, quarantine, release, scan):
     command.add_command(part)
 
 

@@ -45,6 +45,7 @@ CASES_SHOWN_MAX = 20
     metavar="PATH[:rw]",
     help="Let the tests read (with :rw write) this path, too; may be repeated.",
 )
+@click.option("--quarantined", is_flag=True, help="Test it although it is in quarantine (assay bench quarantine).")
 @click.option("--sandbox-net", is_flag=True, help="Let the tests use the network.")
 @verb
 def command(session: Session, suite: Path, **options: Any) -> Answer:

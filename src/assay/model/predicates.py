@@ -12,6 +12,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from assay.errors import Layer
 from assay.model.identifiers import FileSha256, ImageHash, Name, SerialNumber, VersionText
 from assay.model.outcome import MeasurementOutcome, Outcome
 from assay.model.plan import Plan
@@ -284,11 +285,28 @@ class EvidenceRecord(Value):
 class InterruptedRun(Value):
     """`urn:assay:predicate:run:v1`: a run that ended before it had all that its own predicate wants, and where.
 
-    Its outcome may be FAIL: a unit that failed in the factory before it had an identity.
+    Its outcome may be FAIL: a unit that failed in the factory before it had an identity. `layer` is where a fault of
+    the infrastructure came from, where the verb tells.
     """
 
     run: RunHeader
     verb: str
     serial: SerialNumber | None = None
     stopped_at: str
+    layer: Layer | None = None
     steps: tuple[StepRecord, ...] = ()
+
+
+class Quarantine(Value):
+    """`urn:assay:predicate:quarantine:v1`: somebody took a place out of use for tests, or back into it (`lift`).
+
+    `serial` is the unit that was there last; `by` a user and a host. It is about the bench, and no verdict on the unit.
+    """
+
+    place: Name
+    serial: SerialNumber | None = None
+    action: Literal["begin", "lift"]
+    reason: str
+    by: str
+    at: str
+    checkpoint: str

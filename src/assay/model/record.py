@@ -27,6 +27,7 @@ class RecordType(StrEnum):
     UPDATE = "update"
     EVIDENCE = "evidence"
     RUN = "run"
+    QUARANTINE = "quarantine"
     POLICY = "policy"
     DECISION = "decision"
     SUMMARY = "summary"
@@ -45,6 +46,7 @@ PREDICATES: Mapping[RecordType, PredicateType] = {
     RecordType.UPDATE: PredicateType.UPDATE,
     RecordType.EVIDENCE: PredicateType.EVIDENCE,
     RecordType.RUN: PredicateType.RUN,
+    RecordType.QUARANTINE: PredicateType.QUARANTINE,
     RecordType.POLICY: PredicateType.POLICY,
     RecordType.DECISION: PredicateType.DECISION,
     RecordType.SUMMARY: PredicateType.SUMMARY,

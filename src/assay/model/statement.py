@@ -29,6 +29,7 @@ class PredicateType(StrEnum):
     RELEASE = "urn:assay:predicate:release:v1"
     PATCH = "urn:assay:predicate:patch:v1"
     RUN = "urn:assay:predicate:run:v1"
+    QUARANTINE = "urn:assay:predicate:quarantine:v1"
     POLICY = "urn:assay:predicate:policy:v1"
     DECISION = "urn:assay:predicate:decision:v1"
     SUMMARY = "https://slsa.dev/verification_summary/v1"

@@ -47,6 +47,7 @@ SIGNERS: Mapping[PredicateType, frozenset[Role]] = {
     PredicateType.UPDATE: _RUNS,
     PredicateType.EVIDENCE: _RUNS,
     PredicateType.RUN: _RUNS | {Role.BUILDER},
+    PredicateType.QUARANTINE: frozenset({Role.BENCH}),
     PredicateType.POLICY: frozenset({Role.POLICY}),
     PredicateType.DECISION: frozenset({Role.BUILDER, Role.STATION, Role.FIELD}),
     PredicateType.SUMMARY: frozenset({Role.VERIFIER}),

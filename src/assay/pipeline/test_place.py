@@ -130,6 +130,15 @@ def offer_of(wish: Wish, name: str) -> tuple[str, tuple[str, ...]]:
     return address.board.name, address.features
 
 
+def check_quarantine(wish: Wish, name: str) -> None:
+    """Raises InQuarantine when tests keep away from the place."""
+    if not name.startswith(FRESH_TWIN):
+        from assay.pipeline.quarantine import check
+        from assay.pipeline.site import Site
+
+        check(Site(wish.site or nearest_site(Path.cwd())), name)
+
+
 def _named(site: Site, wish: Wish, name: str, stack: contextlib.ExitStack) -> tuple[OpenPlace, VerifiedImage]:
     from assay.pipeline.places import open_place
 

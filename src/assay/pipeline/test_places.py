@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from assay.errors import PlaceBusy, UsageFault
+from assay.errors import AssayError, InQuarantine, PlaceBusy, UsageFault
 from assay.pipeline import test_place
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ class OpenPlaces:
     def place_for(self, needs: Needs, besides: Collection[str] = ()) -> BenchPlace:
         """A place with what is needed that is none of `besides`: one that we have, else one that is free.
 
-        Raises NothingFits; PlaceBusy when those that fit are used; and what `test_place.open_bench_place` raises.
+        Raises NothingFits; PlaceBusy when those that fit are used or in quarantine; and what
+        `test_place.open_bench_place` raises.
         """
         reasons = []
         for place in self._open:
@@ -84,14 +85,14 @@ class OpenPlaces:
             if not reason:
                 return place
             reasons.append(reason)
-        busy: list[PlaceBusy] = []
+        busy: list[AssayError] = []
         for name in list(self._left):
             if len(self._wish.places) > 1 and (reason := needs.lacks(*test_place.offer_of(self._wish, name))):
                 reasons.append(reason)
                 continue
             try:
                 opened = self._take(name)
-            except PlaceBusy as error:
+            except (PlaceBusy, InQuarantine) as error:
                 busy.append(error)
                 continue
             if not (reason := needs.lacks(opened.board.name, opened.features)):
@@ -105,6 +106,8 @@ class OpenPlaces:
         raise NothingFits("; ".join(dict.fromkeys(reasons)))
 
     def _take(self, name: str) -> BenchPlace:
+        if not self._wish.quarantined:
+            test_place.check_quarantine(self._wish, name)
         wish = replace(self._wish, places=(name,))
         opened = self._stack.enter_context(test_place.open_bench_place(wish, self._worker))
         self._left.remove(name)

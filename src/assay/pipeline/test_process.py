@@ -65,6 +65,7 @@ class TestCommand:
             words += ["--assay-place", place]
         words += ["--assay-release", self.release, "--assay-trust", str(self.trust), "--assay-site", str(self.site)]
         words += ["--assay-bench", str(self.bench)] if self.bench else []
+        words += ["--assay-quarantined"]  # that was decided before the place was taken
         return [*words, "--assay-events", str(self.events), str(self.suite)]
 
     @property

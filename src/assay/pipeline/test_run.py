@@ -22,7 +22,7 @@ from assay.errors import AssayError, ExitStatus, InfrastructureError, Interrupte
 from assay.model.outcome import Outcome, exit_status
 from assay.model.trust import Role
 from assay.model.verdict import SuiteRun, TestedUnit
-from assay.pipeline import test_sandbox
+from assay.pipeline import quarantine, test_sandbox
 from assay.pipeline.manifest_files import BOARDS
 from assay.pipeline.proved_unit import parse_wanted
 from assay.pipeline.test_place import FRESH_TWIN
@@ -67,6 +67,7 @@ class TestOrder:
     serial: str | None = None
     sandbox_bind: tuple[str, ...] = ()
     sandbox_net: bool = False
+    quarantined: bool = False
 
     @property
     def opened(self) -> tuple[str, ...]:
@@ -103,6 +104,8 @@ def run_suite(site: Site, order: TestOrder, *, warn: Say, say: Say, tell: Tell =
     from assay.pipeline.unit_records import parse_reference
 
     _check(order)
+    if not order.quarantined and not order.place.startswith(FRESH_TWIN):
+        quarantine.check(site, order.place)
     test_sandbox.check_opened(order.sandbox_bind, site.keys_dir)
     suite, trust, sandbox = read_suite(order.suite), load_trust(order.trust), test_sandbox.choose()
     if sandbox == "none":

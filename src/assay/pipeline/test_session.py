@@ -51,6 +51,7 @@ class Wish:
     bench: Path | None = None
     results: Path | None = None
     events: Path | None = None
+    quarantined: bool = False
 
     def incomplete(self) -> str:
         """What is missing, with what to do; empty when nothing is."""
@@ -71,7 +72,8 @@ def wish_of(options: Mapping[str, Any]) -> Wish:
     places = tuple(place.strip() for place in named if place.strip())
     if found["board"]:
         places = tuple(f"twin:{found['board']}" if place == "twin" else place for place in places)
-    return Wish(places=places, **found)
+    quarantined = bool(options.get("quarantined")) or os.environ.get(VARIABLE_PREFIX + "QUARANTINED") == "1"
+    return Wish(places=places, quarantined=quarantined, **found)
 
 
 class SuiteSession:

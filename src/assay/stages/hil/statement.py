@@ -57,6 +57,7 @@ def run_statement(header: RunHeader, run: SuiteRun, *, subject: Subject, serial:
         verb="test",
         serial=serial,
         stopped_at=run.reason or run.outcome.value,
+        layer=run.layer,
         steps=tuple(
             StepRecord(name=case.name, attempts=case.attempt, outcome=case.outcome, detail=case.message)
             for case in run.cases
