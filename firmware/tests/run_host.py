@@ -168,7 +168,10 @@ def survives(mutant: Mutant, folder: Path, bench: Bench, cache: Path) -> bool:
     changed.write_text(text, encoding="utf-8")
     made = {**bench.objects, mutant.file: compile_one(changed, folder, [*bench.flags, "-w"])}
     program = link(made, folder / "host_tests", cache, bench.sanitize)
-    return run([str(program), mutant.tests, "--first"], "tests").returncode == 0
+    done = run([str(program), mutant.tests, "--first"], "tests")
+    if done.stdout.startswith("0 tests"):
+        raise SystemExit(fail(f"mutant {mutant.why!r}: no test is called {mutant.tests!r}"))
+    return done.returncode == 0
 
 
 def run_mutants(folder: Path, cache: Path, word: str) -> int:
