@@ -39,7 +39,7 @@ def runs(site: LifeSite) -> tuple[str, str]:
 def test_an_update_is_uploaded_tested_and_confirmed(site: LifeSite) -> None:
     told = site.good(*site.update_line("1.1.0", "a"))
     assert told["outcome"] == "PASS"
-    assert told["before"]["version"], told["after"]["version"] == ("1.0.0", "1.1.0")
+    assert (told["before"]["version"], told["after"]["version"]) == ("1.0.0", "1.1.0")
     said = predicate(site, told["record"])
     actions = ["upload", "mark-for-test", "reset", "health-check", "confirm"]
     assert [step["name"] for step in said["steps"]] == ["plan", *actions]

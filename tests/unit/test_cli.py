@@ -13,7 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
+from test_store import publish
 
+from assay.backends.ledgers.serial_ledger import SerialLedger
+from assay.backends.stores.oci_layout import OciLayoutStore
 from assay.cli.main import VERBS
 from assay.cli.signals import REPEAT_S
 
@@ -148,6 +151,29 @@ def test_places_are_completed(tmp_path: Path, verb: str) -> None:
     last = str(len(line.split(" ")) - 1)
     ended = assay(_ASSAY_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=last, ASSAY_SITE=str(tmp_path))
     assert ended.stdout.splitlines() == ["plain,bench-1", "plain,bench-2"]
+
+
+def test_boards_releases_and_serial_numbers_are_completed(tmp_path: Path) -> None:
+    def complete(line: str) -> list[str]:
+        last = str(len(line.split(" ")) - 1)
+        names = {"_ASSAY_COMPLETE": "bash_complete", "COMP_WORDS": line, "COMP_CWORD": last}
+        return [row.partition(",")[2] for row in assay(**names, ASSAY_SITE=str(tmp_path)).stdout.split()]
+
+    assert complete("assay trace ") == complete("assay flash ") == []
+    assert list(tmp_path.iterdir()) == [], "asking makes nothing"
+    ledger = SerialLedger(tmp_path / "serials.sqlite")
+    for number in (1, 2):
+        ledger.adopt(bytes([number]) * 16, f"SN-{number}", "a test")
+    ledger.close()
+    store = OciLayoutStore(tmp_path / "store")
+    for version in ("1.0.0", "1.1.0"):
+        publish(store, version.encode(), version)
+    assert complete("assay trace SN") == ["SN-1", "SN-2"]
+    assert complete("assay update x@1.0.0 --serial SN-2") == ["SN-2"]
+    assert complete("assay flash demo") == ["demo-sensor@1.0.0", "demo-sensor@1.1.0"]
+    assert complete("assay build x --board ast") == ["ast1030-evb"]
+    (tmp_path / "serials.sqlite").write_bytes(b"not a database")
+    assert complete("assay trace SN") == []
 
 
 def test_the_completion_script_works_in_bash(tmp_path: Path) -> None:

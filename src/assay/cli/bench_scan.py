@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from assay.cli.session import Answer, Session, verb
+from assay.cli.site_names import complete_board
 from assay.errors import ExitStatus
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ LEAVE_OUT = "-"
 
 
 @click.command()
-@click.option("--board", help="The board on the ports that have no place yet.")
+@click.option("--board", shell_complete=complete_board, help="The board on the ports that have no place yet.")
 @click.option("--only", metavar="WHICH", help="Of the new ports this one: its device, USB serial number or socket.")
 @click.option("--twins", is_flag=True, help="Take the twins of the site, too.")
 @click.option("--import", "map_in", type=FILE, help="Take places from Zephyr's hardware map.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from assay.cli.session import Answer, Session, verb
+from assay.cli.site_names import complete_board
 from assay.cli.working import counting
 from assay.errors import UsageFault
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("module_toml", type=click.Path(path_type=Path))
-@click.option("--board", required=True, help="Name of the board (boards/NAME.toml).")
+@click.option("--board", required=True, shell_complete=complete_board, help="Name of the board (boards/NAME.toml).")
 @click.option("--version", help="Version to build [default: the one in the module's file].")
 @click.option("--define", "defines", multiple=True, metavar="NAME=VALUE", help="A define for the sources.")
 @click.option("--declare-key", "keys", multiple=True, metavar="NAME=PEM_FILE", help="A public key that is built in.")

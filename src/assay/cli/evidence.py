@@ -10,6 +10,7 @@ import click
 
 from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
+from assay.cli.site_names import complete_serial
 
 if TYPE_CHECKING:
     from assay.model.trust import Check
@@ -21,7 +22,13 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--place", required=True, metavar="NAME", shell_complete=complete_place, help="The place on the bench, or a twin."
 )
-@click.option("--serial", default=None, metavar="SERIAL", help="The unit that has to be there, and to prove it.")
+@click.option(
+    "--serial",
+    default=None,
+    metavar="SERIAL",
+    shell_complete=complete_serial,
+    help="The unit that has to be there, and to prove it.",
+)
 @click.option("--trust", required=True, type=FILE, envvar="ASSAY_TRUST", help="The trust file [ASSAY_TRUST].")
 @click.option("--bench", type=FILE, default=None, help="The bench file [default: bench.toml of the project].")
 @click.option("--wait", "wait_s", type=float, default=0.0, help="Seconds to wait for a place that is taken.")

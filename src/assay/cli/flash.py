@@ -11,6 +11,7 @@ import click
 
 from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
+from assay.cli.site_names import complete_release, complete_serial
 from assay.cli.upload_progress import upload_progress
 from assay.errors import UsageFault
 
@@ -23,7 +24,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(name="flash", short_help="Write a release to a unit and read its hash back.")
-@click.argument("release", metavar="[NAME@VERSION]", required=False)
+@click.argument("release", metavar="[NAME@VERSION]", required=False, shell_complete=complete_release)
 @click.option(
     "--image",
     "images",
@@ -35,7 +36,13 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option(
     "--place", required=True, metavar="NAME", shell_complete=complete_place, help="The place on the bench, or a twin."
 )
-@click.option("--serial", default=None, metavar="SERIAL", help="The unit that has to be there, and to prove it.")
+@click.option(
+    "--serial",
+    default=None,
+    metavar="SERIAL",
+    shell_complete=complete_serial,
+    help="The unit that has to be there, and to prove it.",
+)
 @click.option("--trust", required=True, type=FILE, envvar="ASSAY_TRUST", help="The trust file [ASSAY_TRUST].")
 @click.option("--bench", type=FILE, default=None, help="The bench file [default: bench.toml of the project].")
 @click.option("--wait", "wait_s", type=float, default=0.0, help="Seconds to wait for a place that is taken.")

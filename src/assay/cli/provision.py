@@ -10,6 +10,7 @@ import click
 
 from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
+from assay.cli.site_names import complete_release
 from assay.cli.upload_progress import upload_progress
 
 if TYPE_CHECKING:
@@ -23,8 +24,16 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     "--place", required=True, metavar="NAME", shell_complete=complete_place, help="The place on the bench, or a twin."
 )
 @click.option("--profile", required=True, type=FILE, help="The factory profile, such as provisioning/demo.toml.")
-@click.option("--bootloader", required=True, metavar="NAME@VERSION", help="The release of the bootloader.")
-@click.option("--app", required=True, metavar="NAME@VERSION", help="The release of the app.")
+@click.option(
+    "--bootloader",
+    required=True,
+    metavar="NAME@VERSION",
+    shell_complete=complete_release,
+    help="The release of the bootloader.",
+)
+@click.option(
+    "--app", required=True, metavar="NAME@VERSION", shell_complete=complete_release, help="The release of the app."
+)
 @click.option("--trust", required=True, type=FILE, envvar="ASSAY_TRUST", help="The trust file [ASSAY_TRUST].")
 @click.option("--serial", default=None, metavar="SERIAL", help="The serial number [default: the profile's next].")
 @click.option("--bench", type=FILE, default=None, help="The bench file [default: bench.toml of the project].")

@@ -12,6 +12,7 @@ import click
 
 from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
+from assay.cli.site_names import complete_release, complete_serial
 
 if TYPE_CHECKING:
     from assay.pipeline.test_run import TestAnswer
@@ -31,8 +32,20 @@ CASES_SHOWN_MAX = 20
     shell_complete=complete_place,
     help="A place, a twin, or twin:BOARD for a fresh twin.",
 )
-@click.option("--serial", default=None, metavar="SERIAL", help="The unit that has to be there, and to prove it.")
-@click.option("--release", required=True, metavar="NAME@VERSION", help="The release that the unit has to run.")
+@click.option(
+    "--serial",
+    default=None,
+    metavar="SERIAL",
+    shell_complete=complete_serial,
+    help="The unit that has to be there, and to prove it.",
+)
+@click.option(
+    "--release",
+    required=True,
+    metavar="NAME@VERSION",
+    shell_complete=complete_release,
+    help="The release that the unit has to run.",
+)
 @click.option("--trust", required=True, type=FILE, envvar="ASSAY_TRUST", help="The trust file [ASSAY_TRUST].")
 @click.option("--results", required=True, type=FOLDER, help="Where the reports go.")
 @click.option("-n", "workers", type=int, default=1, help="Fresh twins that share the tests out (--place twin:BOARD).")

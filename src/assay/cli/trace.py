@@ -10,6 +10,7 @@ import click
 
 from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
+from assay.cli.site_names import complete_serial
 from assay.errors import ExitStatus
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(short_help="Show the verified history of a serial number.")
-@click.argument("serial")
+@click.argument("serial", shell_complete=complete_serial)
 @click.option(
     "--trust", "trust_path", type=FILE, required=True, envvar="ASSAY_TRUST", help="Whom to trust [ASSAY_TRUST]."
 )

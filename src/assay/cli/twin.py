@@ -18,6 +18,7 @@ from click.shell_completion import CompletionItem
 
 from assay.cli.near_commands import NearCommands
 from assay.cli.session import Answer, Session, find_site, verb
+from assay.cli.site_names import complete_board
 
 if TYPE_CHECKING:
     from assay.drivers.twin.control import TwinStatus
@@ -61,7 +62,7 @@ def command() -> None:
 
 @command.command()
 @click.argument("name")
-@click.option("--board", required=True, help="Name of the board (boards/NAME.toml).")
+@click.option("--board", required=True, shell_complete=complete_board, help="Name of the board (boards/NAME.toml).")
 @verb
 def create(session: Session, name: str, board: str) -> Answer:
     """Make a twin: a blank chip with a chip id of its own. Made already: nothing happens."""
@@ -76,7 +77,7 @@ def create(session: Session, name: str, board: str) -> Answer:
 @command.command()
 @twin_name
 @click.option("--rom", type=click.Path(path_type=Path, dir_okay=False), help="ELF of the mask ROM [default: built].")
-@click.option("--board", help="Create the twin as this board if it is not there.")
+@click.option("--board", shell_complete=complete_board, help="Create the twin as this board if it is not there.")
 @click.option("--baud", type=int, help="Rate of the line in bit/s, 0 for no limit [default: as last time].")
 @click.option(
     "--wire",

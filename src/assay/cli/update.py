@@ -10,6 +10,7 @@ import click
 
 from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
+from assay.cli.site_names import complete_release, complete_serial
 from assay.cli.upload_progress import upload_progress
 
 if TYPE_CHECKING:
@@ -21,11 +22,17 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(name="update", short_help="Bring a unit to another release, with rollback.")
-@click.argument("release", metavar="NAME@VERSION")
+@click.argument("release", metavar="NAME@VERSION", shell_complete=complete_release)
 @click.option(
     "--place", required=True, metavar="NAME", shell_complete=complete_place, help="The place on the bench, or a twin."
 )
-@click.option("--serial", default=None, metavar="SERIAL", help="The unit that has to be there, and to prove it.")
+@click.option(
+    "--serial",
+    default=None,
+    metavar="SERIAL",
+    shell_complete=complete_serial,
+    help="The unit that has to be there, and to prove it.",
+)
 @click.option("--trust", required=True, type=FILE, envvar="ASSAY_TRUST", help="The trust file [ASSAY_TRUST].")
 @click.option("--plan", "--dry-run", "plan_only", is_flag=True, help="Ask the unit, show the plan, change nothing.")
 @click.option(

@@ -145,9 +145,14 @@ def project_root(start: Path) -> Path:
     raise UsageFault(f"{start} lies in no project", remedy=f"go to a folder below one that holds {BOARDS}/")
 
 
+def board_names(root: Path) -> list[str]:
+    """The boards of the project at `root`."""
+    return sorted(path.stem for path in (root / BOARDS).glob("*.toml"))
+
+
 def board_file(root: Path, name: str) -> Path:
     """The file of the board called `name` in the project at `root`. Raises `UsageFault` that lists the boards."""
-    known = sorted(path.stem for path in (root / BOARDS).glob("*.toml"))
+    known = board_names(root)
     try:
         TypeAdapter(Name).validate_python(name)
     except ValidationError as error:

@@ -80,6 +80,11 @@ class SerialLedger:
         with self._transaction() as ledger:
             return _serial_of(ledger, chip)
 
+    def serials(self) -> tuple[str, ...]:
+        """All serial numbers that were ever given."""
+        with self._transaction() as ledger:
+            return tuple(str(row[0]) for row in ledger.execute("SELECT serial FROM units ORDER BY serial"))
+
     def mark(self, name: str) -> int:
         """How far `name` (the origin of a log) was read into this ledger; 0 for a ledger that is new or was lost."""
         with self._transaction() as ledger:
