@@ -32,6 +32,9 @@ class MemorySigner:
         builders = tuple(sorted(BUILDER_IDS.values())) if role is Role.BUILDER else ()
         return key.model_copy(update={"builder_ids": builders})
 
+    def roles(self) -> tuple[Role, ...]:
+        return tuple(Role)
+
     def sign(self, role: Role, data: bytes) -> bytes:
         if self.away or role in self.away_for:
             raise InfrastructureError("the signer process ends before it answers", remedy="try again")

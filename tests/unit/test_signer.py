@@ -23,7 +23,7 @@ from assay.backends.signers.key_folder import KeyFolder
 from assay.backends.signers.process import shield
 from assay.backends.signers.service import SignerProcess
 from assay.backends.signers.signed_forms import may_sign_bytes
-from assay.errors import AssayError, InfrastructureError, NotVerified, Refused, StorageError
+from assay.errors import AssayError, InfrastructureError, NotVerified, Refused, StorageError, UsageFault
 from assay.formats import canonical_json
 from assay.formats.checkpoint import Checkpoint
 from assay.formats.public_key import signature_is_good
@@ -188,7 +188,7 @@ def test_an_interrupted_request_does_not_answer_the_next(
     key = signers.public_key(Role.LOG)
     from assay.backends.signers import service
 
-    def interrupt(_: int) -> bytes:
+    def interrupt(*_: object) -> bytes:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -336,7 +336,7 @@ def test_missing_key_file(signers: SignerProcess, keys_dir: Path) -> None:
 def test_damaged_table(signers: SignerProcess, keys_dir: Path, text: str) -> None:
     keys_dir.mkdir()
     (keys_dir / "keys.toml").write_text(text)
-    with pytest.raises(StorageError, match=r"keys\.toml is damaged"):
+    with pytest.raises(UsageFault, match=r"keys\.toml"):
         signers.public_key(Role.LOG)
 
 

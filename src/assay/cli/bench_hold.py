@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from assay.backends.signers.withheld import withheld
 from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
 from assay.errors import UsageFault
@@ -78,7 +79,7 @@ def _run(lock: FileLock, place: str, words: tuple[str, ...]) -> None:
     from assay.drivers.locks.held_command import run_held
 
     with lock:
-        status = run_held(words, {**os.environ, PLACE_VARIABLE: place})
+        status = run_held(words, {**os.environ, **withheld(), PLACE_VARIABLE: place})
     raise click.exceptions.Exit(status)
 
 

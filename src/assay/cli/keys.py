@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`assay keys`: make keys, show public keys, write a trust file. No private key ever comes into this process."""
+"""`assay keys`: which key signs for which role, public keys, a trust file. No private key ever comes into this process,
+and no PIN is an argument: arguments are seen by everybody on the host.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,10 @@ if TYPE_CHECKING:
 ROLES = ("image", "builder", "bench", "station", "field", "policy", "verifier", "device-ca", "log")
 """`model.trust.Role`, written out so that `--help` needs no model; a test holds them together."""
 
+PUBLIC = click.Path(path_type=Path, dir_okay=False)
 
-@click.group(cls=NearCommands, short_help="Make keys, show public keys, write a trust file.")
+
+@click.group(cls=NearCommands, short_help="Say which key signs what, show public keys, write a trust file.")
 def command() -> None:
     """Keys of this site: who signs what."""
 
@@ -36,9 +40,12 @@ def init(session: Session) -> Answer:
 @command.command("list")
 @verb
 def list_keys(session: Session) -> Answer:
-    """Show the public key of every role."""
-    keys = _all_keys(session)
-    return Answer("\n".join(_lines(keys)), {"keys": [_json(key) for key in keys]})
+    """Show the public key of every role, and where its private key is."""
+    signers = session.site.signers
+    found = [(signers.public_key(role), signers.uri(role)) for role in signers.roles()]
+    lines = [f"{line}  {uri}" for line, (_, uri) in zip(_lines([key for key, _ in found]), found, strict=True)]
+    text = "\n".join(lines) or "no role has a key: `assay keys use ROLE URI`"
+    return Answer(text, {"keys": [{**_json(key), "uri": uri} for key, uri in found]})
 
 
 @command.command("show")
@@ -53,6 +60,72 @@ def show(session: Session, role: str, form: str) -> Answer:
     key = session.site.signers.public_key(Role(role))
     text = key.public.rstrip("\n") if form == "pem" else raw_bytes(key.public).hex()
     return Answer(text, {"key": _json(key), form: text})
+
+
+@command.command("use")
+@click.argument("role", type=click.Choice(ROLES))
+@click.argument("uri")
+@click.option("--public", type=PUBLIC, help="The public key (PEM), where it cannot be asked for: key services.")
+@click.option("--name", help="What to call the key [default: the role].")
+@click.option("--make", is_flag=True, help="Make the key in its token first, so that it never leaves it.")
+@click.option(
+    "--production",
+    is_flag=True,
+    help="It is no development key, although it is in a file, or in a token that does not say that it is hardware.",
+)
+@verb
+def use(
+    session: Session, role: str, uri: str, public: Path | None, name: str | None, make: bool, production: bool
+) -> Answer:
+    """From now on the key at URI signs for ROLE: file2:FILE, hsm:ID?label=TOKEN, pkcs11:token=TOKEN;object=LABEL."""
+    from assay.model.trust import Role
+    from assay.pipeline.site_keys import use_key
+
+    key = use_key(session.site, Role(role), uri, public=public, name=name, make=make, production=production)
+    return Answer("\n".join(_lines([key])), {"key": {**_json(key), "uri": uri}})
+
+
+@command.command("token")
+@click.argument("label")
+@click.option("--module", required=True, help="Path of the PKCS#11 library that its maker gives for it.")
+@click.option("--pin-env", metavar="ASSAY_PIN...", help="The PIN is in this variable.")
+@click.option("--pin-file", metavar="FILE", help="The PIN is in this file (mode 600); relative to the folder of keys.")
+@click.option("--pin-command", metavar="COMMAND", help="This command prints the PIN.")
+@click.option("--pin-prompt", is_flag=True, help="Ask for the PIN on the terminal, once for each verb that signs.")
+@click.option("--serial", help="Its serial number, where two have one label.")
+@click.option("--timeout-s", type=click.FloatRange(0, 600, min_open=True), help="Seconds for one call [default: 10].")
+@verb
+def token(
+    session: Session,
+    label: str,
+    module: str,
+    pin_env: str | None,
+    pin_file: str | None,
+    pin_command: str | None,
+    pin_prompt: bool,
+    serial: str | None,
+    timeout_s: float | None,
+) -> Answer:
+    """Say how the token LABEL is reached, and where its PIN comes from; exactly one --pin-... is needed."""
+    import shlex
+
+    from assay.pipeline.site_keys import set_token
+
+    command_words = tuple(shlex.split(pin_command)) if pin_command else None
+    pin = {"env": pin_env, "file": pin_file, "command": command_words, "prompt": pin_prompt or None}
+    rest = {"serial": serial, "timeout_s": timeout_s}
+    value = set_token(session.site, label, {"module": module, "pin": _given(pin), **_given(rest)})
+    return Answer(f"token '{label}': {module}", {"token": label, **value.model_dump(mode="json", exclude_none=True)})
+
+
+@command.command("login")
+@click.argument("label")
+@verb
+def login(session: Session, label: str) -> Answer:
+    """Give the token LABEL its PIN once, also after it was wrong. Nothing else gives a wrong PIN a second time."""
+    hardware = session.site.signers.login(label)
+    kind = "hardware" if hardware else "no hardware, as it says itself"
+    return Answer(f"token '{label}': the PIN is right ({kind})", {"token": label, "hardware": hardware})
 
 
 @command.command("trust")
@@ -102,6 +175,10 @@ def _all_keys(session: Session) -> list[TrustedKey]:
     from assay.model.trust import Role
 
     return [session.site.signers.public_key(Role(role)) for role in ROLES]
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _lines(keys: list[TrustedKey]) -> list[str]:

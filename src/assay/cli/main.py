@@ -15,6 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from assay import __version__
+from assay.backends.signers.withheld import withhold
 from assay.cli.near_commands import NearCommands
 from assay.errors import ExitStatus
 
@@ -26,7 +27,7 @@ VERBS: dict[str, str] = {
     "doctor": "Say what this machine lacks, and how to install it.",
     "evidence": "Ask a unit what it runs, and verify its answer.",
     "flash": "Write a release to a unit and read its hash back.",
-    "keys": "Make keys, show public keys, write a trust file.",
+    "keys": "Say which key signs what, show public keys, write a trust file.",
     "lab": "A private Sigstore on loopback, for labs and tests.",
     "log": "Verify the audit log, show entries.",
     "power": "Switch the power of a place.",
@@ -77,6 +78,7 @@ def main() -> None:
 
 def run() -> None:
     """Entry point of the `assay` command."""
+    withhold()
     arguments = sys.argv[1:]
     colour = False if os.environ.get("NO_COLOR") else None
     try:

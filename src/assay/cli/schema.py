@@ -9,7 +9,7 @@ import click
 
 from assay.cli.session import Answer, Session, verb
 
-NAMES = ("bench", "board", "module", "pipeline", "powercut", "profile", "trust", "wire")
+NAMES = ("bench", "board", "keys", "module", "pipeline", "powercut", "profile", "trust", "wire")
 
 
 @click.command()

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from assay.errors import ToolMissing, UsageFault, at_layer
+from assay.backends.entry_points import installed_driver as _driver
+from assay.errors import UsageFault, at_layer
 from assay.formats.near_names import did_you_mean
 from assay.model.ssh import SSH_SCHEME
 
@@ -132,22 +132,6 @@ def _opened(
 def power_uses_port(name: str) -> bool:
     """True for a power driver that can switch by the unit's own port (`transport`)."""
     return "transport" in inspect.signature(_driver("power", name)).parameters
-
-
-def _driver(kind: str, name: str) -> Any:
-    offered = list(entry_points(group=f"assay.{kind}"))
-    found = [entry for entry in offered if entry.name == name]
-    if len(found) != 1:
-        says = "two installed packages offer" if found else "no installed package offers"
-        known = ", ".join(sorted({entry.name for entry in offered})) or "none (install assay again: pip install -e .)"
-        raise UsageFault(f"{says} the driver '{name}' of assay.{kind}", remedy=f"installed: {known}")
-    try:
-        return found[0].load()
-    except (ImportError, AttributeError) as error:
-        raise ToolMissing(
-            f"the driver '{name}' of assay.{kind} does not load: {error}",
-            remedy="install the package that it needs, or mend its entry point",
-        ) from error
 
 
 class _BlamedPower:

@@ -15,9 +15,9 @@ from assay.errors import StorageError
 if TYPE_CHECKING:
     from assay.backends.ledgers.serial_ledger import SerialLedger
     from assay.backends.records.record_store import RecordStore
+    from assay.backends.signers.service import SignerProcess
     from assay.interfaces.clock import Clock
     from assay.interfaces.recorder import Recorder
-    from assay.interfaces.signer import SignerService
     from assay.interfaces.store import Store
     from assay.pipeline.journal import JournalDatabase
     from assay.pipeline.run_journal import Run
@@ -52,12 +52,13 @@ class Site:
         return SystemClock()
 
     @cached_property
-    def signers(self) -> SignerService:
+    def signers(self) -> SignerProcess:
         """The signer process of this site."""
         from assay.backends.signers.service import SignerProcess
+        from assay.drivers.locks.file_lock import lock_folder
 
         self._check_keys()
-        return SignerProcess(self.keys_dir)
+        return SignerProcess(self.keys_dir, lock_folder())
 
     @cached_property
     def recorder(self) -> Recorder:

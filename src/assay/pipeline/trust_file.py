@@ -62,8 +62,8 @@ def site_trust(
     allow_emulated: bool = False,
     image_keys: tuple[ImageKey, ...] = (),
 ) -> TrustFile:
-    """A trust file with the keys of all roles of `site`, its log, and `image_keys` of others. Keys that are not there
-    yet are made.
+    """A trust file with the keys of all roles that `site` has, its log, and `image_keys` of others. Development keys
+    that are not there yet are made.
 
     Raises `UsageFault` for a name that a trust file cannot have, before any key is made.
     """
@@ -72,7 +72,7 @@ def site_trust(
         name=parse_name(name, "a trust file"),
         allow_development=allow_development,
         allow_emulated=allow_emulated,
-        keys=tuple(_key(site, role) for role in Role if role is not Role.LOG),
+        keys=tuple(_key(site, role) for role in site.signers.roles() if role is not Role.LOG),
         logs=(site.recorder.trusted_log(),),
         image_keys=image_keys,
     )

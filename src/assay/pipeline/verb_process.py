@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from assay.backends.signers.withheld import withheld
 from assay.errors import ExitStatus, StorageError
 from assay.pipeline.verb_words import why
 
@@ -65,7 +66,7 @@ class VerbProcess:
                 # -P: a `click.py` in the project must not run in a process that may ask for signatures.
                 [sys.executable, "-P", "-m", "assay", *words, *json_flag],
                 cwd=folder,
-                env={**os.environ, "ASSAY_SITE": str(site), "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, **withheld(), "ASSAY_SITE": str(site), "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=output or subprocess.PIPE,
                 stderr=subprocess.PIPE,

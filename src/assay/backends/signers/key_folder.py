@@ -1,61 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of keys: `keys.toml` says which key signs for which role, as a URI of securesystemslib.
+"""The folder of keys: `keys.toml` says which key signs for which role, as a URI (docs: how-to/sign-with-an-hsm).
 
 Guards: development keys are made once, whichever of several processes comes first; they and `keys.toml` appear whole
 or not at all, readable by their owner only, and say UNSAFE-DEVELOPMENT in their names; a folder that was not made for
 development gets no such keys.
-Leaves to others: signing (`process`). Only the signer process uses this module.
+Leaves to others: the keys themselves (`role_keys`), the text (`key_table_text`). Only the signer process uses this
+module.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import tomllib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import Field, ValidationError
 
 from assay.backends.durable_file import exclusive, make_folder, sync_folder, write_durably
+from assay.backends.signers import key_table_text
 from assay.errors import Refused, StorageError
-from assay.formats.public_key import parse_public_key, trusted_key
+from assay.formats.public_key import trusted_key
+from assay.model.keys import DEVELOPMENT, ED25519_ROLES, KeyTable, RoleKey, Token
 from assay.model.trust import Role, TrustedKey
-from assay.model.value import Value
-
-DEVELOPMENT = "UNSAFE-DEVELOPMENT"
-"""In the name of every key that anybody could have made: it proves nothing."""
-
-ED25519_ROLES = frozenset({Role.IMAGE, Role.LOG})
-"""Image signatures must be deterministic, checkpoints are Ed25519 by C2SP; the others are P-256, which Rekor v2
-takes.
-"""
 
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
-_HEADER = "# Which key signs for which role. A URI is one of securesystemslib's (file2:, hsm:, awskms:, ...).\n"
-
-
-class RoleKey(Value):
-    """Where the private key of a role is, and its public part in PEM. `file2:` paths are relative to the folder."""
-
-    uri: str
-    public: str
-    name: str
-    development: bool = False
-
-
-class KeyTable(Value):
-    """`keys.toml`. With `development` roles without a key get one when they are first asked for."""
-
-    schema_: Literal["assay.keys/1"] = Field(default="assay.keys/1", alias="schema")
-    development: bool = False
-    roles: dict[Annotated[Role, Field(strict=False)], RoleKey] = Field(default={})
-
 
 class KeyFolder:
-    """The keys in `folder`. Raises `StorageError` when it cannot be read or written, `Refused` for a role without a
-    key.
+    """The keys in `folder`. Raises `StorageError` when it cannot be read or written, `UsageFault` with the line for a
+    `keys.toml` that is wrong, `Refused` for a role without a key.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -68,10 +40,7 @@ class KeyFolder:
             found = found or self._make(role)
             self._check_private(found)
         except OSError as error:
-            raise StorageError(
-                f"the key folder {self.folder} cannot be used: {error.strerror}",
-                remedy="make it readable and writable for you alone (chmod 700), or free disk space",
-            ) from error
+            raise self._unusable(error) from error
         return found
 
     def trusted(self, role: Role) -> TrustedKey:
@@ -79,18 +48,46 @@ class KeyFolder:
         key = self.role_key(role)
         return trusted_key(key.public, role, name=key.name, development=key.development)
 
+    def table(self) -> KeyTable:
+        """What `keys.toml` says; that of a development folder when it is not there yet."""
+        try:
+            return self._table() if self._toml.exists() else KeyTable(development=True)
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def set_role(self, role: Role, key: RoleKey) -> None:
+        """From now on `key` signs for `role`."""
+        self._change(lambda table: {"roles": {**table.roles, role: key}})
+
+    def set_token(self, label: str, token: Token) -> None:
+        """From now on the token `label` is reached so."""
+        self._change(lambda table: {"tokens": {**table.tokens, label: token}})
+
     @property
     def _toml(self) -> Path:
         return self.folder / "keys.toml"
 
     def _table(self) -> KeyTable:
+        return key_table_text.read(self._toml.read_bytes(), str(self._toml))
+
+    def _change(self, change: Callable[[KeyTable], dict[str, object]]) -> None:
+        """A folder that a person gives keys to gets no others by itself, unless it has development keys already."""
         try:
-            document = tomllib.loads(self._toml.read_text(encoding="utf-8"))
-            return KeyTable.model_validate(document)
-        except (ValueError, ValidationError) as error:
-            raise StorageError(
-                f"{self._toml} is damaged: {_first_line(error)}", remedy="restore it from a backup, or correct it"
-            ) from error
+            make_folder(self.folder, mode=0o700)
+            with exclusive(self.folder / ".lock"):
+                table = self._table() if self._toml.exists() else KeyTable()
+                self._write(table.model_copy(update=change(table)))
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def _write(self, table: KeyTable) -> None:
+        write_durably(self._toml, key_table_text.encode(table), mode=0o600)
+
+    def _unusable(self, error: OSError) -> StorageError:
+        return StorageError(
+            f"the key folder {self.folder} cannot be used: {error.strerror}",
+            remedy="make it readable and writable for you alone (chmod 700), or free disk space",
+        )
 
     def _make(self, role: Role) -> RoleKey:
         make_folder(self.folder, mode=0o700)
@@ -99,10 +96,10 @@ class KeyFolder:
             if found := table.roles.get(role):
                 return found
             if not table.development:
-                raise Refused(f"no key for the role '{role}' in {self._toml}", remedy=f"add [roles.{role}] to it")
+                remedy = f"`assay keys use {role} URI` adds [roles.{role}] to it"
+                raise Refused(f"no key for the role '{role}' in {self._toml}", remedy=remedy)
             made = self._development_key(role)
-            grown = table.model_copy(update={"roles": {**table.roles, role: made}})
-            write_durably(self._toml, _toml_text(grown), mode=0o600)
+            self._write(table.model_copy(update={"roles": {**table.roles, role: made}}))
             return made
 
     def _development_key(self, role: Role) -> RoleKey:
@@ -115,22 +112,26 @@ class KeyFolder:
             signer = CryptoSigner.generate_ed25519() if role in ED25519_ROLES else CryptoSigner.generate_ecdsa()
             write_durably(path, signer.private_bytes, mode=0o600)
         sync_folder(self.folder)
-        return RoleKey(uri=f"file2:{path.name}", public=_public_pem(path), name=name, development=True)
+        return RoleKey(uri=f"file2:{path.name}", public=public_pem(path), name=name, development=True)
 
     def _check_private(self, key: RoleKey) -> None:
         """A private key in a file is its owner's alone, as ssh asks for it."""
         scheme, _, name = key.uri.partition(":")
-        if scheme != "file2":
-            return
-        path = self.folder / name
-        if not path.is_file():
-            raise StorageError(f"the key file {path} is missing", remedy="restore it from a backup")
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & OTHERS and os.name == "posix":
-            raise Refused(f"the key file {path} can be read by others (mode {mode:04o})", remedy=f"chmod 600 {path}")
+        if scheme == "file2":
+            check_private_file(self.folder / name)
 
 
-def _public_pem(path: Path) -> str:
+def check_private_file(path: Path) -> None:
+    """Raises `StorageError` when there is none, `Refused` when others can read it."""
+    if not path.is_file():
+        raise StorageError(f"the key file {path} is missing", remedy="restore it from a backup")
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & OTHERS and os.name == "posix":
+        raise Refused(f"the key file {path} can be read by others (mode {mode:04o})", remedy=f"chmod 600 {path}")
+
+
+def public_pem(path: Path) -> str:
+    """The public part of the private key in the file. Raises `StorageError`, `OSError`."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
     try:
@@ -140,20 +141,3 @@ def _public_pem(path: Path) -> str:
             f"the key file {path} is damaged", remedy="restore it from a backup, or move it away to have a new one made"
         ) from error
     return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
-
-
-def _toml_text(table: KeyTable) -> bytes:
-    """Our own values only: names and URIs without quotes or backslashes, and PEM."""
-    lines = [_HEADER, f'schema = "{table.schema_}"', f"development = {str(table.development).lower()}"]
-    for role, key in sorted(table.roles.items()):
-        parse_public_key(key.public)
-        lines += ["", f"[roles.{role}]", f'uri = "{key.uri}"', f'name = "{key.name}"']
-        lines += [f"development = {str(key.development).lower()}", f"public = '''\n{key.public}'''"]
-    return ("\n".join(lines) + "\n").encode("utf-8")
-
-
-def _first_line(error: ValueError) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_input=False)[0]
-        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
-    return str(error).splitlines()[0]

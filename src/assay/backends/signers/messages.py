@@ -25,6 +25,7 @@ _CLASSES: dict[str, type[AssayError]] = {
         errors.StorageError,
         errors.InfrastructureError,
         errors.ToolMissing,
+        errors.UsageFault,
     )
 }
 

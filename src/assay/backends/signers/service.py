@@ -22,12 +22,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from assay.backends.signers import messages
+from assay.backends.signers.withheld import withheld, withhold
 from assay.errors import InfrastructureError
 from assay.formats.dsse import decode_base64, encode_base64
+from assay.model.keys import Token
 from assay.model.trust import Role, TrustedKey
 
 ANSWER_TIMEOUT_S = 60.0
-"""Seconds for one signature; an HSM or a KMS behind a slow link takes some, a file key takes milliseconds."""
+"""Seconds for what was not announced; a file key takes milliseconds. A token or a service says its own time."""
+
+NOTICE_MARGIN_S = 0.5
+"""Seconds beyond what was announced."""
 
 END_TIMEOUT_S = 2.0
 """Seconds that a signer gets to end after its input was closed; then it is killed."""
@@ -42,23 +47,30 @@ class _SignerGone(Exception):
 class SignerProcess:
     """Implements `interfaces.signer.SignerService` with one child process. Safe to use from several threads."""
 
-    def __init__(self, keys_dir: Path) -> None:
+    def __init__(self, keys_dir: Path, locks_dir: Path | None = None) -> None:
+        """`locks_dir`: a folder that all processes share which use the same tokens [default: the folder of keys]."""
         self._keys_dir = keys_dir.absolute()
+        self._locks_dir = (locks_dir or keys_dir).absolute()
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner_pid = 0
         self._end: weakref.finalize[Any, Any] | None = None
         self._public: dict[Role, TrustedKey] = {}
+        withhold()
 
     def public_key(self, role: Role) -> TrustedKey:
         """The public key of `role`; a development key is made on first use."""
         if role not in self._public:
-            answer = self._ask({"op": "public", "role": role.value})
-            try:
-                self._public[role] = TrustedKey.model_validate_json(json.dumps(answer.get("key")))
-            except ValidationError as error:
-                raise InfrastructureError("the signer process gave no key", remedy="try again") from error
+            self._public[role] = _key_of(self._ask({"op": "public", "role": role.value}))
         return self._public[role]
+
+    def roles(self) -> tuple[Role, ...]:
+        """The roles that have a key, or get one when they are asked for it."""
+        return tuple(Role(name) for name in self._ask({"op": "roles"})["roles"])
+
+    def uri(self, role: Role) -> str:
+        """Where the private key of `role` is."""
+        return str(self._ask({"op": "public", "role": role.value})["uri"])
 
     def sign(self, role: Role, data: bytes) -> bytes:
         """Raw signature over `data` by the key of `role`."""
@@ -69,6 +81,23 @@ class SignerProcess:
         """A Sigstore bundle around the in-toto statement in `payload`."""
         answer = self._ask({"op": "statement", "role": role.value, "data": encode_base64(payload)})
         return decode_base64(answer.get("bundle"), "the bundle")
+
+    def use_key(
+        self, role: Role, uri: str, *, public: str | None, name: str | None, make: bool, production: bool
+    ) -> TrustedKey:
+        """From now on the key at `uri` signs for `role` (`key_setup`)."""
+        options = {"public": public, "name": name, "make": make, "production": production}
+        self._public.pop(role, None)
+        self._public[role] = _key_of(self._ask({"op": "use", "role": role.value, "uri": uri, **options}))
+        return self._public[role]
+
+    def set_token(self, label: str, token: Token) -> None:
+        """From now on the token `label` is reached so."""
+        self._ask({"op": "token", "label": label, "token": token.model_dump_json()})
+
+    def login(self, label: str) -> bool:
+        """Give the token `label` its PIN once, also if it was wrong before; True if it says that it is hardware."""
+        return bool(self._ask({"op": "login", "label": label})["hardware"])
 
     def close(self) -> None:
         """End the signer process; the next request starts another."""
@@ -113,10 +142,14 @@ class SignerProcess:
                 ) from error
             self._owner_pid = os.getpid()
             self._end = weakref.finalize(self, _stop, self._process, self._owner_pid)
-            told = messages.to_error(_exchange(self._process, {"op": "open", "keys_dir": str(self._keys_dir)}))
+            told = messages.to_error(_exchange(self._process, self._first_message()))
             if told:
                 raise told
         return self._process
+
+    def _first_message(self) -> dict[str, Any]:
+        folders = {"keys_dir": str(self._keys_dir), "locks_dir": str(self._locks_dir)}
+        return {"op": "open", **folders, "secrets": withheld()}
 
     def _drop(self) -> None:
         if self._end is not None:
@@ -155,7 +188,24 @@ def _exchange(process: subprocess.Popen[bytes], request: dict[str, Any]) -> dict
         _write_all(process.stdin.fileno(), messages.encode(request))
     except OSError as error:
         raise _SignerGone from error
-    return messages.decode(_read_line(process.stdout.fileno()))
+    return _answer(process.stdout.fileno())
+
+
+def _answer(descriptor: int) -> dict[str, Any]:
+    """The answer; each notice of what may hang sets the time that is left, and what the error names."""
+    buffer = bytearray()
+    message = messages.decode(_read_line(descriptor, buffer, ANSWER_TIMEOUT_S, "the signer process"))
+    while "waiting" in message:
+        within_s = float(message.get("within_s", ANSWER_TIMEOUT_S)) + NOTICE_MARGIN_S
+        message = messages.decode(_read_line(descriptor, buffer, within_s, str(message["waiting"])))
+    return message
+
+
+def _key_of(answer: dict[str, Any]) -> TrustedKey:
+    try:
+        return TrustedKey.model_validate_json(json.dumps(answer.get("key")))
+    except ValidationError as error:
+        raise InfrastructureError("the signer process gave no key", remedy="try again") from error
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
@@ -164,16 +214,20 @@ def _write_all(descriptor: int, data: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def _read_line(descriptor: int) -> bytes:
-    line, deadline = bytearray(), time.monotonic() + ANSWER_TIMEOUT_S
-    while not line.endswith(b"\n"):
+def _read_line(descriptor: int, buffer: bytearray, within_s: float, what: str) -> bytes:
+    """The next line; `buffer` holds what was read beyond it."""
+    deadline = time.monotonic() + within_s
+    while b"\n" not in buffer:
         ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
             raise InfrastructureError(
-                f"the signer process did not answer within {ANSWER_TIMEOUT_S:.0f} s", remedy="check the HSM or the KMS"
+                f"{what} did not answer within {within_s:.0f} s; the signer process was ended",
+                remedy="check the device or the service, then try again",
             )
         part = os.read(descriptor, _READ_BYTES)
-        if not part or len(line) > messages.MESSAGE_BYTES_MAX:
+        if not part or len(buffer) > messages.MESSAGE_BYTES_MAX:
             raise _SignerGone
-        line += part
-    return bytes(line)
+        buffer += part
+    line, _, rest = bytes(buffer).partition(b"\n")
+    buffer[:] = rest
+    return line

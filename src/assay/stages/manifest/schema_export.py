@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from assay.model.bench import Bench
 from assay.model.flasher_settings import PlainBoard
 from assay.model.foreign_board import ForeignBoard
+from assay.model.keys import KeyTable
 from assay.model.manifest import Board, Module, Pipeline, Profile
 from assay.model.powercut import CutPlan
 from assay.model.trust import TrustFile
@@ -23,6 +24,7 @@ from assay.model.wire import WireFile
 MANIFESTS: dict[str, type[Value]] = {
     "bench": Bench,
     "board": Board,
+    "keys": KeyTable,
     "module": Module,
     "pipeline": Pipeline,
     "powercut": CutPlan,

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drivers by name: the built-in ones come through the same door as anyone's, the entry points of installed packages.
+
+Guards: a name that nobody offers, or that two packages offer, is told with what there is. Leaves to others: what a
+driver does (`interfaces`).
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import Any
+
+from assay.errors import ToolMissing, UsageFault
+
+
+def installed_driver(kind: str, name: str) -> Any:
+    """The driver `name` of the group `assay.KIND`. Raises `UsageFault`, `ToolMissing`."""
+    offered = list(entry_points(group=f"assay.{kind}"))
+    found = [entry for entry in offered if entry.name == name]
+    if len(found) != 1:
+        says = "two installed packages offer" if found else "no installed package offers"
+        known = ", ".join(sorted({entry.name for entry in offered})) or "none (install assay again: pip install -e .)"
+        raise UsageFault(f"{says} the driver '{name}' of assay.{kind}", remedy=f"installed: {known}")
+    try:
+        return found[0].load()
+    except (ImportError, AttributeError) as error:
+        raise ToolMissing(
+            f"the driver '{name}' of assay.{kind} does not load: {error}",
+            remedy="install the package that it needs, or mend its entry point",
+        ) from error

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keys by securesystemslib's own signers: `file2:`, and the clouds' key services by the schemes of that library.
+
+Guards: a `file2:` path is a name in the folder of keys. Leaves to others: the mode of the file (`key_folder`). The key
+services (`awskms:`, `azurekms:`, `gcpkms:`, `hv:`) were never tried: whoever uses them tries them first.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from assay.errors import InfrastructureError, StorageError, ToolMissing
+from assay.formats.key_uri import scheme_of
+from assay.interfaces.signer import KeyPlace
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer  # type: ignore[attr-defined]  # no __all__ there
+
+SERVICE_WITHIN_S = 30.0
+"""Seconds for one signature of a key service; its own client tries again within them."""
+
+
+class LibrarySigner:
+    """Implements `interfaces.signer.KeySigner` with a signer of securesystemslib."""
+
+    def __init__(self, signer: Signer, place: KeyPlace) -> None:
+        self._signer = signer
+        self._place = place
+        self._lock = threading.Lock()
+
+    def sign(self, data: bytes) -> bytes:
+        """As the interface says."""
+        scheme = scheme_of(self._place.uri)
+        if scheme != "file2":
+            self._place.announce(f"the key service of {scheme}:", SERVICE_WITHIN_S)
+        try:
+            with self._lock:
+                return bytes.fromhex(self._signer.sign(data).signature)
+        except Exception as error:
+            told = f"the key service of {scheme}: fails ({type(error).__name__})"
+            raise InfrastructureError(told, remedy="see that it is reached, and that you may use the key") from error
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def open_library_key(place: KeyPlace) -> LibrarySigner:
+    """The driver of securesystemslib's schemes. Raises `StorageError` for a key that cannot be used, `ToolMissing`."""
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    from securesystemslib.exceptions import UnsupportedLibraryError
+    from securesystemslib.signer import Signer, SSlibKey  # type: ignore[attr-defined]
+
+    scheme = scheme_of(place.uri)
+    os.chdir(place.folder)  # a `file2:` URI is a mere file name: the folder's path may hold '#' or '?'
+    public = SSlibKey.from_crypto(load_pem_public_key(place.public.encode("ascii")))
+    try:
+        return LibrarySigner(Signer.from_priv_key_uri(place.uri, public), place)
+    except UnsupportedLibraryError as error:
+        raise ToolMissing(
+            f"keys of {scheme}: need a library that is not installed",
+            remedy=f"pip install 'securesystemslib[{scheme}]'",
+        ) from error
+    except OSError as error:
+        raise StorageError(f"the key file cannot be read: {error.strerror}", remedy="check its folder") from error
+    except Exception as error:
+        raise StorageError(
+            f"the {scheme}: key cannot be used ({type(error).__name__})",
+            remedy="the key is damaged, or is not the one that keys.toml names; restore it from a backup",
+        ) from error

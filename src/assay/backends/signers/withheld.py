@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PINs in the environment, taken out of it before anything else is started.
+
+Guards: no process that `assay` starts inherits a PIN, and /proc/PID/environ of `assay` itself shows none (its memory is
+overwritten); only the signer process is handed them, through its pipe. Imports next to nothing: every verb calls it.
+"""
+
+from __future__ import annotations
+
+import os
+
+PIN_PREFIX = "ASSAY_PIN"
+"""As `model.keys.PIN_PREFIX`, which a test holds together with this: the model is not imported by every verb."""
+
+_taken: dict[str, str] = {}
+
+
+def withhold() -> None:
+    """Take the variables with PINs out of the environment of this process."""
+    for name in [name for name in os.environ if name.startswith(PIN_PREFIX)]:
+        _taken[name] = os.environ[name]
+        _overwrite(name)
+        del os.environ[name]
+
+
+def withheld() -> dict[str, str]:
+    """What was taken out, and what came into the environment since, which is taken out now."""
+    withhold()
+    return dict(_taken)
+
+
+def _overwrite(name: str) -> None:
+    """Where the C library has the value: on the stack that /proc/PID/environ shows, unless somebody set it anew."""
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+    libc.getenv.restype = ctypes.c_void_p
+    address = libc.getenv(name.encode())
+    if address:
+        ctypes.memset(address, 0, len(ctypes.string_at(address)))
