@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from assay.drivers.flash.tool_program import OnLine
-from assay.errors import UnitFailed
+from assay.errors import StorageError, UnitFailed
 from assay.interfaces.device import Progress
 from assay.interfaces.flasher import Part, ReadBack
 
@@ -18,6 +18,15 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._-]")
 def file_of(folder: Path, part: Part) -> Path:
     """Where the bytes of `part` lie for the tool; its name is safe in any tool's own language."""
     return folder / f"{_NOT_IN_NAMES.sub('_', part.name)}.bin"
+
+
+def keep(folder: Path, part: Part) -> None:
+    """Put the bytes of `part` where the tool finds them. Raises StorageError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file_of(folder, part).write_bytes(part.data)
+    except OSError as error:
+        raise StorageError(f"cannot write to {folder}: {error.strerror}", remedy="make room there") from error
 
 
 def compare(parts: Sequence[Part], read: Callable[[Part], bytes], progress: Progress) -> tuple[ReadBack, ...]:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from assay.drivers.flash.compared import compare, file_of, progress_of
+from assay.drivers.flash.compared import compare, file_of, keep, progress_of
 from assay.drivers.flash.tool_program import OnLine, Said, ToolProgram
 from assay.errors import (
     AssayError,
@@ -107,7 +107,7 @@ class EsptoolFlasher:
         found = self._asked or self.identify()
         self._check_encryption(dict(found.facts))
         for part in plan.parts:
-            file_of(self._folder, part).write_bytes(part.data)
+            keep(self._folder, part)
         total = sum(part.size for part in plan.parts)
         said = self._run(
             self._words(), self._write_words(plan.parts), doing="write", limit_s=WRITE_S,
