@@ -33,7 +33,12 @@ GCC_RISCV = ("riscv64-unknown-elf-gcc", "gcc-riscv64-unknown-elf")
 CLANG_OLDEST = 14
 OPENSSL = ("openssl", "openssl")
 SOURCE_PACKAGES = (("g++", "g++"), ("python3-config", "python3-dev"))  # detools has no wheel
-BENCH_PROGRAMS = (("/usr/sbin/sshd", "openssh-server"), ("ssh", "openssh-client"), ("uhubctl", "uhubctl"))
+BENCH_PROGRAMS = (
+    ("/usr/sbin/sshd", "openssh-server"),
+    ("ssh", "openssh-client"),
+    ("/usr/sbin/dropbear", "dropbear-bin"),
+    ("uhubctl", "uhubctl"),
+)
 FLASH_PROGRAMS = (
     ("openocd", "openocd"),
     ("dfu-util", "dfu-util"),

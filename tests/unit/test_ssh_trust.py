@@ -191,8 +191,9 @@ def test_an_agent(tmp_path: Path, agent: str, kind: str) -> None:
         assert works(chosen)
 
 
-def test_a_certificate_in_the_agent(tmp_path: Path, agent: str) -> None:
-    authority, key = make_key(tmp_path / "authority"), make_key(tmp_path / "us")
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+def test_a_certificate_in_the_agent(tmp_path: Path, agent: str, kind: str) -> None:
+    authority, key = make_key(tmp_path / "authority"), make_key(tmp_path / "us", kind)
     sign_key(authority, Path(f"{key}.pub"), "-n", getuser())
     add(key)  # with its certificate
     with ssh_server(tmp_path / "a", TrustedUserCAKeys=f"{authority}.pub") as server:

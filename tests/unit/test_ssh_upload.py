@@ -5,15 +5,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
+import resource
+import shutil
+import subprocess
 from collections.abc import Iterator
+from getpass import getuser
 from pathlib import Path
 
 import pytest
-from ssh_server import SshServer, needs_sshd, ssh_server
+from ssh_server import SshServer, free_port, make_key, needs_sshd, ssh_server
 
 from assay.drivers.ssh.opening import open_ssh
-from assay.errors import NotVerified, Refused, StorageError, UsageFault
+from assay.errors import LinkError, NotVerified, Refused, StorageError, ToolMissing, UsageFault
 from assay.interfaces.remote_host import RemoteHost
+from assay.model.ssh import SshAddress
 
 pytestmark = needs_sshd
 DATA = os.urandom(700_001)
@@ -126,3 +132,139 @@ def test_files_come_back(host: RemoteHost, there: Path) -> None:
 
 def test_a_file_of_proc_has_no_size_and_bytes(host: RemoteHost) -> None:
     assert host.get("/proc/sys/kernel/ostype", 100) == b"Linux\n"
+
+
+def test_what_the_storage_made_of_it_is_looked_at(host: RemoteHost, there: Path) -> None:
+    data = os.urandom(8 << 20)
+
+    def storage_flips_a_bit(done: int, size: int) -> None:
+        if done == size:  # the first bytes are long written: no more than SSH's window of 2 MiB is under way
+            with (there / "x.bin.part").open("r+b") as file:
+                file.write(bytes([data[0] ^ 1]))
+
+    (there / "x.bin").write_bytes(b"old")
+    with pytest.raises(StorageError, match="stored of"):
+        host.put(data, str(there / "x.bin"), sha256(data), progress=storage_flips_a_bit)
+    assert [path.read_bytes() for path in there.iterdir()] == [b"old"]
+
+
+# Hosts that cannot
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[tuple[SshServer, str]]:
+    """A host with a file system of 1 MiB, and where it is."""
+    disk = tmp_path.resolve() / "disk"
+    disk.mkdir()
+    own = ("unshare", "--mount") if os.geteuid() == 0 else (
+        "unshare", "--user", "--map-current-user", "--keep-caps", "--mount",
+    )  # fmt: skip
+    words = (*own, "sh", "-c", f'mount -t tmpfs -o size=1m small {disk} && exec "$@"', "sh")
+    tried = subprocess.run([*words, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"no file system of our own here: {tried.stderr.strip()}")
+    with ssh_server(tmp_path / "sshd", before=words) as server:
+        yield server, str(disk / "x.bin")
+
+
+BIG = bytes(2 << 20)
+
+
+def test_a_file_that_does_not_fit_is_not_begun(small_disk: tuple[SshServer, str]) -> None:
+    server, path = small_disk
+    with open_ssh(server.address()) as host:
+        with pytest.raises(StorageError, match="bytes free, 2097152 are needed"):
+            host.put(BIG, path, sha256(BIG))
+        assert host.run(["ls", str(Path(path).parent)]).stdout == b""
+        host.put(DATA, path, sha256(DATA))
+
+
+def test_a_disk_that_gets_full(small_disk: tuple[SshServer, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("assay.drivers.ssh.upload.Upload._free", lambda self: None)  # a host without df
+    server, path = small_disk
+    with open_ssh(server.address()) as host:
+        with pytest.raises(StorageError, match="failed") as told:
+            host.put(BIG, path, sha256(BIG))
+        assert "is it full" in told.value.remedy
+        assert host.run(["test", "-e", path]).status == 1
+        host.run(["rm", "-f", f"{path}.part"])
+        host.put(DATA, path, sha256(DATA))  # the link is good, and goes on
+
+
+def test_an_sftp_server_that_ends(tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+
+    path = str(tmp_path.resolve() / "x.bin")
+    with ssh_server(tmp_path / "sshd", limits=limit) as server, open_ssh(server.address()) as host:
+        with pytest.raises(StorageError) as told:
+            host.put(BIG, path, sha256(BIG))
+        assert not isinstance(told.value, LinkError)
+        assert not Path(path).exists()
+        host.put(DATA, path, sha256(DATA))
+
+
+def test_a_host_without_sftp(tmp_path: Path) -> None:
+    with ssh_server(tmp_path / "sshd", Subsystem="other /bin/true") as server, open_ssh(server.address()) as host:
+        with pytest.raises(ToolMissing, match="no SFTP"):
+            host.put(DATA, str(tmp_path.resolve() / "x.bin"), sha256(DATA))
+        assert host.run(["true"]).ok
+
+
+def test_a_host_without_sha256sum(tmp_path: Path) -> None:
+    few = tmp_path / "bin"
+    few.mkdir()
+    for name in ("sh", "df", "sync"):
+        (few / name).symlink_to(shutil.which(name) or name)
+    with (
+        ssh_server(tmp_path / "sshd", SetEnv=f"PATH={few} BASH_ENV= ENV=") as server,
+        open_ssh(server.address()) as host,
+        pytest.raises(ToolMissing, match="no sha256sum"),
+    ):
+        host.put(DATA, str(tmp_path.resolve() / "x.bin"), sha256(DATA))
+    assert not (tmp_path / "x.bin").exists()
+
+
+@pytest.mark.skipif(shutil.which("dropbear") is None, reason="dropbear-bin is not installed")
+def test_dropbear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What small Linux modules have. It knows authorized_keys only in the user's home."""
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".ssh" / "authorized_keys"
+    if home.exists():
+        pytest.skip(f"{home} is there, and stays as it is")
+    make_key(tmp_path / "user")
+    subprocess.run(["dropbearkey", "-t", "ed25519", "-f", str(tmp_path / "host")], check=True, capture_output=True)
+    shown = subprocess.run(
+        ["dropbearkey", "-y", "-f", str(tmp_path / "host")], check=True, capture_output=True, text=True
+    ).stdout  # fmt: skip
+    key = next(line for line in shown.splitlines() if line.startswith("ssh-ed25519"))
+    port = free_port()
+    words = [
+        "dropbear",
+        "-F",
+        "-E",
+        "-p",
+        f"127.0.0.1:{port}",
+        "-r",
+        str(tmp_path / "host"),
+        "-P",
+        str(tmp_path / "pid"),
+    ]
+    home.parent.mkdir(mode=0o700, exist_ok=True)
+    home.write_text((tmp_path / "user.pub").read_text())
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    try:
+        address = SshAddress(
+            host="127.0.0.1", port=port, user=getuser(), host_keys=(key,), identity=str(tmp_path / "user")
+        )
+        with open_ssh(address) as host:
+            host.wait_up(20)
+            assert host.run(["printf", "%s", "a b'$(id)"]).stdout == b"a b'$(id)"
+            assert host.run(["sh", "-c", "kill -9 $$"]).status == -1
+            path = tmp_path.resolve() / "x.bin"
+            Path(f"{path}.part").write_bytes(DATA[:500_000])
+            assert host.put(DATA, str(path), sha256(DATA)).resumed_at == 500_000
+            assert path.read_bytes() == DATA == host.get(str(path), len(DATA))
+    finally:
+        process.terminate()
+        process.wait()
+        home.unlink()

@@ -25,6 +25,7 @@ from assay.interfaces.remote_host import RemoteResult
 STALL_S = 30.0
 """Without any answer of SFTP; the kernel notices a broken link long before (`tcp_link`)."""
 NOT_FOUND = 127
+WRITE_REMEDY = "look at that file system there: is it full, read-only or broken?"
 CHUNK = 1 << 15  # bytes in a request; what every SFTP server takes
 READ_AHEAD = 64  # requests under way
 _DIGEST = re.compile(rb"\\?([0-9a-f]{64}) ")
@@ -55,7 +56,7 @@ def _told(connection: Connection, error: Exception, doing: str) -> AssayError:
         remedy = {
             errno.EACCES: "give that user the right to do it, or name another path",
             errno.ENOENT: "make the folder, or name another path",
-        }.get(code or 0, "look at that file system there: is it full, read-only or broken?")
+        }.get(code or 0, WRITE_REMEDY)
         return StorageError(f"{doing} {where} failed: {words}", remedy=remedy)
     if "subsystem" in str(error).lower() or "Channel closed" in str(error):
         return ToolMissing(

@@ -19,6 +19,7 @@ from assay.drivers.ssh.connection import Connection
 from assay.drivers.ssh.remote_file import (
     CHUNK,
     STALL_S,
+    WRITE_REMEDY,
     checked_path,
     refuse_links,
     remote_sha256,
@@ -113,10 +114,11 @@ class Upload:
                 done += len(data)
                 if progress is not None:
                     progress(done, size)
-        if size_there(sftp, self._part) != size:
+        stored = size_there(sftp, self._part)  # paramiko tells of failed writes only when many are under way
+        if stored != size:
             raise StorageError(
-                f"{self._part} on {self._connection.address} does not have the {size} bytes that were sent",
-                remedy="look at that file system there: is it full?",
+                f"writing {self._path} on {self._connection.address} failed: {stored} of {size} bytes are there",
+                remedy=WRITE_REMEDY,
             )
 
     def _check_part(self) -> None:
