@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,17 @@ PARTS = ("boards", "firmware", "pipelines", "provisioning", "suites")
 FIXED = {"bootloader": "1.0.0", "first": "1.0.0", "second": "1.1.0", "broken": "1.2.0"}
 """Versions that do not count up: what was built once comes from the cache, so that a run takes a third of the time."""
 
+NO_NETWORK = ("unshare", "--net") if os.geteuid() == 0 else ("unshare", "--user", "--map-current-user", "--net")
+"""Before a program that shall have no network but a loopback interface that is down."""
+
 GONE_WAIT_S = 10.0
 """What a killed engine leaves has this long to close and be gone."""
+
+
+def without_network() -> tuple[str, ...]:
+    """`NO_NETWORK` where this user may make a network of their own, else nothing."""
+    may = shutil.which("unshare") and not subprocess.run([*NO_NETWORK, "true"], capture_output=True).returncode
+    return NO_NETWORK if may else ()
 
 
 @dataclass(frozen=True)
@@ -48,11 +57,11 @@ class DemoProject:
             shutil.copytree(ROOT / part, root / part, ignore=shutil.ignore_patterns("__pycache__", ".cache", "build"))
         return cls(root)
 
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        """`assay WORDS --json` in the copy."""
+    def start(self, *words: str, before: Sequence[str] = ()) -> subprocess.Popen[str]:
+        """`assay WORDS --json` in the copy, behind the words `before`."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("ASSAY_")}
         return subprocess.Popen(
-            [sys.executable, "-m", "assay", *words, "--json"],
+            [*before, sys.executable, "-m", "assay", *words, "--json"],
             cwd=self.root,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -60,9 +69,9 @@ class DemoProject:
             env={**environment, "CI": "1"},
         )
 
-    def run(self, *words: str) -> tuple[int, dict[str, Any]]:
+    def run(self, *words: str, before: Sequence[str] = ()) -> tuple[int, dict[str, Any]]:
         """Its exit status and its answer."""
-        process = self.start(*words)
+        process = self.start(*words, before=before)
         out, _ = process.communicate()
         return process.returncode, json.loads(out)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from demo_project import DemoProject
+from demo_project import DemoProject, without_network
 
 RESULTS = {"summary.json", "trace-brief.txt", "trace.html", "trace.json", "trace.txt", "trust.toml", "unit.assay"}
 
@@ -25,7 +25,7 @@ def project(tmp_path: Path) -> DemoProject:
 def test_from_nothing(project: DemoProject, board: str, qemu: str, tmp_path: Path) -> None:
     if shutil.which(qemu) is None:
         pytest.skip(f"{qemu} is not installed")
-    status, first = project.run(*project.demo_words(board=board, fixed=False))
+    status, first = project.run(*project.demo_words(board=board, fixed=False), before=without_network())
     assert status == 0, first
     outcomes = {step["name"]: step["outcome"] for step in first["steps"]}
     assert outcomes.pop("bad-update") == "FAIL, as expected"
