@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import measuring
 from measuring import Call, row, seconds
 from smpclient import SMPClient
 from smpclient.transport.serial import SMPSerialRawTransport, SMPSerialTransport
@@ -24,7 +25,6 @@ from assay.drivers.twin.lifecycle import Twin, running_twin
 from assay.drivers.twin.twin_folder import create_twin
 from assay.interfaces.device import Stage
 
-BOARD = "ast1030-evb"
 SIZES = {115_200: 150_000, 921_600: 300_000}
 """bit/s of the wire: bytes of the image, so that both take some seconds."""
 BITS_A_BYTE = 10
@@ -36,7 +36,7 @@ FOREIGN_SIZE = 30_000
 @contextlib.contextmanager
 def unit() -> Iterator[tuple[Firmware, Twin]]:
     """A running twin with the app 1.0.0."""
-    firmware = firmware_for(BOARD)
+    firmware = firmware_for(measuring.board)
     with tempfile.TemporaryDirectory() as folder:
         twin_folder = create_twin(Path(folder) / "twins", "bench", firmware.board)
         with running_twin(twin_folder, firmware.rom) as twin:
@@ -90,7 +90,7 @@ def line_filled(tries: int) -> None:
     """Rows: percent of the line, both rates, both framings; the best of `tries` each."""
     with unit() as (_, twin):
         for baud, size in SIZES.items():
-            image = large_app(BOARD, size)
+            image = large_app(measuring.board, size)
             twin.control.set_baud(baud)
             for framing in ("raw", "console"):
                 calls = {

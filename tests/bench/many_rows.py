@@ -13,7 +13,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from line_rows import BOARD, unit, upload_ours
+import measuring
+from life_site import APP, ROOT, LifeSite, environment, unit_site
+from line_rows import unit, upload_ours
 from measuring import row
 from twin_firmware import firmware_for, large_app
 
@@ -30,7 +32,7 @@ IDLE_S = 5.0
 @contextlib.contextmanager
 def units(count: int, baud: int | None) -> Iterator[list[Twin]]:
     """Running twins with the app 1.0.0: copies of one, so that making them costs no time."""
-    firmware = firmware_for(BOARD)
+    firmware = firmware_for(measuring.board)
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         with unit() as (_, twin):
             first = twin.folder.path
@@ -50,13 +52,39 @@ def units(count: int, baud: int | None) -> Iterator[list[Twin]]:
 def eight_at_once() -> None:
     """Row: seconds for one image to each of eight twins at a time, against one twin."""
     image = Path(tempfile.gettempdir()) / f"assay-bench-{os.getpid()}.img"
-    image.write_bytes(large_app(BOARD, SIZE))
+    image.write_bytes(large_app(measuring.board, SIZE))
     with units(MANY, BAUD) as twins:
         one_s = _at_once(twins[:1], image)
         many_s = _at_once([*twins[1:], _emptied(twins[0])], image)
     image.unlink()
     what = f"{SIZE} bytes to {MANY} twins at {BAUD} baud"
     row(what, f"{many_s:.1f} s", f"{one_s:.1f} s (one twin)", many_s / one_s)
+
+
+def eight_verbs() -> None:
+    """Row: seconds of eight `assay flash` at a time, from gate to record, against one."""
+    with tempfile.TemporaryDirectory(prefix="assay-bench-verbs-") as folder:
+        site = unit_site(measuring.board, Path(folder) / "site")
+        twins = site.folder / "twins"
+        names = [f"u{number}" for number in range(MANY)]
+        for name in names:
+            shutil.copytree(twins / "a", twins / name)
+        with contextlib.ExitStack() as stack:
+            for name in ("a", *names):
+                site.good("twin", "start", name, "--baud", str(BAUD))
+                stack.callback(site.verb, "twin", "stop", name, "--force")
+            one_s, many_s = _verbs_at_once(site, ["a"]), _verbs_at_once(site, names)
+    what = f"assay flash of {MANY} twins at {BAUD} baud, gate to record"
+    row(what, f"{many_s:.1f} s", f"{one_s:.1f} s (one twin)", many_s / one_s)
+
+
+def _verbs_at_once(site: LifeSite, places: list[str]) -> float:
+    lines = [site.command("flash", f"{APP}@1.1.0", "--place", place, "--trust", site.trust) for place in places]
+    begun_s = time.monotonic()
+    running = [subprocess.Popen(line, stdout=subprocess.DEVNULL, cwd=ROOT, env=environment()) for line in lines]
+    statuses = [verb.wait() for verb in running]
+    assert statuses == [0] * len(places), statuses
+    return time.monotonic() - begun_s
 
 
 def _emptied(twin: Twin) -> Twin:

@@ -17,6 +17,9 @@ from life_site import ROOT, environment
 
 Call = Callable[[], object]
 
+board = "ast1030-evb"
+"""The twin that rows measure on."""
+
 
 def seconds(call: Call) -> float:
     """How long `call` takes."""

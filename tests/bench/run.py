@@ -30,7 +30,7 @@ Row = Callable[[int], None]
 
 def boot_to_first_test(rounds: int) -> None:
     """From power on to an app that answers, and to the first test passed."""
-    site = unit_site(line_rows.BOARD, Path(tempfile.mkdtemp(prefix="assay-bench-site-")))
+    site = unit_site(measuring.board, Path(tempfile.mkdtemp(prefix="assay-bench-site-")))
     start_rows.first_test_passed(site, rounds)
 
 
@@ -40,6 +40,7 @@ ROWS: dict[str, Row] = {
     "line": lambda rounds: line_rows.line_filled(min(rounds, 3)),
     "foreign": lambda _rounds: line_rows.somebodys_servers(),
     "eight": lambda _rounds: many_rows.eight_at_once(),
+    "eight-verbs": lambda _rounds: many_rows.eight_verbs(),
     "delta": lambda _rounds: update_rows.patch_against_image(),
     "cuts": lambda _rounds: update_rows.cuts_a_minute(),
     "idle": lambda _rounds: many_rows.idle_twins(),
@@ -50,13 +51,14 @@ def main() -> None:
     """Measure the rows that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="how often each is measured [5]")
+    parser.add_argument("--board", default=measuring.board, choices=("ast1030-evb", "rv32-virt"))
     parser.add_argument("rows", nargs="*", choices=[*ROWS, []], help="only these")
     asked = parser.parse_args()
-    begun_s = time.monotonic()
+    begun_s, measuring.board = time.monotonic(), asked.board
     measuring.heading()
     for name in asked.rows or ROWS:
         ROWS[name](asked.rounds)
-    print(f"{time.monotonic() - begun_s:.0f} s; {line_rows.BOARD} as a twin: a twin shows no flash time")
+    print(f"{time.monotonic() - begun_s:.0f} s; {measuring.board} as a twin: a twin shows no flash time")
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from life_site import PATCHED_VERSION, ROOT, LifeSite, environment, patched_site, whole_site
-from line_rows import BOARD
+import measuring
+from life_site import APP, PATCHED_VERSION, ROOT, LifeSite, environment, patched_site, whole_site
 from measuring import row, seconds
 
 from assay.drivers.mcumgr.device import open_device
+from assay.pipeline.site import Site
 
 BAUD = 115_200
 PLACE = "a"
@@ -24,7 +25,7 @@ SAMPLE = 120
 def patch_against_image() -> None:
     """Rows: bytes that travel, and seconds of the whole verb, for a patch and for the image that it gives."""
     with tempfile.TemporaryDirectory(prefix="assay-bench-delta-") as folder:
-        site = patched_site(BOARD, Path(folder) / "site")
+        site = patched_site(measuring.board, Path(folder) / "site")
         site.good("twin", "start", PLACE, "--baud", str(BAUD))
         try:
             _patch_against_image(site)
@@ -40,6 +41,23 @@ def _patch_against_image(site: LifeSite) -> None:
     sent = {name: told["bytes_sent"] for name, told in (("patch", patch), ("full", full))}
     row(f"{what}: bytes sent", str(sent["patch"]), f"{sent['full']} (whole image)", sent["full"] / sent["patch"])
     row(f"{what}: whole verb, {BAUD} baud", f"{patch_s:.1f} s", f"{full_s:.1f} s (whole image)", full_s / patch_s)
+
+    patch_s, full_s = _upload_s(site, patch=True), _upload_s(site, patch=False)
+    row(f"{what}: on the line, {BAUD} baud", f"{patch_s:.2f} s", f"{full_s:.2f} s (whole image)", full_s / patch_s)
+
+
+def _upload_s(site: LifeSite, *, patch: bool) -> float:
+    """Seconds of the upload alone, into an empty slot, of the patch or of the image that it gives."""
+    store = Site(site.folder).store
+    release = store.find(APP, PATCHED_VERSION, site.board)
+    digest = release.patches[0].file_sha256 if patch else release.image.file_sha256
+    device = open_device(str(site.folder / "twins" / PLACE / "tty"), BAUD)
+    try:
+        device.erase()
+        return device.upload(store.get(digest), bytes.fromhex(digest)).duration_s
+    finally:
+        device.erase()
+        device.close()
 
 
 def _update(site: LifeSite, *more: str) -> tuple[float, dict[str, Any]]:
@@ -58,8 +76,8 @@ def _update(site: LifeSite, *more: str) -> tuple[float, dict[str, Any]]:
 def cuts_a_minute() -> None:
     """Row: power cuts tried in a minute, of a sample of the board's campaign; recording the episodes is not counted."""
     with tempfile.TemporaryDirectory(prefix="assay-bench-cuts-") as folder:
-        site = whole_site(BOARD, Path(folder) / "site")
-        plan = ROOT / "campaigns" / f"{BOARD}.toml"
+        site = whole_site(measuring.board, Path(folder) / "site")
+        plan = ROOT / "campaigns" / f"{measuring.board}.toml"
         line = site.command("twin", "powercut", plan, "--trust", site.trust, "--sample", str(SAMPLE))
         done = subprocess.run(line, capture_output=True, text=True, check=True, cwd=ROOT, env=environment())
     told = json.loads(done.stdout)
