@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assay.cli.place_names import complete_place
+from assay.cli.policy_words import skip_policy
 from assay.cli.session import Answer, Session, verb
 from assay.cli.site_names import complete_release, complete_serial
 from assay.cli.upload_progress import upload_progress
@@ -57,6 +58,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     is_flag=True,
     help="With --image: use an image that nobody signed, or with a key that the trust file does not name.",
 )
+@skip_policy
 @verb
 def command(
     session: Session,
@@ -71,6 +73,7 @@ def command(
     flasher: str | None,
     dry_run: bool,
     unverified: bool,
+    unsafe_skip_policy: str | None,
 ) -> Answer:
     """Write a release to a unit at the bench, read its hash back, and record it.
 
@@ -90,7 +93,7 @@ def command(
         if recovery or unverified or flasher or dry_run:
             only = "--recovery, --flasher, --dry-run and --accept-unverified-image"
             raise UsageFault(f"{only} go with --image", remedy="leave them out")
-        return _release(session, FlashOrder(release, place, trust, wait_s, bench, serial))
+        return _release(session, FlashOrder(release, place, trust, wait_s, bench, serial, unsafe_skip_policy))
     if serial is not None:
         raise UsageFault("somebody else's board cannot prove a serial number", remedy="leave --serial out")
     from assay.pipeline import flasher_run

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assay.cli.place_names import complete_place
+from assay.cli.policy_words import judged_data, judged_lines, judged_status, skip_policy
 from assay.cli.session import Answer, Session, verb
 from assay.cli.site_names import complete_release
 from assay.cli.upload_progress import upload_progress
@@ -39,6 +40,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--bench", type=FILE, default=None, help="The bench file [default: bench.toml of the project].")
 @click.option("--wait", "wait_s", type=float, default=0.0, help="Seconds to wait for a place that is taken.")
 @click.option("--dry-run", is_flag=True, help="Check everything and show the steps; change nothing.")
+@skip_policy
 @verb
 def command(
     session: Session,
@@ -51,6 +53,7 @@ def command(
     bench: Path | None,
     wait_s: float,
     dry_run: bool,
+    unsafe_skip_policy: str | None,
 ) -> Answer:
     """Give a blank unit its firmware, its identity and its serial number, and record it.
 
@@ -58,7 +61,9 @@ def command(
     """
     from assay.pipeline import provision_run
 
-    order = provision_run.ProvisionOrder(place, profile, bootloader, app, trust, serial, wait_s, bench)
+    order = provision_run.ProvisionOrder(
+        place, profile, bootloader, app, trust, serial, wait_s, bench, unsafe_skip_policy
+    )
     if dry_run:
         return _planned(provision_run.plan_only(session.site, order))
     with upload_progress(session) as display:
@@ -80,8 +85,9 @@ def _planned(plan: ProvisionPlan) -> Answer:
         "bootloader": plan.bootloader.release.reference,
         "app": plan.app.release.reference,
         "steps": steps,
+        "policy": judged_data(plan.judged),
     }
-    return Answer("\n".join(lines), data)
+    return Answer("\n".join([*lines, *judged_lines(plan.judged)]), data, judged_status(plan.judged))
 
 
 def _done(place: str, result: ProvisionResult) -> Answer:

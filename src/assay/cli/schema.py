@@ -9,7 +9,20 @@ import click
 
 from assay.cli.session import Answer, Session, verb
 
-NAMES = ("bench", "board", "keys", "module", "pipeline", "powercut", "profile", "trust", "wire")
+NAMES = (
+    "bench",
+    "board",
+    "keys",
+    "module",
+    "pipeline",
+    "policy",
+    "policy-facts",
+    "policy-tests",
+    "powercut",
+    "profile",
+    "trust",
+    "wire",
+)
 
 
 @click.command()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assay.cli.place_names import complete_place
+from assay.cli.policy_words import judged_data, judged_lines, judged_status, skip_policy
 from assay.cli.session import Answer, Session, verb
 from assay.cli.site_names import complete_release, complete_serial
 from assay.cli.upload_progress import upload_progress
@@ -44,6 +45,7 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--full", is_flag=True, help="Send the whole image, also where there is a patch.")
 @click.option("--bench", type=FILE, default=None, help="The bench file [default: bench.toml of the project].")
 @click.option("--wait", "wait_s", type=float, default=0.0, help="Seconds to wait for a place that is taken.")
+@skip_policy
 @verb
 def command(
     session: Session,
@@ -57,6 +59,7 @@ def command(
     full: bool,
     bench: Path | None,
     wait_s: float,
+    unsafe_skip_policy: str | None,
 ) -> Answer:
     """Bring the unit to another release: upload, test, health check, confirm; and record it.
 
@@ -66,13 +69,15 @@ def command(
     from assay.pipeline import update_run
 
     order = update_run.UpdateOrder(
-        release, place, trust, unsafe_allow_older_version, wait_s, bench, serial, full, radio
+        release, place, trust, unsafe_allow_older_version, wait_s, bench, serial, full, radio, unsafe_skip_policy
     )
     if unsafe_allow_older_version:
         session.say("UNSAFE: an older version may bring back faults that were corrected")
     if plan_only:
         planned = update_run.plan_only(session.site, order)
-        return Answer(_plan_text(planned), {"dry_run": True, **_plan_data(planned)})
+        text = "\n".join([_plan_text(planned), *judged_lines(planned.judged)])
+        data = {"dry_run": True, **_plan_data(planned), "policy": judged_data(planned.judged)}
+        return Answer(text, data, judged_status(planned.judged))
     with upload_progress(session) as display:
         result = update_run.update(session.site, order, display.say, display.progress_for)
     return _done(place, result)

@@ -16,6 +16,7 @@ from assay.errors import Layer
 from assay.model.identifiers import FileSha256, ImageHash, Name, SerialNumber, VersionText
 from assay.model.outcome import MeasurementOutcome, Outcome
 from assay.model.plan import Plan
+from assay.model.policy import PolicyNote
 from assay.model.value import Value
 
 HashSource = Literal["recomputed", "verified-at-boot", "quoted"]
@@ -61,7 +62,7 @@ class Patch(Value):
 
 
 class RunHeader(Value):
-    """What every record of a run begins with."""
+    """What every record of a run begins with. `policy` is there at the points where a policy may decide."""
 
     run_id: str
     assay: str
@@ -73,6 +74,7 @@ class RunHeader(Value):
     outcome: Outcome
     reason: str = ""
     checkpoint: str
+    policy: PolicyNote | None = None
 
 
 class StepRecord(Value):

@@ -19,11 +19,14 @@ from assay.interfaces.step_book import ProgressFor, Say, StepBook
 from assay.model.artifact import VerifiedImage
 from assay.model.compatibility import check_needs, offers_of_board
 from assay.model.outcome import Outcome
+from assay.model.policy import Point, PolicyNote
 from assay.model.predicates import Flash, RunHeader
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Statement
 from assay.model.trust import Role, TrustFile
 from assay.pipeline.places import OpenPlace, describe, open_place, what_answers
+from assay.pipeline.policy_facts import unit_facts
+from assay.pipeline.policy_gate import Question, enforce
 from assay.pipeline.proved_unit import attest, parse_wanted, provisioned_app
 from assay.pipeline.recovery import conclude
 from assay.pipeline.release_gate import verify_release
@@ -59,6 +62,7 @@ class FlashOrder:
     wait_s: float = 0.0
     bench: Path | None = None
     serial: str | None = None
+    skip_policy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ def flash(site: Site, order: FlashOrder, say: Say, progress_for: ProgressFor) ->
         work.prove()
         execute.check_state(place, found, image)
         say(f"{order.place}: {describe(found)}")
+        work.ask_policy(order.skip_policy, say)
         board, key = place.board, f"{order.place} {found.chip.hex()} {image.release.reference}"
         with site.journals.open_run(
             VERB, key, serial=work.serial, place=order.place, board=board.name, emulated=board.emulated
@@ -106,7 +111,7 @@ def _check_needs(site: Site, trust: TrustFile, place: OpenPlace, found: Found, i
     check_needs(image.release, offers)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Flashing:
     """What was found on the place, and what shall be written to it; `wanted` is the unit that has to be there."""
 
@@ -117,6 +122,7 @@ class _Flashing:
     trust: TrustFile
     wanted: str | None
     checkpoint: bytes
+    policy: PolicyNote | None = None
 
     @property
     def serial(self) -> str | None:
@@ -127,6 +133,12 @@ class _Flashing:
         """The unit that was asked for is there, by its own evidence. Raises `Refused` and its kin."""
         if self.wanted is not None:
             attest(self.place, provisioned_app(self.found, self.place, self.wanted), self.checkpoint, self.trust)
+
+    def ask_policy(self, skip: str | None, say: Say) -> None:
+        """The site's policies allow it. Raises `Refused`."""
+        unit = unit_facts(self.found, self.image.release, proved=self.wanted is not None)
+        question = Question(Point.FLASH, self.image, self.place.board, self.trust, unit)
+        self.policy = enforce(self.site, question, skip=skip, say=say)
 
     def carry_out(self, run: Run, book: StepBook) -> FlashResult:
         """Write it, let the unit prove itself again, and record it."""
@@ -142,7 +154,7 @@ class _Flashing:
                 raise
             failure = error
         outcome, reason = _judge(failure)
-        header = run_header(self.site, run, self.place, self.checkpoint, outcome, reason)
+        header = run_header(self.site, run, self.place, self.checkpoint, outcome, reason, self.policy)
         if report is None:
             kind, statement = RecordType.RUN, failed_run(header, VERB, self.serial, book.stopped_at, book.records)
         else:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,12 +23,16 @@ from assay.model.artifact import VerifiedImage
 from assay.model.identifiers import parse_serial
 from assay.model.manifest import Profile, ProfileStep
 from assay.model.outcome import Outcome
+from assay.model.policy import Point, PolicyNote
+from assay.model.policy_facts import UnitFacts
 from assay.model.predicates import FactoryMeasurement, Provisioning
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Statement, Subject
 from assay.model.trust import Role, TrustFile
 from assay.pipeline import device_ca, manifest_files
 from assay.pipeline.places import OpenPlace, describe, open_place, what_answers
+from assay.pipeline.policy_facts import unit_facts
+from assay.pipeline.policy_gate import Judged, Question, enforce, judge
 from assay.pipeline.recovery import conclude
 from assay.pipeline.release_gate import verify_release
 from assay.pipeline.run_journal import Run
@@ -63,6 +67,7 @@ class ProvisionOrder:
     serial: str | None = None
     wait_s: float = 0.0
     bench: Path | None = None
+    skip_policy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class ProvisionPlan:
     steps: tuple[ProfileStep, ...]
     bootloader: VerifiedImage
     app: VerifiedImage
+    judged: tuple[Judged, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,8 @@ class ProvisionResult:
 def plan_only(site: Site, order: ProvisionOrder) -> ProvisionPlan:
     """Everything that is checked before the first byte, and the steps; the unit is asked and not changed."""
     with _Factory(site, order) as factory:
-        return factory.plan()
+        planned = factory.plan()
+        return replace(planned, judged=judge(site, *factory.questions()))
 
 
 def provision(site: Site, order: ProvisionOrder, say: Say, progress_for: ProgressFor) -> ProvisionResult:
@@ -99,11 +106,12 @@ def provision(site: Site, order: ProvisionOrder, say: Say, progress_for: Progres
     with _Factory(site, order, say) as factory:
         planned = factory.plan()
         say(f"{order.place}: {planned.found}")
+        policy = enforce(site, *factory.questions(), skip=order.skip_policy, say=say)
         board, key = factory.place.board, f"{order.place} {factory.found.chip.hex()}"  # another unit, another run
         with site.journals.open_run(
             VERB, key, serial=order.serial, place=order.place, board=board.name, emulated=board.emulated
         ) as run:
-            return _FactoryRun(factory, run, StepBook(run, say, progress_for)).carry_out()
+            return _FactoryRun(factory, run, StepBook(run, say, progress_for), policy).carry_out()
 
 
 class _Factory:
@@ -138,6 +146,16 @@ class _Factory:
             self.place.name, describe(self.found), self.place.board.name, steps, self.bootloader, self.app
         )
 
+    def questions(self) -> tuple[Question, ...]:
+        """What the site's policies are asked: about the bootloader, and about the app."""
+        images = (self.bootloader, self.app)
+        return tuple(
+            Question(Point.PROVISION, image, self.place.board, self.trust, self._unit(image)) for image in images
+        )
+
+    def _unit(self, image: VerifiedImage) -> UnitFacts:
+        return unit_facts(self.found, image.release, proved=False)
+
     def _gate(self, reference: str) -> VerifiedImage:
         name, version = parse_reference(reference)
         return verify_release(self.site.store, self.trust, name, version, self.place.board)
@@ -146,11 +164,12 @@ class _Factory:
 class _FactoryRun:
     """One journaled run over the profile's steps."""
 
-    def __init__(self, factory: _Factory, run: Run, book: StepBook) -> None:
+    def __init__(self, factory: _Factory, run: Run, book: StepBook, policy: PolicyNote) -> None:
         self._factory = factory
         self._site = factory.site
         self._run = run
         self._book = book
+        self._policy = policy
         self._place = factory.place
         self._checkpoint = factory.site.recorder.checkpoint()
         self._written: Written
@@ -224,7 +243,7 @@ class _FactoryRun:
         return ProvisionResult(outcome, reason, record, certificate, self._measurements)
 
     def _statement(self, outcome: Outcome, reason: str) -> tuple[RecordType, Statement]:
-        header = run_header(self._site, self._run, self._place, self._checkpoint, outcome, reason)
+        header = run_header(self._site, self._run, self._place, self._checkpoint, outcome, reason, self._policy)
         certificate, factory = self._certificate, self._factory
         if certificate is None:
             return RecordType.RUN, failed_run(header, VERB, None, self._book.stopped_at, self._book.records)

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import Refused
+from assay.interfaces.step_book import Say, say_nothing
 from assay.model.artifact import Release
+from assay.model.policy import Point, PolicyNote
 from assay.model.record import RecordRef, RecordType
 from assay.model.trust import Role
 from assay.pipeline.image_signing import read_signed
 from assay.pipeline.manifest_files import board_file, load_board, project_root
 from assay.pipeline.patch_gate import verify_patch_parts
+from assay.pipeline.policy_gate import Question, enforce
 from assay.pipeline.release_gate import verify_parts
 from assay.pipeline.site import Site
 from assay.pipeline.trust_file import site_trust
@@ -25,21 +28,29 @@ from assay.stages.provenance.statements import release_statement
 
 @dataclass(frozen=True)
 class Published:
-    """A release as the store has it, the digest of its manifest there, and its record."""
+    """A release as the store has it, the digest of its manifest there, its record, and who decided."""
 
     release: Release
     manifest_sha256: str
     record: RecordRef
+    policy: PolicyNote
 
 
-def publish_signed(signed_dir: Path, site: Site) -> Published:
-    """Publish what `assay sign` left in `signed_dir`. The same image again is fine. Raises `Refused`, `NotRecorded`."""
+def publish_signed(
+    signed_dir: Path, site: Site, *, skip_policy: str | None = None, say: Say = say_nothing
+) -> Published:
+    """Publish what `assay sign` left in `signed_dir`. The same image again is fine. Raises `Refused`, `NotRecorded`.
+
+    `skip_policy` is somebody's reason for not minding what the policies say.
+    """
     signed = read_signed(signed_dir)
     board = load_board(board_file(project_root(Path.cwd()), signed.release.board))
     trust = site_trust(site, "this-site", allow_development=True, allow_emulated=True)
-    verify_parts(signed.release, signed.image, signed.bundles, trust, board)
+    image = verify_parts(signed.release, signed.image, signed.bundles, trust, board)
     for each in signed.patches:
         verify_patch_parts(signed.release, each.patch, each.data, each.bundle, trust)
+    question = Question(Point.PUBLISH, image, board, trust, bundles=signed.bundles)
+    policy = enforce(site, question, skip=skip_policy, say=say)
     patches = [data for each in signed.patches for data in (each.data, each.bundle)]
     for data in (signed.image, *signed.bundles.values(), *patches):
         site.store.put(data)
@@ -47,8 +58,8 @@ def publish_signed(signed_dir: Path, site: Site) -> Published:
     # The store may have had this image under this name before: then its release of that time is the one.
     release = site.store.find(signed.release.name, signed.release.version, signed.release.board)
     _check_same_patches(signed.release, release)
-    record = site.recorder.record(release_statement(release), RecordType.RELEASE, Role.BUILDER)
-    return Published(release, manifest, record)
+    record = site.recorder.record(release_statement(release, policy), RecordType.RELEASE, Role.BUILDER)
+    return Published(release, manifest, record, policy)
 
 
 def _check_same_patches(wanted: Release, published: Release) -> None:

@@ -13,6 +13,7 @@ from assay import __version__
 from assay.model.artifact import Release
 from assay.model.identifiers import Version
 from assay.model.outcome import Outcome
+from assay.model.policy import PolicyNote
 from assay.model.predicates import ImageReference, InterruptedRun, RunHeader, StepRecord
 from assay.model.statement import PredicateType, Statement, Subject
 from assay.model.value import Value
@@ -40,7 +41,15 @@ class _Place(_Named, Protocol):
     def board(self) -> _Board: ...
 
 
-def run_header(site: Site, run: Run, place: _Place, checkpoint: bytes, outcome: Outcome, reason: str = "") -> RunHeader:
+def run_header(
+    site: Site,
+    run: Run,
+    place: _Place,
+    checkpoint: bytes,
+    outcome: Outcome,
+    reason: str = "",
+    policy: PolicyNote | None = None,
+) -> RunHeader:
     """The header of the record of `run`, which ends now; `checkpoint` was the newest when this process began."""
     return RunHeader(
         run_id=run.run_id,
@@ -53,6 +62,7 @@ def run_header(site: Site, run: Run, place: _Place, checkpoint: bytes, outcome: 
         outcome=outcome,
         reason=reason,
         checkpoint=checkpoint.decode(),
+        policy=policy,
     )
 
 

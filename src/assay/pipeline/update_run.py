@@ -9,7 +9,7 @@ Leaves to others: what may be updated (`stages.field.plan`), the walk (`stages.f
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,16 @@ from assay.model.artifact import VerifiedImage
 from assay.model.compatibility import Offer, check_interfaces, offer_of
 from assay.model.outcome import Outcome, exit_status
 from assay.model.plan import Plan, UnitState, UpdateRules
+from assay.model.policy import Point, PolicyNote
+from assay.model.policy_facts import RequestFacts, UnitFacts
 from assay.model.predicates import DeviceReport, RadioReport, Update
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Statement
 from assay.model.trust import Role, TrustFile
 from assay.pipeline.patch_gate import verify_patch
 from assay.pipeline.places import OpenPlace, describe, open_place, what_answers
+from assay.pipeline.policy_facts import unit_facts
+from assay.pipeline.policy_gate import Judged, Question, enforce, judge
 from assay.pipeline.proved_unit import attest, parse_wanted, provisioned_app
 from assay.pipeline.recovery import conclude
 from assay.pipeline.release_gate import verify_release
@@ -66,6 +70,7 @@ class UpdateOrder:
     serial: str | None = None
     full: bool = False
     radio: str | None = None
+    skip_policy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class PlannedUpdate:
     sha256: str
     before: DeviceReport
     baud: int
+    judged: tuple[Judged, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,8 @@ class UpdateResult:
 def plan_only(site: Site, order: UpdateOrder) -> PlannedUpdate:
     """Ask the unit, verify, and plan; nothing is changed."""
     with _Field(site, order) as field:
-        return field.plan()
+        planned = field.plan()
+        return replace(planned, judged=judge(site, *field.questions()))
 
 
 def update(site: Site, order: UpdateOrder, say: Say, progress_for: ProgressFor) -> UpdateResult:
@@ -112,10 +119,11 @@ def update(site: Site, order: UpdateOrder, say: Say, progress_for: ProgressFor) 
         key += f" with {field.radio.release.reference}" if field.radio else ""
         say(f"{order.place}: {describe(field.info)}")
         planned = field.plan()
+        policy = enforce(site, *field.questions(), skip=order.skip_policy, say=say)
         with site.journals.open_run(
             VERB, key, serial=field.info.serial, place=order.place, board=board.name, emulated=board.emulated
         ) as run:
-            return _FieldRun(field, run, StepBook(run, say, progress_for), planned).carry_out()
+            return _FieldRun(field, run, StepBook(run, say, progress_for), planned, policy).carry_out()
 
 
 class _Field:
@@ -179,6 +187,18 @@ class _Field:
             check_interfaces(radio, (*offers, offer_of(release)))
         return PlannedUpdate(plan, planning.digest(plan), verified.report, baud)
 
+    def questions(self) -> tuple[Question, ...]:
+        """What the site's policies are asked: about each image, after `plan`, to which the unit gave evidence."""
+        images = (self.image, *([self.radio] if self.radio else []))
+        request = RequestFacts(older_version=self.order.allow_older_version)
+        return tuple(
+            Question(Point.INSTALL, image, self.place.board, self.trust, self._facts(image), request)
+            for image in images
+        )
+
+    def _facts(self, image: VerifiedImage) -> UnitFacts:
+        return unit_facts(self.info, image.release, proved=True)
+
     def _unit(self, verified: VerifiedEvidence, offers: tuple[Offer, ...]) -> UnitState:
         claims = verified.claims
         modules = {offer.module: offer.version for offer in offers if offer.module}
@@ -224,12 +244,13 @@ class _Field:
 class _FieldRun:
     """One journaled walk."""
 
-    def __init__(self, field: _Field, run: Run, book: StepBook, planned: PlannedUpdate) -> None:
+    def __init__(self, field: _Field, run: Run, book: StepBook, planned: PlannedUpdate, policy: PolicyNote) -> None:
         self._field = field
         self._site = field.site
         self._run = run
         self._book = book
         self._fresh = planned
+        self._policy = policy
 
     def carry_out(self) -> UpdateResult:
         """Walk, prove what runs now, and record it."""
@@ -324,7 +345,9 @@ class _FieldRun:
     ) -> Statement:
         travel = travel_of(self._run, planned.plan)
         predicate = Update(
-            run=run_header(self._site, self._run, self._field.place, self._field.checkpoint, outcome, reason),
+            run=run_header(
+                self._site, self._run, self._field.place, self._field.checkpoint, outcome, reason, self._policy
+            ),
             serial=planned.plan.unit.serial,
             plan=planned.plan,
             plan_sha256=planned.sha256,

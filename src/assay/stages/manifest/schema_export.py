@@ -16,6 +16,8 @@ from assay.model.flasher_settings import PlainBoard
 from assay.model.foreign_board import ForeignBoard
 from assay.model.keys import KeyTable
 from assay.model.manifest import Board, Module, Pipeline, Profile
+from assay.model.policy import PackTests, PolicyPack
+from assay.model.policy_facts import Facts
 from assay.model.powercut import CutPlan
 from assay.model.trust import TrustFile
 from assay.model.value import Value
@@ -27,6 +29,9 @@ MANIFESTS: dict[str, type[Value]] = {
     "keys": KeyTable,
     "module": Module,
     "pipeline": Pipeline,
+    "policy": PolicyPack,
+    "policy-facts": Facts,
+    "policy-tests": PackTests,
     "powercut": CutPlan,
     "profile": Profile,
     "trust": TrustFile,

@@ -15,6 +15,7 @@ from assay import __version__
 from assay.errors import UsageFault
 from assay.formats import canonical_json, strict_json
 from assay.model.artifact import Artifact, Release, ReleasedPatch, SignedImage, SourceState
+from assay.model.policy import PolicyNote
 from assay.model.predicates import ImageReference, Patch
 from assay.model.statement import PredicateType, ResourceDescriptor, Statement, Subject
 from assay.model.trust import BUILDER_IDS
@@ -23,6 +24,9 @@ BUILD_TYPE = "urn:assay:build:v1"
 """docs/reference/statements says what it means."""
 
 SBOM_FORMAT = "CycloneDX"
+
+POLICY_ANNOTATION = "policy"
+"""Annotation of the image in a release statement: `PolicyNote`, whose `decisions` are empty where no policy decided."""
 
 
 def provenance_statement(artifact: Artifact, image: SignedImage) -> Statement:
@@ -69,12 +73,16 @@ def sbom_statement(artifact: Artifact, image: SignedImage, bom: bytes) -> Statem
     return Statement(subject=_subjects(artifact, image), predicateType=PredicateType.SBOM.value, predicate=document)
 
 
-def release_statement(release: Release) -> Statement:
+def release_statement(release: Release, policy: PolicyNote | None = None) -> Statement:
     """`release` as a statement: which image carries this name, version and board, and which attestations belong to
-    it.
+    it. `policy` is the note of who decided, as an annotation of the image.
     """
+    image, *others = _subjects(release.artifact, release.image)
+    if policy is not None:
+        note = canonical_json.plain(policy)
+        image = image.model_copy(update={"annotations": {**(image.annotations or {}), POLICY_ANNOTATION: note}})
     return Statement(
-        subject=_subjects(release.artifact, release.image),
+        subject=(image, *others),
         predicateType=PredicateType.RELEASE.value,
         predicate=canonical_json.plain(release),
     )

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which packs decide at a site: those whose adoption is the newest of its name in the site's log.
+
+Guards: an adoption counts when a policy key of the trust file signed it and the log that holds it is whole; a pack
+file is used only with the adopted digest; one that is missing, changed, or was never adopted refuses (status 4).
+So taking a policy away takes the policy key, or the log. Leaves to others: deciding (`policy_gate`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assay import __version__
+from assay.backends.durable_file import exclusive, make_folder, write_durably
+from assay.errors import ManifestFault, NotVerified, Refused, StorageError, UsageFault
+from assay.formats import log_entry, merkle
+from assay.formats.statement_verifier import verify_statement
+from assay.interfaces.policy_engine import PolicyEngine
+from assay.model.policy import REASON_LENGTH_MAX, Adoption, PackReference, Point
+from assay.model.record import RecordRef, RecordType
+from assay.model.statement import PredicateType, Subject
+from assay.model.trust import Role, TrustFile
+from assay.pipeline.policy_files import TESTS_SUFFIX, LoadedPack, load_pack, parse_pack, read_bytes
+from assay.pipeline.run_journal import timestamp
+from assay.pipeline.trace_record import read_predicate
+from assay.pipeline.unit_records import statement_of
+
+if TYPE_CHECKING:
+    from assay.pipeline.site import Site
+
+FOLDER = "policy"
+"""The folder of a site that holds the packs that were adopted there."""
+
+_MARK = b'"type":"policy"'
+"""In the one spelling of a log entry: most entries are skipped without being read."""
+
+
+@dataclass(frozen=True)
+class Adopted:
+    """The newest adoption of a name, and the log entry of it."""
+
+    adoption: Adoption
+    index: int
+
+
+def adopted_packs(site: Site, trust: TrustFile) -> dict[str, Adopted]:
+    """The newest adoption of each name; a retired one has no pack. Raises `NotVerified`, `StorageError`."""
+    newest: dict[str, Adopted] = {}
+    for found in _history(site, trust):
+        before = newest.get(found.adoption.name)
+        if (before.adoption.pack if before else None) != found.adoption.before:
+            raise NotVerified(
+                f"entry {found.index} of the log changes '{found.adoption.name}' from a pack that did not decide then",
+                remedy="an adoption is missing from the log: run `assay log verify`, and restore the log from a copy",
+            )
+        newest[found.adoption.name] = found
+    return newest
+
+
+def packs_at(site: Site, trust: TrustFile, point: Point, engine: PolicyEngine) -> tuple[LoadedPack, ...]:
+    """The packs that decide at `point`, as they were adopted; none when none was. Raises `Refused` and its kin."""
+    newest = adopted_packs(site, trust)
+    _refuse_strangers(site, newest)
+    wanted = [found.adoption for found in newest.values() if found.adoption.pack and point in found.adoption.at]
+    return tuple(_adopted_file(site, adoption, engine) for adoption in sorted(wanted, key=lambda one: one.name))
+
+
+def adopt(
+    site: Site, path: Path, reason: str, trust: TrustFile, engine: PolicyEngine
+) -> tuple[LoadedPack, RecordRef | None]:
+    """Let the pack at `path` decide from now on; None for the record when it decides already.
+
+    Raises `ManifestFault`, `UsageFault` for a reason that says nothing, `NotVerified`, `NotRecorded`.
+    """
+    loaded = load_pack(path, engine)
+    reason = parse_reason(reason)
+    before = _now(site, trust, loaded.pack.name)
+    record = None
+    if before != loaded.reference:
+        site.recorder.attach(loaded.data)
+        record = _record(site, loaded.pack.name, loaded, before, reason)
+    _write(site, loaded)
+    return loaded, record
+
+
+def retire(site: Site, name: str, reason: str, trust: TrustFile) -> RecordRef:
+    """Let the pack `name` decide no more. Raises `UsageFault` when it does not."""
+    reason, before = parse_reason(reason), _now(site, trust, name)
+    if before is None:
+        raise UsageFault(f"no policy '{name}' decides here", remedy="assay policy list shows those that do")
+    record = _record(site, name, None, before, reason)
+    _file(site, name).unlink(missing_ok=True)
+    return record
+
+
+def parse_reason(text: str) -> str:
+    """A reason that somebody can read later. Raises `UsageFault`."""
+    text = text.strip()
+    if not text or len(text) > REASON_LENGTH_MAX or not text.isprintable():
+        raise UsageFault(
+            f"{text[:40]!r} is no reason", remedy=f"say why in 1 to {REASON_LENGTH_MAX} characters, on one line"
+        )
+    return text
+
+
+def adopted_bytes(site: Site, reference: PackReference, engine: PolicyEngine) -> LoadedPack:
+    """A pack that was adopted once, from the attachment beside its record. Raises `NotVerified`, `ManifestFault`."""
+    data = site.records.attachment(reference.sha256)
+    return parse_pack(data, f"policy '{reference.name}' {reference.version}", engine)
+
+
+def _history(site: Site, trust: TrustFile) -> Iterator[Adopted]:
+    if not (site.folder / "log" / "checkpoint").is_file():
+        return
+    site.recorder.checkpoint()  # its signature and its right edge are verified, and the outbox is drained into it
+    head = site.records.log.checkpoint()
+    leaves = [data for _, data in site.records.log.entries(head.size)]
+    if any(_MARK in leaf for leaf in leaves) or (site.folder / FOLDER).is_dir():
+        _check_whole(leaves, head.root)
+    for index, leaf in enumerate(leaves):
+        if _MARK in leaf:
+            entry = log_entry.decode(leaf, f"log: entry {index}")
+            if entry.type is RecordType.POLICY:
+                yield Adopted(_read(site, trust, entry.record, entry.payload, index), index)
+
+
+def _check_whole(leaves: list[bytes], root: bytes) -> None:
+    if merkle.root_of_leaves(leaves) != root:
+        raise NotVerified(
+            "the entries of the log are not those of its checkpoint: what was adopted cannot be known",
+            remedy="run `assay log verify`, and restore the log from a copy",
+        )
+
+
+def _read(site: Site, trust: TrustFile, record: str, payload: str, index: int) -> Adoption:
+    bundle = site.records.record(record)
+    try:
+        verified = verify_statement(bundle, trust, role=Role.POLICY, predicate_types={PredicateType.POLICY})
+    except NotVerified as error:
+        text = f"the policy adopted in entry {index} of the log: {error.message}"
+        raise NotVerified(text, remedy=error.remedy) from error
+    if hashlib.sha256(verified.payload).hexdigest() != payload:
+        raise NotVerified(f"entry {index} of the log names another statement", remedy="restore the log from a copy")
+    predicate = read_predicate(Adoption, verified.statement.predicate)
+    assert isinstance(predicate, Adoption)
+    return predicate
+
+
+def _refuse_strangers(site: Site, newest: dict[str, Adopted]) -> None:
+    """A file that nobody adopted decides nothing, and somebody may think that it does."""
+    folder = site.folder / FOLDER
+    for path in sorted(folder.glob("*.toml")) if folder.is_dir() else ():
+        if path.name.startswith(".") or path.name.endswith(TESTS_SUFFIX):
+            continue
+        found = newest.get(path.stem)
+        if found is None or found.adoption.pack is None:
+            raise Refused(
+                f"{path} was never adopted, or was retired: it decides nothing",
+                remedy=f"assay policy adopt {path} --reason ..., or take the file away",
+            )
+
+
+def _adopted_file(site: Site, adoption: Adoption, engine: PolicyEngine) -> LoadedPack:
+    path, pack = _file(site, adoption.name), adoption.pack
+    assert pack is not None
+    kept = site.records.attachments_dir / pack.sha256
+    remedy = f"adopt it (assay policy adopt FILE --reason ...), or restore what was adopted: cp {kept} {path}"
+    try:
+        data = read_bytes(path)
+    except ManifestFault as fault:
+        raise Refused(
+            f"policy '{pack.name}' {pack.version} decides here, and {fault.message}", remedy=remedy
+        ) from fault
+    found = hashlib.sha256(data).hexdigest()
+    if found != pack.sha256:
+        raise Refused(
+            f"{path} was changed without being adopted: its SHA-256 is {found[:16]}, adopted is {pack.sha256[:16]}",
+            remedy=remedy,
+        )
+    try:
+        loaded = parse_pack(data, str(path), engine)
+    except ManifestFault as fault:  # adopted with another version of assay, or of the engine
+        raise Refused(f"the adopted policy cannot decide: {fault.message}", remedy="adopt a pack that can") from fault
+    if (loaded.reference, loaded.pack.at) != (pack, adoption.at):
+        raise NotVerified(f"the adoption of '{pack.name}' tells of another pack", remedy="adopt the pack again")
+    return loaded
+
+
+def _now(site: Site, trust: TrustFile, name: str) -> PackReference | None:
+    found = adopted_packs(site, trust).get(name)
+    return found.adoption.pack if found else None
+
+
+def _record(site: Site, name: str, loaded: LoadedPack | None, before: PackReference | None, reason: str) -> RecordRef:
+    predicate = Adoption(
+        made=timestamp(site.clock),
+        assay=__version__,
+        name=name,
+        pack=loaded.reference if loaded else None,
+        at=loaded.pack.at if loaded else (),
+        before=before,
+        reason=reason,
+        checkpoint=site.recorder.checkpoint().decode(),
+    )
+    digest = loaded.sha256 if loaded else before.sha256 if before else ""
+    statement = statement_of(PredicateType.POLICY, predicate, Subject(name=f"policy/{name}", digest={"sha256": digest}))
+    return site.recorder.record(statement, RecordType.POLICY, Role.POLICY)
+
+
+def _file(site: Site, name: str) -> Path:
+    return site.folder / FOLDER / f"{name}.toml"
+
+
+def _write(site: Site, loaded: LoadedPack) -> None:
+    path = _file(site, loaded.pack.name)
+    try:
+        make_folder(path.parent)
+        with exclusive(path.parent):
+            write_durably(path, loaded.data)
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be written: {error.strerror}", remedy="free disk space, and adopt it again"
+        ) from error

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The facts that a policy decides on, out of what was verified: statements of the release, test results in the log.
+
+Guards: nothing is a fact that no trusted key signed, or that the gate did not verify; a record that does not verify
+gives no fact, so it can only lack. Leaves to others: what follows from them (`stages.policy.decide`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
+
+from assay.errors import AssayError
+from assay.formats import log_entry, sigstore_bundle
+from assay.formats.mcuboot_image import verify_image
+from assay.formats.statement_verifier import verify_statement
+from assay.interfaces.device import DeviceInfo
+from assay.interfaces.place import Found
+from assay.model.artifact import Release, VerifiedImage
+from assay.model.campaign import CAMPAIGN, CampaignVerdict
+from assay.model.identifiers import Version
+from assay.model.manifest import Board
+from assay.model.policy import Point
+from assay.model.policy_facts import (
+    BoardFacts,
+    Facts,
+    PartFacts,
+    ProvenanceFacts,
+    ReleaseFacts,
+    RequestFacts,
+    SbomFacts,
+    SignerFacts,
+    SourceFacts,
+    TestFacts,
+    ToolFacts,
+    TrustFacts,
+    UnitFacts,
+)
+from assay.model.record import RecordType
+from assay.model.statement import PredicateType
+from assay.model.trust import Role, TrustedKey, TrustFile, VerifiedStatement
+from assay.model.verdict import SuiteVerdict
+
+if TYPE_CHECKING:
+    from assay.pipeline.site import Site
+
+_TEST_MARK = b'"type":"test"'
+
+
+def facts_of(
+    site: Site,
+    trust: TrustFile,
+    point: Point,
+    image: VerifiedImage,
+    board: Board,
+    *,
+    bundles: Mapping[str, bytes] | None = None,
+    unit: UnitFacts | None = None,
+    request: RequestFacts | None = None,
+) -> Facts:
+    """The facts about `image`, which passed the gate with `trust`; `bundles` where the store does not have them yet.
+
+    Raises `NotVerified` where the statements that the gate verified verify no more.
+    """
+    return Facts(
+        point=point,
+        release=_release(site, trust, image, bundles or _bundles(site, image.release)),
+        board=BoardFacts(name=board.name, revision=board.revision, emulated=board.emulated),
+        trust=TrustFacts(
+            name=trust.name, allow_development=trust.allow_development, allow_emulated=trust.allow_emulated
+        ),
+        unit=unit,
+        request=request or RequestFacts(),
+    )
+
+
+def unit_facts(found: Found, release: Release, *, proved: bool, security_counter: int | None = None) -> UnitFacts:
+    """What answers on the place; `proved` when its evidence was verified."""
+    if not isinstance(found, DeviceInfo):
+        return UnitFacts(chip=found.chip.hex(), stage="rom", proved=False)
+    return UnitFacts(
+        chip=found.chip.hex(),
+        stage=found.stage.value,
+        proved=proved,
+        serial=found.serial,
+        name=found.name,
+        version=found.version,
+        state=found.state,
+        security_counter=security_counter,
+        change=_change(found, release),
+    )
+
+
+def _change(found: DeviceInfo, release: Release) -> Literal["newer", "same", "older", "other"]:
+    if found.name != release.name:
+        return "other"
+    here, there = Version(found.version), Version(release.version)
+    return "same" if here == there else "newer" if here < there else "older"
+
+
+def _bundles(site: Site, release: Release) -> dict[str, bytes]:
+    return {kind: site.store.get(digest) for kind, digest in release.attestations.items()}
+
+
+def _release(site: Site, trust: TrustFile, image: VerifiedImage, bundles: Mapping[str, bytes]) -> ReleaseFacts:
+    release = image.release
+    version = Version(release.version)
+    major, minor, revision, build = version.numbers
+    stated = {kind: _statement(bundle, kind, trust, release) for kind, bundle in bundles.items()}
+    provenance, bom = stated.get(PredicateType.PROVENANCE.value), stated.get(PredicateType.SBOM.value)
+    return ReleaseFacts(
+        reference=release.reference,
+        name=release.name,
+        kind=release.kind,
+        version=release.version,
+        numbers=(major, minor, revision, build),
+        board=release.board,
+        min_revision=release.min_revision,
+        security_counter=release.security_counter,
+        size=release.image.size,
+        file_sha256=release.image.file_sha256,
+        image_hash=release.image.image_hash,
+        image_key=_image_key(image, trust),
+        provenance=_provenance(provenance) if provenance else None,
+        sbom=_sbom(bom) if bom else None,
+        tests=tuple(_tests(site, trust, release.image.file_sha256)),
+        patches=len(release.patches),
+    )
+
+
+def _statement(bundle: bytes, kind: str, trust: TrustFile, release: Release) -> VerifiedStatement:
+    return verify_statement(
+        bundle, trust, role=Role.BUILDER, predicate_types={kind}, subject_sha256=release.image.file_sha256
+    )
+
+
+def _image_key(image: VerifiedImage, trust: TrustFile) -> SignerFacts:
+    key = next(check.key for check in verify_image(image.data, trust).checks if check.key is not None)
+    return signer_facts(key)
+
+
+def signer_facts(key: TrustedKey) -> SignerFacts:
+    """The key that signed."""
+    return SignerFacts(role=key.role.value, name=key.name, keyid=key.keyid, development=key.development)
+
+
+def _provenance(verified: VerifiedStatement) -> ProvenanceFacts:
+    """What the signed statement says; the gate saw that its shape is ours."""
+    predicate = verified.statement.predicate
+    definition = predicate["buildDefinition"]
+    internal, (source, *tools) = definition["internalParameters"], definition["resolvedDependencies"]
+    builder_id = predicate["runDetails"]["builder"]["id"]
+    return ProvenanceFacts(
+        builder_id=builder_id,
+        builder=builder_id.rpartition(":")[2],
+        builds_compared=internal["buildsCompared"],
+        variations=tuple(internal["variations"]),
+        source=SourceFacts(
+            repository=source.get("uri"),
+            commit=source["digest"].get("gitCommit"),
+            dirty=source["annotations"]["dirty"],
+            digest=source["digest"]["sha256"],
+        ),
+        tools=tuple(
+            ToolFacts(name=tool["name"], version=tool["annotations"]["version"], sha256=tool["digest"]["sha256"])
+            for tool in tools
+        ),
+        signer=signer_facts(verified.signer),
+    )
+
+
+def _sbom(verified: VerifiedStatement) -> SbomFacts:
+    bom = verified.statement.predicate
+    parts = bom.get("components", [])
+    return SbomFacts(
+        format=f"{bom.get('bomFormat')} {bom.get('specVersion')}",
+        parts=tuple(PartFacts(name=str(part.get("name")), version=str(part.get("version", ""))) for part in parts),
+        signer=signer_facts(verified.signer),
+    )
+
+
+def _tests(site: Site, trust: TrustFile, file_sha256: str) -> Iterator[TestFacts]:
+    """Signed test results on this very file, in the order of the site's log."""
+    if not (site.folder / "log" / "checkpoint").is_file():
+        return
+    for index, leaf in site.records.log.entries(site.records.log.checkpoint().size):
+        if _TEST_MARK not in leaf:
+            continue
+        entry = log_entry.decode(leaf, f"log: entry {index}")
+        if entry.type is RecordType.TEST and (found := _test(site, trust, entry.record, file_sha256)) is not None:
+            yield found
+
+
+def _test(site: Site, trust: TrustFile, record: str, file_sha256: str) -> TestFacts | None:
+    """A result that is about this file and verifies; else it is no fact."""
+    try:
+        bundle = site.records.record(record)
+        if file_sha256.encode() not in sigstore_bundle.decode(bundle).envelope.payload:
+            return None
+        verified = verify_statement(
+            bundle,
+            trust,
+            role=Role.BENCH,
+            predicate_types={PredicateType.TEST_RESULT},
+            subject_sha256=file_sha256,
+        )
+        return _result(verified, record)
+    except (AssayError, ValidationError):
+        return None
+
+
+def _result(verified: VerifiedStatement, record: str) -> TestFacts:
+    predicate: dict[str, Any] = verified.statement.predicate
+    verdict: SuiteVerdict | CampaignVerdict
+    if CAMPAIGN in predicate:
+        verdict = CampaignVerdict.model_validate_json(json.dumps(predicate))
+        name, emulated, serials = verdict.campaign.plan, verdict.campaign.run.emulated, frozenset[str]()
+    else:
+        verdict = SuiteVerdict.model_validate_json(json.dumps(predicate))
+        name, emulated = verdict.bench.suite, verdict.bench.run.emulated
+        serials = frozenset(unit.serial for unit in verdict.bench.units if unit.serial)
+    return TestFacts(
+        kind="campaign" if CAMPAIGN in predicate else "suite",
+        name=name,
+        result=verdict.result,
+        passed=len(verdict.passed_tests),
+        failed=len(verdict.failed_tests),
+        emulated=emulated,
+        serials=tuple(sorted(serials)),
+        record=record,
+        signer=signer_facts(verified.signer),
+    )

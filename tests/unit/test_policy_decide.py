@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decisions: what cannot be decided denies, whatever is wrong and whatever the severity; two engines agree."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import cel
+import pytest
+from policy_sample import DIGEST, POLICIES, facts, facts_document, loaded, pack_text, unchecked
+from pydantic import ValidationError
+
+from assay.backends.policies.cel_engine import CelEngine
+from assay.errors import ManifestFault, ToolMissing
+from assay.formats import canonical_json
+from assay.interfaces.policy_engine import ExpressionFault
+from assay.model.policy import CheckOutcome, Decision
+from assay.pipeline.policy_files import file_of_tests, load_pack, load_tests, parse_pack, policy_engine
+from assay.stages.policy.decide import bind, check_document, decide
+from assay.stages.policy.pack_tests import run_tests
+
+ENGINE = policy_engine()
+PACKS = sorted(path for path in POLICIES.glob("*.toml") if not path.name.endswith(".tests.toml"))
+
+UNDECIDED = {
+    "a missing field": "release.nothing == 'x'",
+    "a missing field of what is absent": "unit.serial == 'x'",
+    "a missing field inside a macro": "release.provenance.tools.size() == 0 && release.tests.size() == release.absent",
+    "an unknown function": "verify(release.name)",
+    "an unknown variable": "host.name == 'x'",
+    "no bool": "release.name",
+    "a number": "release.size",
+    "null": "null",
+    "types that do not compare": "release.name < release.size",
+    "a division by zero": "release.size / 0 == 1",
+    "an index that is not there": "release.tests[7].emulated",
+    "no expression": "release.name ==",
+    "a text that says true": "'true'",
+}
+
+
+@pytest.mark.parametrize("severity", ["deny", "warn"])
+@pytest.mark.parametrize("deny_if", UNDECIDED.values(), ids=UNDECIDED)
+def test_what_cannot_be_decided_denies(deny_if: str, severity: str) -> None:
+    decision = decide(unchecked(deny_if, severity=severity), DIGEST, facts(), ENGINE)
+    assert not decision.allowed
+    (check,) = decision.checks
+    assert check.outcome is CheckOutcome.UNDECIDED
+    assert check.reason.startswith("`deny_if` cannot be decided: ")
+    assert "\n" not in check.reason
+
+
+@pytest.mark.parametrize("when", UNDECIDED.values(), ids=UNDECIDED)
+def test_a_condition_that_cannot_be_decided_denies(when: str) -> None:
+    pack = unchecked("false")
+    pack = pack.model_copy(update={"checks": (pack.checks[0].model_copy(update={"when": when}),)})
+    decision = decide(pack, DIGEST, facts(), ENGINE)
+    assert not decision.allowed
+    assert decision.checks[0].reason.startswith("`when` cannot be decided: ")
+
+
+def test_outcomes_of_a_check_that_can_be_decided() -> None:
+    assert decide(unchecked("false"), DIGEST, facts(), ENGINE).allowed
+    denied = decide(unchecked("release.kind == 'app'"), DIGEST, facts(), ENGINE)
+    assert (denied.allowed, [check.reason for check in denied.denials]) == (False, ["that is denied"])
+    warned = decide(unchecked("release.kind == 'app'", severity="warn"), DIGEST, facts(), ENGINE)
+    assert (warned.allowed, [check.id for check in warned.warnings]) == (True, ["one"])
+    pack = unchecked("true")
+    pack = pack.model_copy(update={"checks": (pack.checks[0].model_copy(update={"when": "point == 'publish'"}),)})
+    assert decide(pack, DIGEST, facts(), ENGINE).checks[0].outcome is CheckOutcome.NOT_APPLICABLE
+
+
+def test_a_pack_that_is_not_asked_there_denies() -> None:
+    decision = decide(unchecked("false", at='"publish"'), DIGEST, facts(), ENGINE)
+    assert not decision.allowed
+    assert "not asked at flash" in decision.checks[0].reason
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"board": {"name": "a", "revision": 1}},
+        {"board": {"name": "a", "revision": "1", "emulated": False}},
+        {"point": "eat"},
+        {"more": 1},
+        {"release": None},
+    ],
+)
+def test_facts_of_another_shape_deny(change: dict[str, Any]) -> None:
+    (check,) = check_document(unchecked("false"), facts_document() | change, ENGINE)
+    assert (check.id, check.outcome) == ("facts", CheckOutcome.UNDECIDED)
+
+
+def test_a_decision_is_a_value_without_time() -> None:
+    one, two = (decide(unchecked("false"), DIGEST, facts(), ENGINE) for _ in range(2))
+    assert canonical_json.encode_value(one) == canonical_json.encode_value(two)
+    assert one.facts_sha256 == canonical_json.digest_of(facts())
+    assert one.pack.sha256 == DIGEST
+    assert decide(unchecked("false"), DIGEST, facts(point="install"), ENGINE).facts_sha256 != one.facts_sha256
+
+
+@pytest.mark.parametrize("change", [{"allowed": True}, {"allowed": True, "checks": []}])
+def test_what_is_allowed_follows_from_the_checks(change: dict[str, Any]) -> None:
+    decision = decide(unchecked("true"), DIGEST, facts(), ENGINE)
+    document = decision.model_dump(mode="json", by_alias=True) | change
+    with pytest.raises(ValidationError, match="does not follow"):
+        Decision.model_validate_json(json.dumps(document))
+
+
+@pytest.mark.parametrize(
+    ("deny_if", "said"),
+    [
+        ("release.provenence.builder == 'x'", "there is no fact 'provenence' in release; did you mean 'provenance'?"),
+        ("has(unit.seriel)", "there is no fact 'seriel' in unit; did you mean 'serial'?"),
+        ("release.name.x == 'x'", "there is no fact release.name.x"),
+        ("size(release.tests)", "gives a value of the type INT, and no bool"),
+        ("verify(release.name)", "undeclared reference to 'verify'"),
+        ("release.name ==", "Syntax error"),
+    ],
+)
+def test_a_wrong_expression_is_told_with_file_and_line(deny_if: str, said: str) -> None:
+    with pytest.raises(ManifestFault) as caught:
+        loaded(deny_if)
+    assert caught.value.status == 2
+    assert caught.value.message.startswith("strict.toml:10: check 'one': ")
+    assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "deny_if",
+    [
+        "release.name.startsWith('release.nothing')",
+        'release.tests.exists(t, t.kind == "unit.nothing")',
+        "release.provenance.source.commit.size() == 0",
+    ],
+)
+def test_a_right_expression_is_not_told(deny_if: str) -> None:
+    assert loaded(deny_if).pack.name == "strict"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('name = "strict"', 'name = "strict"\nauthor = "x"', "strict.toml:3: unknown key 'author'"),
+        ('id = "one"', 'id = "one"\nid2 = "x"', "unknown key 'id2'"),
+        ('remedy = "do it in another way"', "", "missing key 'remedy'"),
+        ('severity = "deny"', 'severity = "maybe"', "severity"),
+        ("assay.policy/1", "assay.policy/9", "newer than"),
+        (pack_text()[pack_text().index("[[checks]]"):], "", "missing key 'checks'"),
+    ],
+)  # fmt: skip
+def test_a_wrong_pack_is_told_with_file_and_line(old: str, new: str, said: str) -> None:
+    with pytest.raises(ManifestFault) as caught:
+        parse_pack(pack_text().replace(old, new).encode(), "strict.toml", ENGINE)
+    assert said in caught.value.message
+
+
+def test_two_checks_have_two_ids() -> None:
+    text = pack_text() + pack_text()[pack_text().index("[[checks]]") :]
+    with pytest.raises(ManifestFault, match="the id 'one' is taken"):
+        parse_pack(text.encode(), "strict.toml", ENGINE)
+
+
+@pytest.mark.parametrize("path", PACKS, ids=[path.stem for path in PACKS])
+def test_the_packs_of_this_project_pass_their_tests(path: Path) -> None:
+    report = run_tests(load_pack(path, ENGINE).pack, load_tests(file_of_tests(path)), ENGINE)
+    assert [(test.name, test.faults) for test in report.failed] == []
+    assert report.never_seen == ()
+
+
+def test_a_test_that_expects_something_else_fails() -> None:
+    tests = load_tests(POLICIES / "production.tests.toml")
+    pack = load_pack(POLICIES / "production.toml", ENGINE).pack
+    wrong = tests.model_copy(
+        update={
+            "tests": (
+                tests.tests[0].model_copy(update={"expect": "deny"}),
+                tests.tests[1].model_copy(update={"denied": ()}),
+                tests.tests[0].model_copy(update={"unset": ("board.nothing",)}),
+                tests.tests[0].model_copy(update={"set_": {"board.name.x": 1}}),
+            )
+        }
+    )
+    report = run_tests(pack, wrong, ENGINE)
+    assert [len(test.faults) for test in report.outcomes] == [1, 1, 1, 1]
+    assert "bill-of-materials" in report.never_seen
+
+
+class SecondEngine:
+    """CEL by the Rust engine, for comparison."""
+
+    name = "common-expression-language"
+
+    def compile(self, text: str) -> SecondEngine:
+        self._program = cel.compile(text)
+        return self
+
+    def holds(self, facts: Mapping[str, Any]) -> bool:
+        try:
+            value = self._program.execute(dict(facts))
+        except Exception as error:
+            raise ExpressionFault(str(error), remedy="") from error
+        if not isinstance(value, bool):
+            raise ExpressionFault("no bool", remedy="")
+        return value
+
+
+def test_another_engine_gives_the_same_outcomes() -> None:
+    """Over every test of every pack of this project."""
+    compared = 0
+    for path in PACKS:
+        pack, tests = load_pack(path, ENGINE).pack, load_tests(file_of_tests(path))
+        ours, theirs = (run_tests(pack, tests, engine) for engine in (ENGINE, SecondEngine()))  # type: ignore[arg-type]
+        for one, other in zip(ours.outcomes, theirs.outcomes, strict=True):
+            assert [(check.id, check.outcome) for check in one.checks] == [
+                (check.id, check.outcome) for check in other.checks
+            ], one.name
+            compared += len(one.checks)
+    assert compared > 50
+
+
+@pytest.mark.parametrize("deny_if", UNDECIDED.values(), ids=UNDECIDED)
+def test_another_engine_denies_what_cannot_be_decided(deny_if: str) -> None:
+    bound = bind(facts_document())
+    with pytest.raises(ExpressionFault):
+        try:
+            SecondEngine().compile(deny_if).holds(bound)
+        except ValueError as error:  # it does not compile there
+            raise ExpressionFault(str(error), remedy="") from error
+
+
+def test_without_the_extra_the_remedy_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cel_expr_python.cel", None)
+    with pytest.raises(ToolMissing) as caught:
+        CelEngine().compile("true")
+    assert "assay[policy]" in caught.value.remedy
