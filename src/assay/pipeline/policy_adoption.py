@@ -119,8 +119,7 @@ def _history(site: Site, trust: TrustFile) -> Iterator[Adopted]:
     site.recorder.checkpoint()  # its signature and its right edge are verified, and the outbox is drained into it
     head = site.records.log.checkpoint()
     leaves = [data for _, data in site.records.log.entries(head.size)]
-    if any(_MARK in leaf for leaf in leaves) or (site.folder / FOLDER).is_dir():
-        _check_whole(leaves, head.root)
+    _check_whole(leaves, head.root)
     for index, leaf in enumerate(leaves):
         if _MARK in leaf:
             entry = log_entry.decode(leaf, f"log: entry {index}")
@@ -129,7 +128,7 @@ def _history(site: Site, trust: TrustFile) -> Iterator[Adopted]:
 
 
 def _check_whole(leaves: list[bytes], root: bytes) -> None:
-    if merkle.root_of_leaves(leaves) != root:
+    if merkle.root_of_leaves([merkle.leaf_hash(leaf) for leaf in leaves]) != root:
         raise NotVerified(
             "the entries of the log are not those of its checkpoint: what was adopted cannot be known",
             remedy="run `assay log verify`, and restore the log from a copy",
