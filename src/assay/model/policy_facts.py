@@ -76,7 +76,7 @@ class TestFacts(Value):
 
     kind: Literal["suite", "campaign"]
     name: str
-    result: Literal["PASSED", "FAILED"]
+    result: Literal["PASSED", "WARNED", "FAILED"]
     passed: int
     failed: int
     emulated: bool
