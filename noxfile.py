@@ -245,8 +245,8 @@ def lock(session: nox.Session) -> None:
     flags += " --no-emit-index-url --no-emit-find-links"
     extras = {
         "run": (),
-        "test": ("test", "delta", "gpio", "hsm", "policy", "sigstore", "ssh", "esptool", "pyocd"),
-        "tools": ("test", "tools", "gpio", "hsm", "policy", "sigstore", "ssh", "pyocd"),
+        "test": ("test", "delta", "gpio", "hsm", "policy", "sigstore", "ssh", "esptool", "pyocd", "top"),
+        "tools": ("test", "tools", "gpio", "hsm", "policy", "sigstore", "ssh", "pyocd", "top"),
         "docs": ("docs",),
         "interop": ("test", "interop", "sigstore"),
     }

@@ -6,9 +6,9 @@ Guards: looking never disturbs: no port is opened and no lock is taken.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +16,7 @@ from assay.cli.bench_ask import ask
 from assay.cli.bench_hold import acquire, release
 from assay.cli.bench_quarantine import quarantine
 from assay.cli.bench_scan import scan
+from assay.cli.bench_top import top
 from assay.cli.near_commands import NearCommands
 from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
@@ -23,22 +24,9 @@ from assay.errors import UsageFault
 
 if TYPE_CHECKING:
     from assay.model.bench import Place
+    from assay.pipeline.bench_watch import PlaceRow
 
 BENCH_FILE = "bench.toml"
-
-
-@dataclass(frozen=True)
-class PlaceRow:
-    """A place: an entry of the bench file, or a twin of the site."""
-
-    name: str
-    board: str
-    port: str
-    kind: str
-    state: str
-    holder: dict[str, Any] | None
-    used_by: str | None
-    waiting: tuple[str, ...] = ()
 
 
 @click.group(cls=NearCommands)
@@ -46,7 +34,7 @@ def command() -> None:
     """Places of this host: find boards, list places, see who holds them."""
 
 
-for part in (acquire, ask, quarantine, release, scan):
+for part in (acquire, ask, quarantine, release, scan, top):
     command.add_command(part)
 
 
@@ -60,7 +48,7 @@ bench_option = click.option(
 @verb
 def list_(session: Session, bench: Path | None) -> Answer:
     """List the places of the bench file and the twins of the site, with their holders."""
-    rows = _rows(session, bench)
+    rows = bench_rows(session, bench)
     known = {row.port for row in rows}
     free = [port for port in _ports() if port not in known]
     lines = [_line(row) for row in rows] or ["no places: assay bench scan, or assay twin create NAME --board BOARD"]
@@ -76,7 +64,7 @@ def who(session: Session, place: str | None, bench: Path | None) -> Answer:
     """Say who uses PLACE (a name, or a port) now, and who waits for it; without PLACE, every place of this host."""
     if place is None:
         return _everybody()
-    rows = _rows(session, bench)
+    rows = bench_rows(session, bench)
     row = next((row for row in rows if place in (row.name, row.port)), None)
     if row is None and "/" in place:
         row = _row(place, "", place, "port", "")
@@ -95,7 +83,8 @@ def _everybody() -> Answer:
     return Answer("\n".join(lines), {"holders": facts})
 
 
-def _rows(session: Session, bench: Path | None) -> list[PlaceRow]:
+def bench_rows(session: Session, bench: Path | None) -> list[PlaceRow]:
+    """The places of the bench file and the twins of the site, as they are now. Raises what reading them raises."""
     from assay.drivers.twin.twin_folder import twin_names
 
     rows = []
@@ -138,6 +127,7 @@ def _where(place: Place) -> tuple[str, str]:
 def _row(name: str, board: str, port: str, kind: str, state: str) -> PlaceRow:
     from assay.drivers.locks.file_lock import FileLocks
     from assay.drivers.port_users import programs_with
+    from assay.pipeline.bench_watch import PlaceRow
 
     holder = FileLocks().holder(port)
     # A program that takes no locks (a terminal, another tool) is a user too.

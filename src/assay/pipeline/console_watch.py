@@ -82,7 +82,7 @@ def watch(
 
 
 def _own(transport: Transport, typed: Callable[[], bytes]) -> Iterator[Heard | None]:
-    text = _Text()
+    text = ConsoleText()
     while True:
         if data := typed():
             transport.write(data)
@@ -98,7 +98,7 @@ def _beside(
     from assay.drivers.locks.file_lock import FileLocks
 
     port = find_place(site, name, bench=bench).port
-    text, looked_s = _Text(), time.monotonic()
+    text, looked_s = ConsoleText(), time.monotonic()
     with Tap(port) as tap:
         while True:
             if typed():
@@ -123,7 +123,7 @@ def _pause(seconds: float) -> Iterator[None]:
         time.sleep(TICK_S)
 
 
-class _Text:
+class ConsoleText:
     """Bytes to lines that are safe to show."""
 
     def __init__(self) -> None:
@@ -132,6 +132,7 @@ class _Text:
         self._open = False
 
     def heard(self, data: bytes) -> Iterator[Heard]:
+        """The lines and frames that are whole with `data`."""
         now_s = time.monotonic()
         if data:
             self._last_s, self._open = now_s, not data.endswith(b"\n")
