@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys by securesystemslib's own signers: `file2:`, and the clouds' key services by the schemes of that library.
 
-Guards: a `file2:` path is a name in the folder of keys. Leaves to others: the mode of the file (`key_folder`). The key
+Guards: a `file2:` path is relative to the folder of keys, whatever the process's own folder or environment is.
+Leaves to others: the mode of the file (`key_folder`). The key
 services (`awskms:`, `azurekms:`, `gcpkms:`, `hv:`) were never tried: whoever uses them tries them first.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from assay.formats.key_uri import scheme_of
 from assay.interfaces.signer import KeyPlace
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer  # type: ignore[attr-defined]  # no __all__ there
+    from securesystemslib.signer import Signer, SSlibKey  # type: ignore[attr-defined]  # no __all__ there
 
 SERVICE_WITHIN_S = 30.0
 """Seconds for one signature of a key service; its own client tries again within them."""
@@ -53,9 +53,10 @@ def open_library_key(place: KeyPlace) -> LibrarySigner:
     from securesystemslib.signer import Signer, SSlibKey  # type: ignore[attr-defined]
 
     scheme = scheme_of(place.uri)
-    os.chdir(place.folder)  # a `file2:` URI is a mere file name: the folder's path may hold '#' or '?'
     public = SSlibKey.from_crypto(load_pem_public_key(place.public.encode("ascii")))
     try:
+        if scheme == "file2":
+            return LibrarySigner(_of_file(place, public), place)
         return LibrarySigner(Signer.from_priv_key_uri(place.uri, public), place)
     except UnsupportedLibraryError as error:
         raise ToolMissing(
@@ -69,3 +70,14 @@ def open_library_key(place: KeyPlace) -> LibrarySigner:
             f"the {scheme}: key cannot be used ({type(error).__name__})",
             remedy="the key is damaged, or is not the one that keys.toml names; restore it from a backup",
         ) from error
+
+
+def _of_file(place: KeyPlace, public: SSlibKey) -> Signer:
+    """The library would take the path from the URI alone, which says nothing of the folder, and may hold '#'."""
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
+
+    private = load_pem_private_key((place.folder / place.uri.partition(":")[2]).read_bytes(), None)
+    if SSlibKey.from_crypto(private.public_key()).keyval != public.keyval:
+        raise ValueError("another key")
+    return CryptoSigner(private, public)  # type: ignore[arg-type]  # cryptography's union is wider

@@ -31,9 +31,6 @@ PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 """prctl(2), Linux."""
 
-PATH_PREFIX = "CRYPTO_SIGNER_PATH_PREFIX"
-"""securesystemslib would look for key files there instead of in the key folder."""
-
 Answer = dict[str, Any]
 
 
@@ -96,7 +93,6 @@ def shield() -> None:
             raise InfrastructureError("the signer process cannot shield itself", remedy="use Linux 2.6 or newer")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.pop(PATH_PREFIX, None)
 
 
 def serve() -> None:
