@@ -16,7 +16,7 @@ from assay.model.trust import Role
 
 BROKEN = """
 import contextlib
-from assay.backends.signers import pkcs11_key, pkcs11_token
+from assay.backends.signers import pkcs11_key, pkcs11_token, token_lock
 
 class NoLock:
     def __init__(self, *_):
@@ -27,6 +27,10 @@ class NoLock:
 
 def no_lock(place):
     pkcs11_token.TokenLock = NoLock
+    return pkcs11_key.open_token_key(place)
+
+def threads_only(place):
+    token_lock._flock = lambda _descriptor: True
     return pkcs11_key.open_token_key(place)
 
 def other_data(place):
@@ -67,9 +71,12 @@ def test_keys_in_a_token(token: SoftToken, tmp_path: Path, role: str) -> None:
 
 
 @needs_softhsm
-@pytest.mark.parametrize(("driver", "fails"), [("no_lock", "test_threads"), ("other_data", "test_what_it_signs")])
+@pytest.mark.parametrize(
+    ("driver", "fails"),
+    [("no_lock", "test_threads"), ("threads_only", "test_processes"), ("other_data", "test_what_it_signs")],
+)
 def test_a_signer_that_breaks_its_word(token: SoftToken, tmp_path: Path, driver: str, fails: str) -> None:
     (tmp_path / "broken.py").write_text(BROKEN)
     done = signer_suite(tmp_path, f"broken:{driver}", "builder", "-k", fails)
     assert done.returncode != 0
-    assert f"::{fails}" in done.stdout or fails in done.stdout
+    assert "FAILED" in done.stdout and f"::{fails}" in done.stdout, done.stdout

@@ -80,4 +80,4 @@ def _of_file(place: KeyPlace, public: SSlibKey) -> Signer:
     private = load_pem_private_key((place.folder / place.uri.partition(":")[2]).read_bytes(), None)
     if SSlibKey.from_crypto(private.public_key()).keyval != public.keyval:
         raise ValueError("another key")
-    return CryptoSigner(private, public)  # type: ignore[arg-type]  # cryptography's union is wider
+    return CryptoSigner(private, public)
