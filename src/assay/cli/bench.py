@@ -14,6 +14,7 @@ import click
 
 from assay.cli.bench_ask import ask
 from assay.cli.bench_hold import acquire, release
+from assay.cli.bench_host_key import host_key
 from assay.cli.bench_quarantine import quarantine
 from assay.cli.bench_scan import scan
 from assay.cli.bench_top import top
@@ -34,7 +35,7 @@ def command() -> None:
     """Places of this host: find boards, list places, see who holds them."""
 
 
-for part in (acquire, ask, quarantine, release, scan, top):
+for part in (acquire, ask, host_key, quarantine, release, scan, top):
     command.add_command(part)
 
 
@@ -91,7 +92,7 @@ def bench_rows(session: Session, bench: Path | None) -> list[PlaceRow]:
     for entry in bench_places(bench):
         if entry.twin is None:
             port, state = _where(entry)
-            rows.append(_row(entry.name, entry.board, port, "usb" if entry.usb else "port", state))
+            rows.append(_row(entry.name, entry.board, port, _kind(entry), state))
         else:
             rows.append(_twin_row(session, entry.name, entry.twin))
     names = [row.name for row in rows]
@@ -115,6 +116,8 @@ def _where(place: Place) -> tuple[str, str]:
     from assay.drivers.usb_ports import seen_ports
     from assay.model.seen_port import matching
 
+    if place.usb is None and place.port is None:
+        return place.without_port, "not asked"
     if place.usb is None:
         port = place.port or ""
         return port, "there" if "://" in port or Path(port).exists() else "port missing"
@@ -122,6 +125,12 @@ def _where(place: Place) -> tuple[str, str]:
     if len(found) == 1:
         return found[0].device, "there"
     return str(place.usb), "ambiguous" if found else "not connected"
+
+
+def _kind(place: Place) -> str:
+    if place.usb or place.port:
+        return "usb" if place.usb else "port"
+    return place.without_port.partition(":")[0]
 
 
 def _row(name: str, board: str, port: str, kind: str, state: str) -> PlaceRow:

@@ -88,6 +88,13 @@ class Place(Value):
     features: tuple[Name, ...] = Field(default=(), description="what the place has for tests: radio, ethernet")
     power: PowerSwitch | None = None
 
+    @property
+    def without_port(self) -> str:
+        """What the lock of a unit is known by that has no port which is used."""
+        if self.probe:
+            return f"probe:{self.probe}"
+        return self.ssh.url if self.ssh is not None else "flash:" + ",".join(sorted(self.flash.values()))
+
     @model_validator(mode="after")
     def _has_one_identity(self) -> Self:
         named = [word for word in ("usb", "twin", "port") if getattr(self, word) is not None]

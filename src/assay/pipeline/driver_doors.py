@@ -87,16 +87,18 @@ def open_power(
 
 
 def open_flasher(
-    chosen: str | Callable[..., Any], address: str, options: Mapping[str, Any], *, folder: Path, port: str = ""
-) -> Flasher:
+    chosen: str | Callable[..., Any], address: str, options: Mapping[str, Any], *, folder: Path, port: str = "",
+    ssh: SshAddress | None = None,
+) -> Flasher:  # fmt: skip
     """The flasher of a driver of group `assay.flashers`, `(address, *, OPTION...) -> Flasher`: by its name, or itself.
 
     A driver with a parameter `folder` gets a folder for files and the tool's words that are kept; one with `port` the
-    address of the unit's serial port, which is not open. Raises UsageFault for an option that the driver does not have,
-    or that is missing; and what the driver raises.
+    address of the unit's serial port, which is not open; one with `ssh` its host. Raises UsageFault for an option that
+    the driver does not have, or that is missing; and what the driver raises.
     """
+    given = {"folder": folder, "port": port, "ssh": ssh}
     with at_layer("flasher"):
-        return cast("Flasher", _opened("flashers", chosen, address, options, {"folder": folder, "port": port}))
+        return cast("Flasher", _opened("flashers", chosen, address, options, given))
 
 
 def flasher_options(name: str) -> list[str]:
@@ -104,7 +106,7 @@ def flasher_options(name: str) -> list[str]:
     return [each for each in list(inspect.signature(_driver("flashers", name)).parameters)[1:] if each not in _GIVEN]
 
 
-_GIVEN = ("transport", "folder", "port")
+_GIVEN = ("transport", "folder", "port", "ssh")
 _OPTIONS_ARE_IN = {"power": "the place's power.options", "flashers": "the options of the board's flasher"}
 
 

@@ -29,6 +29,7 @@ from assay.model.foreign_board import ForeignBoard
 from assay.model.outcome import Outcome
 from assay.model.predicates import FlasherRead, RunHeader, ToolFlash, ToolIdentity, ToolImage
 from assay.model.record import RecordRef, RecordType
+from assay.model.ssh import SSH_SCHEME
 from assay.model.statement import PredicateType, Statement, Subject
 from assay.model.trust import Role, TrustFile
 from assay.pipeline import driver_doors
@@ -305,8 +306,10 @@ def _folder(site: Site, order: FlasherOrder, held: ExitStack) -> Path:
 @contextmanager
 def _opened(address: PlaceAddress, settings: FlasherSettings, folder: Path) -> Iterator[Flasher]:
     where = address.flash.get(settings.called, address.probe or "")
-    port = address.port if not address.port.startswith(("probe:", "flash:")) else ""
-    flasher = driver_doors.open_flasher(settings.driver, where, settings.options, folder=folder, port=port)
+    port = address.port if not address.port.startswith(("probe:", "flash:", SSH_SCHEME)) else ""
+    flasher = driver_doors.open_flasher(
+        settings.driver, where, settings.options, folder=folder, port=port, ssh=address.ssh
+    )
     with closing(flasher):
         yield flasher
 

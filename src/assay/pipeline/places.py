@@ -134,19 +134,12 @@ def _of_bench(site: Site, root: Path, place: Place) -> PlaceAddress:
         twin = replace(twin, name=place.name, power=place.power, chip=chip, features=place.features)
         return replace(twin, probe=place.probe, flash=place.flash, ssh=place.ssh)
     if place.usb is None and place.port is None:
-        port = _without_port(place)
+        port = place.without_port
     else:
         with at_layer("port"):
             port = resolved(port_of(f"place {place.name}", place.usb) if place.usb is not None else place.port or "")
     found = PlaceAddress(place.name, board, port, place.power, None, chip, place.features)
     return replace(found, probe=place.probe, flash=place.flash, ssh=place.ssh)
-
-
-def _without_port(place: Place) -> str:
-    """What the lock of a unit without a port is known by."""
-    if place.probe:
-        return f"probe:{place.probe}"
-    return place.ssh.url if place.ssh is not None else "flash:" + ",".join(sorted(place.flash.values()))
 
 
 def _twin(site: Site, root: Path, name: str, places: list[str]) -> PlaceAddress:

@@ -146,7 +146,7 @@ class Connection:
 
 
 def _logged_in(hop: SshHop, link: socket.socket | paramiko.Channel) -> PinnedTransport:
-    transport = _met(hop, link)
+    transport = meet(str(hop), link, wanted_algorithms(hop, KEY_ALGORITHMS))
     try:
         check_host_key(hop, transport.get_remote_server_key())
         _log_in(hop, transport)
@@ -158,9 +158,12 @@ def _logged_in(hop: SshHop, link: socket.socket | paramiko.Channel) -> PinnedTra
     return transport
 
 
-def _met(hop: SshHop, link: socket.socket | paramiko.Channel) -> PinnedTransport:
-    """After the key exchange: the host has shown a key, and that it has its private half. Raises LinkError, Refused."""
-    transport = PinnedTransport(link, wanted_algorithms(hop, KEY_ALGORITHMS))
+def meet(name: str, link: socket.socket | paramiko.Channel, host_key_algorithms: tuple[str, ...]) -> PinnedTransport:
+    """After the key exchange: the host `name` has shown a key, and that it has its private half; nobody compared it.
+
+    Raises LinkError, Refused, and a bare InfrastructureError when it has no algorithm that is taken.
+    """
+    transport = PinnedTransport(link, host_key_algorithms)
     transport.banner_timeout, transport.auth_timeout = HANDSHAKE_TIMEOUT_S, LOGIN_TIMEOUT_S
     try:
         transport.start_client(timeout=HANDSHAKE_TIMEOUT_S)
@@ -170,17 +173,17 @@ def _met(hop: SshHop, link: socket.socket | paramiko.Channel) -> PinnedTransport
         link.close()
         if not isinstance(error, (paramiko.SSHException, EOFError, OSError)):
             raise
-        raise _not_met(hop, error) from error
+        raise _not_met(name, error) from error
     return transport
 
 
-def _not_met(hop: SshHop, error: Exception) -> AssayError:
+def _not_met(name: str, error: Exception) -> AssayError:
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
-        return InfrastructureError(f"{hop} has only algorithms that are not safe any more: {error}", remedy=NEWER_SSHD)
+        return InfrastructureError(f"{name} has only algorithms that are not safe any more: {error}", remedy=NEWER_SSHD)
     if "Signature verification" in str(error):
-        return Refused(f"{hop} does not have the key that it shows: {error}", remedy="somebody may be in the way")
+        return Refused(f"{name} does not have the key that it shows: {error}", remedy="somebody may be in the way")
     return LinkError(
-        f"there is no SSH with {hop}{_words(error)}", remedy="check that an SSH server listens there, and its load"
+        f"there is no SSH with {name}{_words(error)}", remedy="check that an SSH server listens there, and its load"
     )
 
 

@@ -14,6 +14,7 @@ from assay.drivers.ssh.connection import Connection
 from assay.drivers.ssh.remote_file import fetched, remote_sha256
 from assay.drivers.ssh.upload import Upload
 from assay.errors import DeviceTimeout, LinkError
+from assay.formats.openssh_key import fingerprint
 from assay.interfaces.device import Progress
 from assay.interfaces.remote_host import RUN_TIMEOUT_S, PutReport, RemoteResult
 from assay.model.ssh import SshAddress
@@ -34,6 +35,10 @@ class SshHost:
     def name(self) -> str:
         """user@host, and the port if it is not 22."""
         return str(self._address)
+
+    def host_key(self) -> str:
+        """The fingerprint of the key that the host has shown, and proved to have. Raises LinkError, Refused."""
+        return fingerprint(self._connected().transport.get_remote_server_key().asbytes())
 
     def run(self, argv: Sequence[str], *, timeout_s: float = RUN_TIMEOUT_S, stdin: bytes = b"") -> RemoteResult:
         """Run a command, word by word."""

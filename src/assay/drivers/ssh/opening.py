@@ -10,7 +10,7 @@ from assay.errors import ToolMissing
 from assay.model.ssh import SshAddress
 
 if TYPE_CHECKING:
-    from assay.interfaces.remote_host import RemoteHost
+    from assay.drivers.ssh.host import SshHost
 
 
 def need_paramiko() -> None:
@@ -22,7 +22,7 @@ def need_paramiko() -> None:
     logging.getLogger(paramiko.__name__).addHandler(logging.NullHandler())
 
 
-def open_ssh(address: SshAddress) -> RemoteHost:
+def open_ssh(address: SshAddress) -> SshHost:
     """The host at `address`; nothing is connected yet. Raises ToolMissing."""
     need_paramiko()
     from assay.drivers.ssh.host import SshHost
