@@ -177,7 +177,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure side by side, and print ratios."""
-    need(session, QEMU_ARM, GIT, HOST_COMPILER, *SOURCE_PACKAGES)
+    need(session, QEMU_ARM, GIT, HOST_COMPILER, SOFT_HSM, *SOURCE_PACKAGES)
     install(session, "test")
     session.run("python", "tests/bench/run.py", *session.posargs)
 

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "system"))
 import line_rows
 import many_rows
 import measuring
+import sign_rows
 import start_rows
 import update_rows
 from life_site import unit_site
@@ -44,6 +45,7 @@ ROWS: dict[str, Row] = {
     "delta": lambda _rounds: update_rows.patch_against_image(),
     "cuts": lambda _rounds: update_rows.cuts_a_minute(),
     "idle": lambda _rounds: many_rows.idle_twins(),
+    "sign": lambda _rounds: sign_rows.file_and_token(),
 }
 
 
