@@ -23,6 +23,7 @@ from assay.model.identifiers import Version
 from assay.model.manifest import Dependency, Interface, Interfaces
 from assay.model.outcome import MeasurementOutcome, Outcome
 from assay.model.plan import Plan, UnitState
+from assay.model.policy import PolicyNote
 from assay.model.predicates import (
     DeviceReport,
     EvidenceQuote,
@@ -71,6 +72,8 @@ class MadeSite:
     site: Site = field(init=False)
     releases: dict[str, Release] = field(default_factory=dict)
     asked: int = 0
+    policy: PolicyNote | None = None
+    """What the next records of runs say of policy."""
 
     def __post_init__(self) -> None:
         self.site = Site(self.folder)
@@ -253,6 +256,7 @@ class MadeSite:
         return RunHeader(
             run_id=hashlib.sha256(checkpoint.encode()).hexdigest()[:12], assay="0.1.0", place="demo", board=BOARD,
             emulated=self.emulated, started=WHEN, finished=WHEN, outcome=outcome, checkpoint=checkpoint,
+            policy=self.policy,
         )  # fmt: skip
 
     def reference(self, release: str) -> ImageReference:

@@ -26,6 +26,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-
 _MARK_WORDS = {
     Mark.DEVELOPMENT: "This history rests on development keys. Whoever can read the site's folder can forge it.",
     Mark.EMULATED: "The unit is emulated. This proves the software, not a product.",
+    Mark.SKIPPED: "Somebody went on without minding what a policy said. The reason is in the record.",
 }
 _GENERATOR = '<meta name="generator" content="assay trace">'
 _HEAD_BYTES = 256
@@ -144,7 +145,7 @@ def _marks(node: TraceNode) -> str:
 
 
 def _mark_class(mark: Mark) -> str:
-    return "development" if mark is Mark.DEVELOPMENT else "emulated"
+    return "emulated" if mark is Mark.EMULATED else "development"
 
 
 def _facts(facts: tuple[tuple[str, str], ...]) -> Iterator[str]:

@@ -37,6 +37,7 @@ class Mark(StrEnum):
 
     DEVELOPMENT = "UNSAFE-DEVELOPMENT"
     EMULATED = "emulated"
+    SKIPPED = "POLICY-SKIPPED"
 
 
 class Detail(Value):

@@ -20,8 +20,9 @@ from assay.pipeline.trace_digests import reachable
 from assay.pipeline.trace_life import Life
 from assay.pipeline.trace_link import KEY_DIGITS, Link, count, heading
 from assay.pipeline.trace_log import LogView, size_of, verify_log
-from assay.pipeline.trace_record import OpenedRecord, open_record, payload_of
-from assay.pipeline.trace_release import RELEASE_KINDS, ReleaseChain
+from assay.pipeline.trace_policy import is_about_release
+from assay.pipeline.trace_record import OpenedRecord, checkpoint_of, open_record, payload_of
+from assay.pipeline.trace_release import ReleaseChain
 from assay.pipeline.trace_unit import tell
 
 
@@ -38,7 +39,7 @@ def verify_dossier(
     provisioned = [record.predicate for record in opened if isinstance(record.predicate, Provisioning)]
     chips = frozenset(said.chip for said in provisioned if said.serial == dossier.serial)
     life = Life(dossier.serial, trust, dossier.files, chips)
-    about_unit = [record for record in opened if record.kind not in RELEASE_KINDS]
+    about_unit = [record for record in opened if not is_about_release(record)]
     for record in about_unit:
         tell(record, life)
     runs = _runs_node(life, view)
@@ -97,7 +98,7 @@ def _trust_node(trust: TrustFile, sha256: str) -> TraceNode:
 
 def _releases(opened: list[OpenedRecord], life: Life, trust: TrustFile) -> list[TraceNode]:
     """The releases in the order in which the unit met them; then what is about none of them, which should not be."""
-    about_images = [record for record in opened if record.kind in RELEASE_KINDS]
+    about_images = [record for record in opened if is_about_release(record)]
     chains = [ReleaseChain(image, about_images, life.files, trust) for image in life.images.values()]
     nodes = [chain.node() for chain in chains]
     told = {id(record) for chain in chains for record in chain.records}
@@ -142,7 +143,7 @@ def _files_node(dossier: Dossier, opened: list[OpenedRecord]) -> TraceNode:
     payloads = [payload for record in opened if (payload := payload_of(record.logged.bundle))]
     for sha256 in sorted(dossier.files.keys() - reachable(payloads, dossier.files.get).keys()):
         link.fault(f"no record of the unit leads to the file {sha256}")
-    kept = {size_of(note) for record in opened if (note := record.header and record.header.checkpoint)}
+    kept = {size_of(note) for record in opened if (note := checkpoint_of(record.predicate))}
     for size in sorted(dossier.consistency.keys() - kept):
         link.fault(f"a consistency proof from {size} entries that no record needs")
     if link.holds and dossier.files:

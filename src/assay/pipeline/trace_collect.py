@@ -54,6 +54,11 @@ class _Found:
         """What the record claims; empty when it cannot be read."""
         return self.claim.predicate if self.claim is not None else {}
 
+    @property
+    def is_decision(self) -> bool:
+        """Whether it is a decision of a policy."""
+        return "decision" in self.predicate
+
     def is_about(self, serial: str, chips: set[str]) -> bool:
         """Whether the log or the record itself says that it is about this unit."""
         if self.entry is not None and self.entry.serial is not None:
@@ -63,8 +68,10 @@ class _Found:
 
     def is_about_image(self, files: set[str]) -> bool:
         """Whether it says how one of `files` was made."""
-        if self.entry is not None and self.entry.type not in RELEASE_KINDS:
+        if self.entry is not None and self.entry.type not in (*RELEASE_KINDS, RecordType.DECISION):
             return False
+        if self.is_decision and "chip" in self.predicate:
+            return False  # about what some unit was to get
         digests = {subject.digest.get("sha256") for subject in self.claim.subject} if self.claim else set()
         return bool(digests & files) and "run" not in self.predicate
 
@@ -135,7 +142,8 @@ class SiteReading:
             for chip in _values(found.predicate, "chip")
         }
         own = [found for found in self._found if found.is_about(serial, chips)]
-        images = {digest for found in own for digest in _values(found.predicate, "file_sha256")}
+        met = [found for found in own if not found.is_decision]  # what was decided about was not always given to it
+        images = {digest for found in met for digest in _values(found.predicate, "file_sha256")}
         about_images = [found for found in self._found if found not in own and found.is_about_image(images)]
         return [found for found in self._found if found in own or found in about_images] if own else []
 

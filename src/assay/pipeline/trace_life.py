@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from assay.formats.device_certificate import DeviceCertificate
+from assay.model.policy import DecisionRecord
 from assay.model.predicates import EvidenceRecord, ImageReference
 from assay.model.trust import TrustFile
 from assay.pipeline.trace_continuity import Running
@@ -34,6 +35,8 @@ class Life:
     evidence: tuple[int | None, EvidenceRecord] | None = None
     changed_after_evidence: list[str] = field(default_factory=list)
     """Each record that changed the unit since then, and whether evidence says what it ran after it."""
+    decisions: dict[str, DecisionRecord] = field(default_factory=dict)
+    """Decisions of policies about this unit, by the SHA-256 of their statements."""
     asked: dict[str, str] = field(default_factory=dict)
     """Nonces that the unit was asked with, and the record of each."""
 

@@ -15,12 +15,15 @@ from typing import Any
 from assay.formats import strict_json
 from assay.formats.mcuboot_image import CheckedImage, verify_image
 from assay.model.artifact import Release
+from assay.model.policy import DecisionRecord, PolicyNote
 from assay.model.predicates import ImageReference
 from assay.model.record import PREDICATES, RecordType
 from assay.model.trace import TraceNode
 from assay.model.trust import TrustFile
 from assay.pipeline.trace_link import KEY_DIGITS, Link, count
+from assay.pipeline.trace_policy import statement_digest, tell_decision, tell_policy
 from assay.pipeline.trace_record import OpenedRecord, read_predicate
+from assay.stages.provenance.statements import POLICY_ANNOTATION
 from assay.stages.provenance.verify import verify_provenance
 from assay.stages.signing.sign import check_says
 
@@ -39,6 +42,7 @@ class ReleaseChain:
         self._trust = trust
         self._name = f"releases/{image.release}"
         self._published_as = self._read_release()
+        self._decisions: dict[str, DecisionRecord] = {}
 
     def node(self) -> TraceNode:
         """The release as a tree."""
@@ -48,6 +52,7 @@ class ReleaseChain:
         nodes += [self._build(record, release) for record in provenance]
         nodes += [self._bom(record, release) for record in bom]
         nodes += [self._image(release)]
+        nodes += [self._decided(record) for record in self._by_kind(RecordType.DECISION)]
         nodes += [self._published(record) for record in published]
         for kind, found in zip(RELEASE_KINDS, (provenance, bom, published), strict=True):
             if not found:
@@ -143,6 +148,14 @@ class ReleaseChain:
         if link.holds:
             link.checked("payload, name, version, board, revision and security counter are those of the build")
 
+    def _decided(self, record: OpenedRecord) -> TraceNode:
+        link = record.link
+        link.link = f"{self._name}/decision-{record.logged.index}"
+        if isinstance(record.predicate, DecisionRecord):
+            tell_decision(record, record.predicate)
+            self._decisions[statement_digest(record)] = record.predicate
+        return link.node()
+
     def _published(self, record: OpenedRecord) -> TraceNode:
         link = record.link
         link.link = f"{self._name}/release"
@@ -151,6 +164,7 @@ class ReleaseChain:
         release = self._published_as
         if release is None:
             return link.node()
+        self._tell_policy(record)
         said = (release.reference, release.image.file_sha256, release.image.image_hash)
         expected = (self.image.release, self.image.file_sha256, self.image.image_hash)
         link.expect(
@@ -164,6 +178,16 @@ class ReleaseChain:
                 digest in known, f"attestation {predicate_type}", f"its attestation {predicate_type} is not in the log"
             )
         return link.node()
+
+    def _tell_policy(self, record: OpenedRecord) -> None:
+        """Who decided that it may be published, as the signed release names them."""
+        subjects = record.verified.statement.subject if record.verified else ()
+        noted = next(
+            (said[POLICY_ANNOTATION] for one in subjects if POLICY_ANNOTATION in (said := one.annotations or {})), None
+        )
+        if noted is not None and (note := record.link.attempt(lambda: read_predicate(PolicyNote, noted))) is not None:
+            assert isinstance(note, PolicyNote)
+            tell_policy(record.link, note, self._decisions)
 
     def _lost(self, kind: RecordType) -> TraceNode:
         link = Link(f"{self._name}/{kind}", f"{kind.capitalize()} of {self.image.release}")

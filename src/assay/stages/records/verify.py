@@ -215,7 +215,8 @@ def _checkpoint_inside(
 
     So a holder of the log key who writes another history must also make every later record again.
     """
-    run = _table(_test_run(statement) or statement.statement.predicate, "run")
+    predicate = statement.statement.predicate
+    run = predicate if _is_policy(statement) else _table(_test_run(statement) or predicate, "run")
     text = run.get("checkpoint")
     if not isinstance(text, str) or not text:
         return 0
@@ -233,10 +234,20 @@ def _checkpoint_inside(
 
 
 def _attachments_of(statement: VerifiedStatement) -> set[str]:
-    """The digests of the attachments that a record names: the reports of a test, what a flash tool said."""
+    """The digests of the attachments that a record names: the reports of a test, what a flash tool said, the pack and
+    the facts of a decision.
+    """
     predicate = statement.statement.predicate
+    if _is_policy(statement):
+        decision = _table(predicate, "decision") or predicate
+        named = (_table(decision, "pack").get("sha256"), decision.get("facts_sha256"))
+        return {value for value in named if isinstance(value, str)}
     said = predicate if statement.statement.predicateType == PredicateType.TOOL_FLASH else _test_run(statement)
     return {value for value in _table(said, "files").values() if isinstance(value, str)}
+
+
+def _is_policy(statement: VerifiedStatement) -> bool:
+    return statement.statement.predicateType in (PredicateType.POLICY, PredicateType.DECISION)
 
 
 def _test_run(statement: VerifiedStatement) -> Mapping[str, Any]:

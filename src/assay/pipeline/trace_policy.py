@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decisions of policies in a trace: what was decided, by which pack, and that what was done was done under them.
+
+Guards: a record that names a decision which is not there, or which refused, is broken; an override is marked for ever.
+Leaves to others: deriving a decision again (`policy_replay`), which takes the engine; a trace takes none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from assay.model.policy import DecisionRecord, PolicyNote
+from assay.model.record import RecordType
+from assay.model.trace import Mark
+from assay.pipeline.trace_link import KEY_DIGITS, Link
+from assay.pipeline.trace_record import OpenedRecord
+
+_RELEASE_KINDS = (RecordType.PROVENANCE, RecordType.SBOM, RecordType.RELEASE)
+
+
+def is_about_release(record: OpenedRecord) -> bool:
+    """Whether the record is about an image and no unit: how it was made, published, or decided about before that."""
+    if record.kind is RecordType.DECISION:
+        said = record.claim.predicate if record.claim is not None else {}
+        return "chip" not in said
+    return record.kind in _RELEASE_KINDS
+
+
+def statement_digest(record: OpenedRecord) -> str:
+    """The SHA-256 of a record's statement, by which other records name it."""
+    return hashlib.sha256(record.verified.payload if record.verified else b"").hexdigest()
+
+
+def tell_decision(record: OpenedRecord, said: DecisionRecord) -> None:
+    """What was decided, and what it rests on. A denial is no fault: it is what a policy is for."""
+    link, decision = record.link, said.decision
+    number = link.title.split(" ")[0]
+    verdict = "allowed" if decision.allowed else "refused"
+    pack = f"policy '{decision.pack.name}' {decision.pack.version}"
+    link.title = f"{number} {pack} {verdict} to {decision.point} {decision.subject.release}"
+    statement = record.verified.statement if record.verified else None
+    link.expect(
+        statement is not None
+        and any(item.digest.get("sha256") == decision.subject.file_sha256 for item in statement.subject),
+        "the decision is about the statement's subject",
+        "the decision is about another file than the statement",
+    )
+    link.tell("when", f"{said.made}, by the clock of the host")
+    link.tell("pack", f"SHA-256 {decision.pack.sha256[:KEY_DIGITS]}, {len(decision.checks)} checks")
+    link.tell("facts", f"SHA-256 {decision.facts_sha256[:KEY_DIGITS]}, kept beside the record")
+    for check in (*decision.denials, *decision.warnings):
+        link.tell(check.outcome.value, f"{check.id}: {check.reason}")
+    if said.skipped is not None:
+        link.mark(Mark.SKIPPED)
+        link.tell("SKIPPED", f"somebody went on without minding it: {said.skipped}")
+
+
+def tell_policy(link: Link, note: PolicyNote, decisions: Mapping[str, DecisionRecord]) -> None:
+    """What a record of something done says of the decisions that it was done under; `decisions` came before it."""
+    if not note.decisions:
+        link.tell("policy", "none was adopted for this: no policy decided")
+        return
+    if note.skipped is not None:
+        link.mark(Mark.SKIPPED)
+        link.tell("policy", f"SKIPPED: {note.skipped}")
+    for digest in note.decisions:
+        said = decisions.get(digest)
+        if said is None:
+            link.fault(f"the decision {digest} that it was done under is not there, or does not verify")
+        elif not said.decision.allowed and note.skipped is None:
+            link.fault(f"policy '{said.decision.pack.name}' refused it, and it was done")
+        elif note.skipped != said.skipped:
+            link.fault("the record and its decision disagree on whether the policy was skipped")
+        else:
+            link.checked(f"decided by policy '{said.decision.pack.name}' {said.decision.pack.version}")
