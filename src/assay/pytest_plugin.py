@@ -29,6 +29,9 @@ _DRIVER_OPTIONS = (
     ("driver-address", "ADDRESS", "Where the driver's device is."),
     ("driver-option", "KEY=VALUE", "An option of the driver, as in bench.toml; may be repeated."),
     ("driver-absent", "ADDRESS", "Where no device is, to see the driver say so."),
+    ("driver-port", "ADDRESS", "For a flasher: the serial port of its unit, where it needs one."),
+    ("flash-at", "WHERE", "For a flasher: an address, a path, or none, where the suite may write."),
+    ("flash-bytes", "N", "For a flasher: how many bytes it writes there."),
 )
 
 NO_PLACE = "no place: name one with --assay-place NAME (or ASSAY_PLACE)"

@@ -57,7 +57,9 @@ if VARIABLE in os.environ:
         def open(self):
             if not self._port:
                 raise exceptions.ProbeError("the firmware of this probe is too old, please update the firmware")
-            self._link = socket.create_connection(("127.0.0.1", self._port)).makefile("rwb")
+            link = socket.create_connection(("127.0.0.1", self._port))
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._link = link.makefile("rwb")
 
         def close(self):
             self._link = None

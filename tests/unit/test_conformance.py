@@ -15,12 +15,21 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from esp_rom import EspRom
+from nrf_chip import NrfChip, serve_bits, serve_words
+from pyocd_mock_probe import plugged_in
 from relay_boards import SerialRelayBoard, on_a_port, web_relay
+from test_flash_openocd import config as openocd_config
+from uf2_bootloader import Uf2Bootloader
+
+PYOCD_CASES = "" if "ASSAY_LONG_TESTS" in os.environ else "not twice_the_same and not what_is_written"
+"""Each call of pyOCD costs 1.2 s for its imports: two cases are left to who sets the variable."""
 
 FAULTY = """
 from assay.drivers.power.switch import Switch
 from assay.drivers.locks.file_lock import FileLocks
 from assay.drivers.serial_transport import SerialTransport, open_serial
+from assay.interfaces.flasher import Action, FlashPlan, Identity, ReadBack
 
 class Deaf(Switch):
     def tell(self, on):
@@ -44,6 +53,23 @@ class Raw(Switch):
     def tell(self, on):
         open(self.address, "w").write("1" if on else "0")
 
+class Believing:
+    name = "one that believes"
+    def identify(self):
+        return Identity(probe="1")
+    def plan(self, parts):
+        return FlashPlan(tuple(parts), tuple(Action("write", where=p.where, size=p.size) for p in parts))
+    def write(self, plan, progress):
+        progress(1, 1)
+    def read_back(self, plan, progress):
+        return tuple(ReadBack(p.name, p.where, p.size, p.sha256, "bytes") for p in plan.parts)
+    def reset(self):
+        pass
+    close = reset
+
+def believing(address):
+    return Believing()
+
 def deaf(address):
     return Deaf()
 
@@ -64,11 +90,11 @@ class Everybody(FileLocks):
 """
 
 
-def conform(folder: Path, suite: str, *options: str) -> subprocess.CompletedProcess[str]:
+def conform(folder: Path, suite: str, *options: str, paths: str = "") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", f"assay.conformance.{suite}"]
-    environment = {**os.environ, "ASSAY_LOCK_DIR": str(folder / "locks"), "PYTHONPATH": str(folder)}
+    environment = {**os.environ, "ASSAY_LOCK_DIR": str(folder / "locks"), "PYTHONPATH": f"{folder}:{paths}"}
     return subprocess.run(
-        [*command, *options], cwd=folder, env=environment, capture_output=True, text=True, timeout=110, check=False
+        [*command, *options], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
     )
 
 
@@ -151,6 +177,53 @@ def test_the_locks_conform(tmp_path: Path) -> None:
     passed_all(conform(tmp_path, "locks", "--assay-driver=assay.drivers.locks.file_lock:FileLocks"), 9)
 
 
+def test_the_uf2_flasher_conforms(tmp_path: Path) -> None:
+    volume = tmp_path / "volume"
+    options = ["family=0xe48bff56", 'board_id="RPI-RP2"', "wait_s=20", "taken_timeout_s=20"]
+    words = [word for option in options for word in ("--assay-driver-option", option)]
+    where = [f"--assay-driver-address={volume}", "--assay-driver-absent=/no/such/volume", "--assay-flash-at=0x10000000"]
+    with Uf2Bootloader(volume, returns=True):
+        done = conform(tmp_path, "flashers", "--assay-driver=uf2", *words, *where)
+    assert "6 passed, 1 skipped" in done.stdout, done.stdout
+
+
+def test_the_openocd_flasher_conforms(tmp_path: Path) -> None:
+    with serve_bits(NrfChip()) as port:
+        options = [f'config=["{openocd_config(tmp_path, port)}"]', "serial=false", "chip_address=0x10000060"]
+        words = [word for option in options for word in ("--assay-driver-option", option)]
+        at = ["--assay-flash-at=0x1000", "--assay-flash-bytes=200", "--assay-driver-absent=no-such-probe"]
+        passed_all(conform(tmp_path, "flashers", "--assay-driver=openocd", *words, *at), 7)
+
+
+def test_the_pyocd_flasher_conforms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve_words(NrfChip()) as port:
+        probe = plugged_in(tmp_path / "site", AAAA1=port)
+        monkeypatch.setenv("ASSAY_MOCK_PROBES", probe["ASSAY_MOCK_PROBES"])
+        words = ["--assay-driver-option", 'target="nrf52840"', "--assay-flash-at=0x1000", "--assay-flash-bytes=64"]
+        where = ["--assay-driver-address=AAAA1", "--assay-driver-absent=AAA"]
+        some = ["-k", PYOCD_CASES] if PYOCD_CASES else []
+        done = conform(tmp_path, "flashers", "--assay-driver=pyocd", *words, *where, *some, paths=probe["PYTHONPATH"])
+        passed_all(done, 5 if some else 7)
+
+
+def test_the_esptool_flasher_conforms(tmp_path: Path) -> None:
+    options = ['chip="esp32c3"', 'before="no-reset"', 'after="no-reset"']
+    words = [word for option in options for word in ("--assay-driver-option", option)]
+    with EspRom() as rom:
+        where = [f"--assay-driver-port={rom.port}", "--assay-flash-at=0x10000", "--assay-driver-absent=/dev/none"]
+        passed_all(conform(tmp_path, "flashers", "--assay-driver=esptool", *words, *where), 7)
+
+
+def test_the_reset_by_a_probe_conforms(tmp_path: Path) -> None:
+    chip = NrfChip()
+    with serve_bits(chip) as port:
+        options = ['tool="openocd"', f'config=["{openocd_config(tmp_path, port)}"]', "serial=false"]
+        words = [word for option in options for word in ("--assay-driver-option", option)]
+        done = conform(tmp_path, "power", "--assay-driver=probe", "--assay-driver-absent=no-such-probe", *words)
+        passed_all(done, 10)
+    assert chip.resets > 10 and chip.halted
+
+
 @pytest.mark.parametrize(
     ("suite", "driver", "fails"),
     [
@@ -158,11 +231,13 @@ def test_the_locks_conform(tmp_path: Path) -> None:
         ("power", "toggle", "test_on_is_on_also_twice"),
         ("power", "raw", "test_a_switch_that_is_not_there_is_an_error_of_ours"),
         ("locks", "Everybody", "test_the_holder_is_named"),
+        ("flashers", "believing", "test_a_driver_that_reads_back_finds_what_is_not_there"),
     ],
 )
 def test_a_driver_that_breaks_its_word_is_found(suite: str, driver: str, fails: str, tmp_path: Path) -> None:
     (tmp_path / "faulty.py").write_text(FAULTY)
     where = [f"--assay-driver-address={tmp_path / 'there'}", f"--assay-driver-absent={tmp_path / 'no' / 'folder'}"]
+    where += ["--assay-flash-at=0"]
     done = conform(tmp_path, suite, f"--assay-driver=faulty:{driver}", *where)
     assert done.returncode == 1 and f"{fails}" in done.stdout, done.stdout
 

@@ -16,7 +16,9 @@ BLOCK = 512
 
 
 class Uf2Bootloader:
-    """`memory` is by address; one that `keeps` its volume takes nothing."""
+    """`memory` is by address; one that `keeps` its volume takes nothing, one that
+    `returns` is back in its bootloader soon, as if somebody pressed its buttons.
+    """
 
     def __init__(
         self,
@@ -24,8 +26,10 @@ class Uf2Bootloader:
         board: str = "RPI-RP2",
         family: int = 0xE48BFF56,
         keeps: bool = False,
+        returns: bool = False,
     ) -> None:
-        self.volume, self.family, self.keeps = volume, family, keeps
+        self.volume, self.family, self.keeps, self.returns = volume, family, keeps, returns
+        self.info = INFO.format(board=board)
         volume.mkdir(parents=True, exist_ok=True)
         (volume / "INFO_UF2.TXT").write_text(INFO.format(board=board))
         self.memory: dict[int, bytes] = {}
@@ -46,7 +50,10 @@ class Uf2Bootloader:
     def _run(self) -> None:
         while not self._stop.is_set():
             if self._take():
-                return
+                if not self.returns:
+                    return
+                time.sleep(1.0)
+                (self.volume / "INFO_UF2.TXT").write_text(self.info)
             time.sleep(0.02)
 
     def _take(self) -> bool:

@@ -115,6 +115,10 @@ class OpenocdFlasher:
         """Raises LinkError."""
         self._run(["init", "reset run"], "restart the board", ASK_S)
 
+    def halt(self) -> None:
+        """Stop the core where it is. Raises LinkError."""
+        self._run(["init", "halt"], "halt the core", ASK_S)
+
     def close(self) -> None:
         """Nothing is open between two runs."""
 

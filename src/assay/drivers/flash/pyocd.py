@@ -86,6 +86,10 @@ class PyocdFlasher:
         """Raises LinkError."""
         self._run("reset", (), "restart the board", ASK_S)
 
+    def halt(self) -> None:
+        """Stop the core where it is. Raises LinkError."""
+        self._run("halt", (), "halt the core", ASK_S)
+
     def close(self) -> None:
         """Nothing is open between two runs."""
 

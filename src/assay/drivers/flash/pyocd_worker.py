@@ -64,7 +64,7 @@ def _session(probe: Any, asked: Answer) -> Any:
         "auto_unlock": False,
         "no_config": True,
         "project_dir": asked["folder"],
-        "resume_on_disconnect": asked["do"] != "reset",
+        "resume_on_disconnect": asked["do"] != "halt",
     }
     return session.Session(probe, options={key: value for key, value in options.items() if value is not None})
 
@@ -113,11 +113,17 @@ def _reset(target: Any, _asked: Answer) -> None:
     answer(reset=True)
 
 
+def _halt(target: Any, _asked: Answer) -> None:
+    target.halt()
+    answer(halted=True)
+
+
 _DO: dict[str, Callable[[Any, Answer], None]] = {
     "identify": _identify,
     "write": _write,
     "read": _read,
     "reset": _reset,
+    "halt": _halt,
 }
 
 if __name__ == "__main__":

@@ -53,15 +53,15 @@ class Volume:
 class Uf2Flasher:
     """One board with a UF2 bootloader. `address` is a serial number, a socket, or the folder that is the volume."""
 
-    def __init__(self, address: str, family: int, board_id: str, taken_timeout_s: float) -> None:
+    def __init__(self, address: str, family: int, board_id: str, taken_timeout_s: float, wait_s: float) -> None:
         self._address, self._family, self._board_id = address, family, board_id
-        self._taken_timeout_s = taken_timeout_s
+        self._taken_timeout_s, self._wait_s = taken_timeout_s, wait_s
         self._volume: Volume | None = None
         self.name = f"the UF2 volume {address or board_id}"
 
     def identify(self) -> Identity:
         """The volume's Board-ID and its USB serial number. Raises LinkError, UsageFault listing candidates."""
-        self._volume = self._find()
+        self._volume = self._wait()
         facts = tuple(_fact(line) for line in self._volume.info)
         where = (("volume", str(self._volume.path)), ("socket", self._volume.location or "unknown"))
         return Identity(probe=self._volume.serial, kind=self._volume.board_id, facts=(*facts, *where))
@@ -76,7 +76,7 @@ class Uf2Flasher:
 
     def write(self, plan: FlashPlan, progress: Progress) -> None:
         """Copy, sync, and wait until the bootloader has taken it. Raises LinkError, DeviceTimeout."""
-        volume = self._volume or self._find()
+        volume = self._volume or self._wait()
         data = self._file([segment for part in plan.parts for segment in self._segments(part)])
         try:
             _copy(volume.path / FILE_NAME, data, progress)
@@ -142,6 +142,17 @@ class Uf2Flasher:
     def _file(self, segments: Sequence[Segment]) -> bytes:
         return write_uf2([(each.address, each.data) for each in segments], self._family)
 
+    def _wait(self) -> Volume:
+        """The volume, which may come while somebody presses buttons."""
+        deadline_s = time.monotonic() + self._wait_s
+        while True:
+            try:
+                return self._find()
+            except LinkError:
+                if time.monotonic() > deadline_s:
+                    raise
+            time.sleep(POLL_S)
+
     def _find(self) -> Volume:
         folder = Path(self._address)
         there = [_volume(folder)] if folder.is_absolute() else [_volume(path) for path in _mounted()]
@@ -180,13 +191,15 @@ class Uf2Flasher:
         return None
 
 
-def open_uf2(address: str, *, family: int, board_id: str, taken_timeout_s: float = 30.0) -> Uf2Flasher:
-    """Driver `uf2`: `family` is the UF2 family that the chip takes, `board_id` what INFO_UF2.TXT has to say; seconds
-    until the volume has gone. Raises UsageFault.
+def open_uf2(
+    address: str, *, family: int, board_id: str, taken_timeout_s: float = 30.0, wait_s: float = 0.0
+) -> Uf2Flasher:
+    """Driver `uf2`: `family` is the UF2 family that the chip takes, `board_id` what INFO_UF2.TXT has to say.
+    `wait_s` is how long the volume may take to come, `taken_timeout_s` to go. Raises UsageFault.
     """
     if isinstance(family, bool) or not isinstance(family, int) or not 0 < family <= 0xFFFFFFFF:
         raise UsageFault(f"{family!r} is no UF2 family", remedy="write its number: family = 0xe48bff56")
-    return Uf2Flasher(address, family, board_id, float(taken_timeout_s))
+    return Uf2Flasher(address, family, board_id, float(taken_timeout_s), float(wait_s))
 
 
 def _copy(file: Path, data: bytes, progress: Progress) -> None:
