@@ -153,3 +153,24 @@ def test_fix_line_alone(root: Path) -> None:
     assert ended.returncode == 3
     (line,) = ended.stdout.splitlines()
     assert line.endswith("qemu-nowhere git bubblewrap")
+
+
+def test_the_tools_of_flashers_are_looked_for_where_a_place_needs_them(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flashers = (
+        '[[flashers]]\ndriver = "openocd"\n[[flashers]]\ndriver = "esptool"\n[[flashers]]\ndriver = "somebodys"\n'
+    )
+    (root / "boards" / "desk.toml").write_text(flashers)
+    assert not [each for each in look(root, root / "site") if each.name.startswith("flasher")]
+    (root / "bench.toml").write_text('[[places]]\nname = "one"\nboard = "desk"\n')
+    monkeypatch.setenv("PATH", str(root))
+    monkeypatch.setattr(sys, "executable", str(root / "python"))
+    found = {each.name: each for each in look(root, root / "site") if each.name.startswith("flasher")}
+    assert sorted(found) == ["flasher esptool", "flasher openocd"]
+    assert found["flasher openocd"].fix.endswith("--no-install-recommends openocd")
+    assert found["flasher esptool"].fix == f"{root / 'python'} -m pip install 'assay[esptool]'"
+    assert "desk can be flashed by it" in found["flasher esptool"].detail
+    (root / "esptool").write_text("#!/bin/sh\n")
+    (root / "esptool").chmod(0o755)
+    assert named(look(root, root / "site"), "flasher esptool").state is State.OK

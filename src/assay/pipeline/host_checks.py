@@ -52,6 +52,7 @@ class Finding:
 def look(root: Path | None, site: Path) -> list[Finding]:
     """All findings, for the project at `root` (None: no project) and the site folder `site`."""
     found = [_python(), _sqlite(), _zig(), *_emulators(root), _terminals(), _git(), _sandbox(), *_ports(root)]
+    found += _flashers(root)
     return [*found, _writable(site), _room(site)]
 
 
@@ -131,6 +132,36 @@ def _usual_boards(root: Path) -> set[str]:
 
 def _words(names: set[str]) -> str:
     return " and ".join(sorted(names))
+
+
+_FLASHERS = {
+    "dfu-util": ("dfu-util", "dfu-util"),
+    "esptool": ("esptool", ""),
+    "openocd": ("openocd", "openocd"),
+    "pyocd": ("pyocd", ""),
+}
+"""Driver to the program that it needs, and the Debian package that has it; none: an extra of assay's of that name."""
+
+
+def _flashers(root: Path | None) -> Iterator[Finding]:
+    """The tools of flashers, of those boards that a place of the bench file has: nobody else needs them."""
+    places = _table(root / "bench.toml").get("places") if root else None
+    names = {str(place.get("board")) for place in places or () if isinstance(place, dict)}
+    wanted: dict[str, list[str]] = {}
+    for name in sorted(names):
+        flashers = _table(root / "boards" / f"{name}.toml").get("flashers") if root else None
+        for each in flashers or ():
+            if isinstance(each, dict) and each.get("driver") in _FLASHERS:
+                wanted.setdefault(str(each["driver"]), []).append(name)
+    for driver, boards in sorted(wanted.items()):
+        program, package = _FLASHERS[driver]
+        beside = Path(sys.executable).parent / program
+        if shutil.which(program) or os.access(beside, os.X_OK):
+            yield Finding(f"flasher {driver}", State.OK, program)
+            continue
+        fix = install_line(package) if package else f"{sys.executable} -m pip install 'assay[{driver}]'"
+        detail = f"{program} is not there; {', '.join(boards)} can be flashed by it"
+        yield Finding(f"flasher {driver}", State.ADVICE, detail, fix)
 
 
 def _terminals() -> Finding:

@@ -177,6 +177,7 @@ def open_openocd(
     *,
     folder: Path,
     config: Sequence[str],
+    transport: str = "",
     commands: Sequence[str] = (),
     serial: bool = True,
     halt: str = "reset init",
@@ -185,7 +186,8 @@ def open_openocd(
     kind_address: int = -1,
 ) -> OpenocdFlasher:
     """Driver `openocd`: `address` is the probe's serial number (none with `serial = false`, for probes that have none).
-    `config` are its files (`-f`), `commands` Tcl before `init` (`-c`); `halt` is how the core is stopped for a write.
+    `config` are its files (`-f`), the probe's first, behind which `transport` is selected; `commands` is Tcl before
+    `init` (`-c`); `halt` is how the core is stopped for a write.
     `chip_address` and `chip_words` are where the chip's own number is, `kind_address` a register that tells its kind.
 
     Raises UsageFault.
@@ -195,7 +197,9 @@ def open_openocd(
             "OpenOCD needs the serial number of its probe" if serial else "the board TOML says serial = false",
             remedy='give the place probe = "SERIAL" in bench.toml' if serial else "leave probe out in bench.toml",
         )
-    first = [word for file in config for word in ("-f", file)] + [word for each in commands for word in ("-c", each)]
+    files = [("-f", file) for file in config]
+    files[1:1] = [("-c", f"transport select {tcl_word(transport)}")] if transport else []
+    first = [word for pair in (*files, *(("-c", each) for each in commands)) for word in pair]
     registers = (chip_address if chip_address >= 0 else None, chip_words, kind_address if kind_address >= 0 else None)
     return OpenocdFlasher(address or None, first, registers, halt, folder)
 

@@ -35,6 +35,8 @@ END_WAIT_S = 5.0
 _LINE_END = re.compile(rb"[\r\n]+")
 _NOISE = re.compile(r"^[\s.=>#%\-*\[\]|/\\]*(\d+ ?%)?[\s.=>#%\-*\[\]|/\\]*$|^(hint|traceback|note)\b", re.IGNORECASE)
 
+_ERROR = re.compile(r"\berror\b", re.IGNORECASE)
+
 OnLine = Callable[[str], None]
 
 
@@ -53,8 +55,9 @@ class Said:
 
     @property
     def last_words(self) -> str:
-        """The last line that means something."""
+        """The last line that means something: one with an error in it, if there is one."""
         meaningful = [line.strip() for line in self.lines if not _NOISE.match(line)]
+        meaningful = [line for line in meaningful if _ERROR.search(line)] or meaningful
         return visible(meaningful[-1])[:WORDS_SHOWN] if meaningful else "nothing"
 
 
