@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROLES = ("image", "builder", "bench", "station", "field", "policy", "verifier", "device-ca", "log")
 """`model.trust.Role`, written out so that `--help` needs no model; a test holds them together."""
 
-PUBLIC = click.Path(path_type=Path, dir_okay=False)
+PUBLIC = FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.group(cls=NearCommands, short_help="Say which key signs what, show public keys, write a trust file.")
@@ -41,7 +41,7 @@ def init(session: Session) -> Answer:
 @verb
 def list_keys(session: Session) -> Answer:
     """Show the public key of every role, and where its private key is."""
-    signers = session.site.signers
+    signers = session.site.keys
     found = [(signers.public_key(role), signers.uri(role)) for role in signers.roles()]
     lines = [f"{line}  {uri}" for line, (_, uri) in zip(_lines([key for key, _ in found]), found, strict=True)]
     text = "\n".join(lines) or "no role has a key: `assay keys use ROLE URI`"
@@ -123,7 +123,7 @@ def token(
 @verb
 def login(session: Session, label: str) -> Answer:
     """Give the token LABEL its PIN once, also after it was wrong. Nothing else gives a wrong PIN a second time."""
-    hardware = session.site.signers.login(label)
+    hardware = session.site.keys.login(label)
     kind = "hardware" if hardware else "no hardware, as it says itself"
     return Answer(f"token '{label}': the PIN is right ({kind})", {"token": label, "hardware": hardware})
 
@@ -140,6 +140,20 @@ def login(session: Session, label: str) -> Answer:
     metavar="BOARD=FILE",
     help="Also the public key (PEM) that signs somebody else's images for BOARD.",
 )
+@click.option(
+    "--sigstore",
+    "services",
+    multiple=True,
+    metavar="NAME=FILE",
+    help="Also a Sigstore instance: its trusted_root.json, or a client trust config.",
+)
+@click.option(
+    "--identity",
+    "identities",
+    multiple=True,
+    metavar="NAME=ROLE,ISSUER,SAN",
+    help="Also whom certificates of the Sigstore instance NAME name; `*` in SAN makes it a pattern.",
+)
 @click.option("--replace", is_flag=True, help="Replace a file that says something else.")
 @verb
 def trust(
@@ -149,6 +163,8 @@ def trust(
     allow_development: bool,
     allow_emulated: bool,
     image_keys: tuple[str, ...],
+    services: tuple[str, ...],
+    identities: tuple[str, ...],
     replace: bool,
 ) -> Answer:
     """Write a trust file with this site's public keys and its log: the anchor of `assay trace`, `verify` and `log
@@ -156,6 +172,7 @@ def trust(
     """
     from assay.formats import trust_file
     from assay.pipeline.trust_file import read_image_key, site_trust, write_trust
+    from assay.pipeline.trust_identities import with_identities
 
     value = site_trust(
         session.site,
@@ -164,11 +181,43 @@ def trust(
         allow_emulated=allow_emulated,
         image_keys=tuple(read_image_key(text) for text in image_keys),
     )
+    value = with_identities(value, services, identities)
     data: dict[str, Any] = {"trust": value.model_dump(mode="json", by_alias=True)}
     if out is None:
         return Answer(trust_file.encode(value).decode("utf-8").rstrip("\n"), data)
     write_trust(out, value, replace=replace)
     return Answer(f"wrote {out}: {len(value.keys)} keys, log {value.logs[0].origin}", {**data, "file": str(out)})
+
+
+@command.command("keyless")
+@click.option("--trust-config", type=FILE, help="The services [default: the public Sigstore].")
+@click.option("--token-file", type=FILE, help="A file with the identity token [default: the CI system gives one].")
+@click.option("--token-command", metavar="COMMAND", help="A command that prints the identity token.")
+@click.option("--deadline", type=click.IntRange(1, 3600), default=120, show_default=True, help="Seconds, all attempts.")
+@click.option("--queue", is_flag=True, help="When the services are away, sign by key, and log later.")
+@click.option("--off", is_flag=True, help="Sign by key again.")
+@verb
+def keyless(
+    session: Session,
+    trust_config: Path | None,
+    token_file: Path | None,
+    token_command: str | None,
+    deadline: int,
+    queue: bool,
+    off: bool,
+) -> Answer:
+    """Have the builder of this site sign keyless: `assay sign` and `assay publish` use a certificate instead of a key.
+
+    Writes keyless.toml into the site folder. The token itself is never an argument.
+    """
+    from assay.pipeline.keyless_setup import remove_settings, write_settings
+
+    if off:
+        remove_settings(session.site)
+        return Answer("the builder signs by key", {"keyless": None})
+    settings = write_settings(session.site, trust_config, token_file, token_command, deadline, queue=queue)
+    said = settings.model_dump(mode="json", by_alias=True)
+    return Answer(f"the builder signs keyless, with {trust_config or 'the public Sigstore'}", {"keyless": said})
 
 
 def _all_keys(session: Session) -> list[TrustedKey]:

@@ -93,6 +93,27 @@ def recover(session: Session) -> Answer:
     return Answer("\n".join(lines), {"records": left, "runs": runs})
 
 
+@command.command("submit")
+@verb
+def submit(session: Session) -> Answer:
+    """Submit to the transparency log what was signed by key while it was away; what is logged is verified, and kept in
+    log-queue/logged of the site folder.
+    """
+    from assay.pipeline.log_submit import submit_waiting
+
+    found = submit_waiting(session.site)
+    done = [each for each in found if each.place is not None]
+    failed = [each for each in found if each.error is not None]
+    lines = [f"{each.file}: entry {each.place.index} of {each.place.log}" for each in done if each.place is not None]
+    lines += [f"still waits: {each.file}: {each.error}" for each in failed]
+    data = {
+        "logged": [{"file": str(each.file), **dataclasses.asdict(each.place)} for each in done if each.place],
+        "waiting": [{"file": str(each.file), "error": str(each.error)} for each in failed],
+    }
+    statuses = [each.error.status for each in failed if each.error is not None]
+    return Answer("\n".join(lines) or "nothing waits for the log", data, gravest(statuses))
+
+
 def _kept(path: Path | None) -> bytes | None:
     """The note in `path`, cut where it is longer than a note can be, which makes it none."""
     from assay.formats.signed_note import NOTE_BYTES_MAX

@@ -41,7 +41,7 @@ VERBS: dict[str, str] = {
     "trace": "Show the verified history of a serial number.",
     "twin": "Emulated boards: create, start, stop, cut the power.",
     "update": "Bring a unit to another release, with rollback.",
-    "verify": "Verify an exported trace, a bundle or an image.",
+    "verify": "Verify a file, a release or a unit's history.",
 }
 
 

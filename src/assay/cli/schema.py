@@ -12,6 +12,7 @@ from assay.cli.session import Answer, Session, verb
 NAMES = (
     "bench",
     "board",
+    "keyless",
     "keys",
     "module",
     "pipeline",

@@ -4,20 +4,37 @@
 Guards: nobody gets a `VerifiedStatement` unless the container, the signature, the signer's role, the predicate type
 and (when asked) the subject were checked, in that order; any exception on the way is "not verified". Trust comes from
 the trust file alone, never from the bundle.
-Leaves to others: what the predicate means, and times.
+Leaves to others: what the predicate means, which signer may say what (`signer_choice`), certificates
+(`keyless_proof`), log entries (`log_entry_proof`) and time stamps (`time_stamps`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
 from assay.errors import AssayError, NotVerified
-from assay.formats import public_key, sigstore_bundle, strict_json
-from assay.model.statement import STATEMENT_TYPE, PredicateType, Statement
-from assay.model.trust import SIGNERS, Check, Role, TrustedKey, TrustFile, VerifiedStatement
+from assay.formats import (
+    keyless_proof,
+    log_entry_proof,
+    public_key,
+    signer_choice,
+    sigstore_bundle,
+    strict_json,
+    trusted_root,
+)
+from assay.formats.log_entry_proof import LoggedSignature
+from assay.formats.sigstore_bundle import Bundle, KeyHint
+from assay.formats.statement_types import signers_of as signers_of  # callers ask the verifier who may sign
+from assay.formats.time_stamps import proved_times
+from assay.model.signer_limits import LogPlace, ProvedTime
+from assay.model.statement import STATEMENT_TYPE, Statement
+from assay.model.trust import Check, Role, TrustedKey, TrustedSigner, TrustFile, VerifiedStatement
 
 _FIELDS = ("_type", "subject", "predicateType", "predicate")
 _SUBJECT_FIELDS = ("name", "digest", "annotations")
@@ -30,16 +47,40 @@ def verify_statement(
     role: Role | Collection[Role],
     predicate_types: Collection[str],
     subject_sha256: str | None = None,
+    at: datetime | None = None,
 ) -> VerifiedStatement:
-    """The statement in `bundle`, signed for `role` by a key of `trust`, of one of `predicate_types`, about
-    `subject_sha256`.
+    """The statement in `bundle`, signed for `role` by a key or an identity of `trust`, of one of `predicate_types`,
+    about `subject_sha256`.
 
     `subject_sha256` is the SHA-256 of the file that the caller is about to rely on; None if the statement is not
-    about a file. Raises `NotVerified`, whatever is wrong; the message names the link of the chain that broke.
+    about a file. `at`: when the question is asked, for signers that count for a time only; without it they need a
+    statement whose time is proved. Raises `NotVerified`, whatever is wrong; the message names the link of the chain
+    that broke.
+    """
+    return verify_statements(
+        (bundle,), trust, role=role, predicate_types=predicate_types, subject_sha256=subject_sha256, at=at
+    )[0]
+
+
+def verify_statements(
+    bundles: Sequence[bytes],
+    trust: TrustFile,
+    *,
+    role: Role | Collection[Role],
+    predicate_types: Collection[str],
+    subject_sha256: str | None = None,
+    at: datetime | None = None,
+) -> tuple[VerifiedStatement, ...]:
+    """As `verify_statement`, for statements that several signers made about the same: each verifies, and there are
+    as many distinct signers as the trust file asks for (`thresholds`). Raises `NotVerified`.
     """
     roles = frozenset({role}) if isinstance(role, Role) else frozenset(role)
     try:
-        return _verify(bundle, trust, roles, frozenset(predicate_types), subject_sha256)
+        found = tuple(
+            _verify(bundle, trust, roles, frozenset(predicate_types), subject_sha256, at) for bundle in bundles
+        )
+        _check_threshold(found, trust)
+        return found
     except AssayError:
         raise
     except Exception as error:
@@ -48,12 +89,30 @@ def verify_statement(
         ) from error
 
 
-def signers_of(predicate_type: str) -> frozenset[Role]:
-    """The roles that may sign statements of `predicate_type`; none for a type that assay does not know."""
-    try:
-        return SIGNERS[PredicateType(predicate_type)]
-    except ValueError:
-        return frozenset()
+def _check_threshold(found: tuple[VerifiedStatement, ...], trust: TrustFile) -> None:
+    """One signer counts once, however often it signs and by whatever name the trust file calls it."""
+    for kind in sorted({each.statement.predicateType for each in found}):
+        mine = [each for each in found if each.statement.predicateType == kind]
+        signers = {each.signer.is_who for each in mine}
+        needed = trust.threshold(kind)
+        if len(signers) < needed:
+            raise NotVerified(
+                f"'{trust.name}' wants {needed} distinct signers of {kind}; there {_are(len(signers))}",
+                remedy="give the statements of the other signers, too: assay verify FILE FILE",
+            )
+        if len({_subjects(each.statement) for each in mine}) != 1:
+            raise NotVerified(
+                f"the statements of the type {kind} are about different subjects", remedy="verify them one by one"
+            )
+
+
+def _are(count: int) -> str:
+    return "is 1" if count == 1 else f"are {count}"
+
+
+def _subjects(statement: Statement) -> frozenset[str]:
+    """The SHA-256 digests of the subjects."""
+    return frozenset(subject.digest.get("sha256", "") for subject in statement.subject)
 
 
 def read_statement(payload: bytes) -> Statement:
@@ -86,49 +145,115 @@ def _known_subject(subject: Any) -> Any:
 
 
 def _verify(
-    bundle: bytes, trust: TrustFile, roles: frozenset[Role], predicate_types: frozenset[str], subject: str | None
+    bundle: bytes,
+    trust: TrustFile,
+    roles: frozenset[Role],
+    predicate_types: frozenset[str],
+    subject: str | None,
+    at: datetime | None,
 ) -> VerifiedStatement:
     opened = sigstore_bundle.decode(bundle)
-    if not isinstance(opened.material, sigstore_bundle.KeyHint):
-        raise NotVerified(
-            "the bundle carries a certificate, and a key of the trust file was expected",
-            remedy="have it signed with a key that the trust file names",
-        )
-    key = _allowed_key(trust, roles, opened.material.hint)
-    if not public_key.signature_is_good(key, opened.envelope.signature, opened.envelope.signed):
+    if isinstance(opened.material, KeyHint):
+        signed = _by_key(opened, opened.material, trust, roles)
+    else:
+        signed = _by_certificate(bundle, opened, trust, roles)
+    signer_choice.check_order(signed.time, at)
+    statement = read_statement(opened.envelope.payload)
+    checks = [*_told(signed), _check_type(statement, signed.signer, predicate_types)]
+    signer_choice.check_limits(signed.signer, statement, signed.time, at)
+    if subject is not None:
+        checks.append(_check_subject(statement, subject))
+    return VerifiedStatement(
+        statement, opened.envelope.payload, signed.signer, tuple(checks), signed.time, signed.place
+    )
+
+
+@dataclass(frozen=True)
+class _Signed:
+    """By whom an envelope is signed, with what is proved about when and where; `words` say how."""
+
+    signer: TrustedSigner
+    words: str
+    time: ProvedTime | None = None
+    place: LogPlace | None = None
+
+
+def _by_key(opened: Bundle, hint: KeyHint, trust: TrustFile, roles: frozenset[Role]) -> _Signed:
+    key = signer_choice.allowed_key(trust, roles, hint.hint)
+    envelope = opened.envelope
+    if not public_key.signature_is_good(key, envelope.signature, envelope.signed):
         raise NotVerified(
             f"the signature by the {key.role} key '{key.name}' is wrong: the statement was changed after it was signed",
             remedy="get the statement again from who made it",
         )
-    checks = [Check(f"signature by the {key.role} key", key)]
-    if key.development:
-        checks.append(Check("the key is an UNSAFE-DEVELOPMENT key: this proves nothing outside a demonstration", key))
-    statement = read_statement(opened.envelope.payload)
-    checks.append(_check_type(statement, key, predicate_types))
-    if subject is not None:
-        checks.append(_check_subject(statement, subject))
-    return VerifiedStatement(statement, opened.envelope.payload, key, tuple(checks))
+    time, place = _logged(opened, key, trust)
+    return _Signed(key, f"signature by the {key.role} key", time, place)
 
 
-def _allowed_key(trust: TrustFile, roles: frozenset[Role], hint: str) -> TrustedKey:
-    wanted = " or ".join(sorted(roles)) or "nobody"
-    named = [key for key in trust.keys if key.keyid == hint]
-    allowed = [key for key in named if key.role in roles]
-    if not allowed:
-        known = f"trusted as {', '.join(sorted(key.role for key in named))}" if named else "not in the trust file"
+def _logged(opened: Bundle, key: TrustedKey, trust: TrustFile) -> tuple[ProvedTime | None, LogPlace | None]:
+    """When and where, by the services that the trust file names for the key; without any, nothing is believed."""
+    services = trust.services(key.sigstore)
+    if services is None:
+        if key.log_required:
+            raise NotVerified(f"the key '{key.name}' needs a log, and none is named for it", remedy="name `sigstore`")
+        return None, None
+    root = trusted_root.read(services.trusted_root)
+    envelope = opened.envelope
+    times = proved_times(opened.stamps, envelope.signature, root)
+    if opened.stamps and not times:
         raise NotVerified(
-            f"the statement must be signed by {wanted}; its key {hint[:16]} is {known} ('{trust.name}')",
-            remedy="use the trust file of the site that made it, or have it signed by who may",
+            f"the bundle has a time stamp, and not of an authority of '{services.name}'",
+            remedy="get the bundle again from who made it, or have it stamped again",
         )
-    if allowed[0].development and not trust.allow_development:
+    digest = hashlib.sha256(envelope.signed).digest()
+    der = public_key.der_of(key.public)
+    logged = LoggedSignature(envelope.signature, digest, key_der=der, payload=envelope.payload)
+    at_time = root.at(times[0].when) if times else root
+    places = [log_entry_proof.verify_entry(entry, logged, at_time) for entry in opened.entries]
+    if key.log_required and not places:
         raise NotVerified(
-            f"the statement is signed by the UNSAFE-DEVELOPMENT key '{allowed[0].name}', which '{trust.name}' refuses",
-            remedy="sign it with a production key, or allow development keys in the trust file of a demonstration",
+            f"the statement is not in the log of '{services.name}', which '{trust.name}' asks of the key '{key.name}'",
+            remedy="have it logged: assay log submit",
         )
-    return allowed[0]
+    return (times[0] if times else None), (places[0] if places else None)
 
 
-def _check_type(statement: Statement, key: TrustedKey, predicate_types: frozenset[str]) -> Check:
+def _by_certificate(bundle: bytes, opened: Bundle, trust: TrustFile, roles: frozenset[Role]) -> _Signed:
+    """The first services of the trust file by whose root the bundle verifies say whom it names."""
+    refused: NotVerified | None = None
+    for name, identities in signer_choice.identities_for(trust, roles).items():
+        services = trust.services(name)
+        if services is None:
+            raise NotVerified(f"'{trust.name}' names no services '{name}'", remedy="correct the trust file")
+        try:
+            proof = keyless_proof.verify_keyless(bundle, opened, services.trusted_root)
+        except NotVerified as error:
+            refused = refused or error
+            continue
+        identity = signer_choice.allowed_identity(trust, identities, proof.issuer, proof.san)
+        words = f"signature by the {identity.role} {proof.san}, as {proof.issuer} says"
+        return _Signed(identity, words, proof.time, proof.place)
+    assert refused is not None
+    raise refused
+
+
+def _told(signed: _Signed) -> list[Check]:
+    signer = signed.signer
+    checks = [Check(signed.words, signer)]
+    if signer.development:
+        what = (
+            "key is an UNSAFE-DEVELOPMENT key" if isinstance(signer, TrustedKey) else "services are UNSAFE-DEVELOPMENT"
+        )
+        checks.append(Check(f"the {what}: this proves nothing outside a demonstration", signer))
+    if signed.time is not None:
+        checks.append(Check(f"signed at {signed.time.when:%Y-%m-%d %H:%M:%S} UTC, as {signed.time.source} says"))
+    if signed.place is not None:
+        place = signed.place
+        checks.append(Check(f"entry {place.index} of the transparency log {place.log} ({place.size} entries)"))
+    return checks
+
+
+def _check_type(statement: Statement, key: TrustedSigner, predicate_types: frozenset[str]) -> Check:
     if statement.predicateType not in predicate_types:
         raise NotVerified(
             f"the predicate type is {statement.predicateType}, expected {' or '.join(sorted(predicate_types))}",

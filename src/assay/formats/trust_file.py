@@ -14,7 +14,9 @@ from assay.errors import NotVerified
 from assay.formats import signed_note
 from assay.formats.image_key import parse_image_key
 from assay.formats.public_key import check_key
-from assay.model.trust import ImageKey, TrustedKey, TrustedLog, TrustFile
+from assay.formats.trust_policy import policy_faults
+from assay.model.signer_limits import SignerLimits, TrustedServices
+from assay.model.trust import ImageKey, TrustedIdentity, TrustedKey, TrustedLog, TrustFile
 
 _HEADER = """\
 # Whom verification trusts, and for what. Written by `assay keys trust`; nothing else is an anchor.
@@ -43,6 +45,13 @@ def encode(trust: TrustFile) -> bytes:
         lines += ["development = true"] if log.development else []
     for image_key in trust.image_keys:
         lines += ["", "[[image_keys]]", *_image_key(image_key)]
+    for services in trust.sigstore:
+        lines += ["", "[[sigstore]]", *_services(services)]
+    for identity in trust.identities:
+        lines += ["", "[[identities]]", *_identity(identity)]
+    for threshold in trust.thresholds:
+        lines += ["", "[[thresholds]]", f"predicate_type = {_text(threshold.predicate_type)}"]
+        lines += [f"count = {threshold.count}"]
     blank = ("\n".join(lines) + "\n").encode("utf-8")
     return blank.replace(_BLANK_SEAL.encode(), hashlib.sha256(blank).hexdigest().encode(), 1)
 
@@ -56,8 +65,9 @@ def seal_is_good(data: bytes, seal: str) -> bool:
 def faults(trust: TrustFile) -> list[tuple[tuple[str | int, ...], str]]:
     """What is wrong with the keys in `trust`: path in the document, and the sentence. Empty when all is well."""
     found: list[tuple[tuple[str | int, ...], str]] = []
-    if not trust.keys and not trust.logs and not trust.image_keys:
-        text = "expected at least one [[keys]], [[logs]] or [[image_keys]]: an empty trust file verifies nothing"
+    if not trust.keys and not trust.logs and not trust.image_keys and not trust.identities:
+        text = "expected at least one [[keys]], [[identities]], [[logs]] or [[image_keys]]: "
+        text += "an empty trust file verifies nothing"
         found.append(((), text))
     for place, key in enumerate(trust.keys):
         try:
@@ -71,7 +81,7 @@ def faults(trust: TrustFile) -> list[tuple[tuple[str | int, ...], str]]:
             found.append((("image_keys", place, "public"), error.message))
     for place, log in enumerate(trust.logs):
         found += [(("logs", place, "vkey"), text) for text in _log_faults(log)]
-    return found
+    return found + policy_faults(trust)
 
 
 def _log_faults(log: TrustedLog) -> list[str]:
@@ -85,10 +95,30 @@ def _log_faults(log: TrustedLog) -> list[str]:
 def _key(key: TrustedKey) -> list[str]:
     lines = [f"role = {_text(key.role.value)}", f"name = {_text(key.name)}", f"keyid = {_text(key.keyid)}"]
     lines += [f"algorithm = {_text(key.algorithm)}", f"public = '''\n{key.public}'''"]
-    lines += ["development = true"] if key.development else []
-    if key.builder_ids:
-        lines.append(f"builder_ids = [{', '.join(_text(item) for item in key.builder_ids)}]")
-    return lines
+    return lines + (["development = true"] if key.development else []) + _limits(key)
+
+
+def _limits(signer: SignerLimits) -> list[str]:
+    lists = {"builder_ids": signer.builder_ids, "modules": signer.modules, "predicate_types": signer.predicate_types}
+    times = {"valid_from": signer.valid_from, "valid_until": signer.valid_until}
+    lines = [f"{name} = [{', '.join(_text(item) for item in items)}]" for name, items in lists.items() if items]
+    lines += [f"{name} = {when.isoformat()}" for name, when in times.items() if when is not None]
+    lines += [f"sigstore = {_text(signer.sigstore)}"] if signer.sigstore is not None else []
+    flags = {"log_required": signer.log_required, "revoked": signer.revoked}
+    return lines + [f"{name} = true" for name, value in flags.items() if value]
+
+
+def _services(services: TrustedServices) -> list[str]:
+    lines = [f"name = {_text(services.name)}", f"trusted_root = {_text(services.trusted_root)}"]
+    return lines + (["development = true"] if services.development else [])
+
+
+def _identity(identity: TrustedIdentity) -> list[str]:
+    lines = [f"role = {_text(identity.role.value)}", f"name = {_text(identity.name)}"]
+    lines += [f"issuer = {_text(identity.issuer)}"]
+    names = {"san": identity.san, "san_pattern": identity.san_pattern}
+    lines += [f"{name} = {_text(value)}" for name, value in names.items() if value is not None]
+    return lines + (["development = true"] if identity.development else []) + _limits(identity)
 
 
 def _image_key(key: ImageKey) -> list[str]:

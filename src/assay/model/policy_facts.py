@@ -17,7 +17,7 @@ from assay.model.value import Value
 
 
 class SignerFacts(Value):
-    """Whose key signed, as the trust file names it."""
+    """Who signed, as the trust file names it. `keyid` of an identity: SHA-256 over issuer, line feed and name."""
 
     role: str
     name: str

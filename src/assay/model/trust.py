@@ -6,6 +6,7 @@ A `VerifiedStatement` can only be had from a verifier; whoever acts on a stateme
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,7 @@ from typing import Literal
 from pydantic import Field
 
 from assay.model.identifiers import FileSha256, Name
+from assay.model.signer_limits import LogPlace, ProvedTime, SignerLimits, Threshold, TrustedServices
 from assay.model.statement import PredicateType, Statement
 from assay.model.value import Value
 
@@ -64,7 +66,7 @@ STATEMENT_ROLES: frozenset[Role] = frozenset[Role]().union(*SIGNERS.values())
 """Roles whose keys sign statements, and nothing but statements; the other keys sign bytes, and never statements."""
 
 
-class TrustedKey(Value):
+class TrustedKey(SignerLimits):
     """A public key and the one role that it is trusted for. `keyid`: SHA-256 of the DER SubjectPublicKeyInfo.
 
     `builder_ids`: for a builder key, the builders that it may vouch for (SLSA: only known pairs of signer and
@@ -77,7 +79,40 @@ class TrustedKey(Value):
     public: str
     name: str
     development: bool = False
-    builder_ids: tuple[str, ...] = ()
+
+    @property
+    def is_who(self) -> tuple[str, ...]:
+        """What two signers differ in, when they are two."""
+        return ("key", self.keyid)
+
+
+class TrustedIdentity(SignerLimits):
+    """Whoever a certificate of `sigstore` names: `issuer` vouched (OIDC) that it is `san`, or fits `san_pattern`.
+
+    In a pattern `*` stands for one or more characters other than `/`; scheme and host (or the domain of an e-mail
+    address) are written out. `development` is said by the services.
+    """
+
+    role: Role
+    name: Name
+    issuer: str = Field(min_length=1)
+    san: str | None = None
+    san_pattern: str | None = None
+    development: bool = False
+
+    @property
+    def is_who(self) -> tuple[str, ...]:
+        """What two signers differ in, when they are two."""
+        return ("identity", self.sigstore or "", self.issuer, self.san or self.san_pattern or "")
+
+    @property
+    def who_sha256(self) -> str:
+        """SHA-256, in hex, over the issuer, a line feed, and the name or the pattern."""
+        return hashlib.sha256(f"{self.issuer}\n{self.san or self.san_pattern}".encode()).hexdigest()
+
+
+TrustedSigner = TrustedKey | TrustedIdentity
+"""Whose signature a statement may carry."""
 
 
 class TrustedLog(Value):
@@ -116,6 +151,17 @@ class TrustFile(Value):
     keys: tuple[TrustedKey, ...] = ()
     logs: tuple[TrustedLog, ...] = ()
     image_keys: tuple[ImageKey, ...] = ()
+    sigstore: tuple[TrustedServices, ...] = ()
+    identities: tuple[TrustedIdentity, ...] = ()
+    thresholds: tuple[Threshold, ...] = ()
+
+    def services(self, name: str | None) -> TrustedServices | None:
+        """The Sigstore instance of that name."""
+        return next((each for each in self.sigstore if each.name == name), None)
+
+    def threshold(self, predicate_type: str) -> int:
+        """How many distinct signers a statement of this type needs."""
+        return next((each.count for each in self.thresholds if each.predicate_type == predicate_type), 1)
 
     def keys_for(self, role: Role) -> tuple[TrustedKey, ...]:
         """The keys that are trusted for `role`."""
@@ -130,15 +176,20 @@ class Check:
     """
 
     what: str
-    key: TrustedKey | None = None
+    key: TrustedSigner | None = None
     caution: bool = False
 
 
 @dataclass(frozen=True)
 class VerifiedStatement:
-    """A statement whose signature, signer's role, predicate type and subject were checked, and what was checked."""
+    """A statement whose signature, signer's role, predicate type and subject were checked, and what was checked.
+
+    `time` and `place`: when it was signed and where it is logged, if the trust file has whom to believe that.
+    """
 
     statement: Statement
     payload: bytes
-    signer: TrustedKey
+    signer: TrustedSigner
     checks: tuple[Check, ...]
+    time: ProvedTime | None = None
+    place: LogPlace | None = None

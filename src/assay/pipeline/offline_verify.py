@@ -7,16 +7,23 @@ decides only which verification has to pass. Leaves to others: how each kind is 
 
 from __future__ import annotations
 
+import functools
 import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from assay.errors import NotVerified, StorageError, UsageFault
 from assay.formats import sigstore_bundle, trace_archive
 from assay.formats.mcuboot_image import verify_image
-from assay.formats.statement_verifier import read_statement, signers_of, verify_statement
+from assay.formats.statement_verifier import read_statement, signers_of, verify_statements
 from assay.formats.trace_archive import EXPORT_BYTES_MAX
+from assay.model.statement import Statement
 from assay.model.trace import Trace, TraceNode
 from assay.model.trust import Role, TrustFile
+from assay.pipeline.manifest_files import board_file, load_board, project_root
+from assay.pipeline.release_gate import verify_release
+from assay.pipeline.site import Site
 from assay.pipeline.trace import verify_dossier
 from assay.pipeline.trace_link import Link
 
@@ -59,28 +66,71 @@ def verify_export(data: bytes, trust: TrustFile, trust_sha256: str) -> Trace:
     return verify_dossier(trace_archive.decode(data), trust, trust_sha256, "export")
 
 
-def verify_bundle(data: bytes, trust: TrustFile, *, artifact: bytes | None, role: Role | None) -> TraceNode:
-    """A statement: its signature and role and, with `artifact`, that it is about that file."""
+def parse_time(text: str | None) -> datetime:
+    """The time of asking: ISO 8601, UTC where it has no zone; now for None. Raises `UsageFault`."""
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageFault(f"{text!r} is no time", remedy="write 2026-12-31T23:59:59Z") from error
+    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+
+
+def verify_bundles(
+    datas: Sequence[bytes], trust: TrustFile, *, artifact: bytes | None, role: Role | None, at: datetime
+) -> TraceNode:
+    """Statements about one subject: signature, role and limits of each, and that there are as many signers as the trust
+    file asks for; with `artifact`, that they are about that file.
+    """
     link = Link("statement", "Statement")
-    claim = link.attempt(lambda: read_statement(sigstore_bundle.decode(data).envelope.payload))
-    if claim is None:
+    claims = [link.attempt(functools.partial(_claimed, data)) for data in datas]
+    kinds = {claim.predicateType for claim in claims if claim is not None}
+    if len(kinds) != 1 or not link.holds:
+        if link.holds:
+            link.fault(f"the statements are of several types: {', '.join(sorted(kinds))}")
         return link.node()
-    roles = frozenset({role}) if role is not None else signers_of(claim.predicateType)
+    kind = kinds.pop()
+    roles = frozenset({role}) if role is not None else signers_of(kind)
     if not roles:
-        link.fault(f"nobody may sign statements of the type {claim.predicateType}")
+        link.fault(f"nobody may sign statements of the type {kind}")
         return link.node()
     subject = hashlib.sha256(artifact).hexdigest() if artifact is not None else None
     verified = link.attempt(
-        lambda: verify_statement(data, trust, role=roles, predicate_types={claim.predicateType}, subject_sha256=subject)
+        lambda: verify_statements(datas, trust, role=roles, predicate_types={kind}, subject_sha256=subject, at=at)
     )
     if verified is None:
         return link.node()
-    link.title = f"Statement {verified.statement.predicateType}"
-    link.take(verified.checks)
-    for about in verified.statement.subject:
+    link.title = f"Statement {kind}"
+    for each in verified:
+        link.take(each.checks)
+    for about in verified[0].statement.subject:
         link.tell("subject", f"{about.name} " + " ".join(f"{name}:{value}" for name, value in about.digest.items()))
     if artifact is None:
         link.tell("artifact", "no --artifact was given: that a file is the one that is meant is not shown")
+    return link.node()
+
+
+def _claimed(data: bytes) -> Statement:
+    return read_statement(sigstore_bundle.decode(data).envelope.payload)
+
+
+def verify_published(site: Site, reference: str, board: str | None, trust: TrustFile) -> TraceNode:
+    """A release in the store of `site`, as it is before it is flashed: image, provenance, bill of materials.
+
+    Raises `UsageFault` when there is none, or for several boards and none is named.
+    """
+    name, _, version = reference.partition("@")
+    boards = sorted({each.board for each in site.store.releases() if each.reference == reference})
+    chosen = board or (boards[0] if len(boards) == 1 else None)
+    if chosen is None or chosen not in boards:
+        known = f"it is there for {', '.join(boards)}" if boards else "it is not in the store"
+        raise UsageFault(f"no release {reference} can be verified: {known}", remedy="name one with --board")
+    link = Link("release", f"Release {reference} for {chosen}")
+    at = board_file(project_root(Path.cwd()), chosen)
+    found = link.attempt(lambda: verify_release(site.store, trust, name, version, load_board(at)))
+    if found is not None:
+        link.take(found.checks)
     return link.node()
 
 

@@ -41,7 +41,7 @@ from assay.model.policy_facts import (
 )
 from assay.model.record import RecordType
 from assay.model.statement import PredicateType
-from assay.model.trust import Role, TrustedKey, TrustFile, VerifiedStatement
+from assay.model.trust import Role, TrustedKey, TrustedSigner, TrustFile, VerifiedStatement
 from assay.model.verdict import SuiteVerdict
 
 if TYPE_CHECKING:
@@ -142,9 +142,10 @@ def _image_key(image: VerifiedImage, trust: TrustFile) -> SignerFacts:
     return signer_facts(key)
 
 
-def signer_facts(key: TrustedKey) -> SignerFacts:
-    """The key that signed."""
-    return SignerFacts(role=key.role.value, name=key.name, keyid=key.keyid, development=key.development)
+def signer_facts(signer: TrustedSigner) -> SignerFacts:
+    """The key or the identity that signed."""
+    keyid = signer.keyid if isinstance(signer, TrustedKey) else signer.who_sha256
+    return SignerFacts(role=signer.role.value, name=signer.name, keyid=keyid, development=signer.development)
 
 
 def _provenance(verified: VerifiedStatement) -> ProvenanceFacts:

@@ -22,7 +22,7 @@ from assay.model.policy import Decision, DecisionRecord
 from assay.model.policy_facts import Facts
 from assay.model.record import LogEntry, RecordType
 from assay.model.statement import PredicateType
-from assay.model.trust import TrustedKey, TrustFile
+from assay.model.trust import TrustedSigner, TrustFile
 from assay.pipeline.policy_adoption import adopted_bytes
 from assay.pipeline.policy_files import LoadedPack
 from assay.pipeline.trace_record import read_predicate
@@ -42,7 +42,7 @@ class Recorded:
     index: int
     record: str
     said: DecisionRecord
-    signer: TrustedKey
+    signer: TrustedSigner
     facts: Facts
 
 

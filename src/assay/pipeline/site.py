@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from assay.backends.signers.service import SignerProcess
     from assay.interfaces.clock import Clock
     from assay.interfaces.recorder import Recorder
+    from assay.interfaces.signer import SignerService
     from assay.interfaces.store import Store
+    from assay.model.keyless import KeylessSettings
     from assay.pipeline.journal import JournalDatabase
     from assay.pipeline.run_journal import Run
 
@@ -52,13 +54,37 @@ class Site:
         return SystemClock()
 
     @cached_property
-    def signers(self) -> SignerProcess:
+    def keys(self) -> SignerProcess:
         """The signer process of this site."""
         from assay.backends.signers.service import SignerProcess
         from assay.drivers.locks.file_lock import lock_folder
 
         self._check_keys()
         return SignerProcess(self.keys_dir, lock_folder())
+
+    @cached_property
+    def signers(self) -> SignerService:
+        """Whoever signs for the roles: the signer process; the builder signs keyless where `keyless.toml` says so."""
+        if (settings := self.keyless) is None:
+            return self.keys
+        from assay.backends.signers.keyless import KeylessSigners
+
+        return KeylessSigners(self.keys, settings, self.folder, self.clock)
+
+    @property
+    def keyless(self) -> KeylessSettings | None:
+        """How the builder signs keyless; None when it signs with its key. Raises `ManifestFault`."""
+        path = self.folder / "keyless.toml"
+        if not path.is_file():
+            return None
+        from assay.model.keyless import KeylessSettings
+        from assay.stages.manifest.read import read_manifest
+
+        try:
+            raw = path.read_bytes()
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror}", remedy="make it readable") from error
+        return read_manifest(raw, str(path), KeylessSettings)
 
     @cached_property
     def recorder(self) -> Recorder:

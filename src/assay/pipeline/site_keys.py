@@ -33,7 +33,7 @@ def use_key(
             remedy="begin another site (--site) with the new key",
         )
     pem = None if public is None else _read_public(public)
-    return site.signers.use_key(role, uri, public=pem, name=name, make=make, production=production)
+    return site.keys.use_key(role, uri, public=pem, name=name, make=make, production=production)
 
 
 def set_token(site: Site, label: str, document: Mapping[str, Any]) -> Token:
@@ -48,7 +48,7 @@ def set_token(site: Site, label: str, document: Mapping[str, Any]) -> Token:
         raise UsageFault(
             f"this is no token: {'.'.join(map(str, first['loc']))}: {what}", remedy="see `assay keys token --help`"
         ) from error
-    site.signers.set_token(label, token)
+    site.keys.set_token(label, token)
     return token
 
 

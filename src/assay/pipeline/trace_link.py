@@ -14,7 +14,7 @@ from typing import TypeVar
 from assay.errors import AssayError
 from assay.formats import signed_note
 from assay.model.trace import Detail, LinkCheck, LinkStatus, Mark, TraceNode
-from assay.model.trust import Check, TrustedKey, TrustedLog
+from assay.model.trust import Check, TrustedIdentity, TrustedLog, TrustedSigner
 
 ED25519_SPKI_PREFIX = bytes.fromhex("302a300506032b6570032100")
 """What stands before the 32 bytes of an Ed25519 key in its DER SubjectPublicKeyInfo (RFC 8410 section 4)."""
@@ -60,13 +60,14 @@ class Link:
         self.missing = True
         self._faults.append(text)
 
-    def checked(self, what: str, key: TrustedKey | None = None) -> None:
-        """`what` was verified, by `key` if there was one."""
+    def checked(self, what: str, key: TrustedSigner | None = None) -> None:
+        """`what` was verified, by `key` if there was one; an identity has no key id, and is named in `what`."""
         if key is None:
             self._checks.append(LinkCheck(what=what))
             return
+        keyid = None if isinstance(key, TrustedIdentity) else key.keyid
         self._checks.append(
-            LinkCheck(what=what, role=key.role, key_name=key.name, keyid=key.keyid, development=key.development)
+            LinkCheck(what=what, role=key.role, key_name=key.name, keyid=keyid, development=key.development)
         )
         if key.development:
             self.mark(Mark.DEVELOPMENT)

@@ -34,8 +34,6 @@ SCT_V1, CERTIFICATE_TIMESTAMP, PRECERT_ENTRY = 0, 0, 1
 SHA256_ECDSA = b"\x04\x03"
 """RFC 5246 section 7.4.1.4.1."""
 
-UTF8_STRING = 0x0C
-
 
 class CertificateAuthority:
     """Certificates for the identities of one provider."""
@@ -66,7 +64,7 @@ class CertificateAuthority:
         builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)
         builder = builder.add_extension(x509.SubjectAlternativeName([names]), critical=True)
         builder = builder.add_extension(x509.UnrecognizedExtension(ISSUER_RAW, issuer), critical=False)
-        encoded = der.encode(UTF8_STRING, issuer)
+        encoded = der.encode(der.UTF8_STRING, issuer)
         builder = builder.add_extension(x509.UnrecognizedExtension(ISSUER, encoded), critical=False)
         before = builder.sign(self.root.key, SHA256()).tbs_certificate_bytes
         stamped = x509.UnrecognizedExtension(SCT_LIST, self._timestamp_list(before))

@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from assay.model.bench import Bench
 from assay.model.flasher_settings import PlainBoard
 from assay.model.foreign_board import ForeignBoard
+from assay.model.keyless import KeylessSettings
 from assay.model.keys import KeyTable
 from assay.model.manifest import Board, Module, Pipeline, Profile
 from assay.model.policy import PackTests, PolicyPack
@@ -26,6 +27,7 @@ from assay.model.wire import WireFile
 MANIFESTS: dict[str, type[Value]] = {
     "bench": Bench,
     "board": Board,
+    "keyless": KeylessSettings,
     "keys": KeyTable,
     "module": Module,
     "pipeline": Pipeline,

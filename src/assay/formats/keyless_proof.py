@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keyless bundles: the certificate, whom it names, when the signature was made, and where it is logged.
+
+Guards: the Sigstore client verifies the chain at the proved time, the certificate's own log, the usages, the log entry
+and the signature; our own readers verify inclusion and time stamps again and say which log and which time. Whatever
+the client raises is "not verified". Nothing is asked of the network or of a cache.
+Leaves to others: whether the identity is a trusted one (`statement_verifier`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from assay.errors import AssayError, NotVerified, ToolMissing
+from assay.formats import log_entry_proof, trusted_root
+from assay.formats.log_entry_proof import LoggedSignature
+from assay.formats.sigstore_bundle import Bundle, CertificateMaterial
+from assay.formats.time_stamps import proved_times
+from assay.formats.trusted_root import TrustedRoot
+from assay.model.signer_limits import LogPlace, ProvedTime
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+ISSUER_V1, ISSUER_V2 = "1.3.6.1.4.1.57264.1.1", "1.3.6.1.4.1.57264.1.8"
+_REMEDY = "get the bundle again from who made it, or the trusted root of the services that were used"
+INSTALL = "install assay with its extra sigstore: pip install 'assay[sigstore]' from the project's folder"
+
+
+@dataclass(frozen=True)
+class KeylessProof:
+    """Whom the certificate names, who vouched for that, when it was signed, and where it is logged."""
+
+    issuer: str
+    san: str
+    time: ProvedTime
+    place: LogPlace
+
+
+def verify_keyless(data: bytes, bundle: Bundle, root_text: str) -> KeylessProof:
+    """What the certificate in `bundle` (read from `data`) proves by the trusted root in `root_text`.
+
+    Raises `NotVerified`, whatever is wrong, and `ToolMissing` without the extra `sigstore`.
+    """
+    assert isinstance(bundle.material, CertificateMaterial)
+    _by_client(data, bundle, root_text)
+    envelope = bundle.envelope
+    leaf = bundle.material.certificates[0]
+    digest = hashlib.sha256(envelope.signed).digest()
+    logged = LoggedSignature(envelope.signature, digest, certificate_der=leaf, payload=envelope.payload)
+    time, place = place_and_time(bundle.entries, bundle.stamps, logged, trusted_root.read(root_text))
+    issuer, san = names_of(leaf)
+    return KeylessProof(issuer, san, time, place)
+
+
+def place_and_time(
+    entries: tuple[dict[str, Any], ...], stamps: tuple[bytes, ...], logged: LoggedSignature, root: TrustedRoot
+) -> tuple[ProvedTime, LogPlace]:
+    """The one log entry and the time of a keyless signature. Raises `NotVerified`."""
+    if len(entries) != 1:
+        raise NotVerified(f"a keyless bundle has one log entry, this one has {len(entries)}", remedy=_REMEDY)
+    place = log_entry_proof.verify_entry(entries[0], logged, root)
+    times = proved_times(stamps, logged.signature, root) or _promised(entries[0], place)
+    if not times:
+        raise NotVerified("no time is proved: no time stamp of a trusted authority", remedy=_REMEDY)
+    for time in times:
+        log_entry_proof.verify_entry(entries[0], logged, root.at(time.when))
+    return times[0], place
+
+
+def _promised(entry: Mapping[str, Any], place: LogPlace) -> tuple[ProvedTime, ...]:
+    """The time of a promise (Rekor v1), which the client has verified."""
+    if not entry.get("inclusionPromise") or not entry.get("integratedTime"):
+        return ()
+    return (ProvedTime(datetime.fromtimestamp(int(entry["integratedTime"]), UTC), place.log),)
+
+
+def _by_client(data: bytes, bundle: Bundle, root_text: str) -> None:
+    """Everything that the Sigstore client checks; any exception of it is "not verified"."""
+    try:
+        from sigstore.models import Bundle as ClientBundle
+        from sigstore.models import TrustedRoot as ClientRoot
+        from sigstore.verify import Verifier
+        from sigstore_models.trustroot.v1 import TrustedRoot as RootModel
+    except ImportError as error:
+        raise ToolMissing("keyless bundles need the package sigstore, which is not there", remedy=INSTALL) from error
+    try:
+        verifier = Verifier(trusted_root=ClientRoot(RootModel.from_json(root_text)))
+        kind, payload = verifier.verify_dsse(ClientBundle.from_json(data), _AnyName())
+    except AssayError:
+        raise
+    except Exception as error:
+        raise NotVerified(f"the keyless bundle does not verify: {_first_line(error)}", remedy=_REMEDY) from error
+    if (kind, payload) != (bundle.envelope.payload_type, bundle.envelope.payload):
+        raise NotVerified("two readers of the bundle read two payloads", remedy=_REMEDY)
+
+
+class _AnyName:
+    """Accepts every certificate: names are compared by `statement_verifier`, which has the trust file."""
+
+    def verify(self, cert: Certificate) -> None:
+        names_of_certificate(cert)
+
+
+def names_of(der: bytes) -> tuple[str, str]:
+    """Issuer and subject alternative name of a certificate (DER). Raises `NotVerified`."""
+    from cryptography.x509 import load_der_x509_certificate
+
+    try:
+        return names_of_certificate(load_der_x509_certificate(der))
+    except ValueError as error:
+        raise NotVerified("the bundle's certificate is malformed", remedy=_REMEDY) from error
+
+
+def names_of_certificate(certificate: Certificate) -> tuple[str, str]:
+    """Issuer (Fulcio's extensions, which must agree) and the one subject alternative name. Raises `NotVerified`."""
+    from cryptography import x509
+
+    names = _extension(certificate, x509.SubjectAlternativeName)
+    values = [*names] if names is not None else []
+    if len(values) != 1 or not isinstance(values[0], x509.RFC822Name | x509.UniformResourceIdentifier):
+        raise NotVerified("the certificate does not name exactly one URI or e-mail address", remedy=_REMEDY)
+    said = set()
+    for extension in certificate.extensions:
+        if extension.oid.dotted_string == ISSUER_V1:
+            said.add(extension.value.public_bytes())
+        elif extension.oid.dotted_string == ISSUER_V2:
+            said.add(_utf8_string(extension.value.public_bytes()))
+    if len(said) != 1:
+        raise NotVerified("the certificate does not name exactly one issuer of its identity", remedy=_REMEDY)
+    return said.pop().decode("utf-8"), str(values[0].value)
+
+
+def _utf8_string(der_bytes: bytes) -> bytes:
+    from assay.formats import der
+
+    return der.only(der_bytes, der.UTF8_STRING).content
+
+
+def _extension(certificate: Certificate, kind: Any) -> Any:
+    from cryptography import x509
+
+    try:
+        return certificate.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

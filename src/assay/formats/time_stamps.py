@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Time stamps (RFC 3161) over a signature, verified with the authorities of a trusted root.
+
+Guards: a time counts only if an authority that is trusted for that time signed it, over exactly this signature. A stamp
+of a stranger proves nothing and breaks nothing. Leaves to others: CMS (`rfc3161_client`), and what the time is for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from assay.errors import NotVerified
+from assay.formats.trusted_root import RootStamper, TrustedRoot
+from assay.model.signer_limits import ProvedTime
+
+CHAIN_MIN = 2
+"""A leaf and a root, at the least."""
+
+
+def proved_times(stamps: Iterable[bytes], signature: bytes, root: TrustedRoot) -> tuple[ProvedTime, ...]:
+    """The times that `stamps` prove for `signature`. Raises `NotVerified` for what is no time stamp."""
+    found = (_proved(stamp, signature, stamper) for stamp in stamps for stamper in root.stampers)
+    return tuple(time for time in found if time is not None)
+
+
+def _proved(stamp: bytes, signature: bytes, stamper: RootStamper) -> ProvedTime | None:
+    from cryptography.x509 import load_der_x509_certificate
+    from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
+
+    try:
+        response = decode_timestamp_response(stamp)
+    except ValueError as error:
+        raise NotVerified("a time stamp of the bundle is malformed", remedy="have it stamped again") from error
+    if len(stamper.chain) < CHAIN_MIN:
+        return None
+    leaf, *between, top = (load_der_x509_certificate(each) for each in stamper.chain)
+    # Lists of our own: the builder's are shared between builders.
+    builder = VerifierBuilder(tsa_certificate=leaf, intermediates=list(between), roots=[top])
+    try:
+        builder.build().verify_message(response, signature)
+    except VerificationError:
+        return None
+    when = response.tst_info.gen_time
+    return ProvedTime(when, stamper.name) if stamper.window.holds(when) else None

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Log what was signed by key while the transparency log was away.
+
+Guards: what is handed out was verified: entry, time stamp and signature, by the services' trusted root; a bundle leaves
+the queue only then. One that fails stays, and the others are logged all the same.
+Leaves to others: the queue (`backends.signers.log_queue`), HTTP (`backends.logs.rekor_client`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.backends.logs import rekor_client
+from assay.backends.logs.rekor_client import Services
+from assay.backends.signers.keyless import queue_of, read_trust_config
+from assay.backends.signers.log_queue import LogQueue
+from assay.errors import AssayError, NotVerified, UsageFault
+from assay.formats import public_key, sigstore_bundle, strict_json
+from assay.formats.statement_verifier import read_statement, verify_statement
+from assay.model.signer_limits import LogPlace, TrustedServices
+from assay.model.trust import Role, TrustedKey, TrustFile
+from assay.pipeline.site import Site
+
+REQUEST_TIMEOUT_S = 30.0
+"""A Rekor v2 answers when the entry is in a checkpoint, which may take 20 s."""
+
+_SERVICES = "used"
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What became of one bundle: its logged form and the place in the log, or why it still waits."""
+
+    file: Path
+    place: LogPlace | None = None
+    error: AssayError | None = None
+
+
+def waiting(site: Site) -> int:
+    """How many bundles wait for the log."""
+    return len(LogQueue(site.folder / "log-queue").waiting())
+
+
+def submit_waiting(site: Site) -> list[Logged]:
+    """Log each bundle that waits. Raises `UsageFault` where nothing says which log is meant."""
+    settings, queue = site.keyless, queue_of(site.signers)
+    if settings is None or queue is None:
+        raise UsageFault(f"{site.folder} does not sign keyless", remedy="name the services: assay keys keyless")
+    text = read_trust_config(site.folder, settings)
+    if text is None:
+        raise UsageFault("the public Sigstore's log takes entries of the client only", remedy="name a trust config")
+    config = strict_json.loads_object(text.encode(), "the trust config")
+    services = rekor_client.services_of(config)
+    key, root = site.signers.public_key(Role.BUILDER), json.dumps(config.get("trustedRoot"))
+    found = []
+    for path, bundle in queue.each():
+        try:
+            logged, place = log_bundle(bundle, key, services, root)
+            found.append(Logged(queue.settle(path, logged), place))
+        except AssayError as error:
+            found.append(Logged(path, error=error))
+    return found
+
+
+def log_bundle(bundle: bytes, key: TrustedKey, services: Services, root_text: str) -> tuple[bytes, LogPlace]:
+    """`bundle` (by `key`) with an entry of the log and a time stamp, verified. Raises `AssayError`."""
+    opened = sigstore_bundle.decode(bundle)
+    if opened.material != sigstore_bundle.KeyHint(key.keyid):
+        raise NotVerified("the bundle that waits is by another key", remedy="use the keys of the site that signed it")
+    envelope = opened.envelope
+    digest, der = hashlib.sha256(envelope.signed).digest(), public_key.der_of(key.public)
+    stamp = rekor_client.stamp(services, envelope.signature, REQUEST_TIMEOUT_S)
+    entry = rekor_client.log_key_signature(services, envelope.signature, digest, der, REQUEST_TIMEOUT_S)
+    logged = sigstore_bundle.encode(envelope, key.keyid, (entry,), (stamp,))
+    return logged, _verified(logged, key, root_text)
+
+
+def _verified(bundle: bytes, key: TrustedKey, root_text: str) -> LogPlace:
+    kind = read_statement(sigstore_bundle.decode(bundle).envelope.payload).predicateType
+    update: dict[str, Any] = {"sigstore": _SERVICES, "log_required": True}
+    services = TrustedServices(name=_SERVICES, trusted_root=root_text)
+    trust = TrustFile(
+        schema="assay.trust/1",
+        name="self-check",
+        allow_development=True,
+        keys=(key.model_copy(update=update),),
+        sigstore=(services,),
+    )
+    found = verify_statement(bundle, trust, role=key.role, predicate_types={kind})
+    if found.place is None or found.time is None:
+        raise NotVerified("the log or the time stamp authority is not one of the trusted root", remedy="correct it")
+    return found.place

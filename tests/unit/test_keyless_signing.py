@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keyless signing of the builder: tokens, deadlines, services that are out of order, and the queue for the log."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from keyless_bench import WHO, services, statement, trust_file
+from memory_signer import MemorySigner
+
+from assay.backends.clocks.system_clock import SystemClock
+from assay.backends.signers import keyless, keyless_process, messages
+from assay.backends.signers.keyless import KeylessSigners, settings_text, verify_own
+from assay.cli.keys import command as keys
+from assay.cli.log import command as log
+from assay.errors import InfrastructureError, NotVerified, Refused, UsageFault
+from assay.formats.statement_verifier import verify_statement
+from assay.interfaces.clock import Clock
+from assay.model.keyless import KeylessSettings
+from assay.model.statement import PredicateType
+from assay.model.trust import Role, TrustFile
+from assay.pipeline.site import Site
+from assay.simulation.sigstore_lab.lab import SigstoreLab
+
+PAYLOAD = statement()
+KIND = PredicateType.RELEASE
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[SigstoreLab]:
+    with SigstoreLab() as running:
+        yield running
+
+
+@pytest.fixture
+def folder(tmp_path: Path, lab: SigstoreLab) -> Path:
+    """A site folder with the lab's trust config and a token."""
+    (tmp_path / "config.json").write_text(json.dumps(lab.trust_config))
+    (tmp_path / "token").write_text(lab.provider.token(WHO))
+    return tmp_path
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keyless process's work in this process: the client is imported once, and what it says crosses as messages."""
+
+    def exchange(request: dict[str, Any], limit_s: float) -> dict[str, Any]:
+        assert limit_s > 0
+        try:
+            reply = keyless_process.sign(messages.decode(messages.encode(request)))
+        except Exception as error:
+            reply = messages.of_error(keyless_process.told(error))
+        if (told := messages.to_error(messages.decode(messages.encode(reply)))) is not None:
+            raise told
+        return reply
+
+    monkeypatch.setattr(keyless, "_exchange", exchange)
+
+
+class Hurried(SystemClock):
+    """A clock on which each look costs half of the deadline: one attempt, whatever the machine is busy with."""
+
+    def __init__(self) -> None:
+        self._looks = itertools.count()
+
+    def monotonic_s(self) -> float:
+        return next(self._looks) * 60.0
+
+    def sleep(self, seconds: float) -> None:
+        """At once."""
+
+
+class NoSleep(SystemClock):
+    """A clock that nobody waits by."""
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("what is refused is not tried again")
+
+
+def _signers(folder: Path, clock: Clock | None = None, **settings: Any) -> KeylessSigners:
+    said: dict[str, Any] = {"trust_config": "config.json"}
+    if "token_command" not in settings:
+        said["token_file"] = "token"
+    made = KeylessSettings(schema="assay.keyless/1", **(said | settings))
+    return KeylessSigners(MemorySigner(), made, folder, clock or Hurried())
+
+
+def test_the_builder_signs_by_certificate(folder: Path, lab: SigstoreLab) -> None:
+    script = f"print(open({str(folder / 'token')!r}).read())"
+    signers = _signers(folder, token_command=(sys.executable, "-c", script))
+    bundle = signers.sign_statement(Role.BUILDER, PAYLOAD)
+    found = verify_statement(bundle, trust_file(lab), role=Role.BUILDER, predicate_types={KIND})
+    told = "\n".join(check.what for check in found.checks)
+    assert found.payload == PAYLOAD
+    assert f"signature by the builder {WHO}, as {lab.url} says" in told
+    assert "UTC, as http://127.0.0.1" in told and "transparency log 127.0.0.1" in told
+
+
+@pytest.mark.usefixtures("here")
+def test_other_roles_sign_by_key(folder: Path) -> None:
+    signers = _signers(folder)
+    bundle = signers.sign_statement(Role.FIELD, statement(PredicateType.UPDATE))
+    assert b"publicKey" in bundle and b"certificate" not in bundle
+
+
+@pytest.mark.parametrize("token", ["", "not a token", "a.b.c"])
+@pytest.mark.usefixtures("here")
+def test_a_bad_token_is_refused_at_once(folder: Path, token: str) -> None:
+    (folder / "token").write_text(token)
+    with pytest.raises(Refused, match="token"):
+        _signers(folder, NoSleep()).sign_statement(Role.BUILDER, PAYLOAD)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_token_of_somebody_else_is_refused_by_the_services(folder: Path) -> None:
+    with SigstoreLab() as other:
+        (folder / "token").write_text(other.provider.token(WHO))
+    with pytest.raises(Refused, match=r"HTTP 400") as refused:
+        _signers(folder).sign_statement(Role.BUILDER, PAYLOAD)
+    assert "token" in refused.value.remedy
+
+
+@pytest.mark.usefixtures("here")
+def test_no_token_at_all(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("GITHUB_ACTIONS", "GITLAB_CI", "BUILDKITE", "CIRCLECI"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UsageFault, match="cannot be read"):
+        _signers(folder, token_file="nowhere").sign_statement(Role.BUILDER, PAYLOAD)
+    with pytest.raises(InfrastructureError, match="ended with status 3"):
+        _signers(folder, token_command=("sh", "-c", "exit 3")).sign_statement(Role.BUILDER, PAYLOAD)
+    with pytest.raises(UsageFault, match="cannot be run"):
+        _signers(folder, token_command=("/no/such",)).sign_statement(Role.BUILDER, PAYLOAD)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_service_that_comes_back_is_asked_again(folder: Path, lab: SigstoreLab) -> None:
+    """The attempts are counted by what the lab is asked for."""
+    asked: list[str] = []
+
+    class Recovering(dict[str, int]):
+        def items(self) -> Any:
+            asked.append("")
+            return {"/api": 503}.items() if len(asked) == 1 else {}.items()
+
+    lab.out_of_order = Recovering()
+    try:
+        _signers(folder, SystemClock()).sign_statement(Role.BUILDER, PAYLOAD)
+    finally:
+        lab.out_of_order = {}
+    assert len(asked) > 1
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("service", ["/api/v2/signingCert", "/rekor", "/tsa"])
+def test_a_service_that_stays_away_is_an_error(folder: Path, lab: SigstoreLab, service: str) -> None:
+    lab.out_of_order = {service: 503}
+    try:
+        with pytest.raises(InfrastructureError, match=r"no keyless signature within 120 s"):
+            _signers(folder).sign_statement(Role.BUILDER, PAYLOAD)
+    finally:
+        lab.out_of_order = {}
+
+
+def test_a_service_that_never_answers_has_a_deadline(folder: Path, lab: SigstoreLab) -> None:
+    """The client itself waits for ever."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        config = json.dumps(lab.trust_config).replace(f'"{lab.url}"', f'"http://127.0.0.1:{silent.getsockname()[1]}"')
+        (folder / "config.json").write_text(config)
+        with pytest.raises(InfrastructureError, match="did not answer within 3 s"):
+            _signers(folder, attempt_s=3).sign_statement(Role.BUILDER, PAYLOAD)
+
+
+@pytest.mark.usefixtures("here")
+def test_what_does_not_verify_is_not_handed_out(folder: Path, lab: SigstoreLab) -> None:
+    """The client takes an entry that another log has signed; it says so only when it verifies."""
+    with SigstoreLab() as other:
+        config = lab.trust_config
+        config["trustedRoot"] = {**config["trustedRoot"], "tlogs": other.trusted_root["tlogs"]}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InfrastructureError, match="does not verify"):
+        _signers(folder).sign_statement(Role.BUILDER, PAYLOAD)
+
+
+@pytest.mark.usefixtures("here")
+def test_own_verification_wants_this_statement(folder: Path, lab: SigstoreLab) -> None:
+    bundle = _signers(folder).sign_statement(Role.BUILDER, PAYLOAD)
+    verify_own(bundle, PAYLOAD, json.dumps(lab.trusted_root))
+    with pytest.raises(NotVerified, match="another statement"):
+        verify_own(bundle, statement(extra=1), json.dumps(lab.trusted_root))
+
+
+@pytest.mark.usefixtures("here")
+def test_no_message_holds_the_token(folder: Path, lab: SigstoreLab) -> None:
+    token = (folder / "token").read_text()
+    lab.out_of_order = {"/api": 403}
+    try:
+        with pytest.raises(Refused) as refused:
+            _signers(folder).sign_statement(Role.BUILDER, PAYLOAD)
+    finally:
+        lab.out_of_order = {}
+    assert token[-20:] not in str(refused.value)
+    assert token[-20:] not in str(keyless_process.told(RuntimeError(token)))
+
+
+def _site(folder: Path, lab: SigstoreLab, *words: str) -> list[str]:
+    (folder / "config.json").write_text(json.dumps(lab.trust_config))
+    (folder / "token").write_text(lab.provider.token(WHO))
+    site = ["--site", str(folder / "site")]
+    config, token = str(folder / "config.json"), str(folder / "token")
+    done = CliRunner().invoke(keys, ["keyless", "--trust-config", config, "--token-file", token, *words, *site])
+    assert done.exit_code == 0, done.output
+    return site
+
+
+def test_signed_by_key_while_the_log_is_away_and_logged_later(tmp_path: Path, lab: SigstoreLab) -> None:
+    site = _site(tmp_path, lab, "--queue", "--deadline", "1")
+    signers = Site(tmp_path / "site").signers
+    assert isinstance(signers, KeylessSigners)
+    lab.out_of_order = {"/": 503}
+    try:
+        bundle = signers.sign_statement(Role.BUILDER, PAYLOAD)
+        still = CliRunner().invoke(log, ["submit", "--json", *site])
+        assert still.exit_code == 3 and "still waits" not in still.stdout
+    finally:
+        lab.out_of_order = {}
+    assert len(signers.queue.waiting()) == 1
+    key = signers.public_key(Role.BUILDER)
+    wanted = key.model_copy(update={"sigstore": "lab", "log_required": True})
+    trust = trust_file(lab, identities=(), keys=(wanted,), sigstore=(services(lab),))
+    with pytest.raises(NotVerified, match="is not in the log"):
+        verify_statement(bundle, trust, role=Role.BUILDER, predicate_types={KIND})
+    done = CliRunner().invoke(log, ["submit", "--json", *site])
+    assert done.exit_code == 0, done.output
+    file = Path(json.loads(done.stdout)["logged"][0]["file"])
+    found = verify_statement(file.read_bytes(), trust, role=Role.BUILDER, predicate_types={KIND})
+    assert found.place is not None and found.time is not None and found.payload == PAYLOAD
+    assert not signers.queue.waiting()
+    assert CliRunner().invoke(log, ["submit", *site]).stdout == "nothing waits for the log\n"
+
+
+def test_the_trust_file_of_a_keyless_site(tmp_path: Path, lab: SigstoreLab) -> None:
+    site = _site(tmp_path, lab)
+    file = str(tmp_path / "trust.toml")
+    words = ["trust", "--out", file, "--allow-development", "--sigstore", f"lab={tmp_path / 'config.json'}"]
+    words += ["--identity", f"lab=builder,{lab.url},{WHO.replace('main', '*')}", *site]
+    done = CliRunner().invoke(keys, words)
+    assert done.exit_code == 0, done.output
+    from assay.pipeline.trust_file import load_trust
+
+    trust: TrustFile = load_trust(Path(file))
+    assert trust.sigstore[0].development and trust.identities[0].san_pattern is not None
+    bundle = Site(tmp_path / "site").signers.sign_statement(Role.BUILDER, PAYLOAD)
+    found = verify_statement(bundle, trust, role=Role.BUILDER, predicate_types={KIND})
+    assert found.signer.development and "UNSAFE-DEVELOPMENT" in found.checks[1].what
+    assert found.signer.builder_ids
+    off = CliRunner().invoke(keys, ["keyless", "--off", *site])
+    assert off.exit_code == 0 and Site(tmp_path / "site").keyless is None
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--trust-config", "nowhere.json"], "cannot be read"),
+        (["--token-file", "a", "--token-command", "b"], "at most one"),
+        (["--token-command", "'"], "No closing quotation"),
+    ],
+)
+def test_settings_that_cannot_be(tmp_path: Path, words: list[str], said: str) -> None:
+    done = CliRunner().invoke(keys, ["keyless", *words, "--site", str(tmp_path / "site")])
+    assert done.exit_code == 2 and said in done.stderr
+    assert not (tmp_path / "site" / "keyless.toml").exists()
+
+
+def test_settings_read_back(tmp_path: Path) -> None:
+    settings = KeylessSettings(
+        schema="assay.keyless/1", trust_config="c.json", token_command=("a b", 'c"'), when_away="queue"
+    )
+    (tmp_path / "keyless.toml").write_bytes(settings_text(settings))
+    assert Site(tmp_path).keyless == settings
