@@ -220,6 +220,30 @@ def keyless(
     return Answer(f"the builder signs keyless, with {trust_config or 'the public Sigstore'}", {"keyless": said})
 
 
+@command.command("roots")
+@click.argument("repository", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--trust", "trust_path", type=FILE, required=True, envvar="ASSAY_TRUST", help="The file to update.")
+@click.option("--name", required=True, help="Which [[sigstore]] of the file.")
+@click.option("--root", type=FILE, help="TUF root metadata that came on another way; needed the first time.")
+@click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="What was seen [default: in the site].")
+@verb
+def roots(
+    session: Session, repository: Path, trust_path: Path, name: str, root: Path | None, state: Path | None
+) -> Answer:
+    """Bring the trusted root of a Sigstore instance in a trust file up to date from REPOSITORY: a TUF repository in a
+    folder or on a stick. No network is used.
+
+    An older repository than the last one, a changed or expired one, and one of somebody else are refused (status 4).
+    """
+    from assay.model.identifiers import parse_name
+    from assay.pipeline.root_refresh import refresh
+
+    state = state or session.site_dir / "roots" / parse_name(name, "a Sigstore instance")
+    changed = refresh(trust_path, name, repository, state, session.site.clock, root)
+    text = f"{trust_path}: the trusted root of {name} {'was updated' if changed else 'is the newest already'}"
+    return Answer(text, {"file": str(trust_path), "name": name, "changed": changed})
+
+
 def _all_keys(session: Session) -> list[TrustedKey]:
     from assay.model.trust import Role
 
