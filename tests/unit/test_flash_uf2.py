@@ -254,3 +254,12 @@ def test_a_binary_needs_an_address(tmp_path: Path) -> None:
         flasher.plan([Part("app", None, write_uf2([(0, b"a")], 1))])
     with pytest.raises(UsageFault, match="no UF2 family"):
         uf2_volume.open_uf2("", family=0, board_id="x")
+
+
+def test_an_emulated_board_is_refused_by_flasher_where_trust_says_so(tmp_path: Path, project: FlashProject) -> None:
+    file = tmp_path / "boards" / "theirs.toml"
+    file.write_text(file.read_text().replace("revision = 0", "revision = 0\nemulated = true"))
+    with Uf2Bootloader(tmp_path / "volume") as bootloader:
+        status, done = project.flash("--image", project.file("app.bin", b"a" * 300))
+    assert status == 4 and "is emulated, which 'test' refuses" in done["error"], done
+    assert not bootloader.memory
