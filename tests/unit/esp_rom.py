@@ -18,6 +18,10 @@ from contextlib import suppress
 
 END, ESC = 0xC0, 0xDB
 CHIP_ID_C3 = 5
+XTS_KEY = 4
+"""KEY_PURPOSE_0 of a chip with flash encryption."""
+CIPHER = 0x5A
+"""What the mock's encryption is: an exclusive or."""
 EFUSE, SPI = 0x60008800, 0x60002000
 BLOCK0, MAC = EFUSE + 0x2C, EFUSE + 0x44
 FLASH_BYTES = 4 << 20
@@ -40,12 +44,12 @@ class EspRom:
         self.registers = {
             MAC: int.from_bytes(raw[2:], "big"),
             MAC + 4: int.from_bytes(raw[:2], "big"),
-            BLOCK0 + 8: (crypt_cnt & 7) << 18,
+            BLOCK0 + 8: (crypt_cnt & 7) << 18 | (XTS_KEY << 24 if crypt_cnt else 0),
             BLOCK0 + 12: int(secure_boot) << 20,
         }
         self._stub = False
         self._write: list[int] = [0, 0]
-        self._begun, self.meant = 0, {0: b""}
+        self._begun, self.meant, self._cipher = 0, {0: b""}, 0
         self._inflate: zlib._Decompress | None = None
         self._ours, self._theirs = os.openpty()
         tty.setraw(self._theirs)
@@ -156,7 +160,8 @@ class EspRom:
         self._send(b"OHAI")
 
     def _op_02(self, op: int, body: bytes) -> None:  # begin to write
-        size, _blocks, _block, offset = struct.unpack_from("<4I", body)
+        size, _blocks, _block, offset, *encrypted = struct.unpack(f"<{len(body) // 4}I", body)
+        self._cipher = CIPHER if any(encrypted) else 0
         end = -(-(offset + size) // 0x1000) * 0x1000
         start = offset // 0x1000 * 0x1000
         self.flash[start:end] = b"\xff" * (end - start)
@@ -188,7 +193,7 @@ class EspRom:
         at = self._write[0]
         for offset, byte in enumerate(data):
             if at + offset < FLASH_BYTES:
-                self.flash[at + offset] &= byte
+                self.flash[at + offset] &= byte ^ self._cipher
         if self.wears is not None and at <= self.wears < at + len(data):
             self.flash[self.wears] = 0
         self._write[0] += len(data)

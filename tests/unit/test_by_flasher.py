@@ -3,13 +3,23 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from flash_project import FlashProject
+from test_flash_openocd import ends
 
+from assay.cli.bench_ask import ask
 from assay.errors import InfrastructureError, LinkError
 from assay.interfaces.flasher import Action, FlashPlan, Identity, ReadBack
 from assay.pipeline import driver_doors
@@ -113,3 +123,54 @@ def test_a_link_that_breaks_is_an_error_and_the_flasher_is_closed(flash: Flash, 
     mine = Mine(read=back, breaks=error)
     assert flash(mine)[0] == 3
     assert mine.did == ["write", "close"]
+
+
+def test_who_is_there_can_be_asked_without_a_flash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    FlashProject(tmp_path, FLASHER, 'probe = "P"')
+    mine = Mine(found=Identity("Q", "00aa", "a kind", (("flash", "4MB"),)))
+    monkeypatch.setattr(driver_doors, "open_flasher", lambda *_given, **_more: mine)
+    asked = CliRunner().invoke(ask, ["desk", "--json", "--site", str(tmp_path / ".assay")])
+    told = json.loads(asked.stdout)
+    assert (told["probe"], told["chip"], told["kind"], told["flasher"]) == ("Q", "00aa", "a kind", "mine")
+    assert mine.did == ["close"]
+
+
+def test_the_layer_of_a_fault_is_the_flasher(flash: Flash) -> None:
+    assert flash(Mine(breaks=LinkError("the cable is gone", remedy="plug it in")))[1]["layer"] == "flasher"
+
+
+TOOL = """#!/bin/sh
+[ "$1" = --version ] && echo "Open On-Chip Debugger 0.12.0" && exit 0
+case "$*" in *write_image*) echo $$ > started; sleep 300;; esac
+exit 0
+"""
+OPENOCD = """
+[[flashers]]
+driver = "openocd"
+addresses = { app = 0x1000 }
+options = { config = ["x.cfg"] }
+"""
+
+
+def test_ctrl_c_ends_the_tool_and_says_what_the_unit_is_left_with(tmp_path: Path) -> None:
+    project = FlashProject(tmp_path, OPENOCD, 'probe = "P"')
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "openocd").write_text(TOOL)
+    (tmp_path / "bin" / "openocd").chmod(stat.S_IRWXU)
+    words = ["flash", "--image", project.file("app.bin", b"abcd"), "--place", "desk", "--trust", "trust.toml"]
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "CI": "1"}
+    command = [sys.executable, "-m", "assay", *words, "--accept-unverified-image"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        started = tmp_path / "started"
+        for _ in range(900):
+            if started.exists() and started.read_text().strip():
+                break
+            time.sleep(0.1)
+        tool = int(started.read_text())
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[0]
+    assert process.returncode == 3 and "its memory was written in part, and it may not start" in said, said
+    assert ends(tool)

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from esp_rom import EspRom
+from esp_rom import CIPHER, EspRom
 from flash_project import FlashProject
 
 from assay.drivers.flash.esptool import EsptoolFlasher, open_esptool
@@ -77,6 +77,21 @@ def test_how_an_encrypted_chip_is_written_is_said_for_such_a_chip_only(tmp_path:
         one = flasher(rom.port, tmp_path, encrypted="by-chip")  # 3: two bits are set, which is off again
         one.write(one.plan([Part("app", 0x10000, b"a" * 64)]), nothing)
     assert set(rom.flash) == {0xFF}
+
+
+def test_an_encrypted_chip_is_written_as_the_board_says(tmp_path: Path) -> None:
+    """By the chip nothing can be compared, and that is said; beforehand each byte is."""
+    part = Part("app", 0x10000, b"\xe9" + os.urandom(2047))
+    with EspRom(crypt_cnt=1) as rom:
+        one = flasher(rom.port, tmp_path, encrypted="by-chip")
+        one.write(one.plan([part]), nothing)
+        assert bytes(rom.flash[0x10000 : 0x10000 + 2048]) == bytes(byte ^ CIPHER for byte in part.data)
+        assert [each.by for each in one.read_back(one.plan([part]), nothing)] == ["accepted"]
+    with EspRom(crypt_cnt=1) as rom:
+        one = flasher(rom.port, tmp_path, encrypted="beforehand")
+        one.write(one.plan([part]), nothing)
+        assert bytes(rom.flash[0x10000 : 0x10000 + 2048]) == part.data
+        assert [each.by for each in one.read_back(one.plan([part]), nothing)] == ["bytes"]
 
 
 def test_another_chip_and_another_kind_are_refused(tmp_path: Path) -> None:

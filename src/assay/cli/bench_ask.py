@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`assay bench ask`: what is on a place, asked over SMP; nothing is written."""
+"""`assay bench ask`: what is on a place, asked over SMP, or by a flasher; nothing is written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
 
 if TYPE_CHECKING:
+    from assay.interfaces.flasher import Identity
     from assay.interfaces.smp_server import ServerSlot
+    from assay.model.flasher_settings import FlasherSettings
     from assay.pipeline.foreign_ask import Told
 
 HASH_DIGITS = 16
@@ -24,9 +26,14 @@ FLAGS = ("active", "confirmed", "pending", "permanent", "bootable")
 @click.argument("place", shell_complete=complete_place)
 @click.option("--bench", type=click.Path(path_type=Path, dir_okay=False), help="The bench file [default: bench.toml].")
 @click.option("--wait", "wait_s", type=float, default=0.0, help="Seconds to wait for a place that is taken.")
+@click.option("--flasher", default=None, metavar="NAME", help="Ask by this flasher of the board: probe, chip, kind.")
 @verb
-def ask(session: Session, place: str, bench: Path | None, wait_s: float) -> Answer:
+def ask(session: Session, place: str, bench: Path | None, wait_s: float, flasher: str | None) -> Answer:
     """Say what answers on PLACE, and which images it holds. For a board of ours: what it says that it is."""
+    from assay.pipeline import flasher_run
+
+    if flasher_run.goes_by_flasher(session.site, place, flasher, bench):
+        return _by_flasher(place, *flasher_run.ask(session.site, place, flasher, wait_s=wait_s, bench=bench))
     from assay.model.foreign_board import ForeignBoard
     from assay.pipeline.places import find_place
 
@@ -43,6 +50,21 @@ def _ours(session: Session, name: str, bench: Path | None, wait_s: float) -> Ans
     with open_place(session.site, name, verb="bench ask", wait_s=wait_s, bench=bench, say=session.say) as place:
         found = what_answers(place)
     return Answer(f"{name}: {describe(found)}", {"place": name, "board": found.board, "chip": found.chip.hex()})
+
+
+def _by_flasher(place: str, settings: FlasherSettings, found: Identity) -> Answer:
+    from assay.pipeline.flasher_run import describe
+
+    lines = [f"{place}: {describe(found)}", *(f"  {name}: {words}" for name, words in found.facts)]
+    data = {
+        "place": place,
+        "flasher": settings.called,
+        "probe": found.probe,
+        "chip": found.chip,
+        "kind": found.kind,
+        "facts": dict(found.facts),
+    }
+    return Answer("\n".join(lines), data)
 
 
 def _theirs(place: str, told: Told) -> Answer:

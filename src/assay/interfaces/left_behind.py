@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a unit is left with when a person stops a run in the middle of a step, in words for that person.
 
-Guards: every state named here is one from which the same command goes on, and in which the unit boots a verified image.
+Guards: every state named here is one from which the same command goes on, and in which the unit boots a verified image;
+but for a flash from outside, which no bootloader watches.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ _WORDS = {
     "upload": _IN_PART,
     "upload-patch": _IN_PART,
     "write": "its bootloader may be there in part; then its mask ROM waits for it",
+    "flash": "its memory was written in part, and it may not start: the same command writes it anew",
+    "compare": "everything was written; the proof is missing",
+    "restart": "everything was written and compared; it may still stand where the flasher left it",
     "mark": "it runs what it ran; it tries the new image at its next reset if it has heard that it shall",
     "mark-for-test": "it runs what it ran; it tries the new image at its next reset if it has heard that it shall",
     "reset": "it starts the new image, which is under test: it goes back at its next reset unless it is confirmed",

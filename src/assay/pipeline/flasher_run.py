@@ -137,12 +137,26 @@ def flash_by_flasher(site: Site, order: FlasherOrder, say: Say, progress_for: Pr
         _check_allowed(order, images, say)
         if order.dry_run:
             return FlasherResult(Outcome.PASS, ExitStatus.PASS, "", "", settings.called, images, plan)
-        found = flasher.identify()
-        wanted = _expected(address, settings)
-        by_flasher.check_identity(wanted, found)
+        found = by_flasher.identify(flasher, _expected(address, settings))
         say(f"{order.place}: {describe(found)}")
         job = _Job(site, address, settings, images, plan, found, folder)
         return _run(job, flasher, StepTellers(say, progress_for))
+
+
+def ask(
+    site: Site, place: str, flasher: str | None, *, wait_s: float = 0.0, bench: Path | None = None
+) -> tuple[FlasherSettings, Identity]:
+    """Who is on the place, as its flasher tells it; nothing is written or recorded. Raises as a flash does, but not for
+    another unit than the bench names: that is what is asked.
+    """
+    from assay.drivers.locks.file_lock import FileLocks
+
+    address = find_place(site, place, bench=bench)
+    settings = _chosen(address.board, flasher)
+    with ExitStack() as held:
+        held.enter_context(FileLocks().acquire(address.port, verb="bench ask", place=place, wait_s=wait_s))
+        folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="assay-ask-")))
+        return settings, held.enter_context(_opened(address, settings, folder)).identify()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from assay.errors import InfrastructureError, Refused, WrongBoard, WrongUnit
+from assay.errors import InfrastructureError, Refused, WrongBoard, WrongUnit, at_layer
 from assay.interfaces.flasher import Action, Flasher, FlashPlan, Identity, ReadBack
 from assay.interfaces.step_book import DETAIL, StepBook
 from assay.model.flasher_settings import FlasherSettings
@@ -78,22 +78,31 @@ def _range(action: Action) -> tuple[int, int]:
     return action.where, action.size or 0
 
 
+def identify(flasher: Flasher, wanted: Expected) -> Identity:
+    """Who is there, and it is who it has to be. Raises `WrongUnit`, `WrongBoard`, `InfrastructureError`."""
+    with at_layer("flasher"):
+        found = flasher.identify()
+    check_identity(wanted, found)
+    return found
+
+
 def flash(flasher: Flasher, plan: FlashPlan, book: StepBook) -> tuple[ReadBack, ...]:
     """Write, read back, reset. Raises `UnitFailed`, `InfrastructureError`."""
     read: list[ReadBack] = []
 
     def write() -> dict[str, object]:
-        flasher.write(plan, book.progress_for(WRITE))
+        flasher.write(plan, book.progress_for("flash"))
         return {DETAIL: f"{sum(part.size for part in plan.parts)} bytes by {flasher.name}"}
 
     def read_back() -> dict[str, object]:
-        read.extend(flasher.read_back(plan, book.progress_for("read-back")))
+        read.extend(flasher.read_back(plan, book.progress_for("compare")))
         _check_all(plan, read)
         return {DETAIL: ", ".join(dict.fromkeys(_in_words(each) for each in read))}
 
-    book.run(WRITE, write)
-    book.run("read-back", read_back)
-    book.run("reset", flasher.reset)
+    with at_layer("flasher"):
+        book.run("flash", write)
+        book.run("compare", read_back)
+        book.run("restart", flasher.reset)
     return tuple(read)
 
 
