@@ -23,7 +23,8 @@ from assay.formats.trusted_root import RootLog, TrustedRoot
 from assay.model.signer_limits import LogPlace
 
 P256 = "PKIX_ECDSA_P256_SHA_256"
-HASHED_V2, HASHED_V1, DSSE_V1 = ("hashedrekord", "0.0.2"), ("hashedrekord", "0.0.1"), ("dsse", "0.0.1")
+HASHED_V2, HASHED_V1 = ("hashedrekord", "0.0.2"), ("hashedrekord", "0.0.1")
+DSSE_V1, INTOTO_V2 = ("dsse", "0.0.1"), ("intoto", "0.0.2")
 _REMEDY = "get the bundle again from who made it, or have it logged again"
 
 
@@ -145,6 +146,18 @@ def _dsse_v1(spec: dict[str, Any], logged: LoggedSignature) -> bool:
     )
 
 
+def _intoto_v2(spec: dict[str, Any], logged: LoggedSignature) -> bool:
+    """intoto 0.0.2: as dsse 0.0.1, with the signature in base64 twice."""
+    content = spec["content"]
+    if logged.payload is None or len(content["envelope"]["signatures"]) != 1:
+        return False
+    signature = content["envelope"]["signatures"][0]
+    payload_hash = {"algorithm": "sha256", "value": hashlib.sha256(logged.payload).hexdigest()}
+    twice = encode_base64(encode_base64(logged.signature).encode("ascii"))
+    same = content["payloadHash"] == payload_hash and signature["sig"] == twice
+    return same and _is_verifier(signature["publicKey"], logged)
+
+
 def _is_verifier(encoded: str, logged: LoggedSignature) -> bool:
     """Whether `encoded` (base64 of PEM) is the key or the certificate."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
@@ -156,7 +169,7 @@ def _is_verifier(encoded: str, logged: LoggedSignature) -> bool:
     return load_pem_public_key(pem).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == logged.key_der
 
 
-_SPECS = {HASHED_V2: _hashed_v2, HASHED_V1: _hashed_v1, DSSE_V1: _dsse_v1}
+_SPECS = {HASHED_V2: _hashed_v2, HASHED_V1: _hashed_v1, DSSE_V1: _dsse_v1, INTOTO_V2: _intoto_v2}
 
 
 def _refused(what: str) -> NotVerified:

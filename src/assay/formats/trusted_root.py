@@ -80,7 +80,7 @@ def read(text: str) -> TrustedRoot:
 
 
 def _logs(document: dict[str, Any]) -> Iterator[RootLog]:
-    for log in document["tlogs"]:
+    for log in document.get("tlogs", []):
         key = log["publicKey"]
         log_id = decode_base64(log["logId"]["keyId"], "a log's id")
         yield RootLog(str(log["baseUrl"]), decode_base64(key["rawBytes"], "a log's key"), log_id, _window(key))
@@ -97,8 +97,10 @@ def _stampers(document: dict[str, Any]) -> Iterator[RootStamper]:
 
 
 def _window(document: dict[str, Any]) -> Window:
-    said = document.get("validFor") or {}
-    return Window(_time(said.get("start")), _time(said.get("end")))
+    said = document.get("validFor")
+    if said is None:
+        return Window(None, None)
+    return Window(_time(said["start"]), _time(said.get("end")))
 
 
 def _time(text: str | None) -> datetime | None:
