@@ -15,10 +15,11 @@ from policy_sample import DIGEST, POLICIES, facts, facts_document, loaded, pack_
 from pydantic import ValidationError
 
 from assay.backends.policies.cel_engine import CelEngine
+from assay.cli.policy import POINTS
 from assay.errors import ManifestFault, ToolMissing
 from assay.formats import canonical_json
 from assay.interfaces.policy_engine import ExpressionFault
-from assay.model.policy import CheckOutcome, Decision
+from assay.model.policy import CheckOutcome, Decision, Point
 from assay.pipeline.policy_files import file_of_tests, load_pack, load_tests, parse_pack, policy_engine
 from assay.stages.policy.decide import bind, check_document, decide
 from assay.stages.policy.pack_tests import run_tests
@@ -238,3 +239,7 @@ def test_without_the_extra_the_remedy_installs_it(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ToolMissing) as caught:
         CelEngine().compile("true")
     assert "assay[policy]" in caught.value.remedy
+
+
+def test_the_points_of_the_command_are_those_of_the_model() -> None:
+    assert tuple(point.value for point in Point) == POINTS

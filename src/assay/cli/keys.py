@@ -154,6 +154,11 @@ def login(session: Session, label: str) -> Answer:
     metavar="NAME=ROLE,ISSUER,SAN",
     help="Also whom certificates of the Sigstore instance NAME name; `*` in SAN makes it a pattern.",
 )
+@click.option(
+    "--summaries",
+    is_flag=True,
+    help="Leave the builder out: releases are accepted by their verification summaries (for stations).",
+)
 @click.option("--replace", is_flag=True, help="Replace a file that says something else.")
 @verb
 def trust(
@@ -165,13 +170,14 @@ def trust(
     image_keys: tuple[str, ...],
     services: tuple[str, ...],
     identities: tuple[str, ...],
+    summaries: bool,
     replace: bool,
 ) -> Answer:
     """Write a trust file with this site's public keys and its log: the anchor of `assay trace`, `verify` and `log
     verify`.
     """
     from assay.formats import trust_file
-    from assay.pipeline.trust_file import read_image_key, site_trust, write_trust
+    from assay.pipeline.trust_file import read_image_key, site_trust, without_builders, write_trust
     from assay.pipeline.trust_identities import with_identities
 
     value = site_trust(
@@ -182,6 +188,8 @@ def trust(
         image_keys=tuple(read_image_key(text) for text in image_keys),
     )
     value = with_identities(value, services, identities)
+    if summaries:
+        value = without_builders(value)
     data: dict[str, Any] = {"trust": value.model_dump(mode="json", by_alias=True)}
     if out is None:
         return Answer(trust_file.encode(value).decode("utf-8").rstrip("\n"), data)

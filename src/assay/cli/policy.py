@@ -184,6 +184,55 @@ def replay(session: Session, pack: Path, records: tuple[str, ...], trust_path: P
     return Answer("\n".join(lines), data)
 
 
+@command.command("summarize")
+@click.argument("release", metavar="NAME[@VERSION]")
+@click.option("--board", required=True, metavar="NAME", help="The board that the release is for.")
+@click.option("--pack", default=None, metavar="NAME", help="The adopted policy, where several decide at publish.")
+@click.option("--out", type=FILE, help="Also write the summary (a Sigstore bundle) to this file.")
+@click.option("--check", "kept", type=FILE, help="Sign nothing: derive it again, and compare with this summary.")
+@trust_option
+@verb
+def summarize(
+    session: Session,
+    release: str,
+    board: str,
+    pack: str | None,
+    out: Path | None,
+    kept: Path | None,
+    trust_path: Path | None,
+) -> Answer:
+    """Derive and sign a verification summary (SLSA VSA) of RELEASE: which policy passed, in one small statement.
+
+    It lies beside the release in the store. A trust file that names the verifier and no builder (assay keys trust
+    --summaries) has stations verify releases by it.
+    """
+    from assay.pipeline import policy_summary
+    from assay.pipeline.manifest_files import board_file, load_board, project_root
+    from assay.pipeline.offline_verify import read_input
+
+    trust, model = _trust(session, trust_path), load_board(board_file(project_root(Path.cwd()), board))
+    if kept is not None:
+        other = policy_summary.derive_again(session.site, release, model, trust, pack, read_input(kept))
+        text = f"REFUSED: derived again, it differs in {', '.join(other)}" if other else "derived again: the same"
+        return Answer(text, {"differs": list(other)}, ExitStatus.REFUSED if other else ExitStatus.PASS)
+    made = policy_summary.summarize(session.site, release, model, trust, pack)
+    if out is not None:
+        _write(out, made.bundle)
+    lines = [decision_head(made.judged.decision), f"  summary   {made.record.entry.record}, {len(made.bundle)} bytes"]
+    lines.append(f"  log       entry {made.record.index} of {made.record.origin}")
+    data = {"record": made.record.model_dump(mode="json"), "decision": judged_data((made.judged,))[0]}
+    return Answer("\n".join(lines), {**data, "file": str(out) if out else None})
+
+
+def _write(path: Path, data: bytes) -> None:
+    from assay.errors import StorageError
+
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}", remedy="name another file with --out") from error
+
+
 def _trust(session: Session, path: Path | None) -> TrustFile:
     from assay.pipeline.trust_file import load_trust, site_trust
 

@@ -33,6 +33,14 @@ class Store(Protocol):
         """The release; without `version` the highest one. `UsageFault` lists what is there when there is none."""
         ...
 
+    def attach(self, release: Release, kind: str, bundle: bytes) -> None:
+        """Keep a statement of the predicate type `kind` beside a published release, durably; twice is fine."""
+        ...
+
+    def attached(self, release: Release, kind: str) -> tuple[bytes, ...]:
+        """The statements of the type `kind` that lie beside the release, the oldest first."""
+        ...
+
     def releases(self) -> tuple[Release, ...]:
         """All releases, by name, version and board."""
         ...

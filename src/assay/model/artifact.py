@@ -14,7 +14,7 @@ from pydantic import Field
 
 from assay.model.identifiers import FileSha256, ImageHash, Name, VersionText
 from assay.model.manifest import PAYLOAD, Dependency, Interfaces, UpdatePolicy
-from assay.model.trust import Check
+from assay.model.trust import Check, TrustedSigner
 from assay.model.value import Value
 
 
@@ -136,15 +136,29 @@ class Release(Value):
 
 
 @dataclass(frozen=True)
+class ReleaseSummary:
+    """A verification summary that stood for provenance and bill of materials, and by which key it was signed."""
+
+    signer: TrustedSigner
+    verifier_id: str
+    policy_uri: str
+    policy_sha256: str
+    levels: tuple[str, ...]
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True)
 class VerifiedImage:
     """An image whose bytes, signature, hash, board and provenance were verified: only this can be flashed.
 
-    Made by `pipeline.release_gate`; `data` are the very bytes that were verified.
+    Made by `pipeline.release_gate`; `data` are the very bytes that were verified. `summary` is there when a
+    verification summary stood for the statements.
     """
 
     release: Release
     data: bytes
     checks: tuple[Check, ...]
+    summary: ReleaseSummary | None = None
 
 
 @dataclass(frozen=True)

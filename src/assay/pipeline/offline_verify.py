@@ -18,14 +18,15 @@ from assay.formats import sigstore_bundle, trace_archive
 from assay.formats.mcuboot_image import verify_image
 from assay.formats.statement_verifier import read_statement, signers_of, verify_statements
 from assay.formats.trace_archive import EXPORT_BYTES_MAX
-from assay.model.statement import Statement
+from assay.model.statement import PredicateType, Statement
 from assay.model.trace import Trace, TraceNode
-from assay.model.trust import Role, TrustFile
+from assay.model.trust import Role, TrustFile, VerifiedStatement
 from assay.pipeline.manifest_files import board_file, load_board, project_root
 from assay.pipeline.release_gate import verify_release
 from assay.pipeline.site import Site
 from assay.pipeline.trace import verify_dossier
 from assay.pipeline.trace_link import Link
+from assay.stages.provenance.summary import check_summary
 
 TAR_MAGIC = (257, b"ustar")
 IMAGE_MAGIC = bytes.fromhex("3db8f396")
@@ -104,11 +105,20 @@ def verify_bundles(
     link.title = f"Statement {kind}"
     for each in verified:
         link.take(each.checks)
+        if kind == PredicateType.SUMMARY:
+            _summary(link, each)
     for about in verified[0].statement.subject:
         link.tell("subject", f"{about.name} " + " ".join(f"{name}:{value}" for name, value in about.digest.items()))
     if artifact is None:
         link.tell("artifact", "no --artifact was given: that a file is the one that is meant is not shown")
     return link.node()
+
+
+def _summary(link: Link, verified: VerifiedStatement) -> None:
+    """What a verification summary says, beyond its signature and its subject."""
+    summary = link.attempt(lambda: check_summary(verified, None))
+    link.take(summary.checks[len(verified.checks) :] if summary else ())
+    link.tell("resource", f"{verified.statement.predicate.get('resourceUri')}: compare it with what you expect")
 
 
 def _claimed(data: bytes) -> Statement:

@@ -19,7 +19,7 @@ from assay.formats.mcuboot_image import verify_image
 from assay.formats.statement_verifier import verify_statement
 from assay.interfaces.device import DeviceInfo
 from assay.interfaces.place import Found
-from assay.model.artifact import Release, VerifiedImage
+from assay.model.artifact import Release, ReleaseSummary, VerifiedImage
 from assay.model.campaign import CAMPAIGN, CampaignVerdict
 from assay.model.identifiers import Version
 from assay.model.manifest import Board
@@ -34,6 +34,7 @@ from assay.model.policy_facts import (
     SbomFacts,
     SignerFacts,
     SourceFacts,
+    SummaryFacts,
     TestFacts,
     ToolFacts,
     TrustFacts,
@@ -67,7 +68,7 @@ def facts_of(
     """
     return Facts(
         point=point,
-        release=_release(site, trust, image, bundles or _bundles(site, image.release)),
+        release=_release(site, trust, image, bundles if bundles is not None else _bundles(site, image)),
         board=BoardFacts(name=board.name, revision=board.revision, emulated=board.emulated),
         trust=TrustFacts(
             name=trust.name, allow_development=trust.allow_development, allow_emulated=trust.allow_emulated
@@ -101,7 +102,11 @@ def _change(found: DeviceInfo, release: Release) -> Literal["newer", "same", "ol
     return "same" if here == there else "newer" if here < there else "older"
 
 
-def _bundles(site: Site, release: Release) -> dict[str, bytes]:
+def _bundles(site: Site, image: VerifiedImage) -> dict[str, bytes]:
+    """The statements of the release; none where a summary stood for them: nobody here verified them."""
+    release = image.release
+    if image.summary is not None:
+        return {}
     return {kind: site.store.get(digest) for kind, digest in release.attestations.items()}
 
 
@@ -126,6 +131,7 @@ def _release(site: Site, trust: TrustFile, image: VerifiedImage, bundles: Mappin
         image_key=_image_key(image, trust),
         provenance=_provenance(provenance) if provenance else None,
         sbom=_sbom(bom) if bom else None,
+        summary=_summary(image.summary) if image.summary else None,
         tests=tuple(_tests(site, trust, release.image.file_sha256)),
         patches=len(release.patches),
     )
@@ -180,6 +186,16 @@ def _sbom(verified: VerifiedStatement) -> SbomFacts:
         format=f"{bom.get('bomFormat')} {bom.get('specVersion')}",
         parts=tuple(PartFacts(name=str(part.get("name")), version=str(part.get("version", ""))) for part in parts),
         signer=signer_facts(verified.signer),
+    )
+
+
+def _summary(summary: ReleaseSummary) -> SummaryFacts:
+    return SummaryFacts(
+        verifier_id=summary.verifier_id,
+        policy_uri=summary.policy_uri,
+        policy_sha256=summary.policy_sha256,
+        levels=summary.levels,
+        signer=signer_facts(summary.signer),
     )
 
 

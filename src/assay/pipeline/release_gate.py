@@ -22,6 +22,7 @@ from assay.model.manifest import Board
 from assay.model.statement import PredicateType
 from assay.model.trust import Check, Role, TrustFile, VerifiedStatement
 from assay.stages.provenance.statements import provenance_statement
+from assay.stages.provenance.summary import verify_summary
 from assay.stages.provenance.verify import verify_provenance
 from assay.stages.registry.release import check_consistent
 from assay.stages.signing.sign import check_says
@@ -33,8 +34,47 @@ def verify_release(store: Store, trust: TrustFile, name: str, version: str | Non
     """
     release = store.find(name, version, board.name)
     check_consistent(release)
+    if goes_by_summary(trust):
+        return _by_summary(store, release, trust, board)
     bundles = {kind: _bundle(store, release, kind) for kind in release.attestations}
     return verify_parts(release, _image(store, release), bundles, trust, board)
+
+
+def goes_by_summary(trust: TrustFile) -> bool:
+    """Whether `trust` has releases verified by their summaries: it names who verifies them, and nobody who builds."""
+    roles = {key.role for key in trust.keys} | {identity.role for identity in trust.identities}
+    return Role.VERIFIER in roles and Role.BUILDER not in roles
+
+
+def _by_summary(store: Store, release: Release, trust: TrustFile, board: Board) -> VerifiedImage:
+    """The newest summary beside the release that verifies; without one, why the newest does not."""
+    data, refused = _image(store, release), NotVerified(
+        f"{release.reference} has no verification summary, and '{trust.name}' names nobody who builds",
+        remedy="assay policy summarize, where the release was made; or use a trust file with builders",
+    )  # fmt: skip
+    for bundle in reversed(store.attached(release, PredicateType.SUMMARY.value)):
+        try:
+            return verify_summarized(release, data, bundle, trust, board)
+        except NotVerified as error:
+            refused = error
+    raise refused
+
+
+def verify_summarized(release: Release, data: bytes, bundle: bytes, trust: TrustFile, board: Board) -> VerifiedImage:
+    """A release by its image and one verification summary. Any exception on the way is "not verified"."""
+    try:
+        check_consistent(release)
+        checks = [_check_emulated(trust, board)]
+        image = verify_image(data, trust)
+        checks += [*image.checks, *_check_image(release, image, board)]
+        summary = verify_summary(bundle, trust, release)
+        checks += [*summary.checks, *_check_keys_inside(release, image, trust)]
+        return VerifiedImage(release, data, tuple(checks), summary)
+    except AssayError:
+        raise
+    except Exception as error:  # signed, and of a shape that nobody expects
+        text = f"the summary of {release.reference} could not be verified ({type(error).__name__})"
+        raise NotVerified(text, remedy="get it again from who verified the release") from error
 
 
 def _image(store: Store, release: Release) -> bytes:

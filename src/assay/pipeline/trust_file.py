@@ -78,6 +78,16 @@ def site_trust(
     )
 
 
+def without_builders(trust: TrustFile) -> TrustFile:
+    """`trust` for who verifies releases by their summaries: nobody who builds is named."""
+    return trust.model_copy(
+        update={
+            "keys": tuple(key for key in trust.keys if key.role is not Role.BUILDER),
+            "identities": tuple(each for each in trust.identities if each.role is not Role.BUILDER),
+        }
+    )
+
+
 def read_image_key(text: str) -> ImageKey:
     """`BOARD=FILE`: the public key in the file, for images of that board. Raises `UsageFault`, `NotVerified`."""
     board, equals, file = text.partition("=")

@@ -33,7 +33,7 @@ from assay.pipeline.policy_facts import unit_facts
 from assay.pipeline.policy_gate import Judged, Question, enforce, judge
 from assay.pipeline.proved_unit import attest, parse_wanted, provisioned_app
 from assay.pipeline.recovery import conclude
-from assay.pipeline.release_gate import verify_release
+from assay.pipeline.release_gate import goes_by_summary, verify_release
 from assay.pipeline.run_journal import Run
 from assay.pipeline.trust_file import load_trust
 from assay.pipeline.unit_offers import offers_on_unit
@@ -236,7 +236,7 @@ class _Field:
         return UpdateRules(
             dependencies=artifact.dependencies,
             allow_older_version=self.order.allow_older_version,
-            full=self.order.full,
+            full=self.order.full or goes_by_summary(self.trust),  # no summary speaks of patches
             **said,
         )
 

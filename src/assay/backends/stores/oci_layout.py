@@ -74,6 +74,36 @@ class OciLayoutStore:
         found = (self._release(descriptor) for descriptor in _releases(self._index()))
         return tuple(sorted(found, key=lambda each: (each.name, Version(each.version), each.board)))
 
+    def attach(self, release: Release, kind: str, bundle: bytes) -> None:
+        """Keep `bundle` beside the published `release`, as an OCI referrer."""
+        with self._writing():
+            index = self._index()
+            there = self._published(index, release)
+            if there is None:
+                raise UsageFault(f"{release.reference} is not in the store", remedy="publish it first")
+            manifest = oci_layout.attestation_manifest(self.get(there.sha256), kind, bundle)
+            added = oci_layout.describe(manifest, oci_layout.MANIFEST_TYPE, artifactType=oci_layout.BUNDLE_TYPE)
+            if added in index.manifests:
+                return
+            for data in (oci_layout.EMPTY, bundle, manifest):
+                self._blobs.put(data)
+            grown = index.model_copy(update={"manifests": (*index.manifests, added)})
+            write_durably(self._root / "index.json", canonical_json.encode_value(grown))
+
+    def attached(self, release: Release, kind: str) -> tuple[bytes, ...]:
+        """The statements of the type `kind` that refer to `release`, the oldest first."""
+        index = self._index()
+        there = self._published(index, release)
+        found = []
+        for descriptor in index.manifests:
+            if descriptor.artifactType != oci_layout.BUNDLE_TYPE:
+                continue
+            manifest = oci_layout.read_manifest(self.get(descriptor.sha256))
+            named = (manifest.annotations or {}).get(oci_layout.PREDICATE_ANNOTATION)
+            if there is not None and manifest.subject and (manifest.subject.digest, named) == (there.digest, kind):
+                found.append(self.get(manifest.layers[0].sha256))
+        return tuple(found)
+
     def _release(self, descriptor: Descriptor) -> Release:
         name = _name(descriptor)
         manifest = oci_layout.read_manifest(self._part(descriptor.sha256, name))
