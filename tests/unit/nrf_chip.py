@@ -23,12 +23,15 @@ ALGORITHM = {0x20000020: "init", 0x20000028: "erase all", 0x20000048: "erase", 0
 
 
 class NrfChip:
-    """`part` is what FICR says; `locked` APPROTECT; `worn` an address whose byte stays 0. `resets` are counted."""
+    """`part` is what FICR says; `locked` APPROTECT; `worn` an address whose byte stays 0. `resets` are counted. After
+    `gone_after` more accesses to memory somebody pulls the cable.
+    """
 
     def __init__(self, unique: int = 0x0123456789ABCDEF, part: int = 0x52840, locked: bool = False) -> None:
         self.flash, self.ram = bytearray(b"\xff" * FLASH), bytearray(RAM)
         self.worn: int | None = None
         self.locked, self.resets, self.erased_all = locked, 0, 0
+        self.gone_after: int | None = None
         self.words = {
             0xE000ED00: 0x410FC241,
             FICR + 0x10: PAGE,
@@ -195,6 +198,10 @@ class NrfChip:
             self.write32(self.tar & ~0xF | register & 0xC, value)
 
     def _memory(self, act: Callable[[int], int | None]) -> int:
+        if self.gone_after is not None:
+            self.gone_after -= 1
+            if self.gone_after < 0:
+                raise ConnectionError("the cable was pulled")
         if self.locked:
             return 0
         result = act(self.tar) or 0

@@ -20,7 +20,7 @@ from flash_project import FlashProject
 from test_flash_openocd import ends
 
 from assay.cli.bench_ask import ask
-from assay.errors import InfrastructureError, LinkError
+from assay.errors import InfrastructureError, LinkError, UsageFault
 from assay.interfaces.flasher import Action, FlashPlan, Identity, ReadBack
 from assay.pipeline import driver_doors
 
@@ -174,3 +174,9 @@ def test_ctrl_c_ends_the_tool_and_says_what_the_unit_is_left_with(tmp_path: Path
         said = process.communicate(timeout=60)[0]
     assert process.returncode == 3 and "its memory was written in part, and it may not start" in said, said
     assert ends(tool)
+
+
+def test_a_place_without_a_port_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageFault, match="no port that could be opened, only its probe:P"):
+        driver_doors.open_transport("probe:P", 115200)

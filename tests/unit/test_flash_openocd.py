@@ -116,6 +116,16 @@ def test_a_path_is_one_word_of_tcl(tmp_path: Path, name: str) -> None:
     assert bytes(chip.flash[0x1000:0x1004]) == b"abcd"
 
 
+def test_a_cable_that_is_pulled_in_the_middle(tmp_path: Path) -> None:
+    chip = NrfChip()
+    with serve_bits(chip) as port:
+        one = open_openocd("", folder=tmp_path, config=(config(tmp_path, port),), serial=False)
+        chip.gone_after = 300
+        with pytest.raises(InfrastructureError, match="openocd"):
+            one.write(one.plan([Part("app", 0x1000, b"abcd" * 200)]), nothing)
+    assert bytes(chip.flash[0x1000 : 0x1000 + 800]) != b"abcd" * 200
+
+
 def test_words_of_tcl() -> None:
     assert tcl_word("/a b/[c]{d}$e;f") == r"/a\ b/\[c\]\{d\}\$e\;f"
     with pytest.raises(UsageFault):

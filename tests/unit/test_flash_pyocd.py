@@ -113,6 +113,12 @@ def test_a_worn_flash_is_a_fail(desk: Desk) -> None:
         one.read_back(plan, nothing)
 
 
+def test_a_cable_that_is_pulled_in_the_middle(desk: Desk) -> None:
+    one, desk.chip.gone_after = desk.flasher(), 1000
+    with pytest.raises(LinkError, match=r"ProbeDisconnected|the probe is gone"):
+        one.write(one.plan([Part("app", 0x1000, b"abcd" * 3000)]), nothing)
+
+
 def test_what_is_no_flash_is_not_written(desk: Desk) -> None:
     one = desk.flasher()
     with pytest.raises(Refused, match="no flash region holds 64 bytes at 0x20000000"):

@@ -32,6 +32,9 @@ TRANSPORT = "serial"
 """The driver of every address that is none of another's."""
 HOST = "ssh"
 
+NO_PORTS = ("probe:", "flash:")
+"""What the lock of a place without a port is called by: where its flashers find it."""
+
 
 def transport_driver(name: str) -> Callable[[str, int], Transport]:
     """`(address, baud in bit/s) -> Transport`, group `assay.transports`."""
@@ -46,6 +49,11 @@ def open_transport(address: str, baud: int) -> Transport:
     if address.startswith(SSH_SCHEME):
         raise UsageFault(
             f"the place at {address} has no port, only a host", remedy="give it a port or usb in the bench file as well"
+        )
+    if address.startswith(NO_PORTS):
+        raise UsageFault(
+            f"the place has no port that could be opened, only its {address}",
+            remedy="give it usb or port in bench.toml; without one it can be flashed (assay flash --flasher)",
         )
     from assay.drivers.console_tap import TappedTransport
     from assay.drivers.port_address import transport_of

@@ -320,7 +320,7 @@ def _folder(site: Site, order: FlasherOrder, held: ExitStack) -> Path:
 @contextmanager
 def _opened(address: PlaceAddress, settings: FlasherSettings, folder: Path) -> Iterator[Flasher]:
     where = address.flash.get(settings.called, address.probe or "")
-    port = address.port if not address.port.startswith(("probe:", "flash:", SSH_SCHEME)) else ""
+    port = address.port if not address.port.startswith((*driver_doors.NO_PORTS, SSH_SCHEME)) else ""
     flasher = driver_doors.open_flasher(
         settings.driver, where, settings.options, folder=folder, port=port, ssh=address.ssh
     )
