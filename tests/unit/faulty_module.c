@@ -2,7 +2,7 @@
 /* A PKCS#11 library that is SoftHSM with faults, for tests: files in the folder FAULTY_DIR say which.
  *
  * hang: C_Sign does not return. lost: the next C_Sign answers CKR_SESSION_HANDLE_INVALID, once. always-lost: each does.
- * final-try: the token says that the next wrong PIN locks it. Each C_Login adds a byte to the file "logins", each
+ * final-try: the token says that the next wrong PIN locks it. hardware: its slot says that it is a device. Each C_Login adds a byte to the file "logins", each
  * C_OpenSession one to "sessions".
  */
 #include <dlfcn.h>
@@ -14,12 +14,15 @@
 
 #define FUNCTIONS 68        /* PKCS#11 2.40, CK_FUNCTION_LIST: a version, then so many pointers */
 #define GET_FUNCTION_LIST 3
+#define GET_SLOT_INFO 5
 #define GET_TOKEN_INFO 6
 #define OPEN_SESSION 12
 #define LOGIN 18
 #define SIGN 43
-#define FLAGS_OFFSET 96     /* CK_TOKEN_INFO: label 32, manufacturer 32, model 16, serial number 16 */
+#define FLAGS_OFFSET 96     /* CK_TOKEN_INFO: label 32, manufacturer 32, model 16, serial number 16;
+                               CK_SLOT_INFO: description 64, manufacturer 32 */
 #define FINAL_TRY 0x00020000UL
+#define HARDWARE_SLOT 0x4UL
 #define SESSION_HANDLE_INVALID 0xB3UL
 
 typedef unsigned long (*any)(unsigned long, unsigned long, void *, void *, void *);
@@ -63,16 +66,27 @@ static unsigned long open_session(unsigned long slot, unsigned long flags, void 
     return ((any)real->at[OPEN_SESSION])(slot, flags, a, b, handle);
 }
 
-static unsigned long token_info(unsigned long slot, unsigned char *info)
+static unsigned long info_with(int function, const char *fault, unsigned long flag, unsigned long slot,
+                               unsigned char *info)
 {
-    unsigned long answer = ((unsigned long (*)(unsigned long, unsigned char *))real->at[GET_TOKEN_INFO])(slot, info);
-    if (answer == 0 && access(path("final-try"), F_OK) == 0) {
+    unsigned long answer = ((unsigned long (*)(unsigned long, unsigned char *))real->at[function])(slot, info);
+    if (answer == 0 && access(path(fault), F_OK) == 0) {
         unsigned long flags;
         memcpy(&flags, info + FLAGS_OFFSET, sizeof flags);
-        flags |= FINAL_TRY;
+        flags |= flag;
         memcpy(info + FLAGS_OFFSET, &flags, sizeof flags);
     }
     return answer;
+}
+
+static unsigned long slot_info(unsigned long slot, unsigned char *info)
+{
+    return info_with(GET_SLOT_INFO, "hardware", HARDWARE_SLOT, slot, info);
+}
+
+static unsigned long token_info(unsigned long slot, unsigned char *info)
+{
+    return info_with(GET_TOKEN_INFO, "final-try", FINAL_TRY, slot, info);
 }
 
 static unsigned long sign(unsigned long session, unsigned long data, void *length, void *out, void *out_length)
@@ -100,6 +114,7 @@ unsigned long C_GetFunctionList(void **list)
     if (answer == 0) {
         memcpy(&faulty, real, sizeof faulty);
         faulty.at[GET_FUNCTION_LIST] = (void *)C_GetFunctionList;
+        faulty.at[GET_SLOT_INFO] = (void *)slot_info;
         faulty.at[GET_TOKEN_INFO] = (void *)token_info;
         faulty.at[OPEN_SESSION] = (void *)open_session;
         faulty.at[LOGIN] = (void *)login;

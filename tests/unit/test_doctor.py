@@ -174,3 +174,18 @@ def test_the_tools_of_flashers_are_looked_for_where_a_place_needs_them(
     (root / "esptool").write_text("#!/bin/sh\n")
     (root / "esptool").chmod(0o755)
     assert named(look(root, root / "site"), "flasher esptool").state is State.OK
+
+
+def test_what_a_token_needs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = root / "site" / "keys"
+    keys.mkdir(parents=True)
+    (root / "there.so").touch()
+    modules = {"away": "/nonexistent/x.so", "soft": "/nonexistent/libsofthsm2.so", "there": str(root / "there.so")}
+    text = "".join(f'[tokens.{label}]\nmodule = "{module}"\n' for label, module in modules.items())
+    (keys / "keys.toml").write_text(text)
+    found = look(root, root / "site")
+    assert named(found, "token away").state is named(found, "token soft").state is State.MISSING
+    assert "install -y --no-install-recommends softhsm2" in named(found, "token soft").fix
+    assert named(found, "token there").state is State.OK
+    monkeypatch.setattr("assay.pipeline.token_checks.importlib.util.find_spec", lambda _: None)
+    assert "extra hsm" in named(look(root, root / "site"), "token there").detail

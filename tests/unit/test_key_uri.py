@@ -96,7 +96,7 @@ def test_keys_toml_reads_back(tmp_path: Path) -> None:
         ("pin = [", "keys.toml:5: not TOML"),
         (
             'pin = { prompt = true }\n[roles.log]\nuri = "hsm:2?pin=9517"\nname = "x"\npublic = ""',
-            "keys.toml:7: roles.log",
+            "keys.toml:7: roles.log: a hsm: URI has nothing",
         ),
     ],
 )

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -178,6 +179,29 @@ def test_one_session_for_all_keys(signers: SignerProcess, faults: Path) -> None:
     assert len((faults / "logins").read_text()) == len((faults / "sessions").read_text()) == 1
 
 
+CAMPAIGN = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from assay.backends.signers.service import SignerProcess
+from assay.formats.public_key import signature_is_good
+from assay.model.trust import Role
+signers = SignerProcess(Path(sys.argv[1]))
+key, data = signers.public_key(Role.IMAGE), [bytes([number]) * 32 for number in range(40)]
+with ThreadPoolExecutor(8) as pool:
+    signatures = list(pool.map(lambda item: signers.sign(Role.IMAGE, item), data))
+print(sum(signature_is_good(key, *pair) for pair in zip(signatures, data)))
+signers.close()
+"""
+
+
+def test_four_processes_with_eight_threads_each(token: SoftToken, keys_dir: Path) -> None:
+    """As verbs of one site do it: a signer process for each of four, asked by eight threads. No signature fails."""
+    command = [sys.executable, "-c", CAMPAIGN, str(keys_dir)]
+    verbs = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(4)]
+    assert [verb.communicate(timeout=110)[0] for verb in verbs] == [b"40\n"] * 4
+
+
 # What can be wrong.
 
 
@@ -290,6 +314,13 @@ def test_a_soft_token_is_for_development_unless_a_person_says_otherwise(signers:
     assert (meant.development, meant.name) == (False, "b-2026")
 
 
+def test_a_token_that_says_that_it_is_hardware(signers: SignerProcess, faults: Path) -> None:
+    (faults / "hardware").touch()
+    key = signers.use_key(Role.BUILDER, "hsm:2?label=factory", public=None, name=None, make=False, production=False)
+    assert (key.development, key.name) == (False, "builder")
+    assert signers.login(LABEL) is True
+
+
 def test_a_key_that_can_be_copied_is_never_for_production(
     signers: SignerProcess, token: SoftToken, keys_dir: Path
 ) -> None:
@@ -310,6 +341,17 @@ def statement_of_bench() -> bytes:
     return statement_of_station().replace(
         PredicateType.PROVISIONING.value.encode(), PredicateType.TEST_RESULT.value.encode()
     )
+
+
+@pytest.mark.parametrize("label", ["p384", "rsa"])
+def test_a_key_of_no_kind_of_ours(signers: SignerProcess, token: SoftToken, tmp_path: Path, label: str) -> None:
+    how = {"p384": ["ec", "ec_paramgen_curve:P-384"], "rsa": ["rsa", "rsa_keygen_bits:2048"]}[label]
+    file = tmp_path / "key.pem"
+    subprocess.run(["openssl", "genpkey", "-algorithm", how[0], "-pkeyopt", how[1], "-out", file], check=True)
+    token.import_file(file, label, {"p384": "71", "rsa": "72"}[label])
+    uri = f"pkcs11:token=factory;object={label}"
+    with pytest.raises(Refused, match="neither P-256 nor Ed25519"):
+        signers.use_key(Role.BUILDER, uri, public=None, name=None, make=False, production=True)
 
 
 def make_extractable(token: SoftToken) -> None:

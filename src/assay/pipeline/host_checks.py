@@ -52,7 +52,7 @@ class Finding:
 def look(root: Path | None, site: Path) -> list[Finding]:
     """All findings, for the project at `root` (None: no project) and the site folder `site`."""
     found = [_python(), _sqlite(), _zig(), *_emulators(root), _terminals(), _git(), _sandbox(), *_ports(root)]
-    found += _flashers(root)
+    found += [*_flashers(root), *_tokens(site)]
     return [*found, _writable(site), _room(site)]
 
 
@@ -224,6 +224,13 @@ def _group_of(port: Path) -> str:
         return grp.getgrgid(port.stat().st_gid).gr_name
     except (KeyError, OSError):
         return "dialout"
+
+
+def _tokens(site: Path) -> Iterator[Finding]:
+    from assay.pipeline.token_checks import look_at_tokens
+
+    tokens = _table(site / "keys" / "keys.toml").get("tokens")
+    yield from look_at_tokens(tokens if isinstance(tokens, dict) else {})
 
 
 def _writable(site: Path) -> Finding:

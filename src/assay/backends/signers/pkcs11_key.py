@@ -147,6 +147,8 @@ def _public_pem(key: Any) -> str:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+    if key.key_type not in (pkcs11.KeyType.EC, pkcs11.KeyType.EC_EDWARDS):
+        raise _of_no_kind_of_ours()
     parameters, point = bytes(key[pkcs11.Attribute.EC_PARAMS]), _point(bytes(key[pkcs11.Attribute.EC_POINT]))
     public: EllipticCurvePublicKey | Ed25519PublicKey
     if parameters == P256_PARAMETERS:
@@ -154,8 +156,12 @@ def _public_pem(key: Any) -> str:
     elif len(point) == ED25519_BYTES:
         public = Ed25519PublicKey.from_public_bytes(point)
     else:
-        raise Refused("the key in the token is neither P-256 nor Ed25519", remedy="make one of these kinds")
+        raise _of_no_kind_of_ours()
     return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
+
+
+def _of_no_kind_of_ours() -> Refused:
+    return Refused("the key in the token is neither P-256 nor Ed25519", remedy="make one of these kinds")
 
 
 def _point(value: bytes) -> bytes:
