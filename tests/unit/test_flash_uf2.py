@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from flash_project import FlashProject
+from policy_sample import pack_text
 from uf2_bootloader import INFO, Uf2Bootloader
 
 from assay.drivers.flash import uf2_volume
@@ -19,6 +20,10 @@ from assay.errors import LinkError, NotVerified, Refused, UsageFault
 from assay.formats.intel_hex import read_intel_hex
 from assay.formats.uf2 import Segment, read_uf2, write_uf2
 from assay.interfaces.flasher import Part
+from assay.pipeline.policy_adoption import adopt
+from assay.pipeline.policy_files import policy_engine
+from assay.pipeline.site import Site
+from assay.pipeline.trust_file import site_trust, write_trust
 
 RP2040 = 0xE48BFF56
 FLASHER = """
@@ -108,6 +113,21 @@ def test_a_dry_run_touches_nothing(project: FlashProject) -> None:
 def test_what_nobody_signed_needs_a_word(project: FlashProject) -> None:
     status, done = project.flash("--image", project.file("app.bin", b"a" * 300), accept=False)
     assert status == 4 and "nobody can tell who made it" in done["error"]
+
+
+def test_where_a_policy_decides_a_file_that_is_no_release_is_refused(project: FlashProject, tmp_path: Path) -> None:
+    file, site = project.file("app.bin", b"a" * 300), Site(tmp_path / ".assay")
+    trust = site_trust(site, "all", allow_development=True)
+    write_trust(tmp_path / "trust.toml", trust, replace=True)
+    (tmp_path / "strict.toml").write_text(pack_text("false"))
+    adopt(site, tmp_path / "strict.toml", "for the tests", trust, policy_engine())
+    with Uf2Bootloader(tmp_path / "volume") as bootloader:
+        status, done = project.flash("--image", file)
+        assert status == 4 and "policy 'strict' 1.0.0 decides at flash here" in done["error"]
+        assert bootloader.held(0x10000000, 300) != b"a" * 300
+        status, done = project.flash("--image", file, "--unsafe-skip-policy", "bring-up")
+    assert status == 0, done
+    assert project.record(done)["run"]["policy"] == {"decisions": [], "skipped": "bring-up"}
 
 
 @pytest.mark.parametrize(

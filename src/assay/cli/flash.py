@@ -102,13 +102,17 @@ def command(
         if recovery:
             raise UsageFault("--recovery is for a board that is flashed over SMP", remedy="leave it out")
         given = flasher_run.parse_images(images)
-        order = flasher_run.FlasherOrder(given, place, trust, flasher, wait_s, bench, unverified, dry_run)
+        order = flasher_run.FlasherOrder(
+            given, place, trust, flasher, wait_s, bench, unverified, dry_run, unsafe_skip_policy
+        )
         return _by_flasher(session, order)
     if dry_run:
         raise UsageFault("--dry-run goes with --flasher", remedy="say --flasher, or leave it out")
     from assay.pipeline.foreign_flash import ForeignOrder, parse_images
 
-    smp_order = ForeignOrder(parse_images(images), place, trust, wait_s, bench, recovery, unverified)
+    smp_order = ForeignOrder(
+        parse_images(images), place, trust, wait_s, bench, recovery, unverified, unsafe_skip_policy
+    )
     return _foreign(session, smp_order)
 
 

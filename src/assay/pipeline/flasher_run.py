@@ -27,6 +27,7 @@ from assay.interfaces.step_book import DETAIL, ProgressFor, Say, StepBook
 from assay.model.flasher_settings import FlasherSettings, PlainBoard
 from assay.model.foreign_board import ForeignBoard
 from assay.model.outcome import Outcome
+from assay.model.policy import Point, PolicyNote
 from assay.model.predicates import FlasherRead, RunHeader, ToolFlash, ToolIdentity, ToolImage
 from assay.model.record import RecordRef, RecordType
 from assay.model.ssh import SSH_SCHEME
@@ -35,6 +36,7 @@ from assay.model.trust import Role, TrustFile
 from assay.pipeline import driver_doors
 from assay.pipeline.manifest_files import AnyBoard
 from assay.pipeline.places import PlaceAddress, find_place
+from assay.pipeline.policy_gate import enforce_unreleased
 from assay.pipeline.recovery import conclude
 from assay.pipeline.run_journal import Run
 from assay.pipeline.trust_file import load_trust
@@ -68,6 +70,7 @@ class FlasherOrder:
     bench: Path | None = None
     unverified: bool = False
     dry_run: bool = False
+    skip_policy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -137,9 +140,10 @@ def flash_by_flasher(site: Site, order: FlasherOrder, say: Say, progress_for: Pr
         _check_allowed(order, images, say)
         if order.dry_run:
             return FlasherResult(Outcome.PASS, ExitStatus.PASS, "", "", settings.called, images, plan)
+        policy = enforce_unreleased(site, trust, Point.FLASH, skip=order.skip_policy, say=say)
         found = by_flasher.identify(flasher, _expected(address, settings))
         say(f"{order.place}: {describe(found)}")
-        job = _Job(site, address, settings, images, plan, found, folder)
+        job = _Job(site, address, settings, images, plan, found, folder, policy)
         return _run(job, flasher, StepTellers(say, progress_for))
 
 
@@ -170,6 +174,7 @@ class _Job:
     plan: FlashPlan
     found: Identity
     folder: Path
+    policy: PolicyNote
 
     @property
     def name(self) -> str:
@@ -200,7 +205,7 @@ def _run(job: _Job, flasher: Flasher, tell: StepTellers) -> FlasherResult:
         except UnitFailed as error:
             failure = error
         outcome, reason = (Outcome.FAIL, failure.message) if failure else (Outcome.PASS, "")
-        header = run_header(site, run, job, checkpoint, outcome, reason)
+        header = run_header(site, run, job, checkpoint, outcome, reason, job.policy)
         record = _record(job, run, header, book, _Told(read, runs))
         status, remedy = (failure.status, failure.remedy) if failure else (ExitStatus.PASS, "")
         return FlasherResult(

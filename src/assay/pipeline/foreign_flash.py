@@ -18,11 +18,13 @@ from assay.formats.foreign_image import IMAGE_BYTES_MAX, Signature, verify_forei
 from assay.interfaces.step_book import ProgressFor, Say, StepBook
 from assay.model.foreign_board import ForeignBoard
 from assay.model.outcome import Outcome
+from assay.model.policy import Point, PolicyNote
 from assay.model.predicates import ForeignFlash, ForeignImageReference, ForeignSlot, RunHeader
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Statement, Subject
 from assay.model.trust import Role, TrustFile
 from assay.pipeline.foreign_place import ForeignPlace, into_recovery, open_foreign_place, what_answers
+from assay.pipeline.policy_gate import enforce_unreleased
 from assay.pipeline.recovery import conclude
 from assay.pipeline.run_journal import Run
 from assay.pipeline.trust_file import load_trust
@@ -57,6 +59,7 @@ class ForeignOrder:
     bench: Path | None = None
     recovery: bool = False
     unverified: bool = False
+    skip_policy: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,12 +85,13 @@ def flash_foreign(site: Site, order: ForeignOrder, say: Say, progress_for: Progr
         images = tuple(_verified(order, number, path, trust, place.board, say) for number, path in order.images)
         _check_emulated(trust, place.board)
         foreign.check_images(place.board, images)
+        policy = enforce_unreleased(site, trust, Point.FLASH, skip=order.skip_policy, say=say)
         found = what_answers(place)
         foreign.check_board(place.board, found)
         if order.recovery:
             found = into_recovery(place, found, say, RECOVERY_WAIT_S)
         say(f"{order.place}: {_describe(place.board, found)}")
-        return _run(site, place, found, images, StepTellers(say, progress_for))
+        return _run(site, place, found, images, StepTellers(say, progress_for), policy)
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,12 @@ class StepTellers:
 
 
 def _run(
-    site: Site, place: ForeignPlace, found: Answering, images: tuple[Numbered, ...], tell: StepTellers
+    site: Site,
+    place: ForeignPlace,
+    found: Answering,
+    images: tuple[Numbered, ...],
+    tell: StepTellers,
+    policy: PolicyNote,
 ) -> ForeignResult:
     board, checkpoint = place.board, site.recorder.checkpoint()
     hashes = " ".join(each.image_hash.hex() for each in images)
@@ -113,7 +122,7 @@ def _run(
         except UnitFailed as error:
             failure = error
         outcome, reason = (Outcome.FAIL, failure.message) if failure else (Outcome.PASS, "")
-        header = run_header(site, run, place, checkpoint, outcome, reason)
+        header = run_header(site, run, place, checkpoint, outcome, reason, policy)
         record = _record(site, run, header, _Told(board, found, images, report), book)
         status, remedy = (failure.status, failure.remedy) if failure else (ExitStatus.PASS, "")
         return ForeignResult(outcome, status, reason, remedy, record, images, found.info or "", report)

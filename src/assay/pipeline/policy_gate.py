@@ -113,6 +113,25 @@ def enforce(site: Site, *questions: Question, skip: str | None, say: Say) -> Pol
     return PolicyNote(decisions=tuple(record.entry.payload for record in records), skipped=reason if judged else None)
 
 
+def enforce_unreleased(site: Site, trust: TrustFile, point: Point, *, skip: str | None, say: Say) -> PolicyNote:
+    """What is no release has no facts: where a policy decides at `point`, it cannot, and that denies.
+
+    Raises `Refused`, unless somebody says why not to mind (`skip`), which the run's record then has.
+    """
+    reason = parse_reason(skip) if skip is not None else None
+    packs = packs_at(site, trust, point, policy_engine())
+    if not packs:
+        return PolicyNote()
+    names = ", ".join(f"'{each.pack.name}' {each.pack.version}" for each in packs)
+    if reason is None:
+        raise Refused(
+            f"policy {names} decides at {point} here, and cannot about a file that is no release",
+            remedy="publish it as a release; or go on without: --unsafe-skip-policy REASON, which is recorded",
+        )
+    say(f"UNSAFE: policy {names} is skipped ({reason})")
+    return PolicyNote(skipped=reason)
+
+
 def denial(denied: list[Decision]) -> Refused:
     """The refusal for decisions that deny."""
     remedies = dict.fromkeys(check.remedy for decision in denied for check in decision.denials)

@@ -58,7 +58,7 @@ def tell_decision(record: OpenedRecord, said: DecisionRecord) -> None:
 
 def tell_policy(link: Link, note: PolicyNote, decisions: Mapping[str, DecisionRecord]) -> None:
     """What a record of something done says of the decisions that it was done under; `decisions` came before it."""
-    if not note.decisions:
+    if not note.decisions and note.skipped is None:
         link.tell("policy", "none was adopted for this: no policy decided")
         return
     if note.skipped is not None:
