@@ -12,6 +12,7 @@ import pytest
 from flash_project import FlashProject
 from nrf_chip import NrfChip, serve_words
 from pyocd_mock_probe import plugged_in
+from qemu_chip import qemu_chip
 
 from assay.drivers.flash.pyocd import PyocdFlasher, open_pyocd
 from assay.errors import InfrastructureError, LinkError, Refused, ToolMissing, UnitFailed, UsageFault
@@ -78,6 +79,20 @@ def test_it_is_written_and_read_out(desk: Desk, tmp_path: Path) -> None:
     }
     assert [(each["by"], each["where"]) for each in record["read_back"]] == [("bytes", "0x1000")]
     assert not desk.chip.halted and desk.chip.erased_all == 0
+
+
+def test_the_flash_algorithm_is_run_by_a_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """QEMU's Cortex-M0 runs pyOCD's algorithm on QEMU's flash controller, which programs by AND and erases pages."""
+    data = os.urandom(1500)
+    with qemu_chip(tmp_path) as chip, serve_words(chip) as port:
+        desk = Desk(tmp_path, monkeypatch, chip, port)
+        one = desk.flasher(target="nrf51", kind_address=-1)
+        for bytes_now in (b"\0" * 1500, data):  # zeros first: only an erased page takes the second
+            plan = one.plan([Part("app", 0x1000, bytes_now)])
+            one.write(plan, nothing)
+            assert [each.by for each in one.read_back(plan, nothing)] == ["bytes"]
+            assert chip.held(0x1000, 1500) == bytes_now
+        assert chip.ran > 6
 
 
 def test_a_probe_is_named_whole(desk: Desk) -> None:
