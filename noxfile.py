@@ -47,6 +47,7 @@ FLASH_PROGRAMS = (
     ("fusefat", "fusefat"),
 )
 SOFT_HSM = ("softhsm2-util", "softhsm2")
+SER2NET = ("/usr/sbin/ser2net", "ser2net")  # labgrid's exporter starts it
 NODE = ("node", "nodejs")
 NPM = ("npm", "npm")
 
@@ -122,6 +123,14 @@ def tests(session: nox.Session) -> None:
     install(session, "test")
     fetch_foreign_firmware(session)
     session.run("pytest", "-n", "auto", *session.posargs)
+
+
+@nox.session
+def labgrid(session: nox.Session) -> None:
+    """labgrid in an environment of its own, for tests/system/test_labgrid.py, which `tests` runs when it is there."""
+    need(session, SER2NET)
+    session.install("--require-hashes", "-r", "requirements/labgrid.txt")
+    session.run("labgrid-client", "--help", silent=True)
 
 
 @nox.session
@@ -254,6 +263,8 @@ def lock(session: nox.Session) -> None:
         chosen = [part for extra in wanted for part in ("--extra", extra)]
         inputs = ("pyproject.toml", "requirements/build.in", "-o", f"requirements/{name}.txt")
         session.run("uv", "pip", "compile", "-q", "--upgrade", *flags.split(), *chosen, *inputs)
+    alone = ("requirements/labgrid.in", "-o", "requirements/labgrid.txt")
+    session.run("uv", "pip", "compile", "-q", "--upgrade", *flags.split(), *alone)
 
 
 def _present(paths: tuple[str, ...]) -> list[str]:

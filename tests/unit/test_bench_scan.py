@@ -257,7 +257,7 @@ def test_a_bench_file_that_would_be_wrong_is_not_written(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("place", "says"),
     [
-        ('name = "a"\nboard = "b"', "needs one of usb, twin, port and ssh, and has none"),
+        ('name = "a"\nboard = "b"', "needs one of usb, twin, port, labgrid and ssh, and has none"),
         ('name = "a"\nboard = "b"\nport = "x"\ntwin = "t"', "not twin and port"),
         ('name = "a"\nboard = "b"\nusb = { vendor = 1 }', "serial number, a location, or vendor and product"),
     ],

@@ -20,7 +20,9 @@ from assay.cli.session import Answer, Session, verb
 from assay.errors import UsageFault
 
 if TYPE_CHECKING:
+    from assay.drivers.labgrid.hold import LabgridHold
     from assay.drivers.locks.file_lock import FileLock
+    from assay.pipeline.places import PlaceAddress
 
 VERB = "bench acquire"
 PLACE_VARIABLE = "ASSAY_HELD_PLACE"
@@ -62,24 +64,44 @@ def acquire(
     if words and (limit or pid):
         raise UsageFault("--for and --pid are for a hold without a command", remedy="leave them out")
     limit_s = None if limit is None else _seconds(limit)
-    port = find_place(session.site, place, bench=bench).port
+    address = find_place(session.site, place, bench=bench)
     bound_to = None if words else _caller(pid)
-    lock = FileLocks().acquire(port, verb=VERB, place=place, wait_s=wait_s, note=note, bound_to=bound_to)
+    lock = FileLocks().acquire(address.port, verb=VERB, place=place, wait_s=wait_s, note=note, bound_to=bound_to)
+    labgrid = _of_labgrid(lock, address, wait_s)
     if words:
-        _run(lock, place, words)
+        _run(session, lock, labgrid, place, words)
     assert bound_to is not None
     holder = lock.holder
     keeper = start_keeper(lock, bound_to, limit_s)
+    if labgrid is not None:
+        labgrid.hand_over()
     until = f"until process {bound_to} ends" + (f", at most {limit}" if limit else "")
     facts = {**asdict(holder), "since": holder.since.isoformat(), "keeper": keeper}
     return Answer(f"{place} is held {until}; give it back: assay bench release {place}", {"holder": facts})
 
 
-def _run(lock: FileLock, place: str, words: tuple[str, ...]) -> None:
+def _of_labgrid(lock: FileLock, address: PlaceAddress, wait_s: float) -> LabgridHold | None:
+    """The place in labgrid, too, where it is one of labgrid's; this host's lock is free again when that fails."""
+    if address.labgrid is None or lock.lent:
+        return None
+    from assay.drivers.labgrid.hold import LabgridHold
+
+    try:
+        return LabgridHold(address.labgrid, wait_s=wait_s)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _run(session: Session, lock: FileLock, labgrid: LabgridHold | None, place: str, words: tuple[str, ...]) -> None:
     from assay.drivers.locks.held_command import run_held
 
     with lock:
-        status = run_held(words, {**os.environ, **withheld(), PLACE_VARIABLE: place})
+        try:
+            status = run_held(words, {**os.environ, **withheld(), PLACE_VARIABLE: place})
+        finally:
+            if labgrid is not None and (said := labgrid.release()):
+                session.say(said)
     raise click.exceptions.Exit(status)
 
 

@@ -67,9 +67,25 @@ class PowerSwitch(Value):
         return self
 
 
+class LabgridPlace(Value):
+    """A place of a labgrid coordinator; `console` names its serial port where it has several."""
+
+    place: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.+-]*$", description="its name in labgrid")
+    coordinator: str = Field(
+        default="127.0.0.1:20408", pattern=r"^[A-Za-z0-9\[][^\s/]*$", description="HOST:PORT of the coordinator"
+    )
+    program: str = Field(default="labgrid-client", min_length=1, description="labgrid's client, in its own environment")
+    console: str | None = Field(default=None, min_length=1, description="which of its serial ports")
+
+    @property
+    def url(self) -> str:
+        """What the lock of the place on this host is called."""
+        return f"labgrid://{self.coordinator}/{self.place}"
+
+
 class Place(Value):
-    """A unit on the bench. Its identity is one of `usb`, `twin` and `port`; of a unit without a port that is used, its
-    `probe`, its host (`ssh`, which may also join one of the others) or where its flashers find it.
+    """A unit on the bench. Its identity is one of `usb`, `twin`, `port` and `labgrid`; of a unit without a port that is
+    used, its `probe`, its host (`ssh`, which may also join one of the others) or where its flashers find it.
     """
 
     name: Name
@@ -79,6 +95,7 @@ class Place(Value):
     port: str | None = Field(
         default=None, min_length=1, description="an address of pyserial: socket://host:port, rfc2217://..., a device"
     )
+    labgrid: LabgridPlace | None = Field(default=None, description="a place of labgrid (docs/reference/labgrid)")
     ssh: SshAddress | None = Field(default=None, description="the host on the unit, over SSH (docs/reference/ssh)")
     chip: ChipId | None = Field(default=None, description="the chip that has to answer here")
     probe: str | None = Field(default=None, description="serial number of the debug probe")
@@ -91,18 +108,20 @@ class Place(Value):
     @property
     def without_port(self) -> str:
         """What the lock of a unit is known by that has no port which is used."""
+        if self.labgrid is not None:
+            return self.labgrid.url
         if self.probe:
             return f"probe:{self.probe}"
         return self.ssh.url if self.ssh is not None else "flash:" + ",".join(sorted(self.flash.values()))
 
     @model_validator(mode="after")
     def _has_one_identity(self) -> Self:
-        named = [word for word in ("usb", "twin", "port") if getattr(self, word) is not None]
+        named = [word for word in ("usb", "twin", "port", "labgrid") if getattr(self, word) is not None]
         if not named and (self.probe or self.flash or self.ssh):
             return self
         if len(named) != 1:
             found = f"not {' and '.join(named)}" if named else "and has none"
-            raise ValueError(f"place '{self.name}' needs one of usb, twin, port and ssh, {found}")
+            raise ValueError(f"place '{self.name}' needs one of usb, twin, port, labgrid and ssh, {found}")
         return self
 
 

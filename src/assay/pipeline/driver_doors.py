@@ -41,7 +41,7 @@ def transport_driver(name: str) -> Callable[[str, int], Transport]:
     return cast("Callable[[str, int], Transport]", _driver("transports", name))
 
 
-def open_transport(address: str, baud: int) -> Transport:
+def open_transport(address: str, baud: int, *, heard_as: str | None = None) -> Transport:
     """The link to `address` at `baud` bit/s, by the driver that its scheme needs; who listens hears what it reads.
 
     Raises what the driver raises; UsageFault for a place that has a host and no port.
@@ -59,7 +59,7 @@ def open_transport(address: str, baud: int) -> Transport:
     from assay.drivers.port_address import transport_of
 
     with at_layer("port"):
-        return TappedTransport(transport_driver(transport_of(address, TRANSPORT))(address, baud), address)
+        return TappedTransport(transport_driver(transport_of(address, TRANSPORT))(address, baud), heard_as or address)
 
 
 def device_driver(name: str) -> Callable[[Transport, int, str], Device]:

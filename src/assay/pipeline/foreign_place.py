@@ -23,6 +23,7 @@ from assay.model.foreign_board import ForeignBoard, Recovery
 from assay.model.foreign_board import SmpServer as Settings
 from assay.pipeline import driver_doors
 from assay.pipeline.manifest_files import AnyBoard
+from assay.pipeline.place_hold import hold
 from assay.pipeline.places import PlaceAddress, find_place
 from assay.stages.flashing.foreign import Answering
 
@@ -65,13 +66,11 @@ def open_foreign_place(
     """Lock the place and open its port. Raises `PlaceBusy` naming the holder after `wait_s` seconds, `UsageFault`,
     `LinkError`.
     """
-    from assay.drivers.locks.file_lock import FileLocks
-
     address = find_place(site, name, bench=bench)
     board = _that_speaks_smp(name, address.board)
     with ExitStack() as held:
-        held.enter_context(FileLocks().acquire(address.port, verb=verb, place=name, wait_s=wait_s))
-        return _connected(site, address, board, held)
+        port = hold(address, held, verb=verb, wait_s=wait_s)
+        return _connected(site, address, port, board, held)
 
 
 def _that_speaks_smp(name: str, board: AnyBoard) -> ForeignBoard:
@@ -87,11 +86,11 @@ def _that_speaks_smp(name: str, board: AnyBoard) -> ForeignBoard:
     )
 
 
-def _connected(site: Site, address: PlaceAddress, board: ForeignBoard, held: ExitStack) -> ForeignPlace:
+def _connected(site: Site, address: PlaceAddress, port: str, board: ForeignBoard, held: ExitStack) -> ForeignPlace:
     """Open the port of a place that is ours; it is closed with the place that is given back."""
-    name, port = address.name, address.port
+    name = address.name
     with held:
-        transport = driver_doors.open_transport(port, board.serial.baud)
+        transport = driver_doors.open_transport(port, board.serial.baud, heard_as=address.port)
         held.callback(transport.close)
         app, recovery = _server(transport, board, board.smp), _recovery(transport, board)
         return ForeignPlace(name, board, transport, app, recovery, site.clock, held.pop_all())
@@ -163,7 +162,7 @@ def _remedy(place: ForeignPlace) -> str:
 def running_after_flash(site: Site, address: PlaceAddress, board: ForeignBoard, image: int) -> ServerSlot | None:
     """The slot of `image` that runs, on a place that is ours and that was just reset by a flasher. Raises LinkError."""
     timeout_s = board.smp.reset_timeout_s
-    with _connected(site, address, board, ExitStack()) as place:
+    with _connected(site, address, address.port, board, ExitStack()) as place:
         place.app.listen(board.smp.reset_quiet_s, timeout_s)
         slots = place.app.wait_for_slots(timeout_s, "the app after the flash")
         return next((row for row in slots if row.active and row.image == image), None)

@@ -23,10 +23,11 @@ from assay.interfaces.place import Found
 from assay.interfaces.power import Power
 from assay.interfaces.step_book import Say, say_nothing
 from assay.interfaces.transport import Transport
-from assay.model.bench import Place, PowerSwitch
+from assay.model.bench import LabgridPlace, Place, PowerSwitch
 from assay.model.manifest import Board
 from assay.model.ssh import SshAddress
 from assay.pipeline import driver_doors, manifest_files
+from assay.pipeline.place_hold import hold
 
 if TYPE_CHECKING:
     from assay.pipeline.site import Site
@@ -93,6 +94,7 @@ class PlaceAddress:
     probe: str | None = None
     flash: Mapping[str, str] = field(default_factory=dict)
     ssh: SshAddress | None = None
+    labgrid: LabgridPlace | None = None
 
     @property
     def our_board(self) -> Board:
@@ -139,7 +141,7 @@ def _of_bench(site: Site, root: Path, place: Place) -> PlaceAddress:
         with at_layer("port"):
             port = resolved(port_of(f"place {place.name}", place.usb) if place.usb is not None else place.port or "")
     found = PlaceAddress(place.name, board, port, place.power, None, chip, place.features)
-    return replace(found, probe=place.probe, flash=place.flash, ssh=place.ssh)
+    return replace(found, probe=place.probe, flash=place.flash, ssh=place.ssh, labgrid=place.labgrid)
 
 
 def _twin(site: Site, root: Path, name: str, places: list[str]) -> PlaceAddress:
@@ -167,17 +169,15 @@ def open_place(
     A twin that this call starts ends with this process. Raises `PlaceBusy` naming the holder after `wait_s` seconds,
     `UsageFault`, `LinkError`, `ToolMissing`.
     """
-    from assay.drivers.locks.file_lock import FileLocks
-
     address = find_place(site, name, bench=bench, start=start)
     board = address.our_board
     serial = board.serial
     with ExitStack() as held:
-        held.enter_context(FileLocks().acquire(address.port, verb=verb, place=name, wait_s=wait_s))
+        port = hold(address, held, verb=verb, wait_s=wait_s, say=say)
         power = twin_power(site, address, held, say) if address.twin else None
-        transport = driver_doors.open_transport(address.port, serial.baud)
+        transport = driver_doors.open_transport(port, serial.baud, heard_as=address.port)
         held.callback(transport.close)
-        power = _switch(name, address.power, transport) or power
+        power = _switch(address, transport) or power
         device = driver_doors.device_driver(DEVICE)(transport, serial.baud, serial.framing)
         loader = driver_doors.loader_driver(board.loader.protocol)(transport, serial.baud)
         return OpenPlace(name, board, transport, device, loader, power, address.chip, address.features, held.pop_all())
@@ -191,14 +191,12 @@ def open_port(
 
     Raises as `open_place` does.
     """
-    from assay.drivers.locks.file_lock import FileLocks
-
     address = find_place(site, name, bench=bench)
     with ExitStack() as held:
-        held.enter_context(FileLocks().acquire(address.port, verb=verb, place=name))
+        port = hold(address, held, verb=verb, say=say)
         if address.twin is not None:
             twin_power(site, address, held, say)
-        transport = driver_doors.open_transport(address.port, address.board.serial.baud)
+        transport = driver_doors.open_transport(port, address.board.serial.baud, heard_as=address.port)
         held.callback(transport.close)
         yield transport
 
@@ -211,12 +209,16 @@ def open_power(
 
     Raises `PlaceBusy`, `UsageFault` when the place has no switch, and what its driver raises.
     """
-    from assay.drivers.locks.file_lock import FileLocks
     from assay.drivers.twin.control import open_twin_power
 
     address = find_place(site, name, bench=bench, start=start)
     with ExitStack() as held:
-        held.enter_context(FileLocks().acquire(address.port, verb=verb, place=name, wait_s=wait_s))
+        port = hold(address, held, verb=verb, wait_s=wait_s)
+        if address.power is None and address.labgrid is not None:
+            power = _switch(address)
+            assert power is not None
+            yield power
+            return
         if address.power is None and address.twin is None:
             raise UsageFault(f"place {name} has no power switch", remedy="add `power` to the place in bench.toml")
         if address.power is None:
@@ -225,9 +227,9 @@ def open_power(
             return
         transport, switch = None, address.power
         if not switch.address and switch.usb is None and driver_doors.power_uses_port(switch.driver):
-            transport = driver_doors.open_transport(address.port, address.board.serial.baud)
+            transport = driver_doors.open_transport(port, address.board.serial.baud, heard_as=address.port)
             held.callback(transport.close)
-        power = _switch(name, address.power, transport)
+        power = _switch(address, transport)
         assert power is not None
         yield power
 
@@ -315,14 +317,20 @@ def twin_power(site: Site, address: PlaceAddress, held: ExitStack, say: Say = sa
     return twin.power
 
 
-def _switch(place: str, switch: PowerSwitch | None, transport: Transport | None = None) -> Power | None:
+def _switch(address: PlaceAddress, transport: Transport | None = None) -> Power | None:
+    place, switch = address.name, address.power
+    if switch is None and address.labgrid is not None:
+        from assay.drivers.labgrid.client import LabgridPower
+
+        labgrid = address.labgrid
+        return driver_doors.open_power(lambda _address: LabgridPower(labgrid), "", {})
     if switch is None:
         return None
     from assay.drivers.usb_ports import port_of
 
     with at_layer("power"):
-        address = port_of(f"the power switch of {place}", switch.usb) if switch.usb else switch.address
-    return driver_doors.open_power(switch.driver, address, switch.options, transport)
+        where = port_of(f"the power switch of {place}", switch.usb) if switch.usb else switch.address
+    return driver_doors.open_power(switch.driver, where, switch.options, transport)
 
 
 def _known(site: Site, name: str, places: list[str]) -> str:

@@ -17,13 +17,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from assay.drivers.console_tap import TAP_DIR_VARIABLE, tap_folder
 from assay.errors import InfrastructureError, ToolMissing
 from assay.pipeline import test_sandbox
+from assay.pipeline.place_hold import LABGRID_PORTS
 from assay.pipeline.test_python import lives_in_user_site
 
 END_PATIENCE_S = 15.0
@@ -51,6 +52,7 @@ class TestCommand:
     events: Path
     view: test_sandbox.SandboxView
     bench: Path | None = None
+    labgrid_ports: dict[str, str] = field(default_factory=dict)
 
     @property
     def words(self) -> list[str]:
@@ -75,6 +77,7 @@ class TestCommand:
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         kept |= {name: value for name, value in os.environ.items() if name.startswith(SUITE_VARIABLE_PREFIX)}
         kept |= {} if lives_in_user_site() else {"PYTHONNOUSERSITE": "1"}
+        kept |= {LABGRID_PORTS: json.dumps(self.labgrid_ports)} if self.labgrid_ports else {}
         return kept | {
             "ASSAY_LOCK_DIR": str(self.events / "locks"),
             TAP_DIR_VARIABLE: str(tap_folder()),

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.drivers.console_tap import make_tap_folder
+from assay.drivers.labgrid.client import folders_of
 from assay.errors import AssayError, ExitStatus, InfrastructureError, Interrupted, Layer, StorageError, UsageFault
 from assay.model.outcome import Outcome, exit_status
 from assay.model.trust import Role
@@ -115,7 +116,7 @@ def run_suite(site: Site, order: TestOrder, *, warn: Say, say: Say, tell: Tell =
     site.signers.public_key(Role.BENCH)  # a bench that cannot sign finds out before the suite runs
     key = f"{order.place}#{secrets.token_hex(8)}"  # a suite is never taken up in its middle
     with contextlib.ExitStack() as stack:
-        places = _hold_places(site, order, board, image, trust, stack, say)
+        places, ports = _hold_places(site, order, board, image, trust, stack, say)
         run = stack.enter_context(
             site.journals.open_run(VERB, key, place=order.place, board=board.name, emulated=board.emulated)
         )
@@ -123,7 +124,7 @@ def run_suite(site: Site, order: TestOrder, *, warn: Say, say: Say, tell: Tell =
         facts = SuiteFacts(
             site, run, order.place, board, image, suite.name, suite.sha256, checkpoint, sandbox, order.opened
         )
-        return _SuiteRunner(order, facts, suite, trust, say).carry_out(places, tell)
+        return _SuiteRunner(order, facts, suite, trust, say, ports).carry_out(places, tell)
 
 
 def _check(order: TestOrder) -> None:
@@ -155,22 +156,25 @@ def _hold_places(
     trust: TrustFile,
     stack: contextlib.ExitStack,
     say: Say,
-) -> tuple[str, ...]:
-    """The names of the places, ours until the stack ends: the children share what we hold, others wait."""
-    from assay.drivers.locks.file_lock import FileLocks
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The names of the places, ours until the stack ends: the children share what we hold, others wait. With them the
+    ports of those that labgrid told.
+    """
     from assay.pipeline.fresh_twin import fresh_twin
+    from assay.pipeline.place_hold import hold
     from assay.pipeline.places import find_place, twin_power
 
-    names = [order.place]
+    names, ports = [order.place], dict[str, str]()
     if order.place.startswith(FRESH_TWIN):
         workers = range(order.workers)
         names = [stack.enter_context(fresh_twin(site, board, image, trust, str(number))) for number in workers]
     for name in names:
         address = find_place(site, name, bench=order.bench)
-        stack.enter_context(FileLocks().acquire(address.port, verb=VERB, place=name, wait_s=order.wait_s))
+        port = hold(address, stack, verb=VERB, wait_s=order.wait_s, say=say)
+        ports |= {address.port: port} if address.labgrid is not None else {}
         if address.twin is not None:  # the tests run where no twin can be started
             twin_power(site, address, stack, say)
-    return tuple(names)
+    return tuple(names), ports
 
 
 @dataclass
@@ -182,6 +186,7 @@ class _SuiteRunner:
     suite: Suite
     trust: TrustFile
     say: Say
+    labgrid_ports: dict[str, str] = field(default_factory=dict)
     units: list[TestedUnit] = field(default_factory=list)
 
     def carry_out(self, places: tuple[str, ...], tell: Tell) -> TestAnswer:
@@ -300,6 +305,7 @@ class _SuiteRunner:
             site=site.folder.absolute(),
             events=events,
             view=self._view(places, events, copy),
+            labgrid_ports=self.labgrid_ports,
             bench=order.bench.absolute() if order.bench else None,
         )
 
@@ -310,15 +316,16 @@ class _SuiteRunner:
 
         site, order, root = self.facts.site, self.order, project_root(Path.cwd())
         addresses = [find_place(site, name, bench=order.bench) for name in places]
+        programs = [path for address in addresses if address.labgrid for path in folders_of(address.labgrid)]
         named = [path.absolute() for path in (order.trust, order.bench) if path is not None]
         keys = site.keys_dir.absolute()
         return test_sandbox.SandboxView(
-            shown=(root, *_boards_behind_a_link(root), site.folder.absolute(), make_tap_folder(), *named),
+            shown=(root, *_boards_behind_a_link(root), site.folder.absolute(), make_tap_folder(), *named, *programs),
             writable=(*(address.twin.absolute() for address in addresses if address.twin is not None), events),
             fixed=(copy,),
             hidden=(keys, keys.resolve(), root / ".assay" / "keys"),
-            ports=tuple(address.port for address in addresses),
-            network=order.sandbox_net or any(address.power is not None for address in addresses),
+            ports=tuple(self.labgrid_ports.get(address.port, address.port) for address in addresses),
+            network=order.sandbox_net or any(address.power or address.labgrid for address in addresses),
             opened=order.sandbox_bind,
         )
 

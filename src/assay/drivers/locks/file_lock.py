@@ -221,6 +221,11 @@ class FileLock:
         """Who holds it: this process, or the process above it that lent it."""
         return self._holder
 
+    @property
+    def lent(self) -> bool:
+        """True when a process above this one has the place, and shares it."""
+        return not self._path.name.endswith(".0.lock")
+
     def release(self) -> None:
         """Give the place back; a second call does nothing."""
         file, self._file = self._file, None

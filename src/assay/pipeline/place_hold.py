@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A place that is ours for a while: by this host's lock first, then by labgrid's where it is one of labgrid's.
+
+Guards: nothing of a place is touched before both are ours; who is in the way is named. Leaves to others: where a place
+is (`places`), locks and labgrid (`drivers`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from assay.errors import at_layer
+from assay.interfaces.step_book import Say, say_nothing
+
+if TYPE_CHECKING:
+    from assay.pipeline.places import PlaceAddress
+
+LABGRID_PORTS = "ASSAY_LABGRID_PORTS"
+"""JSON: the consoles of labgrid places that a process above holds, by what their locks are called."""
+
+
+def hold(address: PlaceAddress, held: ExitStack, *, verb: str, wait_s: float = 0.0, say: Say = say_nothing) -> str:
+    """Make the place ours until `held` is left; answers the port to open.
+
+    Raises PlaceBusy naming who has it after `wait_s` seconds, StorageError; what labgrid says, as errors of ours.
+    """
+    from assay.drivers.locks.file_lock import FileLocks
+
+    lock = held.enter_context(FileLocks().acquire(address.port, verb=verb, place=address.name, wait_s=wait_s))
+    if address.labgrid is None:
+        return address.port
+    if (known := json.loads(os.environ.get(LABGRID_PORTS, "{}")).get(address.port)) is not None:
+        return str(known)  # in the sandbox of a test, whose parent holds the place
+    from assay.drivers.labgrid.client import console_of
+    from assay.drivers.labgrid.hold import LabgridHold
+
+    with at_layer("port"):
+        if not lock.lent:
+            labgrid = LabgridHold(address.labgrid, wait_s=wait_s)
+            held.callback(lambda: say(said) if (said := labgrid.release()) else None)
+        return console_of(address.labgrid)
