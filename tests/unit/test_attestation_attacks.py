@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -21,7 +22,10 @@ from assay.backends.logs.rekor_client import services_of
 from assay.cli.verify import command as verify
 from assay.errors import NotVerified, Refused
 from assay.formats import dsse, sigstore_bundle
+from assay.formats.keyless_proof import place_and_time
+from assay.formats.log_entry_proof import LoggedSignature
 from assay.formats.statement_verifier import verify_statement, verify_statements
+from assay.formats.trusted_root import read as read_root
 from assay.model.signer_limits import Threshold
 from assay.model.statement import PredicateType
 from assay.model.trust import Role, TrustFile
@@ -178,6 +182,25 @@ def test_a_changed_log_entry(scene: Scene, bundle: str, part: str) -> None:
 def test_a_log_entry_twice(scene: Scene) -> None:
     with pytest.raises(NotVerified):
         check(changed(scene.keyless, _entry("twice")), scene.trust())
+
+
+def test_our_own_reader_wants_one_entry_and_a_time(scene: Scene) -> None:
+    """The client refuses those bundles before it; nothing rests on that alone."""
+    root = read_root(json.dumps(scene.lab.trusted_root))
+    logged = LoggedSignature(b"s", b"d" * 32, certificate_der=b"c")
+    opened = sigstore_bundle.decode(scene.keyless)
+    assert isinstance(opened.material, sigstore_bundle.CertificateMaterial)
+    for entries in ((), opened.entries * 2):
+        with pytest.raises(NotVerified, match="has one log entry"):
+            place_and_time(entries, opened.stamps, logged, root)
+    mine = LoggedSignature(
+        opened.envelope.signature,
+        hashlib.sha256(opened.envelope.signed).digest(),
+        certificate_der=opened.material.certificates[0],
+    )
+    assert place_and_time(opened.entries, opened.stamps, mine, root)
+    with pytest.raises(NotVerified, match="no time is proved"):
+        place_and_time(opened.entries, (), mine, root)
 
 
 def test_a_log_and_a_stamp_of_strangers(scene: Scene) -> None:

@@ -13,21 +13,26 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from keyless_bench import WHO, services, statement, trust_file
+from keyless_bench import WHO, identity, services, statement, trust_file
 from memory_signer import MemorySigner
+from published_release import Published
 
 from assay.backends.clocks.system_clock import SystemClock
 from assay.backends.signers import keyless, keyless_process, messages
 from assay.backends.signers.keyless import KeylessSigners, settings_text, verify_own
 from assay.cli.keys import command as keys
 from assay.cli.log import command as log
+from assay.cli.verify import command as verify
 from assay.errors import InfrastructureError, NotVerified, Refused, UsageFault
 from assay.formats.statement_verifier import verify_statement
 from assay.interfaces.clock import Clock
 from assay.model.keyless import KeylessSettings
 from assay.model.statement import PredicateType
 from assay.model.trust import Role, TrustFile
+from assay.pipeline.image_signing import sign_artifact
+from assay.pipeline.publishing import publish_signed
 from assay.pipeline.site import Site
+from assay.pipeline.trust_file import write_trust
 from assay.simulation.sigstore_lab.lab import SigstoreLab
 
 PAYLOAD = statement()
@@ -86,7 +91,8 @@ class NoSleep(SystemClock):
 
 
 def _signers(folder: Path, clock: Clock | None = None, **settings: Any) -> KeylessSigners:
-    said: dict[str, Any] = {"trust_config": "config.json"}
+    said: dict[str, Any] = {"trust_config": "config.json", "identity": WHO}
+    said["issuer"] = json.loads((folder / "config.json").read_bytes())["signingConfig"]["oidcUrls"][0]["url"]
     if "token_command" not in settings:
         said["token_file"] = "token"
     made = KeylessSettings(schema="assay.keyless/1", **(said | settings))
@@ -192,9 +198,16 @@ def test_what_does_not_verify_is_not_handed_out(folder: Path, lab: SigstoreLab) 
 @pytest.mark.usefixtures("here")
 def test_own_verification_wants_this_statement(folder: Path, lab: SigstoreLab) -> None:
     bundle = _signers(folder).sign_statement(Role.BUILDER, PAYLOAD)
-    verify_own(bundle, PAYLOAD, json.dumps(lab.trusted_root))
+    verify_own(bundle, PAYLOAD, identity(lab), services(lab))
     with pytest.raises(NotVerified, match="another statement"):
-        verify_own(bundle, statement(extra=1), json.dumps(lab.trusted_root))
+        verify_own(bundle, statement(extra=1), identity(lab), services(lab))
+
+
+@pytest.mark.usefixtures("here")
+def test_a_token_of_somebody_else_is_told_before_anything_is_recorded(folder: Path, lab: SigstoreLab) -> None:
+    (folder / "token").write_text(lab.provider.token("https://ci.example/project/other.yml"))
+    with pytest.raises(Refused, match=r"the token is of https://ci\.example/project/other\.yml .* keyless\.toml says"):
+        _signers(folder, NoSleep()).sign_statement(Role.BUILDER, PAYLOAD)
 
 
 @pytest.mark.usefixtures("here")
@@ -215,6 +228,7 @@ def _site(folder: Path, lab: SigstoreLab, *words: str) -> list[str]:
     (folder / "token").write_text(lab.provider.token(WHO))
     site = ["--site", str(folder / "site")]
     config, token = str(folder / "config.json"), str(folder / "token")
+    words = ("--issuer", lab.url, "--identity", WHO, *words)
     done = CliRunner().invoke(keys, ["keyless", "--trust-config", config, "--token-file", token, *words, *site])
     assert done.exit_code == 0, done.output
     return site
@@ -251,6 +265,7 @@ def test_the_trust_file_of_a_keyless_site(tmp_path: Path, lab: SigstoreLab) -> N
     file = str(tmp_path / "trust.toml")
     words = ["trust", "--out", file, "--allow-development", "--sigstore", f"lab={tmp_path / 'config.json'}"]
     words += ["--identity", f"lab=builder,{lab.url},{WHO.replace('main', '*')}", *site]
+    assert Site(tmp_path / "site").keyless is not None
     done = CliRunner().invoke(keys, words)
     assert done.exit_code == 0, done.output
     from assay.pipeline.trust_file import load_trust
@@ -271,17 +286,63 @@ def test_the_trust_file_of_a_keyless_site(tmp_path: Path, lab: SigstoreLab) -> N
         (["--trust-config", "nowhere.json"], "cannot be read"),
         (["--token-file", "a", "--token-command", "b"], "at most one"),
         (["--token-command", "'"], "No closing quotation"),
+        (["--identity", "https://*/x"], "leaves open whose it is"),
     ],
 )
 def test_settings_that_cannot_be(tmp_path: Path, words: list[str], said: str) -> None:
-    done = CliRunner().invoke(keys, ["keyless", *words, "--site", str(tmp_path / "site")])
+    who = ["--issuer", "https://idp.example", "--identity", WHO]
+    done = CliRunner().invoke(keys, ["keyless", *who, *words, "--site", str(tmp_path / "site")])
     assert done.exit_code == 2 and said in done.stderr
     assert not (tmp_path / "site" / "keyless.toml").exists()
 
 
 def test_settings_read_back(tmp_path: Path) -> None:
     settings = KeylessSettings(
-        schema="assay.keyless/1", trust_config="c.json", token_command=("a b", 'c"'), when_away="queue"
+        schema="assay.keyless/1",
+        issuer="i",
+        identity="a@b",
+        trust_config="c.json",
+        token_command=("a b", 'c"'),
+        when_away="queue",
     )
     (tmp_path / "keyless.toml").write_bytes(settings_text(settings))
     assert Site(tmp_path).keyless == settings
+
+
+def test_a_release_is_signed_and_published_keyless(published: Published, lab: SigstoreLab) -> None:
+    """Provenance and bill of materials carry certificates; the image is signed by its key; the site's gate, a trust
+    file for others, and the log accept them.
+    """
+    root = published.root
+    (root / "config.json").write_text(json.dumps(lab.trust_config))
+    (root / "token").write_text(lab.provider.token(WHO))
+    words = [
+        "keyless",
+        "--issuer",
+        lab.url,
+        "--identity",
+        WHO,
+        "--trust-config",
+        "config.json",
+        "--token-file",
+        "token",
+    ]
+    assert CliRunner().invoke(keys, [*words, "--site", "site"]).exit_code == 0
+    site = Site(root / "site")
+    published.site = site
+    published.build(root / "another", "1.1.0")
+    signed = sign_artifact(root / "another", site, root / "another.signed")
+    assert all(b"certificate" in bundle for bundle in signed.bundles.values())
+    publish_signed(root / "another.signed", site)
+    told = "\n".join(check.what for check in published.gate().checks)
+    assert told.count(f"signature by the builder {WHO}") == 2 and "builder urn:assay:builder" in told
+    by_keys_only = published.trust(identities=(), sigstore=())
+    with pytest.raises(NotVerified, match="names no identity for builder"):
+        published.gate(by_keys_only)
+    assert CliRunner().invoke(log, ["verify", "--site", "site"]).exit_code == 0
+    write_trust(root / "trust.toml", published.trust(), replace=False)
+    for words in (["tiny@1.1.0"], ["another.signed/provenance.sigstore.json"], ["another.signed/image.signed.bin"]):
+        said = CliRunner().invoke(verify, [*words, "--trust", "trust.toml", "--site", "site"])
+        assert said.exit_code == 0, said.output
+    unknown = CliRunner().invoke(verify, ["tiny@9.9.9", "--trust", "trust.toml", "--site", "site"])
+    assert unknown.exit_code == 2 and "not in the store" in unknown.stderr

@@ -12,6 +12,7 @@ import click
 
 from assay.cli.near_commands import NearCommands
 from assay.cli.session import Answer, Session, verb
+from assay.errors import UsageFault
 
 if TYPE_CHECKING:
     from assay.model.trust import TrustedKey
@@ -198,6 +199,8 @@ def trust(
 
 
 @command.command("keyless")
+@click.option("--issuer", metavar="URL", help="Who vouches for the identity (OIDC).")
+@click.option("--identity", metavar="NAME", help="Who the builder is: a URI or an e-mail address, or a pattern with *.")
 @click.option("--trust-config", type=FILE, help="The services [default: the public Sigstore].")
 @click.option("--token-file", type=FILE, help="A file with the identity token [default: the CI system gives one].")
 @click.option("--token-command", metavar="COMMAND", help="A command that prints the identity token.")
@@ -207,6 +210,8 @@ def trust(
 @verb
 def keyless(
     session: Session,
+    issuer: str | None,
+    identity: str | None,
     trust_config: Path | None,
     token_file: Path | None,
     token_command: str | None,
@@ -223,7 +228,10 @@ def keyless(
     if off:
         remove_settings(session.site)
         return Answer("the builder signs by key", {"keyless": None})
-    settings = write_settings(session.site, trust_config, token_file, token_command, deadline, queue=queue)
+    if issuer is None or identity is None:
+        raise UsageFault("--issuer and --identity say who the builder is", remedy="give both, or --off")
+    names = (issuer, identity)
+    settings = write_settings(session.site, names, trust_config, token_file, token_command, deadline, queue=queue)
     said = settings.model_dump(mode="json", by_alias=True)
     return Answer(f"the builder signs keyless, with {trust_config or 'the public Sigstore'}", {"keyless": said})
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from assay.backends.durable_file import exclusive, make_folder, write_durably
 from assay.backends.signers.keyless import TRUST_CONFIG_BYTES_MAX, settings_text
 from assay.errors import StorageError, UsageFault
+from assay.formats.signer_choice import pattern_fault
 from assay.model.keyless import KeylessSettings
 from assay.pipeline.lab_folder import need_extra
 from assay.pipeline.site import Site
@@ -24,6 +25,7 @@ SETTINGS_FILE, CONFIG_FILE = "keyless.toml", "trust_config.json"
 
 def write_settings(
     site: Site,
+    names: tuple[str, str],
     trust_config: Path | None,
     token_file: Path | None,
     token_command: str | None,
@@ -31,12 +33,14 @@ def write_settings(
     *,
     queue: bool,
 ) -> KeylessSettings:
-    """Write them. Raises `UsageFault`, `ToolMissing`, `StorageError`."""
+    """Write them; `names` are issuer and identity. Raises `UsageFault`, `ToolMissing`, `StorageError`."""
     need_extra()
     config = _read_config(trust_config) if trust_config is not None else None
     try:
         settings = KeylessSettings(
             schema="assay.keyless/1",
+            issuer=names[0],
+            identity=names[1],
             trust_config=CONFIG_FILE if config is not None else None,
             token_file=str(token_file.absolute()) if token_file is not None else None,
             token_command=tuple(shlex.split(token_command)) if token_command is not None else (),
@@ -46,6 +50,8 @@ def write_settings(
     except ValueError as error:  # a ValidationError is one
         said = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
         raise UsageFault(f"this cannot be: {said}", remedy="see assay keys keyless -h") from error
+    if settings.identity.count("*") and (fault := pattern_fault(settings.identity)):
+        raise UsageFault(fault, remedy="write out whose it is")
     try:
         make_folder(site.folder)
         with exclusive(site.folder):

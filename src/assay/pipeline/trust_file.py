@@ -67,7 +67,7 @@ def site_trust(
 
     Raises `UsageFault` for a name that a trust file cannot have, before any key is made.
     """
-    return TrustFile(
+    trust = TrustFile(
         schema="assay.trust/1",
         name=parse_name(name, "a trust file"),
         allow_development=allow_development,
@@ -76,6 +76,20 @@ def site_trust(
         logs=(site.recorder.trusted_log(),),
         image_keys=image_keys,
     )
+    return _with_keyless(site, trust)
+
+
+def _with_keyless(site: Site, trust: TrustFile) -> TrustFile:
+    """With the identity that the site's builder signs as, where it signs keyless and has done so."""
+    settings = site.keyless
+    if settings is None:
+        return trust
+    from assay.backends.signers.keyless import own_trust
+
+    own = own_trust(site.folder, settings)
+    if own is None:
+        return trust
+    return trust.model_copy(update={"sigstore": (own[0],), "identities": (own[1],)})
 
 
 def without_builders(trust: TrustFile) -> TrustFile:

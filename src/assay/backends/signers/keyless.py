@@ -19,23 +19,28 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from assay.backends.durable_file import exclusive, write_durably
 from assay.backends.signers import messages
 from assay.backends.signers.log_queue import LogQueue
-from assay.errors import InfrastructureError, NotVerified, ToolMissing, UsageFault
+from assay.errors import InfrastructureError, NotVerified, Refused, StorageError, ToolMissing, UsageFault
 from assay.formats import keyless_proof, sigstore_bundle
 from assay.formats.dsse import decode_base64, encode_base64
-from assay.formats.statement_verifier import read_statement, signers_of, verify_statement
+from assay.formats.signer_choice import names_fit
+from assay.formats.statement_verifier import read_statement, verify_statement
 from assay.interfaces.clock import Clock
 from assay.interfaces.signer import SignerService
 from assay.model.keyless import KeylessSettings
 from assay.model.signer_limits import TrustedServices
-from assay.model.trust import Role, TrustedIdentity, TrustedKey, TrustFile
+from assay.model.trust import BUILDER_IDS, Role, TrustedIdentity, TrustedKey, TrustFile
 
 FIRST_PAUSE_S, PAUSE_MAX_S = 0.5, 8.0
 """Seconds between attempts: doubled each time, up to the most."""
 
 TRUST_CONFIG_BYTES_MAX = 1024 * 1024
-_SERVICES = "used"
+OWN_SERVICES = "own"
+ROOT_FILE = "keyless_root.json"
+LAB_MARK = "UNSAFE-DEVELOPMENT"
+"""In the root of a Sigstore lab."""
 
 
 class KeylessSigners:
@@ -105,27 +110,76 @@ class KeylessSigners:
 
     def _checked(self, answer: dict[str, Any], payload: bytes) -> bytes:
         """The client signs what does not verify (a bad checkpoint, a bad time stamp) without a word."""
-        bundle = decode_base64(answer.get("bundle"), "the bundle")
+        bundle, root = decode_base64(answer.get("bundle"), "the bundle"), str(answer.get("trusted_root"))
         try:
-            verify_own(bundle, payload, str(answer.get("trusted_root")))
+            verify_own(bundle, payload, own_identity(self._settings), own_services(root))
         except NotVerified as error:
             text = f"what the Sigstore services gave does not verify: {error.message}"
             raise InfrastructureError(text, remedy="tell who runs them; try again") from error
+        keep_root(self._folder, root)
         return bundle
 
 
-def verify_own(bundle: bytes, payload: bytes, root_text: str) -> None:
-    """`NotVerified` unless `bundle` is a keyless one over `payload`, by the services of `root_text`."""
+def own_identity(settings: KeylessSettings) -> TrustedIdentity:
+    """Whom a certificate of this site has to name."""
+    pattern = "*" in settings.identity
+    return TrustedIdentity(
+        role=Role.BUILDER,
+        name="keyless",
+        issuer=settings.issuer,
+        san=None if pattern else settings.identity,
+        san_pattern=settings.identity if pattern else None,
+        sigstore=OWN_SERVICES,
+        builder_ids=tuple(sorted(BUILDER_IDS.values())),
+    )
+
+
+def own_services(root_text: str) -> TrustedServices:
+    """The services that this site signs with, by their trusted root."""
+    return TrustedServices(name=OWN_SERVICES, trusted_root=root_text, development=LAB_MARK in root_text)
+
+
+def verify_own(bundle: bytes, payload: bytes, identity: TrustedIdentity, services: TrustedServices) -> None:
+    """`NotVerified` unless `bundle` is a keyless one over `payload`, by `services`; `Refused` when it names somebody
+    else than `identity`.
+    """
     opened = sigstore_bundle.decode(bundle)
     if opened.envelope.payload != payload or not isinstance(opened.material, sigstore_bundle.CertificateMaterial):
         raise NotVerified("the bundle is about another statement", remedy="try again")
     issuer, san = keyless_proof.names_of(opened.material.certificates[0])
-    kind = read_statement(payload).predicateType
-    role = next(iter(sorted(signers_of(kind))))
-    services = TrustedServices(name=_SERVICES, trusted_root=root_text)
-    identity = TrustedIdentity(role=role, name="self-check", issuer=issuer, san=san, sigstore=_SERVICES)
-    trust = TrustFile(schema="assay.trust/1", name="self-check", sigstore=(services,), identities=(identity,))
-    verify_statement(bundle, trust, role=role, predicate_types={kind})
+    if issuer != identity.issuer or not names_fit(identity, san):
+        text = f"the token is of {san} (by {issuer}); keyless.toml says {identity.san or identity.san_pattern}"
+        raise Refused(text, remedy="give a token of the identity that keyless.toml names, or correct it")
+    trust = TrustFile(
+        schema="assay.trust/1",
+        name="self-check",
+        allow_development=True,
+        sigstore=(services,),
+        identities=(identity,),
+    )
+    verify_statement(bundle, trust, role=Role.BUILDER, predicate_types={read_statement(payload).predicateType})
+
+
+def keep_root(folder: Path, root_text: str) -> None:
+    """Keep the root that the last signature verified with: this site's own checks ask no network for it."""
+    path = folder / ROOT_FILE
+    try:
+        with exclusive(folder):
+            if not path.is_file() or path.read_text(encoding="utf-8") != root_text:
+                write_durably(path, root_text.encode())
+    except OSError as error:
+        raise StorageError(f"{path} cannot be written: {error.strerror}", remedy="make it writable") from error
+
+
+def own_trust(folder: Path, settings: KeylessSettings) -> tuple[TrustedServices, TrustedIdentity] | None:
+    """What a site trusts of its own keyless signatures; None before the first one."""
+    try:
+        root = (folder / ROOT_FILE).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{folder / ROOT_FILE} cannot be read", remedy="sign again: it is written anew") from error
+    return own_services(root), own_identity(settings)
 
 
 def read_trust_config(folder: Path, settings: KeylessSettings) -> str | None:
