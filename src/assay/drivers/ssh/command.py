@@ -2,15 +2,18 @@
 """One command on a host over SSH.
 
 Guards: words arrive as they are: sshd hands one text to a shell over there, so each word is quoted for it; both outputs
-are read while the input is written, so that nobody waits for the other; what is said has a limit.
+are read while the input is written, so that nobody waits for the other; what is said has a limit, and so has the wait
+for an answer (paramiko itself waits for ever when a host that lives says nothing).
 """
 
 from __future__ import annotations
 
 import select
 import shlex
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import paramiko
 
@@ -43,11 +46,14 @@ def run_command(connection: Connection, argv: Sequence[str], timeout_s: float, s
     with connection.channel() as channel:
         try:
             channel.settimeout(timeout_s)
-            channel.exec_command(text.encode("utf-8", "surrogateescape"))
+            with answered_within(channel, timeout_s):
+                channel.exec_command(text.encode("utf-8", "surrogateescape"))
             said = _Said(channel, stdin)
             while said.more():
                 if time.monotonic() > deadline_s:
                     raise _too_slow(connection, text, timeout_s)
+        except TimeoutError as error:
+            raise _too_slow(connection, text, timeout_s) from error
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise connection.broken(error) from error
     if said.bytes > OUTPUT_MAX:
@@ -58,6 +64,28 @@ def run_command(connection: Connection, argv: Sequence[str], timeout_s: float, s
     if channel.exit_status == STATUS_UNKNOWN and connection.ended():
         raise connection.broken()
     return RemoteResult(channel.exit_status, b"".join(said.out), b"".join(said.err))
+
+
+@contextmanager
+def answered_within(channel: paramiko.Channel, timeout_s: float) -> Iterator[None]:
+    """What is asked of the host in here is answered within `timeout_s` seconds. Raises TimeoutError."""
+    late = threading.Event()
+
+    def hang_up() -> None:
+        late.set()
+        channel.close()
+
+    timer = threading.Timer(timeout_s, hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except (paramiko.SSHException, EOFError) as error:
+        if late.is_set():
+            raise TimeoutError(f"no answer within {timeout_s:g} s") from error
+        raise
+    finally:
+        timer.cancel()
 
 
 def _too_slow(connection: Connection, text: str, timeout_s: float) -> DeviceTimeout:

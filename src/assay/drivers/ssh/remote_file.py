@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 
 import paramiko
 
-from assay.drivers.ssh.command import run_command
+from assay.drivers.ssh.command import answered_within, run_command
 from assay.drivers.ssh.connection import Connection
 from assay.errors import AssayError, Refused, StorageError, ToolMissing, UsageFault
 from assay.formats.visible_text import visible
@@ -37,7 +37,8 @@ def sftp_of(connection: Connection, doing: str) -> Iterator[paramiko.SFTPClient]
     with connection.channel() as channel:
         try:
             channel.settimeout(STALL_S)
-            channel.invoke_subsystem("sftp")
+            with answered_within(channel, STALL_S):
+                channel.invoke_subsystem("sftp")
             yield paramiko.SFTPClient(channel)
         except (paramiko.SSHException, EOFError, OSError) as error:
             raise _told(connection, error, doing) from error
