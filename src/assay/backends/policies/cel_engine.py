@@ -22,14 +22,22 @@ _PACKAGE = "cel-expr-python"
 class CelEngine:
     """Implements `interfaces.policy_engine.PolicyEngine`."""
 
-    @property
+    def __init__(self) -> None:
+        self._compiled: dict[str, CelExpression] = {}
+
+    @cached_property
     def name(self) -> str:
         """The engine and its version."""
         self._cel  # noqa: B018 (raises when it is not installed)
         return f"{_PACKAGE} {importlib.metadata.version(_PACKAGE)}"
 
     def compile(self, text: str) -> CelExpression:
-        """The expression in `text`, type-checked: one that cannot give a bool does not compile."""
+        """The expression in `text`, type-checked (one that cannot give a bool does not compile), once for each."""
+        if text not in self._compiled:
+            self._compiled[text] = self._compile(text)
+        return self._compiled[text]
+
+    def _compile(self, text: str) -> CelExpression:
         cel = self._cel
         try:
             compiled = self._environment.compile(text)
