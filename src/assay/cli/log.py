@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from assay.backends.named_file import read_named
 from assay.cli.near_commands import NearCommands
 from assay.cli.session import Answer, Session, verb
 from assay.errors import ExitStatus, NotRecorded, UsageFault, gravest
@@ -121,8 +122,7 @@ def _kept(path: Path | None) -> bytes | None:
     if path is None:
         return None
     try:
-        with path.open("rb") as file:
-            return file.read(NOTE_BYTES_MAX + 1)
+        return read_named(path, NOTE_BYTES_MAX + 1)
     except OSError as error:
         raise UsageFault(f"{path} cannot be read: {error.strerror}", remedy="check the path") from error
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.backends.durable_file import exclusive, write_durably
+from assay.backends.named_file import read_named
 from assay.drivers.usb_ports import seen_ports
 from assay.errors import StorageError, UsageFault
 from assay.formats.hardware_map import MAP_BYTES_MAX, MapEntry, read_map, update_map, write_map
@@ -178,8 +179,7 @@ def _quoted(text: str) -> str:
 def read_map_file(file: Path) -> list[MapEntry]:
     """The entries of the hardware map in `file`. Raises ManifestFault, StorageError."""
     try:
-        with file.open("rb") as opened:
-            raw = opened.read(MAP_BYTES_MAX + 1)
+        raw = read_named(file, MAP_BYTES_MAX + 1)
     except OSError as error:
         raise StorageError(f"cannot read {file}: {error.strerror}", remedy="check the path") from error
     if len(raw) > MAP_BYTES_MAX:

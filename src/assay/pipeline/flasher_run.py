@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assay.backends.named_file import read_named
 from assay.errors import ExitStatus, NotVerified, Refused, StorageError, UnitFailed, UsageFault
 from assay.formats.foreign_image import CheckedForeignImage, Signature, verify_foreign_image
 from assay.formats.intel_hex import FILE_BYTES_MAX, read_intel_hex
@@ -413,8 +414,7 @@ def _check_emulated(trust: TrustFile, board: AnyBoard) -> None:
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES_MAX + 1)
+        data = read_named(path, FILE_BYTES_MAX + 1)
     except OSError as error:
         raise UsageFault(f"{path} cannot be read: {error.strerror}", remedy="name the file to be written") from error
     if not 0 < len(data) <= FILE_BYTES_MAX:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from assay.backends.named_file import read_named
 from assay.errors import ExitStatus, NotVerified, Refused, UnitFailed, UsageFault
 from assay.formats.foreign_image import IMAGE_BYTES_MAX, Signature, verify_foreign_image
 from assay.interfaces.step_book import ProgressFor, Say, StepBook
@@ -198,8 +199,7 @@ def _verified(
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(IMAGE_BYTES_MAX + 1)
+        return read_named(path, IMAGE_BYTES_MAX + 1)
     except OSError as error:
         raise UsageFault(f"{path} cannot be read: {error.strerror}", remedy="name the signed image") from error
 

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from assay.backends.named_file import read_named
 from assay.errors import ManifestFault, UsageFault
 from assay.formats.toml_document import MANIFEST_BYTES_MAX, TomlDocument
 from assay.model.bench import Bench
@@ -108,8 +109,7 @@ def _with_ancestors(document: TomlDocument, path: Path) -> list[TomlDocument]:
 
 def _bytes_of(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(MANIFEST_BYTES_MAX + 1)  # one too many is refused, and a device without end is not read
+        return read_named(path, MANIFEST_BYTES_MAX + 1)  # one too many is refused, and a device without end is not read
     except FileNotFoundError as error:
         raise ManifestFault(str(path), None, "there is no such file", remedy="check the path") from error
     except OSError as error:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from assay.backends.named_file import read_named
 from assay.errors import NotVerified, StorageError, UsageFault
 from assay.formats import sigstore_bundle, trace_archive
 from assay.formats.mcuboot_image import verify_image
@@ -36,8 +37,7 @@ IMAGE_MAGIC = bytes.fromhex("3db8f396")
 def read_input(path: Path) -> bytes:
     """The file to verify. Raises `UsageFault` when it is not there, `NotVerified` when it is too large."""
     try:
-        with path.open("rb") as file:
-            data = file.read(EXPORT_BYTES_MAX + 1)
+        data = read_named(path, EXPORT_BYTES_MAX + 1)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise UsageFault(f"there is no file {path}", remedy="check the path") from error
     except OSError as error:

@@ -11,6 +11,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from assay.backends.named_file import read_named
 from assay.backends.policies.cel_engine import CelEngine
 from assay.errors import ManifestFault
 from assay.formats.toml_document import MANIFEST_BYTES_MAX, TomlDocument
@@ -71,8 +72,7 @@ def file_of_tests(pack: Path) -> Path:
 def read_bytes(path: Path) -> bytes:
     """The file's bytes. Raises `ManifestFault`."""
     try:
-        with path.open("rb") as file:
-            return file.read(MANIFEST_BYTES_MAX + 1)  # one too many is refused
+        return read_named(path, MANIFEST_BYTES_MAX + 1)  # one too many is refused
     except FileNotFoundError as error:
         raise ManifestFault(str(path), None, "there is no such file", remedy="check the path") from error
     except OSError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from assay.backends.named_file import read_named
 from assay.backends.roots.tuf_folder import read_root
 from assay.errors import NotVerified, UsageFault
 from assay.formats import canonical_json, strict_json, trusted_root
@@ -47,7 +48,6 @@ def with_root(trust: TrustFile, name: str, data: bytes) -> TrustFile:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(ROOT_BYTES_MAX)
+        return read_named(path, ROOT_BYTES_MAX)
     except OSError as error:
         raise UsageFault(f"{path} cannot be read: {error.strerror}", remedy="check the path") from error

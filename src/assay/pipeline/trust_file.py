@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.backends.durable_file import exclusive, make_folder, write_durably
+from assay.backends.named_file import read_named
 from assay.errors import ManifestFault, StorageError, UsageFault
 from assay.formats import trust_file
 from assay.formats.image_key import parse_image_key
@@ -36,8 +37,7 @@ def load_trust(path: Path) -> TrustFile:
 def load_trust_and_digest(path: Path) -> tuple[TrustFile, str]:
     """The trust file at `path` and the SHA-256 of the very bytes that it was read from. Raises `ManifestFault`."""
     try:
-        with path.open("rb") as file:
-            raw = file.read(MANIFEST_BYTES_MAX + 1)  # one too many is refused, and a device without end is not read
+        raw = read_named(path, MANIFEST_BYTES_MAX + 1)  # one too many is refused, and a device without end is not read
     except FileNotFoundError as error:
         remedy = "check the path, or write one with `assay keys trust --out FILE`"
         raise ManifestFault(str(path), None, "there is no such trust file", remedy=remedy) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from assay.backends.named_file import read_named
 from assay.errors import NotVerified, UsageFault
 from assay.formats import canonical_json, strict_json, trust_file, trusted_root
 from assay.model.identifiers import parse_name
@@ -43,8 +44,7 @@ def read_services(text: str) -> TrustedServices:
 def services_from(name: str, path: Path) -> TrustedServices:
     """The services whose trusted root is in the file. Raises `UsageFault`."""
     try:
-        with path.open("rb") as file:
-            document = strict_json.loads_object(file.read(ROOT_BYTES_MAX + 1), str(path))
+        document = strict_json.loads_object(read_named(path, ROOT_BYTES_MAX + 1), str(path))
         root = canonical_json.encode(document.get("trustedRoot", document)).decode("utf-8")
         trusted_root.read(root)
     except OSError as error:
