@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from assay.errors import DeviceTimeout, LinkError, NotVerified, Refused, StorageError, UnitFailed, UsageFault
@@ -31,6 +32,10 @@ CURRENT = "CURRENT.UF2"
 INFO_BYTES_MAX = 4096
 FILE_NAME = "ASSAY.UF2"
 COPY_BYTES = 32 * 1024
+LAST_BYTES = 4096
+"""The file is synced once more so many bytes before its end at the most: a disk that goes away before has not got all
+of it. In these last bytes a pulled cable looks like a board that restarts. A page, so that none is written twice.
+"""
 POLL_S = 0.1
 
 
@@ -78,15 +83,17 @@ class Uf2Flasher:
         """Copy, sync, and wait until the bootloader has taken it. Raises LinkError, DeviceTimeout."""
         volume = self._volume or self._wait()
         data = self._file([segment for part in plan.parts for segment in self._segments(part)])
+        had = 0
+
+        def moved(done: int, total: int) -> None:
+            nonlocal had
+            had = done
+            progress(done, total)
+
         try:
-            _copy(volume.path / FILE_NAME, data, progress)
+            _copy(volume.path / FILE_NAME, data, moved)
         except OSError as error:
-            # The board restarts at the last block, often before the file system has said its last word.
-            if not self._has_gone(volume, min(1.0, self._taken_timeout_s)):
-                raise StorageError(
-                    f"cannot write to {volume}: {error.strerror}",
-                    remedy="is it mounted for you, and writable? udisksctl mount -b DEVICE",
-                ) from error
+            self._check_why(volume, had, len(data), error)
         if not self._has_gone(volume, self._taken_timeout_s):
             raise DeviceTimeout(
                 f"waited {self._taken_timeout_s:g} s for {volume} to go after the last block: its bootloader did not "
@@ -94,6 +101,22 @@ class Uf2Flasher:
                 remedy="is the file for this chip (family), and whole? See INFO_UF2.TXT there",
             )
         self._volume = None
+
+    def _check_why(self, volume: Volume, had: int, size: int, error: OSError) -> None:
+        """The board restarts at the last block, often before the file system has said its last word: that is no fault.
+
+        Raises LinkError for a volume that had no more than `had` bytes of `size`, StorageError for one that is there.
+        """
+        if not self._has_gone(volume, min(1.0, self._taken_timeout_s)):
+            raise StorageError(
+                f"cannot write to {volume}: {error.strerror}",
+                remedy="is it mounted for you, and writable? udisksctl mount -b DEVICE",
+            ) from error
+        if size - had > LAST_BYTES:
+            raise LinkError(
+                f"{volume} went away when it had {had} of {size} bytes: {error.strerror}",
+                remedy="check its cable, bring the board into its bootloader again, then flash it again",
+            ) from error
 
     def read_back(self, plan: FlashPlan, progress: Progress) -> tuple[ReadBack, ...]:
         """Compared with CURRENT.UF2 where the volume is there again and has one; else accepted is all that is known."""
@@ -203,12 +226,14 @@ def open_uf2(
 
 
 def _copy(file: Path, data: bytes, progress: Progress) -> None:
+    last = (len(data) - 1) // LAST_BYTES * LAST_BYTES
+    ends = sorted({*range(COPY_BYTES, len(data), COPY_BYTES), last, len(data)} - {0})
     with file.open("wb") as opened:
-        for at in range(0, len(data), COPY_BYTES):
-            opened.write(data[at : at + COPY_BYTES])
+        for at, end in pairwise([0, *ends]):
+            opened.write(data[at:end])
             opened.flush()
             os.fsync(opened.fileno())
-            progress(min(at + COPY_BYTES, len(data)), len(data))
+            progress(end, len(data))
 
 
 def _check_held(current: Sequence[Segment], wanted: Segment) -> None:
