@@ -46,6 +46,9 @@ FLASH_PROGRAMS = (
     ("/usr/sbin/mkfs.vfat", "dosfstools"),
     ("fusefat", "fusefat"),
 )
+QEMU_ARM64 = ("qemu-system-aarch64", "qemu-system-arm")
+LINUX_PROGRAMS = (("mksquashfs", "squashfs-tools"), ("rauc", "rauc"), ("/usr/sbin/sfdisk", "fdisk"))
+U_BOOT = "/usr/lib/u-boot/qemu_arm64/u-boot.bin"
 SOFT_HSM = ("softhsm2-util", "softhsm2")
 SER2NET = ("/usr/sbin/ser2net", "ser2net")  # labgrid's exporter starts it
 NODE = ("node", "nodejs")
@@ -119,7 +122,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests but the long campaigns."""
     need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT, HOST_COMPILER, OPENSSL, SOFT_HSM)
-    need(session, *SOURCE_PACKAGES, *BENCH_PROGRAMS, *FLASH_PROGRAMS)
+    need(session, *SOURCE_PACKAGES, *BENCH_PROGRAMS, *LINUX_PROGRAMS, *FLASH_PROGRAMS)
     install(session, "test")
     fetch_foreign_firmware(session)
     session.run("pytest", "-n", "auto", *session.posargs)
@@ -131,6 +134,19 @@ def labgrid(session: nox.Session) -> None:
     need(session, SER2NET)
     session.install("--require-hashes", "-r", "requirements/labgrid.txt")
     session.run("labgrid-client", "--help", silent=True)
+
+
+@nox.session
+def linux(session: nox.Session) -> None:
+    """A Linux module, from Debian's packages to a unit with a history that verifies; with cuts. Takes minutes."""
+    need(session, QEMU_ARM64, BUBBLEWRAP, GIT, *LINUX_PROGRAMS)
+    if not Path(U_BOOT).exists():
+        need(session, ("u-boot of package u-boot-qemu", "u-boot-qemu"))
+    install(session, "test")
+    if not Path("linux-base/root.tar").exists():
+        need(session, ("mmdebstrap", "mmdebstrap"))
+        session.run("python", "firmware/linux/fetch_base.py")
+    session.run("pytest", "tests/linux", *session.posargs)
 
 
 @nox.session

@@ -46,8 +46,9 @@ SIGNED = {
     Role.IMAGE: hashlib.sha256(b"image").digest(),
     Role.LOG: state("site"),
     Role.DEVICE_CA: bytes.fromhex("308182") + bytes(0x82),
+    Role.RAUC: b"[update]\ncompatible=board\nversion=1.0.0\n\n[bundle]\nformat=verity\n",
 }
-"""What each key that signs bytes is for: a digest, a checkpoint, a DER SEQUENCE as a certificate is."""
+"""What each key that signs bytes is for: a digest, a checkpoint, a DER SEQUENCE as a certificate is, a manifest."""
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_signs_bytes(signers: SignerProcess, role: Role) -> None:
     key = signers.public_key(role)
     assert signature_is_good(key, signers.sign(role, SIGNED[role]), SIGNED[role])
     assert not signature_is_good(key, signers.sign(role, SIGNED[role]), b"other")
-    assert key.algorithm == ("ecdsa-p256" if role is Role.DEVICE_CA else "ed25519")
+    assert key.algorithm == ("ed25519" if role in (Role.IMAGE, Role.LOG) else "ecdsa-p256")
     assert key.development
     assert "UNSAFE-DEVELOPMENT" in key.name
 

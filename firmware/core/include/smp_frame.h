@@ -8,7 +8,9 @@
 #include <stdint.h>
 
 #define SMP_HEADER_SIZE 8u
+#ifndef SMP_PACKET_MAX
 #define SMP_PACKET_MAX 6144u  // bytes with header: `buf_size` of the MCUmgr parameters
+#endif
 #define SMP_BUFFERS 3u        // `buf_count`: packets that a client may send ahead
 #define SMP_LINE_MAX 79u      // characters of a person's line that are kept
 #define SMP_SILENCE_MS 500u   // a frame that stops for so long is dropped

@@ -67,9 +67,9 @@ def command() -> None:
 def create(session: Session, name: str, board: str) -> Answer:
     """Make a twin: a blank chip with a chip id of its own. Made already: nothing happens."""
     from assay.drivers.twin.control import TwinControl
-    from assay.drivers.twin.twin_folder import create_twin
+    from assay.pipeline.linux_places import make_twin
 
-    folder = create_twin(session.site.twins_dir, name, _board(board))
+    folder = make_twin(session.site, name, _board(board))
     status = TwinControl(folder).status()
     return Answer(f"twin {name} is a {board}, chip {status.chip}\n  port  {folder.tty}", asdict(status))
 
@@ -99,11 +99,11 @@ def start(
 ) -> Answer:
     """Start a twin and switch its power on. It runs until `assay twin stop`, or until its owner ends."""
     from assay.drivers.twin.lifecycle import start_twin
-    from assay.drivers.twin.twin_folder import create_twin
+    from assay.pipeline.linux_places import make_twin
 
     if owner_pid is not None:
         _check_owner(owner_pid)
-    folder = create_twin(session.site.twins_dir, name, _board(board)) if board else _folder(session, name)
+    folder = make_twin(session.site, name, _board(board)) if board else _folder(session, name)
     if rom is None and folder.read_settings().rom is None:
         rom = _default_rom(session, folder)
     put_in = _profile(wire) if wire else None

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from assay.model.trust import TrustFile
 
 FILE = click.Path(path_type=Path, dir_okay=False)
-ROLES = ("image", "builder", "bench", "station", "field", "policy", "verifier", "device-ca", "log")
+ROLES = ("image", "builder", "bench", "station", "field", "policy", "verifier", "device-ca", "log", "rauc")
 """`model.trust.Role`, written out so that `--help` needs no model; a test holds them together."""
 
 

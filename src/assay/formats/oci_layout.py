@@ -31,6 +31,7 @@ EMPTY = b"{}"
 RELEASE_TYPE = "application/vnd.assay.release.v1"
 RELEASE_CONFIG_TYPE = "application/vnd.assay.release.config.v1+json"
 PATCH_LAYER_TYPE = "application/vnd.assay.mcuboot.patch.v1"
+RAUC_LAYER_TYPE = "application/vnd.assay.rauc.bundle.v1"
 IMAGE_LAYER_TYPE = "application/vnd.assay.mcuboot.image.v1"
 BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PREDICATE_ANNOTATION = "dev.sigstore.bundle.predicateType"
@@ -103,13 +104,20 @@ def release_manifest(release: Release) -> bytes:
             schemaVersion=2,
             artifactType=RELEASE_TYPE,
             config=describe(release_config(release), RELEASE_CONFIG_TYPE),
-            layers=(image, *patches),
+            layers=(image, *patches, *_rauc_layer(release)),
             annotations={
                 "org.opencontainers.image.title": release.name,
                 "org.opencontainers.image.version": release.version,
             },
         )
     )
+
+
+def _rauc_layer(release: Release) -> tuple[Descriptor, ...]:
+    if release.rauc is None:
+        return ()
+    digest = f"sha256:{release.rauc.file_sha256}"
+    return (Descriptor(mediaType=RAUC_LAYER_TYPE, digest=digest, size=release.rauc.size),)
 
 
 def attestation_manifest(release: bytes, predicate_type: str, bundle: bytes) -> bytes:
@@ -158,6 +166,7 @@ def read_release(manifest: Manifest, config: bytes) -> Release:
     except ValidationError as error:
         raise _damaged("a release in the store", error) from error
     files = [release.image.file_sha256, *(patch.file_sha256 for patch in release.patches)]
+    files += [release.rauc.file_sha256] if release.rauc else []
     if [layer.sha256 for layer in manifest.layers] != files:
         text = f"the store's manifest of {release.reference} names another image than its release"
         raise NotVerified(text, remedy="publish it again into a new store")

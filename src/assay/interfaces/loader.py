@@ -8,7 +8,7 @@ Leaves to others: which image to send and whether it may be sent (the stages), a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from assay.interfaces.device import Progress
 
@@ -41,4 +41,17 @@ class RomLoader(Protocol):
 
     def close(self) -> None:
         """Release the link; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class MediumLoader(RomLoader, Protocol):
+    """What writes the whole medium of a unit that is off: the system too, since no bootloader on the unit would."""
+
+    def lacks_app(self) -> bool:
+        """True when there is no system on the medium."""
+        ...
+
+    def send_app(self, image: bytes, progress: Progress | None = None) -> bytes:
+        """Write the system, and switch the unit on; gives the 32-byte image hash, read back from the medium."""
         ...

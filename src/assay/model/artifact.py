@@ -113,6 +113,14 @@ class ReleasedPatch(Value):
     statement: FileSha256
 
 
+class RaucBundle(Value):
+    """The image of a release as a unit with RAUC takes it: signed for RAUC (X.509) by the key `keyid`, and packed."""
+
+    file_sha256: FileSha256
+    size: int
+    keyid: FileSha256
+
+
 class Release(Value):
     """An image with its attestations, published under a name, a version and a board."""
 
@@ -128,6 +136,7 @@ class Release(Value):
     attestations: dict[str, FileSha256]
     """Predicate type to the digest of the bundle file in the store."""
     patches: tuple[ReleasedPatch, ...] = ()
+    rauc: RaucBundle | None = None
 
     @property
     def reference(self) -> str:
@@ -159,6 +168,13 @@ class VerifiedImage:
     data: bytes
     checks: tuple[Check, ...]
     summary: ReleaseSummary | None = None
+    bundle: bytes = b""
+    """The RAUC bundle that holds the image, for a unit that takes it so."""
+
+    @property
+    def travels(self) -> bytes:
+        """What is sent to the unit."""
+        return self.bundle or self.data
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,16 @@ class SerialPort(Value):
 class Loader(Value):
     """The ROM loader's protocol."""
 
-    protocol: Literal["xmodem-1k"]
+    protocol: Literal["xmodem-1k", "medium"] = Field(description="medium: the disk is written while the unit is off")
+
+
+class SshService(Value):
+    """A unit that is reached by its SSH server: `subsystem` speaks SMP, `rate` (bit/s) is what the way carries."""
+
+    user: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
+    subsystem: Name
+    rate: int = Field(default=20_000_000, gt=0, description="bit/s; stretches time-outs")
+    up_timeout_s: float = Field(default=90.0, gt=0, le=3600, description="seconds from power on to a login")
 
 
 class TwinMachine(Value):
@@ -137,9 +146,11 @@ class TwinMachine(Value):
     package: str
     arguments: tuple[str, ...]
     rom_option: Literal["-kernel", "-bios"]
-    flash_interface: Literal["mtd", "pflash"]
+    flash_interface: Literal["mtd", "pflash", "virtio"]
     flash_unit: int = Field(ge=0)
     entropy: Literal["uart", "virtio-rng"]
+    rom_file: str | None = Field(default=None, description="the mask ROM, where a package has it and nobody builds it")
+    rom_package: str = Field(default="", description="the package that has it")
 
 
 class Interface(Value):
@@ -173,6 +184,12 @@ class Board(Value):
     provides: tuple[Interface, ...] = Field(default=(), description="interfaces that the design itself offers")
     mask_rom: MaskRom | None = None
     twin: TwinMachine | None = None
+    ssh: SshService | None = Field(default=None, description="a Linux module: the device contract over SSH")
+
+    @property
+    def verifies_at_boot(self) -> bool:
+        """The bootloader holds the image key, and starts nothing that it did not sign."""
+        return self.ssh is None
 
     @property
     def patch_room(self) -> int:

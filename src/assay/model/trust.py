@@ -32,6 +32,8 @@ class Role(StrEnum):
     VERIFIER = "verifier"
     DEVICE_CA = "device-ca"
     LOG = "log"
+    RAUC = "rauc"
+    """Bundles for Linux modules. It is the unit that verifies them, with the keyring that its factory wrote."""
 
 
 _RUNS = frozenset({Role.BENCH, Role.STATION, Role.FIELD})

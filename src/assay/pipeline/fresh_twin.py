@@ -37,8 +37,8 @@ def fresh_twin(site: Site, board: Board, app: VerifiedImage, trust: TrustFile, w
     writing raises.
     """
     from assay.drivers.twin.lifecycle import start_twin
-    from assay.drivers.twin.twin_folder import create_twin
     from assay.model.compatibility import check_needs, offer_of, offers_of_board
+    from assay.pipeline.linux_places import make_twin
     from assay.pipeline.rom_image import rom_for
 
     bootloader = _bootloader(site, board, trust)
@@ -47,7 +47,7 @@ def fresh_twin(site: Site, board: Board, app: VerifiedImage, trust: TrustFile, w
     check_needs(app.release, (*on_board, offer_of(bootloader.release)))
     _sweep(site)
     name = f"{PREFIX}{os.getpid()}-{worker}"
-    folder = create_twin(site.twins_dir, name, board)
+    folder = make_twin(site, name, board)
     try:
         twin = start_twin(folder, rom_for(site, board.name), owner_pid=os.getpid())
         try:

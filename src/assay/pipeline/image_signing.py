@@ -26,6 +26,7 @@ from assay.model.trust import Role
 from assay.pipeline.artifact_folder import read_artifact
 from assay.pipeline.manifest_files import board_file, load_board, project_root
 from assay.pipeline.patch_signing import PatchOrder, SignedPatch, find_bases, make_patches
+from assay.pipeline.rauc_signing import bundle_of
 from assay.pipeline.site import Site
 from assay.stages.provenance.statements import provenance_statement, sbom_statement
 from assay.stages.registry.release import release_of
@@ -33,6 +34,7 @@ from assay.stages.signing.sign import sign_image
 
 SIGNED_FILE = "signed.json"
 IMAGE_FILE = "image.signed.bin"
+RAUC_FILE = "image.raucb"
 BUNDLE_FILES = {
     PredicateType.PROVENANCE: "provenance.sigstore.json",
     PredicateType.SBOM: "sbom.sigstore.json",
@@ -51,6 +53,8 @@ class SignedFolder:
     patches: tuple[SignedPatch, ...] = ()
     left_out: tuple[str, ...] = ()
     """Why there is no patch from a release that one was asked for from."""
+    rauc: bytes = b""
+    """The RAUC bundle, for a board that takes it."""
 
 
 NO_PATCHES = PatchOrder()
@@ -68,7 +72,11 @@ def sign_artifact(artifact_dir: Path, site: Site, out: Path, patches: PatchOrder
     release = release_of(built.artifact, image, bundles)
     made, left_out = make_patches(bases, release, data, board, site)
     release = release.model_copy(update={"patches": tuple(each.patch for each in made)})
-    signed = SignedFolder(release, data, bundles, made, left_out)
+    rauc = b""
+    if board.ssh is not None and release.kind == "app":
+        bundle, rauc = bundle_of(release, data, site)
+        release = release.model_copy(update={"rauc": bundle})
+    signed = SignedFolder(release, data, bundles, made, left_out, rauc)
     write_result(out, _files(signed), SIGNED_FILE)
     return signed
 
@@ -96,7 +104,8 @@ def read_signed(folder: Path) -> SignedFolder:
         )
         for patch in release.patches
     )
-    return SignedFolder(release, image, bundles, patches)
+    rauc = _checked(folder, RAUC_FILE, release.rauc.file_sha256) if release.rauc else b""
+    return SignedFolder(release, image, bundles, patches, (), rauc)
 
 
 def _patch_file(patch: ReleasedPatch, suffix: str) -> str:
@@ -125,6 +134,8 @@ def _files(signed: SignedFolder) -> dict[str, bytes]:
         for each in signed.patches
         for suffix, data in (("signed.bin", each.data), ("sigstore.json", each.bundle))
     }
+    if signed.rauc:
+        bundles[RAUC_FILE] = signed.rauc
     return {IMAGE_FILE: signed.image, **bundles, **patches, SIGNED_FILE: document.encode()}
 
 

@@ -26,7 +26,7 @@ from assay.interfaces.transport import Transport
 from assay.model.bench import LabgridPlace, Place, PowerSwitch
 from assay.model.manifest import Board
 from assay.model.ssh import SshAddress
-from assay.pipeline import driver_doors, manifest_files
+from assay.pipeline import driver_doors, linux_places, manifest_files
 from assay.pipeline.place_hold import hold
 
 if TYPE_CHECKING:
@@ -241,13 +241,15 @@ def what_answers(place: OpenPlace, timeout_s: float = FIND_TIMEOUT_S) -> Found:
     """
     from time import monotonic
 
-    deadline_s = monotonic() + timeout_s
+    ssh = place.board.ssh
+    deadline_s = monotonic() + (ssh.up_timeout_s if ssh else timeout_s)
     while True:
         found, error = _ask_once(place)
         if found is not None:
             _check_board(place, found)
             return found
-        place.transport.write(GIVE_UP_TRANSFER)
+        if ssh is None:
+            place.transport.write(GIVE_UP_TRANSFER)
         if monotonic() > deadline_s:
             raise LinkError(
                 f"nothing that assay knows answers on {place.name} ({place.transport.address}): {error}",
@@ -257,6 +259,8 @@ def what_answers(place: OpenPlace, timeout_s: float = FIND_TIMEOUT_S) -> Found:
 
 def _ask_once(place: OpenPlace) -> tuple[Found | None, str]:
     error = ""
+    if place.board.ssh is not None:
+        return linux_places.ask_once(place.device, place.loader)
     with suppress(DeviceTimeout):
         if any(ROM_LINE in line for line in place.device.console_lines()):
             return place.loader.wait_banner(BANNER_TIMEOUT_S), ""

@@ -46,13 +46,13 @@ def publish_signed(
     signed = read_signed(signed_dir)
     board = load_board(board_file(project_root(Path.cwd()), signed.release.board))
     trust = site_trust(site, "this-site", allow_development=True, allow_emulated=True)
-    image = verify_parts(signed.release, signed.image, signed.bundles, trust, board)
+    image = verify_parts(signed.release, signed.image, signed.bundles, trust, board, signed.rauc)
     for each in signed.patches:
         verify_patch_parts(signed.release, each.patch, each.data, each.bundle, trust)
     question = Question(Point.PUBLISH, image, board, trust, bundles=signed.bundles)
     policy = enforce(site, question, skip=skip_policy, say=say)
     patches = [data for each in signed.patches for data in (each.data, each.bundle)]
-    for data in (signed.image, *signed.bundles.values(), *patches):
+    for data in (signed.image, *signed.bundles.values(), *patches, *([signed.rauc] if signed.rauc else [])):
         site.store.put(data)
     manifest = site.store.publish(signed.release)
     # The store may have had this image under this name before: then its release of that time is the one.

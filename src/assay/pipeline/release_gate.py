@@ -10,17 +10,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from assay.errors import AssayError, NotVerified, Refused, StorageError, WrongBoard
 from assay.formats import public_key
 from assay.formats.mcuboot_image import CheckedImage, verify_image
+from assay.formats.rauc_bundle import check_holds
 from assay.formats.statement_verifier import verify_statement
 from assay.interfaces.store import Store
 from assay.model.artifact import Release, VerifiedImage
 from assay.model.manifest import Board
 from assay.model.statement import PredicateType
 from assay.model.trust import Check, Role, TrustFile, VerifiedStatement
+from assay.pipeline.rauc_signing import facts_of
 from assay.stages.provenance.statements import provenance_statement
 from assay.stages.provenance.summary import verify_summary
 from assay.stages.provenance.verify import verify_provenance
@@ -37,7 +40,8 @@ def verify_release(store: Store, trust: TrustFile, name: str, version: str | Non
     if goes_by_summary(trust):
         return _by_summary(store, release, trust, board)
     bundles = {kind: _bundle(store, release, kind) for kind in release.attestations}
-    return verify_parts(release, _image(store, release), bundles, trust, board)
+    rauc = _rauc(store, release)
+    return verify_parts(release, _image(store, release), bundles, trust, board, rauc)
 
 
 def goes_by_summary(trust: TrustFile) -> bool:
@@ -68,7 +72,7 @@ def verify_summarized(release: Release, data: bytes, bundle: bytes, trust: Trust
         image = verify_image(data, trust)
         checks += [*image.checks, *_check_image(release, image, board)]
         summary = verify_summary(bundle, trust, release)
-        checks += [*summary.checks, *_check_keys_inside(release, image, trust)]
+        checks += [*summary.checks, *_check_keys_inside(release, image, trust, board)]
         return VerifiedImage(release, data, tuple(checks), summary)
     except AssayError:
         raise
@@ -86,6 +90,10 @@ def _image(store: Store, release: Release) -> bytes:
         raise StorageError(text, remedy=error.remedy) from error
 
 
+def _rauc(store: Store, release: Release) -> bytes:
+    return store.get(release.rauc.file_sha256) if release.rauc else b""
+
+
 def _bundle(store: Store, release: Release, kind: str) -> bytes:
     """A statement of the release. One that cannot be had is as bad as one that says no: nobody vouches for it."""
     try:
@@ -96,13 +104,19 @@ def _bundle(store: Store, release: Release, kind: str) -> bytes:
 
 
 def verify_parts(
-    release: Release, data: bytes, bundles: Mapping[str, bytes], trust: TrustFile, board: Board
+    release: Release,
+    data: bytes,
+    bundles: Mapping[str, bytes],
+    trust: TrustFile,
+    board: Board,
+    rauc: bytes = b"",
 ) -> VerifiedImage:
-    """A release whose parts are at hand: image bytes, and Sigstore bundles by predicate type. Any exception on the way
-    is "not verified".
+    """A release whose parts are at hand: image bytes, Sigstore bundles by predicate type, the RAUC bundle if it has
+    one. Any exception on the way is "not verified".
     """
     try:
-        return _verify_parts(release, data, bundles, trust, board)
+        verified = _verify_parts(release, data, bundles, trust, board)
+        return replace(verified, checks=(*verified.checks, *_check_rauc(release, rauc, board)), bundle=rauc)
     except AssayError:
         raise
     except Exception as error:  # signed, and of a shape that nobody expects
@@ -125,8 +139,19 @@ def _verify_parts(
             _check_built(release, statement)
         else:
             checks.append(_check_bill(release, statement))
-    checks += _check_keys_inside(release, image, trust)
+    checks += _check_keys_inside(release, image, trust, board)
     return VerifiedImage(release, data, tuple(checks))
+
+
+def _check_rauc(release: Release, rauc: bytes, board: Board) -> tuple[Check, ...]:
+    """The bundle is the one that was published, and holds this very image. Who signed it is for the unit to see."""
+    if board.ssh is None or release.kind != "app":
+        return ()
+    if release.rauc is None or hashlib.sha256(rauc).hexdigest() != release.rauc.file_sha256:
+        text = f"{release.reference} has no RAUC bundle, or another than it was published with"
+        raise NotVerified(text, remedy="sign and publish it again")
+    check_holds(rauc, facts_of(release))
+    return (Check(f"RAUC bundle {release.rauc.file_sha256} holds the image; its signature is for the unit to verify"),)
 
 
 def _check_emulated(trust: TrustFile, board: Board) -> Check:
@@ -156,12 +181,12 @@ def _check_image(release: Release, image: CheckedImage, board: Board) -> tuple[C
     )
 
 
-def _check_keys_inside(release: Release, image: CheckedImage, trust: TrustFile) -> tuple[Check, ...]:
+def _check_keys_inside(release: Release, image: CheckedImage, trust: TrustFile, board: Board) -> tuple[Check, ...]:
     """The keys that were declared as built in are trusted image keys, and they are in there: what a bootloader would
     start is what the trust file allows.
     """
     declared = release.artifact.parameters.get("publicKeys") or {}
-    if release.kind == "bootloader" and "image" not in declared:
+    if release.kind == "bootloader" and board.verifies_at_boot and "image" not in declared:
         text = f"the bootloader {release.reference} does not say which image key is built into it"
         raise NotVerified(text, remedy="build it with --declare-key image=FILE")
     checks = []

@@ -49,7 +49,10 @@ class RoleKeys:
     def sign_bytes(self, role: Role, data: bytes) -> bytes:
         """A raw signature over what the key of `role` is for; anything else is refused."""
         if not may_sign_bytes(role, data):
-            remedy = "image keys sign digests, log keys checkpoints, device CAs certificates, all others statements"
+            remedy = (
+                "image keys sign digests, log keys checkpoints, device CAs certificates, RAUC keys manifests, "
+                "all others statements"
+            )
             raise Refused(f"the {role} key does not sign these bytes", remedy=remedy)
         return self._sign(role, data)
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the keys that sign bytes may sign: the form of an image hash, of a checkpoint, of a certificate.
+"""What the keys that sign bytes may sign: the form of an image hash, a checkpoint, a certificate, a manifest of RAUC.
 
-Guards: a signature that one role gives can never be taken for something that another one says. The three forms exclude
-each other and a statement's encoding: 32 bytes; text of three lines; one DER SEQUENCE of more than 32 bytes.
+Guards: a signature that one role gives can never be taken for something that another one says. The forms exclude
+each other and a statement's encoding: 32 bytes; text of three lines; one DER SEQUENCE of more than 32 bytes; text that
+begins with `[update]`. The key for RAUC bundles signs its own certificate, too.
 Leaves to others: whether the content is right (whoever asks), roles of statements (`model.trust`).
 """
 
@@ -13,9 +14,11 @@ from collections.abc import Callable, Mapping
 
 from assay.errors import NotVerified
 from assay.formats import checkpoint
+from assay.formats.rauc_bundle import RAUC_UNIT
 from assay.model.trust import Role
 
 DER_SEQUENCE = 0x30
+RAUC_MANIFEST_BYTES_MAX = 4096
 
 
 def may_sign_bytes(role: Role, data: bytes) -> bool:
@@ -46,8 +49,16 @@ def _is_certificate(data: bytes) -> bool:
     return begin + int.from_bytes(data[2:begin], "big") == len(data)
 
 
+def _is_for_rauc(data: bytes) -> bool:
+    """A bundle's manifest, of at most some hundred bytes, or the certificate of the key itself."""
+    manifest = data.startswith(b"[update]\ncompatible=") and b"\n[bundle]\nformat=verity\n" in data
+    own = _is_certificate(data) and data.count(RAUC_UNIT.encode()) == 2  # subject and issuer
+    return own or (manifest and len(data) <= RAUC_MANIFEST_BYTES_MAX and data.isascii())
+
+
 _FORMS: Mapping[Role, Callable[[bytes], bool]] = {
     Role.IMAGE: _is_image_hash,
     Role.LOG: _is_checkpoint,
     Role.DEVICE_CA: _is_certificate,
+    Role.RAUC: _is_for_rauc,
 }

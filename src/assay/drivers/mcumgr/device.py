@@ -14,7 +14,7 @@ from smp import os_management as osm
 from smp.message import Request
 
 from assay.drivers.mcumgr.session import Noise, Session, refusal
-from assay.drivers.mcumgr.upload import Upload
+from assay.drivers.mcumgr.upload import ENDS_TIMEOUT_S, Upload
 from assay.errors import DeviceTimeout, LinkError
 from assay.interfaces import device as answers
 from assay.interfaces.device import DeviceInfo, DeviceRefusal, Note, NoteKind, Parameters, Progress, Stage, UploadReport
@@ -54,8 +54,13 @@ _NOTE_KINDS = {
 class McumgrDevice:
     """A unit that speaks SMP on `session`."""
 
-    def __init__(self, session: Session, *, raw_uploads: bool = False) -> None:
-        """`raw_uploads`: the board may understand raw framing, too; what is sent in bulk goes in that if it does."""
+    def __init__(
+        self, session: Session, *, raw_uploads: bool = False, upload_ends_timeout_s: float = ENDS_TIMEOUT_S
+    ) -> None:
+        """`raw_uploads`: the board may understand raw framing, too; what is sent in bulk goes in that if it does.
+        `upload_ends_timeout_s`: seconds for the answers to an upload's first and last frame.
+        """
+        self._upload_ends_timeout_s = upload_ends_timeout_s
         self._session = session
         self._raw_uploads = raw_uploads
         self._reset_at_s: float | None = None  # when a reset was asked for that nobody has seen done
@@ -97,7 +102,15 @@ class McumgrDevice:
 
     def upload(self, data: bytes, file_sha256: bytes, progress: Progress | None = None, image: int = 0) -> UploadReport:
         """Send an image file, or the rest of it."""
-        return Upload(self._session, self._prepare_upload, data, file_sha256, image).run(progress)
+        upload = Upload(
+            self._session,
+            self._prepare_upload,
+            data,
+            file_sha256,
+            image,
+            ends_timeout_s=self._upload_ends_timeout_s,
+        )
+        return upload.run(progress)
 
     def _prepare_upload(self) -> tuple[Parameters, Framing]:
         """The device's buffers, and the framing for bulk: raw if the board may understand it and this one does."""

@@ -53,7 +53,10 @@ class Counters:
 
 
 class Session:
-    """SMP on a transport. `baud` (bit/s) only stretches the time-outs; `version` is SMP's: 1 for old servers."""
+    """SMP on a transport. `baud` (bit/s) only stretches the time-outs; `version` is SMP's: 1 for old servers.
+
+    `patience` stretches the time that a device has to answer, for one that does more before it does.
+    """
 
     def __init__(
         self,
@@ -62,6 +65,7 @@ class Session:
         *,
         baud: int = 115200,
         version: int = 2,
+        patience: float = 1.0,
         monotonic_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -72,6 +76,7 @@ class Session:
         self.sleep = sleep
         self._byte_s = BITS_PER_BYTE / baud
         self._version = version
+        self._patience = patience
         self._demultiplexer = Demultiplexer(framing)
         self._frames: deque[bytes] = deque()
         self._lines: deque[str] = deque(maxlen=LINES_MAX)
@@ -89,7 +94,7 @@ class Session:
 
     def timeout_s(self, base_s: float) -> float:
         """`base_s` for the device, and what the line needs for the longest frame, or for two halves of it."""
-        return base_s + self.line_s(FRAME_BYTES_MAX)
+        return base_s * self._patience + self.line_s(FRAME_BYTES_MAX)
 
     def request(
         self,

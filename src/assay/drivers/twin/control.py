@@ -54,6 +54,7 @@ class TwinStatus:
     bytes_dropped: int = 0
     faults: dict[str, dict[str, int]] | None = None
     profile: dict[str, Any] | None = None
+    ssh_port: int | None = None
 
 
 class TwinControl:

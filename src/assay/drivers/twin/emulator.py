@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from assay.drivers.twin.machine import AIO_ORDERED, AIO_PORTABLE, Connections, Machine, Trace, command_line
+from assay.drivers.twin.machine import AIO_ORDERED, AIO_PORTABLE, Connections, Disk, Machine, Trace, command_line
 from assay.drivers.twin.qmp import Monitor
 from assay.errors import InfrastructureError, LinkError, StorageError, ToolMissing
 
@@ -101,6 +101,7 @@ def power_on(
     trace: Trace | None = None,
     aio: str = AIO_ORDERED,
     short_lived: bool = False,
+    disk: Disk | None = None,
 ) -> Emulator:
     """Start QEMU and wait until the guest runs. `trace` has QEMU write down what its flash model does; one that is
     `short_lived` takes more memory and starts with less work.
@@ -113,7 +114,7 @@ def power_on(
     deadline_s = time.monotonic() + FLASH_LOCK_WAIT_S
     while True:
         try:
-            return _start(machine, rom, flash, log, aio, trace, short_lived=short_lived)
+            return _start(machine, rom, flash, log, aio, trace, short_lived=short_lived, disk=disk)
         except LinkError as error:
             said = last_words(log)
             if "io_uring" in said and aio != AIO_PORTABLE:
@@ -133,12 +134,20 @@ def last_words(log: Path) -> str:
 
 
 def _start(
-    machine: Machine, rom: Path, flash: Path, log: Path, aio: str, trace: Trace | None, *, short_lived: bool
+    machine: Machine,
+    rom: Path,
+    flash: Path,
+    log: Path,
+    aio: str,
+    trace: Trace | None,
+    *,
+    short_lived: bool,
+    disk: Disk | None,
 ) -> Emulator:
     pairs = [socket.socketpair() for _ in range(3)]
     ours, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     fds = [end.fileno() for end in theirs]
-    command = command_line(machine, str(rom), str(flash), Connections(*fds), aio, trace)
+    command = command_line(machine, str(rom), str(flash), Connections(*fds), aio, trace, disk)
     try:
         with log.open("wb") as output:
             process = subprocess.Popen(

@@ -115,7 +115,8 @@ def _check_rom(folder: TwinFolder, rom: Path | None) -> None:
     settings = folder.read_settings()
     if rom is not None and not rom.is_file():
         raise UsageFault(f"no mask ROM at {rom}", remedy="give the ELF that the ROM's build wrote")
-    if rom is not None and not _is_elf(rom):  # QEMU would start anything, and the chip say nothing
+    built = settings.machine.rom_file is None
+    if rom is not None and built and not _is_elf(rom):  # QEMU would start anything, and the chip say nothing
         raise UsageFault(f"{rom} is no ELF file", remedy="give the ELF that the ROM's build wrote")
     if rom is None and settings.rom is None:
         raise UsageFault(f"twin {folder.name!r} has no mask ROM", remedy="start it with --rom FILE")

@@ -8,8 +8,10 @@ Leaves to others: starting and ending the process (`emulator`).
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assay.drivers.twin import linux_disk
 from assay.drivers.twin.entropy import PORTS
 from assay.errors import StorageError, UsageFault
 
@@ -33,6 +35,9 @@ class Machine:
     flash_interface: str
     flash_unit: int
     entropy: str
+    rom_file: str | None = None
+    """The mask ROM, where it is a file of the system and not built."""
+    rom_package: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """For twin.json."""
@@ -72,6 +77,8 @@ def machine_of(board: Board) -> Machine:
         twin.flash_interface,
         twin.flash_unit,
         twin.entropy,
+        twin.rom_file,
+        twin.rom_package,
     )
 
 
@@ -83,15 +90,33 @@ class Trace:
     file: str
 
 
+@dataclass(frozen=True)
+class Disk:
+    """Of a board whose flash is a disk: the twin's folder, and the port of the loopback that leads to its SSH."""
+
+    folder: Path
+    port: int
+
+
 def command_line(
-    machine: Machine, rom: str, flash: str, fds: Connections, aio: str, trace: Trace | None = None
+    machine: Machine,
+    rom: str,
+    flash: str,
+    fds: Connections,
+    aio: str,
+    trace: Trace | None = None,
+    disk: Disk | None = None,
 ) -> list[str]:
     """The command that starts `machine` with UART 0, entropy and monitor on inherited sockets."""
     return [
         machine.qemu,
         *machine.arguments,
         *("-nodefaults", "-no-user-config", "-display", "none"),
-        *("-drive", _drive(machine, flash, aio)),
+        *(
+            linux_disk.arguments(disk.folder, flash, aio, disk.port)
+            if disk
+            else ("-drive", _drive(machine, flash, aio))
+        ),
         *(machine.rom_option, rom),
         *_socket("uart0", fds.uart),
         *("-serial", "chardev:uart0"),

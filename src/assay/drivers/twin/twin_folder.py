@@ -12,10 +12,13 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assay.drivers.twin import linux_disk
+from assay.drivers.twin.linux_disk import Outfit
 from assay.drivers.twin.machine import Machine, machine_of
 from assay.drivers.twin.wire_profile import WireProfile
 from assay.errors import StorageError, UsageFault
@@ -154,30 +157,46 @@ def blank_flash(board: Board, chip: bytes) -> bytes:
     return bytes(content)
 
 
-def create_twin(twins_dir: Path, name: str, board: Board, chip: bytes | None = None) -> TwinFolder:
-    """Make a twin with a blank flash and a random chip id, or give the one that is there.
+def create_twin(
+    twins_dir: Path, name: str, board: Board, chip: bytes | None = None, outfit: Callable[[], Outfit] | None = None
+) -> TwinFolder:
+    """Make a twin with a blank flash and a random chip id, or give the one that is there. `outfit` is what a Linux
+    module gets at its maker's.
 
     Raises UsageFault when a twin of that name is of another board, StorageError when the disk is full or read-only.
     """
     folder = TwinFolder(twins_dir / check_name(name))
     if not folder.settings.exists():
-        _make(folder, board, chip or os.urandom(CHIP_ID_BYTES))
+        _make(folder, board, chip or os.urandom(CHIP_ID_BYTES), outfit)
     there = folder.read_settings().board
     if there != board.name:
         raise UsageFault(f"twin {name!r} is a {there}, not a {board.name}", remedy="choose another name")
     return folder
 
 
-def _make(folder: TwinFolder, board: Board, chip: bytes) -> None:
+def _write_flash(new: TwinFolder, board: Board, chip: bytes, outfit: Callable[[], Outfit] | None) -> None:
+    if board.ssh is None:
+        new.flash.write_bytes(blank_flash(board, chip))
+        return
+    if outfit is None:
+        raise UsageFault(f"{board.name} is a Linux module: it has an outfit", remedy="assay twin create makes it")
+    made = outfit()
+    linux_disk.write_disk(new.flash, board, OTP_MAGIC + chip, made.archive)
+    linux_disk.write_environment(new.path / linux_disk.ENVIRONMENT_FILE, board)
+    for name, (mode, data) in made.files.items():
+        (new.path / name).write_bytes(data)
+        (new.path / name).chmod(mode)
+
+
+def _make(folder: TwinFolder, board: Board, chip: bytes, outfit: Callable[[], Outfit] | None) -> None:
     settings = TwinSettings(board.name, board.revision, chip.hex(), machine_of(board))
     fresh: Path | None = None
     try:
         folder.path.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.path.parent))
         new = TwinFolder(fresh)
-        with new.flash.open("wb") as file:
-            file.write(blank_flash(board, chip))
-            file.flush()
+        _write_flash(new, board, chip, outfit)
+        with new.flash.open("r+b") as file:
             os.fsync(file.fileno())
         new.write_settings(settings)
         # Somebody may have made the same twin meanwhile: a folder that is not empty is not replaced.

@@ -23,10 +23,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from assay.drivers.twin import linux_disk
 from assay.drivers.twin.cable import Cable
 from assay.drivers.twin.control_server import ControlServer
 from assay.drivers.twin.emulator import Emulator, last_words, power_on
 from assay.drivers.twin.entropy import PORTS, EntropyPort, SilentEntropy
+from assay.drivers.twin.machine import Disk, Machine
 from assay.drivers.twin.terminal import Terminal
 from assay.drivers.twin.twin_folder import DISK_REMEDY, TwinFolder
 from assay.drivers.twin.wire_profile import WireProfile
@@ -55,6 +57,7 @@ class Wire:
         self._cut_at_s: float | None = None
         self._stopping = False
         self._counts = {"power_ons": 0, "resets": 0}
+        self._disk = _disk(folder, self._settings.machine)
 
     def run(self) -> None:
         """Serve until told to stop, or until the owner is gone."""
@@ -82,7 +85,8 @@ class Wire:
         if self._settings.rom is None:
             raise UsageFault(f"twin {self._folder.name!r} has no mask ROM", remedy="start it with --rom FILE")
         machine, folder = self._settings.machine, self._folder
-        self._emulator = power_on(machine, Path(self._settings.rom), folder.flash, folder.qemu_log)
+        rom, disk = Path(self._settings.rom), self._disk
+        self._emulator = power_on(machine, rom, folder.flash, folder.qemu_log, disk=disk)
         self._cable.connect(self._emulator.uart)
         self._entropy = PORTS[machine.entropy](_random) if self._cable.profile.entropy else SilentEntropy()
         self._counts["power_ons"] += 1
@@ -211,10 +215,18 @@ class Wire:
             "qemu_pid": emulator.pid if emulator else None,
             "owner_pid": self._owner_pid,
             "owner_gone": self._owner_gone(),
+            "ssh_port": self._disk.port if self._disk else None,
             "profile": self._cable.profile.as_json(),
             **self._counts,
             **self._cable.counts,
         }
+
+
+def _disk(folder: TwinFolder, machine: Machine) -> Disk | None:
+    """One port for as long as the wire lives: who is connected finds the unit again after its power was away."""
+    if machine.flash_interface != linux_disk.INTERFACE:
+        return None
+    return Disk(folder.path, linux_disk.choose_port(folder.path))
 
 
 def _profile(data: Any) -> WireProfile:

@@ -105,7 +105,7 @@ class UpdateWalk:
         return None
 
     def _upload(self, step: PlanStep) -> dict[str, Any]:
-        return self._nothing_to_do() or self._send(step, self.image.data)
+        return self._nothing_to_do() or self._send(step, self.image.travels)
 
     def _upload_radio(self, step: PlanStep) -> dict[str, Any]:
         return self._nothing_to_do() or self._send(step, self.radio, radios.IMAGE, radios.SECONDARY_SLOT)

@@ -135,7 +135,7 @@ def _upload(device: Device, image: VerifiedImage, book: StepBook) -> int:
     def act() -> dict[str, object]:
         nonlocal sent
         progress = book.progress_for(image.release.reference)
-        report = lasting_upload.upload(device, image.data, progress)
+        report = lasting_upload.upload(device, image.travels, progress)
         sent = report.size - report.resumed_from
         return {"bytes_sent": sent, "resumed_from": report.resumed_from, DETAIL: f"{sent} bytes sent"}
 

@@ -14,7 +14,7 @@ from assay.errors import DeviceTimeout, Refused, UnitFailed
 from assay.interfaces import lasting_upload
 from assay.interfaces.clock import Clock
 from assay.interfaces.device import Device, DeviceInfo, DeviceRefusal, Stage
-from assay.interfaces.loader import RomBanner
+from assay.interfaces.loader import MediumLoader, RomBanner
 from assay.interfaces.place import Found, UnitPlace
 from assay.interfaces.step_book import DETAIL, StepBook
 from assay.model.artifact import VerifiedImage
@@ -58,8 +58,11 @@ def write_bootloader(place: UnitPlace, found: Found, image: VerifiedImage, book:
 
 def write_app(place: UnitPlace, image: VerifiedImage, book: StepBook, clock: Clock) -> Written:
     """The app in the primary slot is `image`, and it runs. Raises `UnitFailed`, `Refused`, link errors."""
-    written = Written(info := wait_up(place.device, clock))
-    if info.stage is Stage.BOOT:
+    if isinstance(place.loader, MediumLoader) and place.loader.lacks_app():
+        written = _write_medium(place, place.loader, image, book, clock)
+    else:
+        written = Written(wait_up(place.device, clock))
+    if written.info.stage is Stage.BOOT:
         written = _recover(place.device, image, book, clock)
     expected = bytes.fromhex(image.release.image.image_hash)
     slot, ran = place.device.measure(PRIMARY_SLOT), written.info.image_hash or b""
@@ -77,6 +80,23 @@ def write_app(place: UnitPlace, image: VerifiedImage, book: StepBook, clock: Clo
     )
 
 
+def _write_medium(
+    place: UnitPlace, loader: MediumLoader, image: VerifiedImage, book: StepBook, clock: Clock
+) -> Written:
+    """The system of a Linux module, while it is off; then it is switched on."""
+    begun_s = clock.monotonic_s()
+    written = loader.send_app(image.data, book.progress_for(f"system {image.release.reference}"))
+    if written.hex() != image.release.image.image_hash:
+        raise UnitFailed(
+            f"the medium holds an image with hash {written.hex() or 'none'}, the file has "
+            f"{image.release.image.image_hash}",
+            remedy="the unit's medium is bad: take it out of production",
+        )
+    on_s = clock.monotonic_s()
+    info = place.device.wait_ready(Stage.APP, UP_TIMEOUT_S)
+    return Written(info, clock.monotonic_s() - on_s, len(image.data), on_s - begun_s)
+
+
 def wait_up(device: Device, clock: Clock, timeout_s: float = UP_TIMEOUT_S) -> DeviceInfo:
     """The bootloader or the app, whichever answers first."""
     deadline_s = clock.monotonic_s() + timeout_s
@@ -91,7 +111,7 @@ def wait_up(device: Device, clock: Clock, timeout_s: float = UP_TIMEOUT_S) -> De
 
 def _recover(device: Device, image: VerifiedImage, book: StepBook, clock: Clock) -> Written:
     progress = book.progress_for(f"app {image.release.reference}")
-    report = lasting_upload.upload(device, image.data, progress)
+    report = lasting_upload.upload(device, image.travels, progress)
     device.reset()
     begun_s = clock.monotonic_s()
     try:

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A site with releases of a Linux module, made once and kept, and the commands that tests give.
+
+The folder is `.assay-linux/`, so that a second run builds nothing: `assay build` knows inputs that it has built.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.pipeline.site import Site
+
+ROOT = Path(__file__).parents[2]
+KEPT = ROOT / ".assay-linux"
+BOARD = "linux-arm64"
+TIMEOUT_S = 1200.0
+RELEASES = {
+    "boot": ("firmware/linux/boot", "1.0.0", ()),
+    "first": ("firmware/linux", "1.0.0", ()),
+    "second": ("firmware/linux", "1.1.0", ()),
+    "broken": ("firmware/linux", "1.2.0", ("--define", "SELFTEST_FAULT=3")),
+    "panics": ("firmware/linux", "1.3.0", ("--define", "LINUX_PANIC=1")),
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a verb said: its exit status, its JSON document, and what it wrote for people."""
+
+    status: int
+    data: dict[str, Any]
+    words: str
+
+
+def start(*words: str, folder: Path = KEPT) -> subprocess.Popen[str]:
+    """A verb on the kept site that runs by itself."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-m", "assay", *words, "--site", str(folder / "site")]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def assay(*words: str, folder: Path = KEPT) -> Answer:
+    """Run a verb to its end."""
+    process = start(*words, "--json", folder=folder)
+    out, err = process.communicate(timeout=TIMEOUT_S)
+    return Answer(process.returncode, json.loads(out) if out.strip() else {}, err)
+
+
+def good(*words: str, folder: Path = KEPT) -> dict[str, Any]:
+    """The document of a verb that has to pass."""
+    answer = assay(*words, folder=folder)
+    assert answer.status == 0, (words, answer)
+    return answer.data
+
+
+def made_site() -> Path:
+    """The kept site, with all releases and a trust file."""
+    site = Site(KEPT / "site")
+    for name, (module, version, more) in RELEASES.items():
+        out = KEPT / name
+        good("build", module, "--board", BOARD, "--version", version, *more, "--out", str(out))
+        published = {release.reference for release in site.store.releases()}
+        if f"{'linux-boot' if name == 'boot' else 'demo-linux'}@{version}" not in published:
+            good("sign", str(out))
+            good("publish", str(out) + ".signed")
+    trust = ("keys", "trust", "--name", "linux", "--allow-development", "--allow-emulated")
+    good(*trust, "--out", str(KEPT / "trust.toml"))
+    return KEPT / "trust.toml"

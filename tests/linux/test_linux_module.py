@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Linux module from a blank medium to its history: good and bad updates, power cuts, a link that is cut."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from linux_site import BOARD, KEPT, ROOT, assay, good, made_site, start
+
+from assay.drivers.twin.linux_disk import chosen_port
+from assay.pipeline.site import Site
+
+TWIN = "module"
+CUT_SEED, CUTS = 20261126, 4
+
+
+@pytest.fixture(scope="module")
+def trust() -> Path:
+    if not (ROOT / "linux-base" / "root.tar").exists():
+        pytest.fail("linux-base is not there: python firmware/linux/fetch_base.py")
+    return made_site()
+
+
+@pytest.fixture(scope="module")
+def unit(trust: Path) -> Iterator[str]:
+    """A provisioned unit on the twin; its serial number."""
+    folder = KEPT / "site" / "twins" / TWIN
+    if folder.exists():
+        assay("twin", "stop", TWIN, "--force")
+        shutil.rmtree(folder)
+    good("twin", "start", TWIN, "--board", BOARD)
+    try:
+        bootloader, app = "linux-boot@1.0.0", "demo-linux@1.0.0"
+        words = ("provision", "--place", TWIN, "--profile", "provisioning/linux.toml", "--trust", str(trust))
+        made = good(*words, "--bootloader", bootloader, "--app", app)
+        yield made["serial"]
+    finally:
+        assay("twin", "stop", TWIN, "--force")
+
+
+def update(version: str, trust: Path, *more: str) -> Any:
+    return assay("update", f"demo-linux@{version}", "--place", TWIN, "--trust", str(trust), *more)
+
+
+def runs(trust: Path) -> tuple[str, str]:
+    """Version and state, by the unit's own evidence."""
+    report = good("evidence", "--place", TWIN, "--trust", str(trust))["report"]
+    return report["version"], report["state"]
+
+
+def test_provisioned_units_prove_themselves(unit: str, trust: Path) -> None:
+    assert unit.startswith("LINUX-")
+    assert runs(trust) == ("1.0.0", "confirmed")
+
+
+def test_a_good_update_stays(unit: str, trust: Path) -> None:
+    answer = update("1.1.0", trust)
+    assert answer.status == 0, answer
+    assert runs(trust) == ("1.1.0", "confirmed")
+    good("twin", "power", "cycle", TWIN)
+    assert runs(trust) == ("1.1.0", "confirmed")
+
+
+@pytest.mark.parametrize(("version", "reason"), [("1.2.0", "selftest-failed (code 3)"), ("1.3.0", "reverted")])
+def test_a_bad_update_goes_back_by_itself(unit: str, trust: Path, version: str, reason: str) -> None:
+    answer = update(version, trust)
+    assert answer.status == 1, answer
+    assert reason in answer.words + str(answer.data)
+    assert runs(trust) == ("1.1.0", "confirmed")
+
+
+def test_an_older_version_is_flashed_at_a_bench(unit: str, trust: Path) -> None:
+    assert update("1.0.0", trust).status == 4
+    good("flash", "demo-linux@1.0.0", "--place", TWIN, "--trust", str(trust))
+    assert runs(trust) == ("1.0.0", "confirmed")
+
+
+def test_the_power_goes_at_any_moment_and_a_slot_boots(unit: str, trust: Path) -> None:
+    """Somewhere in the upload, the installation or the start; the same command then goes on."""
+    dice = random.Random(CUT_SEED)
+    for _ in range(CUTS):
+        before = runs(trust)
+        wanted = "1.1.0" if before[0] == "1.0.0" else "1.0.0"
+        words = ("update", f"demo-linux@{wanted}", "--place", TWIN, "--trust", str(trust))
+        words += ("--unsafe-allow-older-version",)
+        process = start(*words)
+        time.sleep(dice.uniform(5, 60))
+        good("twin", "power", "cut", TWIN, "--force")
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=300)
+        good("twin", "power", "on", TWIN, "--force")
+        assert runs(trust)[0] in ("1.0.0", "1.1.0")
+        answer = assay(*words)
+        assert answer.status == 0, answer
+        assert runs(trust) == (wanted, "confirmed")
+
+
+def test_the_link_is_cut_in_the_middle_of_an_upload(unit: str, trust: Path) -> None:
+    """The session is killed on the unit's side of the port; the upload goes on where it was."""
+    before = runs(trust)
+    wanted = "1.1.0" if before[0] == "1.0.0" else "1.0.0"
+    words = ("update", f"demo-linux@{wanted}", "--place", TWIN, "--trust", str(trust), "--unsafe-allow-older-version")
+    process = start(*words)
+    port = chosen_port(KEPT / "site" / "twins" / TWIN)
+    for _ in range(2):
+        time.sleep(10)
+        subprocess.run(["ss", "--kill", "state", "established", f"dport = :{port}"], check=False, capture_output=True)
+    _, err = process.communicate(timeout=900)
+    assert process.returncode == 0, err
+    assert runs(trust) == (wanted, "confirmed")
+
+
+def test_units_of_another_site_take_no_bundle_of_ours(trust: Path, tmp_path: Path, unit: str) -> None:
+    """The keyring decides: the same twin, with the keyring of another site, refuses the bundle and runs on."""
+    other = Site(tmp_path / "other")
+    from assay.drivers.twin.linux_disk import make_outfit
+    from assay.drivers.twin.twin_folder import TwinFolder
+    from assay.formats.device_certificate import pem
+    from assay.pipeline.manifest_files import load_board
+    from assay.pipeline.rauc_signing import certificate
+
+    folder = TwinFolder(KEPT / "site" / "twins" / TWIN)
+    outfit = make_outfit(pem(certificate(other)))
+    area = load_board(ROOT / "boards" / f"{BOARD}.toml").flash.areas["factory"]
+    before = runs(trust)
+    good("twin", "power", "off", TWIN)
+    with folder.flash.open("r+b") as file:
+        file.seek(area.offset)
+        file.write(outfit.archive.ljust(area.size, b"\0"))
+    for name, (mode, data) in outfit.files.items():
+        (folder.path / name).write_bytes(data)
+        (folder.path / name).chmod(mode)
+    good("twin", "power", "on", TWIN)
+    wanted = "1.1.0" if before[0] == "1.0.0" else "1.0.0"
+    answer = update(wanted, trust, "--unsafe-allow-older-version")
+    assert answer.status != 0
+    assert "bad-signature" in answer.words + str(answer.data)
+    assert runs(trust) == before
+
+
+def test_the_history_verifies(unit: str, trust: Path) -> None:
+    assert good("trace", unit, "--trust", str(trust))["verified"]
