@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import subprocess
@@ -15,7 +14,6 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from soft_token import LABEL, LIBRARY, PIN, SoftToken, faulty_library, make_keys, needs_softhsm
 from test_signer import SIGNED, state, statement
 
@@ -302,6 +300,34 @@ def statement_of_station() -> bytes:
     )
 
 
+def test_a_role_gets_another_key_in_the_middle(signers: SignerProcess) -> None:
+    before = signers.public_key(Role.BENCH)
+    assert signers.sign_statement(Role.BENCH, statement_of_bench())
+    other = signers.use_key(
+        Role.BENCH, "pkcs11:token=factory;object=spare", public=None, name=None, make=True, production=True
+    )
+    assert other.keyid != before.keyid
+    trust = TrustFile(schema="assay.trust/1", name="t", keys=(other,))
+    bundle = signers.sign_statement(Role.BENCH, statement_of_bench())
+    verify_statement(bundle, trust, role=Role.BENCH, predicate_types={PredicateType.TEST_RESULT})
+
+
+def test_a_token_without_public_keys(signers: SignerProcess, token: SoftToken, tmp_path: Path) -> None:
+    uri = "pkcs11:token=factory;object=lone"
+    lone = signers.use_key(Role.BENCH, uri, public=None, name=None, make=True, production=True)
+    in_the_token(token, "session.get_key(pkcs11.ObjectClass.PUBLIC_KEY, label='lone').destroy()")
+    signers.close()
+    with pytest.raises(StorageError, match="has no public key with label 'lone'"):
+        signers.use_key(Role.BENCH, uri, public=None, name=None, make=False, production=True)
+    again = signers.use_key(Role.BENCH, uri, public=lone.public, name=None, make=False, production=True)
+    assert again.keyid == lone.keyid
+    assert signers.sign_statement(Role.BENCH, statement_of_bench())
+    other = signers.public_key(Role.STATION).public
+    signers.use_key(Role.BENCH, uri, public=other, name=None, make=False, production=True)
+    with pytest.raises(InfrastructureError, match="does not verify with its public key"):
+        signers.sign_statement(Role.BENCH, statement_of_bench())
+
+
 # Who is a development key.
 
 
@@ -355,24 +381,19 @@ def test_a_key_of_no_kind_of_ours(signers: SignerProcess, token: SoftToken, tmp_
 
 
 def make_extractable(token: SoftToken) -> None:
-    """In a process of its own: SoftHSM reads its configuration once."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            import pkcs11
+    curve = "{pkcs11.Attribute.EC_PARAMS: bytes.fromhex('06082a8648ce3d030107')}"
+    loose = "{pkcs11.Attribute.EXTRACTABLE: True}"
+    made = f"session.create_domain_parameters(pkcs11.KeyType.EC, {curve}, local=True)"
+    in_the_token(token, f"{made}.generate_keypair(store=True, label='loose', id=b'U', private_template={loose})")
 
-            from assay.backends.signers.pkcs11_key import P256_PARAMETERS
 
-            found = pkcs11.lib(str(LIBRARY)).get_token(token_label=LABEL)
-            with found.open(rw=True, user_pin=PIN) as session:
-                curve = {pkcs11.Attribute.EC_PARAMS: P256_PARAMETERS}
-                session.create_domain_parameters(pkcs11.KeyType.EC, curve, local=True).generate_keypair(
-                    store=True, label="loose", id=b"\x55", private_template={pkcs11.Attribute.EXTRACTABLE: True}
-                )
-            os._exit(0)
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+def in_the_token(token: SoftToken, work: str) -> None:
+    """`work` with a session, in a process of its own: SoftHSM reads its configuration once."""
+    script = (
+        f"import pkcs11\nfound = pkcs11.lib({str(LIBRARY)!r}).get_token(token_label={LABEL!r})\n"
+        f"with found.open(rw=True, user_pin={PIN!r}) as session:\n    {work}\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 # The PIN.
@@ -531,18 +552,3 @@ def test_a_trust_file_names_the_keys_that_are_there(token: SoftToken, signers: S
     assert not any(key.development for key in found.keys)
     assert not found.logs[0].development
     site.signers.close()
-
-
-def test_ed25519_signs_as_the_standard_says(signers: SignerProcess, token: SoftToken, tmp_path: Path) -> None:
-    """Deterministic (RFC 8032): the same bytes by the token and by cryptography."""
-    files = SignerProcess(tmp_path / "files")
-    files.public_key(Role.LOG)
-    path = tmp_path / "files" / "log-UNSAFE-DEVELOPMENT.pem"
-    token.import_file(path, "the-log", "78")
-    signers.use_key(
-        Role.LOG, "pkcs11:token=factory;object=the-log", public=None, name=None, make=False, production=False
-    )
-    private = load_pem_private_key(path.read_bytes(), None)
-    assert signers.sign(Role.LOG, state("x")) == private.sign(state("x"))  # type: ignore[union-attr,call-arg]
-    assert hashlib.sha256(state("x")).digest() != state("x")
-    files.close()

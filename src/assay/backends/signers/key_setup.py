@@ -45,6 +45,7 @@ class KeySetup:
         name = name or role.value
         name = f"{name}-{DEVELOPMENT}" if development and DEVELOPMENT not in name else name
         self._keys.folder.set_role(role, RoleKey(uri=uri, public=found, name=name, development=development))
+        self._keys.forget(role)
 
     def login(self, label: str) -> dict[str, Any]:
         """Give the token `label` its PIN once, also if it was wrong before."""
@@ -63,7 +64,7 @@ class KeySetup:
                 raise StorageError(f"{path} cannot be read: {error.strerror}", remedy="make it your own") from error
             return _same(found, public), not production
         if scheme in TOKEN_SCHEMES:
-            key = pkcs11_key.find_token_key(self._keys.place(_unknown(uri)))
+            key = pkcs11_key.find_token_key(self._keys.place(_unknown(uri, public)))
             if key.extractable and production:
                 told = "the key can be copied out of its token, so it is a development key"
                 raise Refused(told, remedy="make it there with EXTRACTABLE=false, or leave out --production")
@@ -73,9 +74,9 @@ class KeySetup:
         return public, False
 
 
-def _unknown(uri: str) -> RoleKey:
-    """A key whose public part is not known yet."""
-    return RoleKey(uri=uri, public="", name="", development=True)
+def _unknown(uri: str, public: str | None = None) -> RoleKey:
+    """A key whose public part is not known yet, or what somebody says that it is."""
+    return RoleKey(uri=uri, public=public or "", name="", development=True)
 
 
 def _same(found: str, given: str | None) -> str:

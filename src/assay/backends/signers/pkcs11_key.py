@@ -80,13 +80,21 @@ def open_token_key(place: KeyPlace) -> TokenKeySigner:
 
 
 def find_token_key(place: KeyPlace) -> FoundKey:
-    """The public part of the key at `place`, from the token; `place.public` is not looked at. Raises AssayError."""
+    """The public part of the key at `place`, from the token; `place.public` where the token has none.
+
+    Raises AssayError.
+    """
     key = parse_token_uri(place.uri)
     token = session_of(key.token, place)
 
     def look(session: Any) -> tuple[str, bool]:
         extractable = _can_leave(token.key(session, key, private=True))
-        return _public_pem(token.key(session, key, private=False)), extractable
+        try:
+            return _public_pem(token.key(session, key, private=False)), extractable
+        except StorageError:
+            if not place.public:
+                raise
+            return place.public, extractable
 
     public, extractable = token.call(look)
     return FoundKey(public, token.is_hardware(), extractable)

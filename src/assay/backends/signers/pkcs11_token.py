@@ -192,7 +192,7 @@ class TokenSession:
                 session.close()
 
 
-_sessions: dict[tuple[str, str, Path], TokenSession] = {}
+_sessions: dict[tuple[str, Token, Path], TokenSession] = {}
 _sessions_lock = threading.Lock()
 
 
@@ -200,8 +200,10 @@ def session_of(label: str | None, place: KeyPlace) -> TokenSession:
     """The session of this process with the token that keys.toml knows by `label` (None: the only one there)."""
     name, token = _configured(label, place.tokens)
     with _sessions_lock:
-        key = (token.module, name, place.folder)
-        if key not in _sessions or place.again:
+        key = (name, token, place.folder)
+        if place.again and key in _sessions:
+            _sessions.pop(key).close()  # else the token would say that somebody is logged in, and not look at the PIN
+        if key not in _sessions:
             _sessions[key] = TokenSession(name, token, place)
         return _sessions[key]
 

@@ -70,11 +70,10 @@ class RoleKeys:
         known = {"uri": key.uri, "public": key.public, "development": key.development, "tokens": table.tokens}
         return KeyPlace(**known, **self._around, again=again)  # type: ignore[arg-type]  # each by its name
 
-    def close(self) -> None:
-        """Close the signers."""
-        for signer in self._signers.values():
+    def forget(self, role: Role) -> None:
+        """`role` has another key now."""
+        if signer := self._signers.pop(role, None):
             signer.close()
-        self._signers.clear()
 
     def _sign(self, role: Role, data: bytes) -> bytes:
         key = self.folder.role_key(role)
