@@ -2,6 +2,7 @@
 // Verifies Sigstore bundles with the Sigstore project's own JavaScript verifier: with a public key, or a trusted root.
 // Usage: node sigstore_verify.mjs KEY.pem HINT BUNDLE.json...
 //        node sigstore_verify.mjs --root TRUSTED_ROOT.json IDENTITY BUNDLE.json...
+//        node sigstore_verify.mjs --logged TRUSTED_ROOT.json KEY.pem BUNDLE.json...
 // One line for each bundle; exit status 1 if one fails.
 import { createPublicKey } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -11,6 +12,17 @@ import { createRequire } from 'node:module';
 const require = createRequire(`${process.env.NODE_MODULES_PARENT ?? import.meta.dirname}/x.js`);
 const { bundleFromJSON } = require('@sigstore/bundle');
 const { Verifier, toSignedEntity, toTrustMaterial } = require('@sigstore/verify');
+
+function rootOf(path, keys) {
+  const { TrustedRoot } = require('@sigstore/protobuf-specs');
+  return toTrustMaterial(TrustedRoot.fromJSON(JSON.parse(readFileSync(path, 'utf8'))), keys);
+}
+
+function logged(path, keyPath) {
+  const keys = () => ({ publicKey: createPublicKey(readFileSync(keyPath)), validFor: () => true });
+  const thresholds = { ctlogThreshold: 0, tlogThreshold: 1, timestampThreshold: 1 };
+  return [new Verifier(rootOf(path, keys), thresholds), undefined];
+}
 
 function withKey(keyPath, hint) {
   const key = { publicKey: createPublicKey(readFileSync(keyPath)), validFor: () => true };
@@ -28,16 +40,16 @@ function withKey(keyPath, hint) {
 }
 
 function withRoot(path, identity) {
-  const { TrustedRoot } = require('@sigstore/protobuf-specs');
-  const trust = toTrustMaterial(TrustedRoot.fromJSON(JSON.parse(readFileSync(path, 'utf8'))));
   const thresholds = { ctlogThreshold: 1, tlogThreshold: 1, timestampThreshold: 1 };
-  return [new Verifier(trust, thresholds), { subjectAlternativeName: identity }];
+  return [new Verifier(rootOf(path), thresholds), { subjectAlternativeName: identity }];
 }
 
 const words = process.argv.slice(2);
-const rooted = words[0] === '--root';
-const [verifier, policy] = rooted ? withRoot(words[1], words[2]) : withKey(words[0], words[1]);
-for (const path of words.slice(rooted ? 3 : 2)) {
+const modes = { '--root': withRoot, '--logged': logged };
+const mode = modes[words[0]] ?? withKey;
+const rest = words[0] in modes ? words.slice(1) : words;
+const [verifier, policy] = mode(rest[0], rest[1]);
+for (const path of rest.slice(2)) {
   try {
     verifier.verify(toSignedEntity(bundleFromJSON(JSON.parse(readFileSync(path, 'utf8')))), policy);
     console.log(`good ${path}`);

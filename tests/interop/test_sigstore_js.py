@@ -19,10 +19,12 @@ from sigstore.models import ClientTrustConfig
 from sigstore.oidc import IdentityToken
 from sigstore.sign import SigningContext
 
+from assay.backends.logs.rekor_client import services_of
 from assay.backends.signers.service import SignerProcess
 from assay.formats import canonical_json
 from assay.model.statement import PredicateType, Statement, Subject
 from assay.model.trust import Role
+from assay.pipeline.log_submit import log_bundle
 from assay.simulation.sigstore_lab.lab import SigstoreLab
 
 HERE = Path(__file__).parent
@@ -105,3 +107,28 @@ def test_keyless_bundle_of_the_lab(tmp_path: Path) -> None:
     assert good.returncode == 0, good.stdout + good.stderr
     other = verify("https://ci.example/other.yml")
     assert other.returncode == 1 and "identity" in other.stdout
+
+
+def test_bundle_by_key_that_was_logged_later(tmp_path: Path) -> None:
+    """An entry of Rekor v2 and a time stamp around a signature by key, by the JavaScript verifier."""
+    signers = SignerProcess(tmp_path / "keys")
+    key = signers.public_key(Role.BUILDER)
+    subject = Subject(name="image", digest={"sha256": "ab" * 32})
+    statement = Statement(subject=(subject,), predicateType=PredicateType.PROVENANCE.value, predicate={"n": 1})
+    bundle = signers.sign_statement(Role.BUILDER, canonical_json.encode_value(statement))
+    signers.close()
+    with SigstoreLab() as lab:
+        root = json.dumps(lab.trusted_root)
+        logged, _ = log_bundle(bundle, key, services_of(lab.trust_config), root)
+    (tmp_path / "root.json").write_text(root)
+    (tmp_path / "key.pem").write_text(key.public)
+
+    def verify(data: bytes) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "bundle.json").write_bytes(data)
+        line = ["node", HERE / "sigstore_verify.mjs", "--logged", "root.json", "key.pem", "bundle.json"]
+        environment = {**os.environ, "NODE_MODULES_PARENT": str(NODE_FOLDER)}
+        return subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    good = verify(logged)
+    assert good.returncode == 0, good.stdout + good.stderr
+    assert verify(bundle).returncode == 1

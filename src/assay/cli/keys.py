@@ -200,7 +200,9 @@ def trust(
 
 @command.command("keyless")
 @click.option("--issuer", metavar="URL", help="Who vouches for the identity (OIDC).")
-@click.option("--identity", metavar="NAME", help="Who the builder is: a URI or an e-mail address, or a pattern with *.")
+@click.option(
+    "--identity", metavar="NAME", help="Who the builder is: a URI or an e-mail address, or a pattern with a star."
+)
 @click.option("--trust-config", type=FILE, help="The services [default: the public Sigstore].")
 @click.option("--token-file", type=FILE, help="A file with the identity token [default: the CI system gives one].")
 @click.option("--token-command", metavar="COMMAND", help="A command that prints the identity token.")

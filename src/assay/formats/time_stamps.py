@@ -27,18 +27,17 @@ def _proved(stamp: bytes, signature: bytes, stamper: RootStamper) -> ProvedTime 
     from cryptography.x509 import load_der_x509_certificate
     from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
 
-    try:
-        response = decode_timestamp_response(stamp)
-    except ValueError as error:
-        raise NotVerified("a time stamp of the bundle is malformed", remedy="have it stamped again") from error
     if len(stamper.chain) < CHAIN_MIN:
         return None
-    leaf, *between, top = (load_der_x509_certificate(each) for each in stamper.chain)
-    # Lists of our own: the builder's are shared between builders.
-    builder = VerifierBuilder(tsa_certificate=leaf, intermediates=list(between), roots=[top])
     try:
+        leaf, *between, top = (load_der_x509_certificate(each) for each in stamper.chain)
+        response = decode_timestamp_response(stamp)
+        # Lists of our own: the builder's are shared between builders.
+        builder = VerifierBuilder(tsa_certificate=leaf, intermediates=list(between), roots=[top])
         builder.build().verify_message(response, signature)
+        when = response.tst_info.gen_time
     except VerificationError:
         return None
-    when = response.tst_info.gen_time
+    except Exception as error:  # parts of a stamp are parsed when they are asked for
+        raise NotVerified("a time stamp of the bundle is malformed", remedy="have it stamped again") from error
     return ProvedTime(when, stamper.name) if stamper.window.holds(when) else None
