@@ -12,7 +12,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nrf_chip import NrfChip
@@ -112,6 +112,15 @@ class QemuChip(NrfChip):
         )
 
 
+def _connected(path: Path) -> Gdb:
+    """QEMU makes the socket, and listens a moment later."""
+    for _ in range(600):
+        with suppress(OSError):
+            return Gdb(path)
+        time.sleep(0.05)
+    return Gdb(path)
+
+
 @contextmanager
 def qemu_chip(folder: Path) -> Iterator[QemuChip]:
     """The machine, stopped at its first instruction, until the block is left."""
@@ -121,11 +130,7 @@ def qemu_chip(folder: Path) -> Iterator[QemuChip]:
     with subprocess.Popen(["qemu-system-arm", *words], preexec_fn=_dies_with(os.getpid())) as process:
         gdb = None
         try:
-            for _ in range(600):
-                if path.exists():
-                    break
-                time.sleep(0.05)
-            gdb = Gdb(path)
+            gdb = _connected(path)
             gdb.ask("qSupported:xmlRegisters=arm")
             gdb.ask("qXfer:features:read:target.xml:0,ffb")
             yield QemuChip(gdb)

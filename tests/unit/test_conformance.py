@@ -22,7 +22,7 @@ from relay_boards import SerialRelayBoard, on_a_port, web_relay
 from test_flash_openocd import config as openocd_config
 from uf2_bootloader import Uf2Bootloader
 
-PYOCD_CASES = "" if "ASSAY_LONG_TESTS" in os.environ else "not twice_the_same and not what_is_written"
+PYOCD_CASES = "" if "ASSAY_LONG_TESTS" in os.environ else "not twice_the_same and not written_is_read"
 """Each call of pyOCD costs 1.2 s for its imports: two cases are left to who sets the variable."""
 
 FAULTY = """
