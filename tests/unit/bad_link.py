@@ -148,12 +148,12 @@ class StreamLink:
 
     def hang_up(self) -> None:
         """End every stream at once, as a host that restarts does."""
-        for end in self._open:
+        ends, self._open = self._open, []  # who connects anew meanwhile is not meant
+        for end in ends:
             with contextlib.suppress(OSError):
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
                 end.shutdown(socket.SHUT_RDWR)
                 end.close()
-        self._open.clear()
 
     def close(self) -> None:
         self._door.close()

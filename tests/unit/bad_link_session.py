@@ -28,6 +28,7 @@ from typing import Any
 from bad_link import PacketLink
 from ssh_server import SshServer, ssh_server
 
+from assay.drivers.ssh.host import SshHost
 from assay.drivers.ssh.opening import open_ssh
 from assay.errors import LinkError
 from assay.interfaces.remote_host import RemoteHost
@@ -145,6 +146,44 @@ def cut_while_idle(host: RemoteHost, link: PacketLink, place: Path, seed: int) -
     return {"noticed_s": noticed_s, "words": words, "again": host.run(["echo", "back"]).stdout.decode()}
 
 
+def cut_at_login(host: RemoteHost, link: PacketLink, place: Path, seed: int) -> dict[str, Any]:
+    """At moments between the first packet and the first command."""
+    dice = random.Random(seed)
+    link.set(delay_ms=40)
+    noticed = []
+    for _ in range(4):
+        host.close()
+        cut = threading.Timer(dice.uniform(0.1, 0.6), link.set, kwargs={"cut": True})
+        cut.start()
+        began_s = time.monotonic()
+        try:
+            host.run(["sleep", "100"], timeout_s=100)
+        except LinkError:
+            noticed.append(time.monotonic() - began_s)
+        cut.join()
+        link.set(cut=False)
+    return {"noticed_s": noticed, "again": host.run(["echo", "back"]).stdout.decode()}
+
+
+def cut_over_a_jump_host(host: RemoteHost, link: PacketLink, place: Path, seed: int) -> dict[str, Any]:
+    """The host is behind the one that the link goes to; nobody but the link's own socket can notice."""
+    assert isinstance(host, SshHost)
+    gate, folder = host.address, place.parent / "inner"
+    daemon = int((place.parent / "sshd" / "pid").read_text())
+
+    def beside_the_gate() -> None:
+        there = os.open(f"/proc/{daemon}/ns/net", os.O_RDONLY)
+        if ctypes.CDLL(None, use_errno=True).setns(there, CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "cannot join the gate's network")
+
+    with (
+        ssh_server(folder, limits=beside_the_gate, listen="127.0.0.1", port=PORT + 1, wait=False) as inner,
+        open_ssh(inner.address(jump=(gate,))) as behind,
+    ):
+        behind.wait_up(30)
+        return cut_in_an_upload(behind, link, place, seed)
+
+
 def many_cuts(host: RemoteHost, link: PacketLink, place: Path, seed: int) -> dict[str, Any]:
     dice = random.Random(seed)
     data = dice.randbytes(6 << 20)
@@ -188,7 +227,8 @@ def lossy(host: RemoteHost, link: PacketLink, place: Path, seed: int) -> dict[st
 
 
 SCENARIOS: dict[str, Callable[[RemoteHost, PacketLink, Path, int], dict[str, Any]]] = {
-    each.__name__: each for each in (cut_in_an_upload, cut_while_idle, many_cuts, slow, lossy)
+    each.__name__: each
+    for each in (cut_in_an_upload, cut_while_idle, cut_at_login, cut_over_a_jump_host, many_cuts, slow, lossy)
 }
 
 

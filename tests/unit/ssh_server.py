@@ -76,7 +76,7 @@ class SshServer:
 @contextmanager
 def ssh_server(
     folder: Path, *, limits: Callable[[], None] | None = None, before: tuple[str, ...] = (), port: int | None = None,
-    listen: str = "127.0.0.1", **settings: Any,
+    listen: str = "127.0.0.1", wait: bool = True, **settings: Any,
 ) -> Iterator[SshServer]:  # fmt: skip
     """An sshd whose `settings` are those of sshd_config; `limits` runs in it first, `before` are words in front."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -100,7 +100,7 @@ def ssh_server(
         process = subprocess.Popen(words, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=limits)
     server = SshServer(folder, port, process)
     try:
-        if listen == "127.0.0.1":
+        if wait and listen == "127.0.0.1":
             _wait(server)
         yield server
     finally:

@@ -30,6 +30,7 @@ from assay.errors import LinkError
 pytestmark = needs_sshd
 
 NOTICED_S_MAX = 8.0
+GATE_PORT = 2222
 SESSION = Path(__file__).with_name("bad_link_session.py")
 OWN_NETWORK = ("unshare", "--net") if os.geteuid() == 0 else (
     "unshare", "--user", "--map-current-user", "--keep-caps", "--net",
@@ -73,6 +74,19 @@ def test_a_cut_while_a_command_is_silent_is_noticed(tmp_path: Path) -> None:
     told = played("cut_while_idle", tmp_path)
     assert told["noticed_s"] < NOTICED_S_MAX
     assert told["again"] == "back\n"
+
+
+def test_a_cut_at_any_moment_of_the_login_is_noticed(tmp_path: Path) -> None:
+    told = played("cut_at_login", tmp_path)
+    assert len(told["noticed_s"]) == 4 and max(told["noticed_s"]) < NOTICED_S_MAX + 3
+    assert told["again"] == "back\n"
+
+
+def test_a_cut_before_a_jump_host_is_noticed_and_gone_on_from(tmp_path: Path) -> None:
+    told = played("cut_over_a_jump_host", tmp_path)
+    assert told["noticed_s"] < NOTICED_S_MAX
+    assert f"10.91.2.2:{GATE_PORT} broke" in told["words"]
+    assert told["right"] and told["resumed_at"] > 1 << 20
 
 
 def test_many_cuts(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ssh_server import SshServer, make_key, needs_sshd, public_line, ssh_server
+from ssh_server import SshServer, free_port, make_key, needs_sshd, public_line, ssh_server
 
 from assay.drivers.ssh.opening import open_ssh
 from assay.errors import DeviceTimeout, ExitStatus, InfrastructureError, LinkError, Refused, UsageFault
@@ -124,3 +125,38 @@ def test_a_key_that_is_not_allowed(server: SshServer, tmp_path: Path) -> None:
 def test_nobody_listens(server: SshServer) -> None:
     with pytest.raises(LinkError, match="cannot reach"):
         open_ssh(server.address(port=1)).run(["true"])
+
+
+# A host that restarts
+
+
+def test_a_host_that_comes_up_again(tmp_path: Path) -> None:
+    port = free_port()
+    with ssh_server(tmp_path / "sshd", port=port) as server, open_ssh(server.address()) as host:
+        assert host.run(["true"]).ok
+    with pytest.raises(DeviceTimeout, match=r"did not come up within 1 s: .*cannot reach"):
+        host.wait_up(1.0)
+
+    def later() -> None:
+        time.sleep(1.0)
+        with ssh_server(tmp_path / "sshd", port=port):
+            done.wait(60)
+
+    done = threading.Event()
+    restarted = threading.Thread(target=later)
+    restarted.start()
+    try:
+        host.wait_up(60)
+        assert host.run(["echo", "back"]).stdout == b"back\n"
+    finally:
+        host.close()
+        done.set()
+        restarted.join()
+
+
+def test_a_host_that_comes_up_as_another(server: SshServer, tmp_path: Path) -> None:
+    other = public_line(make_key(tmp_path / "other"))
+    began_s = time.monotonic()
+    with pytest.raises(Refused):
+        open_ssh(server.address(host_keys=(other,))).wait_up(60)
+    assert time.monotonic() - began_s < 30

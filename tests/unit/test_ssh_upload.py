@@ -17,7 +17,7 @@ import pytest
 from ssh_server import SshServer, free_port, make_key, needs_sshd, ssh_server
 
 from assay.drivers.ssh.opening import open_ssh
-from assay.errors import LinkError, NotVerified, Refused, StorageError, ToolMissing, UsageFault
+from assay.errors import InfrastructureError, LinkError, NotVerified, Refused, StorageError, ToolMissing, UsageFault
 from assay.interfaces.remote_host import RemoteHost
 from assay.model.ssh import SshAddress
 
@@ -268,3 +268,21 @@ def test_dropbear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         process.terminate()
         process.wait()
         home.unlink()
+
+
+def test_a_host_with_one_session_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path.resolve() / "x.bin"
+    with ssh_server(tmp_path / "sshd", MaxSessions=1) as server, open_ssh(server.address()) as host:
+        Path(f"{path}.part").write_bytes(DATA[:500_000])
+        assert host.put(DATA, str(path), sha256(DATA)).resumed_at == 500_000
+        assert host.put(DATA, str(path), sha256(DATA)).sent == 0
+
+
+def test_a_host_with_no_session(tmp_path: Path) -> None:
+    with (
+        ssh_server(tmp_path / "sshd", MaxSessions=0) as server,
+        open_ssh(server.address()) as host,
+        pytest.raises(InfrastructureError, match="opens no session") as told,
+    ):
+        host.run(["true"])
+    assert not isinstance(told.value, LinkError)

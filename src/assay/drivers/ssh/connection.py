@@ -49,6 +49,7 @@ KEY_ALGORITHMS = (
 HANDSHAKE_TIMEOUT_S = 20.0
 LOGIN_TIMEOUT_S = 30.0
 SETTLE_S = 1.0
+SESSION_WAIT_S, SESSION_EACH_S = 3.0, 0.1
 _TAKEN = (*KEY_EXCHANGES[:2], *CIPHERS, *MACS[:2], *KEY_ALGORITHMS)
 NEWER_SSHD = f"update its SSH server; assay takes {', '.join(_TAKEN)}"
 
@@ -104,15 +105,41 @@ class Connection:
     @contextmanager
     def channel(self) -> Iterator[paramiko.Channel]:
         """A channel for a command or for SFTP, for the time of a block. Raises LinkError."""
-        try:
-            opened = self.transport.open_session(timeout=CONNECT_TIMEOUT_S)
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            raise self.broken(error) from error
+        opened = self._session()
         try:
             yield opened
+            self._see_it_end(opened)
         finally:
             with suppress(paramiko.SSHException, EOFError, OSError):  # on a dead link that is all that can be said
                 opened.close()
+
+    def _see_it_end(self, channel: paramiko.Channel) -> None:
+        """Let the host close it, within reason: dropbear takes a session that is opened meanwhile for the old one."""
+        if channel.exit_status_ready() and not channel.eof_received:
+            return  # somebody that the command left behind keeps it open
+        with suppress(paramiko.SSHException, EOFError, OSError):
+            channel.shutdown_write()
+        deadline_s = time.monotonic() + SESSION_WAIT_S
+        while not channel.closed and self.alive and time.monotonic() < deadline_s:
+            time.sleep(SESSION_EACH_S / 10)
+
+    def _session(self) -> paramiko.Channel:
+        """Asked for again when the host says no: the session before may not have ended over there."""
+        deadline_s = time.monotonic() + SESSION_WAIT_S
+        while True:
+            try:
+                return self.transport.open_session(timeout=CONNECT_TIMEOUT_S)
+            except (paramiko.SSHException, EOFError, OSError) as error:
+                if not self.alive or time.monotonic() > deadline_s:
+                    raise self._no_session(error) from error
+            time.sleep(SESSION_EACH_S)
+
+    def _no_session(self, error: Exception) -> InfrastructureError:
+        if not isinstance(error, paramiko.ChannelException):
+            return self.broken(error)
+        return InfrastructureError(
+            f"{self.address} opens no session: {error.text or error}", remedy="look at MaxSessions of its sshd"
+        )
 
     def ended(self) -> bool:
         """True when the link broke; a failed write may be told a moment before the transport knows it."""
@@ -202,13 +229,20 @@ def _log_in(hop: SshHop, transport: PinnedTransport) -> None:
                 raise _not_in(hop, f"it takes no keys, only {', '.join(error.allowed_types)}") from error
             except paramiko.AuthenticationException:
                 if not transport.is_active():
-                    raise _not_in(hop, "it hung up after a key that it does not take") from None
+                    raise _hung_up(hop) from None
                 continue
             if more:
                 raise _not_in(hop, f"it wants {', '.join(more)} as well")
             return
     tried = ", ".join(str(key.fingerprint) for key in keys)
     raise _not_in(hop, f"it does not take the key{'s' if len(keys) > 1 else ''} {tried}")
+
+
+def _hung_up(hop: SshHop) -> LinkError:
+    return LinkError(
+        f"the link to {hop} broke while logging in",
+        remedy="check the network; a host that hangs up after one wrong key (MaxAuthTries) needs the right one",
+    )
 
 
 def _not_in(hop: SshHop, why: str) -> InfrastructureError:

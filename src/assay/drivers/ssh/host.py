@@ -32,6 +32,11 @@ class SshHost:
         self._connection: Connection | None = None
 
     @property
+    def address(self) -> SshAddress:
+        """As the bench file has it."""
+        return self._address
+
+    @property
     def name(self) -> str:
         """user@host, and the port if it is not 22."""
         return str(self._address)

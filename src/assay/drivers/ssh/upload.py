@@ -50,22 +50,30 @@ class Upload:
         """Raises as `RemoteHost.put` does."""
         with _opened(source) as file:
             size = self._check_source(file)
+            there, part = self._sizes()
+            if there == size and self._digest(str(self._path)) == self._sha256:
+                if progress is not None:
+                    progress(size, size)
+                return PutReport(str(self._path), size, 0, 0)
+            start = part if part and self._is_good(part, file, size) else 0
+            self._check_room(size - start)
             with sftp_of(self._connection, f"writing {self._path}") as sftp:
-                refuse_links(sftp, self._path)
-                if size_there(sftp, str(self._path)) == size and self._digest(str(self._path)) == self._sha256:
-                    if progress is not None:
-                        progress(size, size)
-                    return PutReport(str(self._path), size, 0, 0)
-                start = self._good_part(sftp, file, size)
-                self._check_room(size - start)
+                if part is not None and not start:
+                    sftp.remove(self._part)
                 self._send(sftp, file, start, size, progress)
-            self._sync(self._part)
-            self._check_part()
-            with sftp_of(self._connection, f"putting {self._path} in place") as sftp:
-                sftp.chmod(self._part, self._mode)
-                sftp.posix_rename(self._part, str(self._path))
-            self._sync(str(self._path.parent))
+        self._sync(self._part)
+        self._check_part()
+        with sftp_of(self._connection, f"putting {self._path} in place") as sftp:
+            sftp.chmod(self._part, self._mode)
+            sftp.posix_rename(self._part, str(self._path))
+        self._sync(str(self._path.parent))
         return PutReport(str(self._path), size, start, size - start)
+
+    def _sizes(self) -> tuple[int | None, int | None]:
+        """Bytes of the file and of its part. One session at a time, here and everywhere: some hosts allow one only."""
+        with sftp_of(self._connection, f"writing {self._path}") as sftp:
+            refuse_links(sftp, self._path)
+            return size_there(sftp, str(self._path)), size_there(sftp, self._part)
 
     def _check_source(self, file: BinaryIO) -> int:
         found, size = _digest_of(file, None), file.tell()
@@ -76,15 +84,9 @@ class Upload:
             )
         return size
 
-    def _good_part(self, sftp: paramiko.SFTPClient, file: BinaryIO, size: int) -> int:
-        """Bytes that lie there already and are right; a part that is not goes away."""
-        there = size_there(sftp, self._part)
-        if there is None:
-            return 0
-        if 0 < there <= size and self._digest(self._part) == _digest_of(file, there):
-            return there
-        sftp.remove(self._part)
-        return 0
+    def _is_good(self, part: int, file: BinaryIO, size: int) -> bool:
+        """The `part` bytes that lie there already are those of `file`."""
+        return part <= size and self._digest(self._part) == _digest_of(file, part)
 
     def _check_room(self, wanted: int) -> None:
         """Raises StorageError before anything is sent that does not fit. A host without df finds out by writing."""
