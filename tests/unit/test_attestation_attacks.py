@@ -429,6 +429,11 @@ def test_the_command(tmp_path: Path, scene: Scene, what: str) -> None:
     assert done.exit_code == (0 if what == "good" else 4) and "Traceback" not in done.output
     if what == "good":
         assert WHO in done.stdout
+        (signed,) = document["signed"]
+        assert (signed["san"], signed["issuer"]) == (WHO, scene.lab.url) and signed["log"][
+            "log"
+        ] == scene.lab.log.origin
+        assert signed["time"]["source"] == f"{scene.lab.url}/tsa"
     else:
         assert document["broken"][0]["faults"]
     early = CliRunner().invoke(verify, [*words, "--at", "2026-02-01T00:00:00Z"])
@@ -437,6 +442,16 @@ def test_the_command(tmp_path: Path, scene: Scene, what: str) -> None:
     assert wrong.exit_code == 2
     two = CliRunner().invoke(verify, [words[0], str(tmp_path / "second.json"), *words[1:]])
     assert two.exit_code == (0 if what == "good" else 4)
+
+
+def test_what_is_neither_a_file_nor_anything_else(tmp_path: Path, scene: Scene) -> None:
+    write_trust(tmp_path / "trust.toml", scene.trust(), replace=False)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "page").write_text("text")
+    trust = ["--trust", str(tmp_path / "trust.toml"), "--site", str(tmp_path / "site")]
+    for what, status in (("SN-0001", 4), ("a@1.0.0", 2), ("./none.json", 2), (str(tmp_path / "page"), 2), ("", 2)):
+        said = CliRunner().invoke(verify, [what, *trust])
+        assert said.exit_code == status and "Traceback" not in said.output, (what, said.output)
 
 
 def test_services_that_a_trust_file_does_not_have(scene: Scene) -> None:

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from assay.model.trace import Trace, TraceNode
-    from assay.model.trust import TrustFile
+    from assay.model.trust import TrustFile, VerifiedStatement
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 ROLES = ("image", "builder", "bench", "station", "field", "policy", "verifier", "device-ca", "log", "rauc")
@@ -65,7 +66,7 @@ def command(
             raise UsageFault(text, remedy="leave it out")
     if kind == "statement":
         content = offline_verify.read_input(artifact) if artifact is not None else None
-        return _node_answer(kind, _statements(datas, trust, content, role, at))
+        return _statements(datas, trust, content, role, at)
     if kind == "image":
         return _node_answer(kind, offline_verify.verify_signed_image(datas[0], trust))
     if kind == "release":
@@ -98,14 +99,24 @@ def _kind(what: tuple[str, ...]) -> tuple[str, list[bytes]]:
     return kinds.pop(), datas
 
 
-def _statements(
-    datas: list[bytes], trust: TrustFile, artifact: bytes | None, role: str | None, at: datetime
-) -> TraceNode:
+def _statements(datas: list[bytes], trust: TrustFile, artifact: bytes | None, role: str | None, at: datetime) -> Answer:
     from assay.model.trust import Role
     from assay.pipeline import offline_verify
 
     chosen = Role(role) if role is not None else None
-    return offline_verify.verify_bundles(datas, trust, artifact=artifact, role=chosen, at=at)
+    node, verified = offline_verify.verify_bundles(datas, trust, artifact=artifact, role=chosen, at=at)
+    answer = _node_answer("statement", node)
+    answer.data["signed"] = [_signed(each) for each in verified]
+    return answer
+
+
+def _signed(statement: VerifiedStatement) -> dict[str, Any]:
+    """Who signed, when and where it is logged, for machines."""
+    signer, time, place = statement.signer, statement.time, statement.place
+    said: dict[str, Any] = {"role": signer.role.value, "name": signer.name, "development": signer.development}
+    said |= signer.model_dump(mode="json", include={"keyid", "issuer", "san", "san_pattern"}, exclude_none=True)
+    said["time"] = {"when": time.when.isoformat(), "source": time.source} if time is not None else None
+    return {**said, "log": dataclasses.asdict(place) if place is not None else None}
 
 
 def _release(session: Session, reference: str, board: str | None, trust: TrustFile) -> Answer:

@@ -80,7 +80,7 @@ def parse_time(text: str | None) -> datetime:
 
 def verify_bundles(
     datas: Sequence[bytes], trust: TrustFile, *, artifact: bytes | None, role: Role | None, at: datetime
-) -> TraceNode:
+) -> tuple[TraceNode, tuple[VerifiedStatement, ...]]:
     """Statements about one subject: signature, role and limits of each, and that there are as many signers as the trust
     file asks for; with `artifact`, that they are about that file.
     """
@@ -90,18 +90,18 @@ def verify_bundles(
     if len(kinds) != 1 or not link.holds:
         if link.holds:
             link.fault(f"the statements are of several types: {', '.join(sorted(kinds))}")
-        return link.node()
+        return link.node(), ()
     kind = kinds.pop()
     roles = frozenset({role}) if role is not None else signers_of(kind)
     if not roles:
         link.fault(f"nobody may sign statements of the type {kind}")
-        return link.node()
+        return link.node(), ()
     subject = hashlib.sha256(artifact).hexdigest() if artifact is not None else None
     verified = link.attempt(
         lambda: verify_statements(datas, trust, role=roles, predicate_types={kind}, subject_sha256=subject, at=at)
     )
     if verified is None:
-        return link.node()
+        return link.node(), ()
     link.title = f"Statement {kind}"
     for each in verified:
         link.take(each.checks)
@@ -111,7 +111,7 @@ def verify_bundles(
         link.tell("subject", f"{about.name} " + " ".join(f"{name}:{value}" for name, value in about.digest.items()))
     if artifact is None:
         link.tell("artifact", "no --artifact was given: that a file is the one that is meant is not shown")
-    return link.node()
+    return link.node(), verified
 
 
 def _summary(link: Link, verified: VerifiedStatement) -> None:
