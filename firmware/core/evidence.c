@@ -10,6 +10,9 @@
 
 #define COSE_SIGN1_TAG 18u
 #define UEID_RANDOM 0x01u
+#ifndef EVIDENCE_HOW
+#define EVIDENCE_HOW "verified-at-boot"  // a Linux module, which measures itself, says "recomputed"
+#endif
 #define PROFILE "urn:assay:evidence:v1"
 
 enum claim {
@@ -75,7 +78,7 @@ static void put_measurements(struct cbor_writer *out, const struct identity *ide
     private_key(out, SECURITY_COUNTER);
     cbor_head(out, CBOR_UNSIGNED, handoff->security_counter);
     private_key(out, HASH_ORIGIN);
-    cbor_string(out, "verified-at-boot");
+    cbor_string(out, EVIDENCE_HOW);
     private_key(out, REVERTED);
     cbor_bool(out, handoff->event == EVENT_REVERTED);
 }

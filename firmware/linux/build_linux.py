@@ -102,7 +102,7 @@ def agent(order: Order) -> bytes:
                           *(HERE.parent / "core" / f"{name}.c" for name in CORE)])  # fmt: skip
         includes = [HERE / "agent", HERE.parent / "core" / "include", HERE.parent / "crypto" / "include",
                     HERE.parent / "app", work]  # fmt: skip
-        defines = [f"-DSMP_PACKET_MAX={PACKET_MAX}u", f'-DMODULE_NAME="{request.name}"',
+        defines = ['-DEVIDENCE_HOW="recomputed"', f"-DSMP_PACKET_MAX={PACKET_MAX}u", f'-DMODULE_NAME="{request.name}"',
                    f'-DMODULE_VERSION="{firmware.version_text(request.version)}"']  # fmt: skip
         program = work / "assay-unit"
         firmware.run(

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """A site with releases of a Linux module, made once and kept, and the commands that tests give.
 
-The folder is `.assay-linux/`, so that a second run builds nothing: `assay build` knows inputs that it has built.
+The folder is `.assay-linux/`, so that a second run builds nothing: `assay build` knows inputs that it has built. Since
+a release is for ever, versions carry a number that follows from the sources.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +64,25 @@ def good(*words: str, folder: Path = KEPT) -> dict[str, Any]:
     return answer.data
 
 
+@cache
+def number() -> int:
+    """Of what the releases are made of."""
+    files = [ROOT / "boards" / f"{BOARD}.toml", *sorted((ROOT / "linux-base").iterdir())]
+    files += sorted(path for path in (ROOT / "firmware").rglob("*") if path.is_file() and path.suffix != ".pyc")
+    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files))
+    return int(digest.hexdigest()[:7], 16)
+
+
+def full(version: str) -> str:
+    """`1.0.0` as it is released here."""
+    return f"{version}+{number()}"
+
+
 def made_site() -> Path:
     """The kept site, with all releases and a trust file."""
     site = Site(KEPT / "site")
-    for name, (module, version, more) in RELEASES.items():
+    for name, (module, short, more) in RELEASES.items():
+        version = full(short)
         out = KEPT / name
         good("build", module, "--board", BOARD, "--version", version, *more, "--out", str(out))
         published = {release.reference for release in site.store.releases()}

@@ -17,8 +17,11 @@ from assay.model.compatibility import Offer, check_interfaces, check_needs, offe
 from assay.model.manifest import Board, Interface, Interfaces, Module
 
 ROOT = Path(__file__).parents[2]
-BOARDS = [file for file in sorted((ROOT / "boards").glob("*.toml")) if "mask_rom" in tomllib.loads(file.read_text())]
+DOCUMENTS = {file: tomllib.loads(file.read_text()) for file in sorted((ROOT / "boards").glob("*.toml"))}
+BOARDS = [file for file, document in DOCUMENTS.items() if "mask_rom" in document and "ssh" not in document]
 """Those that the firmware here is built for."""
+LINUX_BOARDS = [file for file, document in DOCUMENTS.items() if "ssh" in document]
+"""Linux modules: their mask ROM is somebody else's U-Boot."""
 
 
 def manifest(file: Path, model: type[Any]) -> Any:
@@ -137,3 +140,13 @@ def test_the_modules_of_this_project_fit_each_other_on_every_board(file: Path) -
         ).model_copy(update={"name": module.name, "version": module.version})
         check_needs(asked, offers)
         offers = (*offers, offer_of(asked))
+
+
+@pytest.mark.parametrize("file", LINUX_BOARDS, ids=lambda file: file.stem)
+def test_the_parts_of_a_linux_module_fit_each_other(file: Path) -> None:
+    offers = offers_of_board(manifest(file, Board))
+    for folder in ("boot", ""):
+        module = manifest(ROOT / "firmware" / "linux" / folder / "module.toml", Module)
+        for need in module.interfaces.requires:
+            assert any(need in offer.provides for offer in offers), (file, need)
+        offers = (*offers, Offer(module.name, module=module.name, provides=module.interfaces.provides))

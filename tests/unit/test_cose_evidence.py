@@ -195,3 +195,11 @@ def test_values_out_of_bounds_are_refused(label: int, value: Any) -> None:
 def test_a_claim_that_the_profile_does_not_know_is_refused() -> None:
     with pytest.raises(NotVerified, match="does not know"):
         eat_claims.decode(deterministic_cbor.encode({**_claims(), -75099: 1}))
+
+
+def test_a_unit_that_measures_itself_says_so_and_nothing_else_is_known() -> None:
+    itself = dataclasses.replace(CLAIMS, how="recomputed")
+    assert eat_claims.decode(eat_claims.encode(itself)) == itself
+    quoted = dataclasses.replace(CLAIMS, how="quoted")  # type: ignore[arg-type]
+    with pytest.raises(NotVerified, match="cannot be 'quoted'"):
+        eat_claims.decode(eat_claims.encode(quoted))

@@ -50,6 +50,8 @@ class EvidenceClaims:
     serial: str
     security_counter: int
     reverted: bool
+    how: Literal["verified-at-boot", "recomputed"] = "verified-at-boot"
+    """Who measured: a bootloader before it started the image, or (a Linux module) the system that was started."""
 
 
 def encode(claims: EvidenceClaims) -> bytes:
@@ -68,7 +70,7 @@ def encode(claims: EvidenceClaims) -> bytes:
             BOOTLOADER_HASH: claims.bootloader_hash,
             SERIAL: claims.serial,
             SECURITY_COUNTER: claims.security_counter,
-            HOW: "verified-at-boot",
+            HOW: claims.how,
             REVERTED: claims.reverted,
         }
     )
@@ -94,6 +96,7 @@ def decode(payload: bytes) -> EvidenceClaims:
         serial=claims[SERIAL],
         security_counter=claims[SECURITY_COUNTER],
         reverted=claims[REVERTED],
+        how=cast(Literal["verified-at-boot", "recomputed"], claims[HOW]),
     )
 
 
@@ -120,7 +123,7 @@ def _check_values(claims: Mapping[Any, Any]) -> None:
         (BOOT_STATE, claims[BOOT_STATE] in ("confirmed", "testing")),
         (BOOTLOADER_HASH, len(claims[BOOTLOADER_HASH]) == HASH_BYTES),
         (SECURITY_COUNTER, 0 <= claims[SECURITY_COUNTER] <= 0xFFFFFFFF),
-        (HOW, claims[HOW] == "verified-at-boot"),
+        (HOW, claims[HOW] in ("verified-at-boot", "recomputed")),
     )
     for label, holds in rules:
         if not holds:

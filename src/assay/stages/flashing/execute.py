@@ -92,7 +92,8 @@ def flash(place: UnitPlace, found: Found, image: VerifiedImage, book: StepBook) 
     expected = bytes.fromhex(image.release.image.image_hash)
     if found.stage is Stage.APP and found.image_hash == expected and found.state == "confirmed":
         book.run("find", lambda: {DETAIL: f"{image.release.reference} runs already"})
-        return FlashReport(PRIMARY_SLOT, expected.hex(), "verified-at-boot", 0)
+        how: Literal["recomputed", "verified-at-boot"] = "recomputed" if place.board.ssh else "verified-at-boot"
+        return FlashReport(PRIMARY_SLOT, expected.hex(), how, 0)
     if found.stage is Stage.BOOT:
         return _through_recovery(place.device, image, book)
     return _through_app(place.device, found, image, book)
