@@ -203,7 +203,7 @@ def test_the_pyocd_flasher_conforms(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         where = ["--assay-driver-address=AAAA1", "--assay-driver-absent=AAA"]
         some = ["-k", PYOCD_CASES] if PYOCD_CASES else []
         done = conform(tmp_path, "flashers", "--assay-driver=pyocd", *words, *where, *some, paths=probe["PYTHONPATH"])
-        passed_all(done, 5 if some else 7)
+        assert done.returncode == 0 and ("5 passed, 2 deselected" if some else "7 passed") in done.stdout, done.stdout
 
 
 def test_the_esptool_flasher_conforms(tmp_path: Path) -> None:
