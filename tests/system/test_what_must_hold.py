@@ -8,6 +8,7 @@ what they were, and the same verb passes as soon as the fault is gone. What is s
 - a serial number is never given twice: `test_provision`, `test_kills`, `test_provision_kills`;
 - SIGKILL and power cuts at any moment: `test_kills`, `kill_campaign`, `test_update`;
 - a record that cannot be written while a unit is provisioned: `test_provision`;
+- a cable that is pulled, a device that reboots for ever, one that floods: `test_bad_ports`;
 - a second test run on a port in use: `test_hil`; a twin in use that is to be switched off: `test_twin_cli`;
 - the wrong board, noise and silence while a unit is provisioned: `test_provision`;
 - statements and images of a site whose keys are not trusted: `test_flash`;

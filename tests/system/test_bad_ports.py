@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What must hold when the port is the trouble: pulled at any moment, a device that reboots for ever, one that floods.
+
+Each is run as a user runs it: one clear message that names what was waited for, status 3, no traceback, no hang; and
+the unit is flashed by the next command. What is shown elsewhere: silence, noise, other programs and wrong boards for
+every verb (`test_what_must_hold`), permissions (`test_drivers_serial`), two units with one serial number
+(`test_bench_scan`), somebody else's boards that reboot or flood (`test_foreign_modes`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import signal
+import subprocess
+import threading
+import time
+import tty
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from life_site import APP, ROOT, LifeSite, Told, environment, unit_site
+
+from assay.drivers.locks.file_lock import FileLocks
+from assay.drivers.twin.control import TwinControl
+from assay.drivers.twin.twin_folder import TwinFolder
+
+pytestmark = pytest.mark.timeout(300)
+BOARD = "ast1030-evb"
+END_S = 90.0
+"""Until a verb has ended: some verbs wait 10 s for an answer, and machines are busy."""
+REBOOTS = b"ASSAY-BOOT 1 board=ast1030-evb reason=watchdog\r\nfault at 0x00012345, reset\r\n"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> LifeSite:
+    """Twin `a` is unit DEMO-000001."""
+    return unit_site(BOARD, tmp_path_factory.mktemp("ports") / "site")
+
+
+def line(site: LifeSite, verb: str, place: str, results: Path) -> tuple[str | Path, ...]:
+    """The command line of a verb; each of them passes on a unit in order, whichever ran before."""
+    trusted = ("--place", place, "--trust", site.trust)
+    lines: dict[str, tuple[str | Path, ...]] = {
+        "flash": ("flash", f"{APP}@1.0.0", *trusted),
+        "update": ("update", f"{APP}@1.1.0", *trusted),
+        "test": ("test", ROOT / "suites" / APP, "--release", f"{APP}@1.0.0", "--results", results, *trusted),
+        "evidence": ("evidence", *trusted),
+        "ask": ("bench", "ask", place),
+    }
+    return lines[verb]
+
+
+def assert_clear(told: Told, *words: str) -> None:
+    assert told.status == told.data["status"] == 3, told.said
+    message = told.data.get("error") or told.data["reason"]
+    assert all(word in message for word in words), told.said
+    assert "Traceback" not in told.said
+
+
+@pytest.mark.parametrize(("verb", "after_s"), [("flash", 0.4), ("update", 0.8), ("update", 2.0), ("test", 1.5)])
+def test_the_cable_is_pulled_in_the_middle(site: LifeSite, tmp_path: Path, verb: str, after_s: float) -> None:
+    """The wire that owns the port is killed, `after_s` seconds after the verb has taken the place."""
+    good = line(site, "flash", "a", tmp_path)
+    if verb == "test":
+        assert site.verb(*good).status == 0
+    site.good("twin", "start", "a")
+    folder = TwinFolder(site.folder / "twins" / "a")
+    wire = TwinControl(folder).status().wire_pid
+    assert wire is not None
+    words = site.command(*line(site, verb, "a", tmp_path / "results"))
+    verb_process = subprocess.Popen(
+        words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        end_s = time.monotonic() + END_S
+        while FileLocks().holder(str(folder.tty)) is None and verb_process.poll() is None:
+            assert time.monotonic() < end_s
+            time.sleep(0.01)
+        time.sleep(after_s)
+        os.kill(wire, signal.SIGKILL)
+        out, said = verb_process.communicate(timeout=END_S)
+    finally:
+        verb_process.kill()
+        verb_process.communicate()
+    if verb_process.returncode != 0:  # a fast machine is done before
+        assert verb_process.returncode == 3, out + said
+        assert ("Traceback" not in said and '"error"' in out) or '"reason"' in out, out + said
+    told = site.verb(*good)
+    assert told.status == 0, told.said
+
+
+@contextlib.contextmanager
+def talking(words: bytes, every_s: float) -> Iterator[str]:
+    """A port on which something says `words` again and again, and hears nothing."""
+    main, theirs = pty.openpty()
+    tty.setraw(theirs)
+    os.set_blocking(main, False)
+    stop = threading.Event()
+
+    def talk() -> None:
+        while not stop.wait(every_s):
+            with contextlib.suppress(BlockingIOError, OSError):
+                os.write(main, words)
+            with contextlib.suppress(BlockingIOError, OSError):
+                os.read(main, 65536)
+
+    thread = threading.Thread(target=talk, daemon=True)
+    thread.start()
+    try:
+        yield os.ttyname(theirs)
+    finally:
+        stop.set()
+        thread.join()
+        os.close(main)
+        os.close(theirs)
+
+
+@pytest.mark.parametrize("verb", ["ask", "flash", "update", "test", "evidence"])
+def test_a_device_that_reboots_for_ever(site: LifeSite, tmp_path: Path, verb: str) -> None:
+    with talking(REBOOTS, 0.05) as port:
+        told = site.verb(*line(site, verb, "loop", tmp_path / "results"), "--bench", bench(tmp_path, "loop", port))
+    assert_clear(told, "fault at 0x00012345")
+
+
+@pytest.mark.parametrize("verb", ["ask", "update"])
+def test_a_console_that_floods(site: LifeSite, tmp_path: Path, verb: str) -> None:
+    with talking(b"the quick brown fox jumps over the lazy dog\r\n" * 80, 0.0) as port:
+        told = site.verb(*line(site, verb, "flood", tmp_path / "results"), "--bench", bench(tmp_path, "flood", port))
+    assert_clear(told, "the lazy dog")
+
+
+def bench(folder: Path, name: str, port: str) -> Path:
+    file = folder / "bench.toml"
+    file.write_text(f'schema = "assay.bench/1"\n[[places]]\nname = "{name}"\nboard = "{BOARD}"\nport = "{port}"\n')
+    return file
