@@ -17,10 +17,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from assay.errors import DeviceTimeout, InfrastructureError, ToolMissing
 from assay.formats.visible_text import visible
@@ -89,15 +91,14 @@ class ToolProgram:
         """Run it to its end, at most `limit_s` seconds away. Raises ToolMissing, DeviceTimeout that names `doing`."""
         words = [self.path(), *arguments]
         self.folder.mkdir(parents=True, exist_ok=True)
-        file = self.folder / f"{len(list(self.folder.iterdir())) + 1:02d}-{Path(self.program).name}.txt"
-        with file.open("wb") as kept:
+        file = self.folder / f"{len(list(self.folder.glob('*.txt'))) + 1:02d}-{Path(self.program).name}.txt"
+        with file.open("wb") as kept, tempfile.TemporaryFile() as told:
+            # A file, since a pipe would keep us waiting for a tool that does not read, beyond any limit.
+            told.write(stdin)
+            told.seek(0)
             kept.write(f"$ {' '.join(map(repr, [self.program, *arguments]))}\n".encode())
-            process = self._start(words)
+            process = self._start(words, told)
             try:
-                if stdin and process.stdin is not None:
-                    process.stdin.write(stdin)
-                if process.stdin is not None:
-                    process.stdin.close()
                 watch = _Watch(process, kept, on_line)
                 ended = watch.until(time.monotonic() + limit_s)
             finally:
@@ -110,11 +111,11 @@ class ToolProgram:
             )
         return Said(process.returncode, tuple(watch.lines), file)
 
-    def _start(self, words: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _start(self, words: Sequence[str], told: IO[bytes]) -> subprocess.Popen[bytes]:
         try:
             return subprocess.Popen(
                 list(words),
-                stdin=subprocess.PIPE,
+                stdin=told,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "LC_ALL": "C.UTF-8", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", "COLUMNS": "200"},
@@ -178,10 +179,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(END_WAIT_S)
-    for stream in (process.stdin, process.stdout):
-        if stream is not None:
-            with contextlib.suppress(OSError):
-                stream.close()
+    if process.stdout is not None:
+        with contextlib.suppress(OSError):
+            process.stdout.close()
 
 
 def _dies_with(parent: int) -> Callable[[], None]:
