@@ -69,6 +69,28 @@ def test_an_app_that_runs_another_image_is_a_fail(tmp_path: Path) -> None:
     assert "it runs 1.0.0, not app.bin 1.1.0" in done["reason"]
 
 
+def test_an_image_that_does_not_fit_its_slot_is_refused(tmp_path: Path) -> None:
+    board = BOARD + "slot_size = 200\n"
+    theirs = FlashProject(tmp_path, FLASHER, 'probe = "P"', board)
+    status, done = theirs.flash("--image", theirs.file("app.bin", image("1.1.0", size=300)), "--flasher", "openocd")
+    assert status == 4 and "a slot of theirs 200" in done["error"], done
+    status, done = theirs.flash(
+        "--image", f"1={theirs.file('app.bin', image('1.1.0', size=9))}", "--flasher", "openocd"
+    )
+    assert status == 4 and "has 1 image(s), numbered from 0" in done["error"], done
+
+
+def test_a_place_without_a_port_is_not_asked(tmp_path: Path) -> None:
+    """It was written and read back; nothing is said about what runs."""
+    chip = NrfChip()
+    with serve_bits(chip) as port:
+        config(tmp_path, port)
+        theirs = FlashProject(tmp_path, FLASHER, 'flash = { openocd = "" }', BOARD)
+        status, done = theirs.flash("--image", theirs.file("app.bin", image("1.1.0", size=300)), "--flasher", "openocd")
+    assert (status, done["outcome"], done["runs"]) == (0, "PASS", []), done
+    assert "how" not in theirs.record(done)
+
+
 def test_what_is_no_image_is_refused_for_a_slot(tmp_path: Path) -> None:
     status, done, _, chip = flash(tmp_path, b"no image", image("1.0.0"))
     assert status == 4 and "not an MCUboot image" in done["error"], done

@@ -42,8 +42,9 @@ from assay.pipeline.recovery import conclude
 from assay.pipeline.run_journal import Run
 from assay.pipeline.trust_file import load_trust
 from assay.pipeline.unit_records import failed_run, run_header, statement_of
-from assay.stages.flashing import by_flasher
+from assay.stages.flashing import by_flasher, foreign
 from assay.stages.flashing.by_flasher import Expected
+from assay.stages.flashing.foreign import Numbered
 
 if TYPE_CHECKING:
     from assay.pipeline.site import Site
@@ -228,6 +229,9 @@ def _what_runs(job: _Job, book: StepBook) -> tuple[str, ...]:
     wanted = [each for each in job.images if each.mcuboot is not None and each.name.isdecimal()]
     if not isinstance(board, ForeignBoard) or not wanted or (board.recovery is not None and board.recovery.only):
         return ()
+    if not _port(job.address):
+        book.say("the place has no port: its app is not asked what it runs")
+        return ()
     from assay.pipeline.foreign_place import running_after_flash
 
     hashes: list[str] = []
@@ -323,10 +327,15 @@ def _folder(site: Site, order: FlasherOrder, held: ExitStack) -> Path:
     return folder
 
 
+def _port(address: PlaceAddress) -> str:
+    """Its serial port; empty for a place that has none."""
+    return "" if address.port.startswith((*driver_doors.NO_PORTS, SSH_SCHEME)) else address.port
+
+
 @contextmanager
 def _opened(address: PlaceAddress, settings: FlasherSettings, folder: Path) -> Iterator[Flasher]:
     where = address.flash.get(settings.called, address.probe or "")
-    port = address.port if not address.port.startswith((*driver_doors.NO_PORTS, SSH_SCHEME)) else ""
+    port = _port(address)
     flasher = driver_doors.open_flasher(
         settings.driver, where, settings.options, folder=folder, port=port, ssh=address.ssh
     )
@@ -375,6 +384,7 @@ def _read_image(settings: FlasherSettings, trust: TrustFile, board: AnyBoard, na
             checked = verify_foreign_image(data, trust, board.name)
         except NotVerified as error:
             raise NotVerified(f"{path}: {error.message}", remedy=error.remedy) from error
+        foreign.check_images(board, [Numbered(int(name), checked)])
     where = None if is_uf2(data) else settings.addresses.get(name)
     if where is None and not is_uf2(data) and settings.addresses:
         known = ", ".join(settings.addresses)
