@@ -6,6 +6,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from getpass import getuser
 from pathlib import Path
@@ -269,3 +271,28 @@ def test_what_the_flasher_cannot_do() -> None:
     for where in (None, 0x1000, "x.bin", "/a/../x.bin"):
         with pytest.raises((UsageFault, Refused)):
             flasher.plan([Part("app", where, b"app")])
+
+
+WITHOUT = """
+import sys
+sys.modules["paramiko"] = None
+from click.testing import CliRunner
+from assay.cli.bench import command
+from assay.errors import ToolMissing
+from assay.model.ssh import SshAddress
+from assay.pipeline import driver_doors
+address = SshAddress(host="h", user="u", host_keys=(sys.argv[1],))
+for opened in (lambda: driver_doors.open_host(address),
+               lambda: driver_doors.open_flasher("sftp", "", {}, folder=None, ssh=address)):
+    try:
+        opened()
+    except ToolMissing as error:
+        print(error.remedy)
+said = CliRunner().invoke(command, ["host-key", "127.0.0.1"])
+print(said.exit_code, said.output)
+"""
+
+
+def test_without_paramiko_the_extra_is_named() -> None:
+    said = subprocess.run([sys.executable, "-c", WITHOUT, KEY], capture_output=True, text=True, check=True).stdout
+    assert said.count("assay[ssh]") == 3 and "\n3 " in said, said

@@ -24,6 +24,9 @@ def host_key(_session: Session, host: str, port: int) -> Answer:
 
     Prints what to write into the place's `ssh` in bench.toml; writes nothing itself.
     """
+    from assay.drivers.ssh.opening import need_paramiko
+
+    need_paramiko()
     from assay.drivers.ssh.host_key_scan import shown_keys
 
     keys = shown_keys(host, port)

@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from assay.drivers.ssh.connection import KEY_ALGORITHMS, PinnedTransport, meet
-from assay.drivers.ssh.opening import need_paramiko
 from assay.drivers.ssh.tcp_link import connect_tcp
 from assay.errors import InfrastructureError
 from assay.formats import openssh_key
@@ -24,7 +23,6 @@ class ShownKey:
 
 def shown_keys(host: str, port: int = SSH_PORT) -> tuple[ShownKey, ...]:
     """The keys of `host`, one of each kind that it has. Raises LinkError, InfrastructureError."""
-    need_paramiko()
     name = f"{host}:{port}"
     found: dict[bytes, ShownKey] = {}
     old: InfrastructureError | None = None

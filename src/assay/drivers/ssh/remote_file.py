@@ -18,7 +18,8 @@ import paramiko
 
 from assay.drivers.ssh.command import answered_within, run_command
 from assay.drivers.ssh.connection import Connection
-from assay.errors import AssayError, Refused, StorageError, ToolMissing, UsageFault
+from assay.drivers.ssh.remote_path import checked_path
+from assay.errors import AssayError, Refused, StorageError, ToolMissing
 from assay.formats.visible_text import visible
 from assay.interfaces.remote_host import RemoteResult
 
@@ -67,14 +68,6 @@ def _told(connection: Connection, error: Exception, doing: str) -> AssayError:
         f"{doing} {where} failed: its SFTP server ended ({visible(str(error)) or 'it hung up'})",
         remedy="look at its limits (file size, memory) and its log",
     )
-
-
-def checked_path(remote_path: str) -> PurePosixPath:
-    """An absolute path of a file, in its one spelling. Raises UsageFault."""
-    path = PurePosixPath(remote_path)
-    if not path.is_absolute() or ".." in path.parts or str(path) != remote_path or "\0" in remote_path or not path.name:
-        raise UsageFault(f"{remote_path!r} is no path of a file there", remedy="write it in full: /var/lib/NAME")
-    return path
 
 
 def refuse_links(sftp: paramiko.SFTPClient, path: PurePosixPath) -> None:

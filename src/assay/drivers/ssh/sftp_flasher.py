@@ -13,16 +13,19 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from assay.drivers.ssh.host import SshHost
 from assay.drivers.ssh.opening import open_ssh
-from assay.drivers.ssh.remote_file import checked_path
+from assay.drivers.ssh.remote_path import checked_path
 from assay.errors import DeviceTimeout, InfrastructureError, LinkError, UnitFailed, UsageFault
 from assay.formats.visible_text import visible
 from assay.interfaces.device import Progress
 from assay.interfaces.flasher import Action, FlashPlan, Identity, Part, ReadBack
 from assay.interfaces.remote_host import STATUS_UNKNOWN, RemoteResult
 from assay.model.ssh import SshAddress
+
+if TYPE_CHECKING:
+    from assay.drivers.ssh.host import SshHost
 
 ASK_TIMEOUT_S = 30.0
 WORDS_SHOWN = 200

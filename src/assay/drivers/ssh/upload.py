@@ -20,13 +20,13 @@ from assay.drivers.ssh.remote_file import (
     CHUNK,
     STALL_S,
     WRITE_REMEDY,
-    checked_path,
     refuse_links,
     remote_sha256,
     sftp_of,
     size_there,
     told,
 )
+from assay.drivers.ssh.remote_path import checked_path
 from assay.errors import NotVerified, StorageError
 from assay.interfaces.device import Progress
 from assay.interfaces.remote_host import PutReport
