@@ -110,6 +110,17 @@ def test_a_medium_is_written_once_and_read_back(tmp_path: Path, board: Board) ->
         MediumLoader("there", board, None, None).wait_banner(0)
 
 
+def test_an_image_has_its_magic_when_all_else_is_durable(
+    tmp_path: Path, board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_disk(tmp_path / "disk", board, OTP, make_outfit(b"").archive)
+    image, at = bytes.fromhex("3db8f396") + b"x" * 600, board.flash.areas["boot"].offset
+    durable: list[bytes] = []
+    monkeypatch.setattr("os.fsync", lambda _file: durable.append((tmp_path / "disk").read_bytes()[at : at + 604]))
+    MediumLoader("here", board, tmp_path / "disk", None).send(image)
+    assert durable == [bytes(4) + image[4:], image]
+
+
 class Signed:
     """A bundle of a small image, and the key that signed it."""
 

@@ -18,6 +18,7 @@ from ssh_server import SshServer, needs_sshd, ssh_server
 
 from assay.drivers.ssh import remote_file
 from assay.drivers.ssh.opening import open_ssh
+from assay.drivers.ssh.subsystem import SubsystemTransport
 from assay.errors import DeviceTimeout, LinkError
 
 pytestmark = [needs_sshd, pytest.mark.timeout(120)]
@@ -71,4 +72,13 @@ def test_a_host_that_does_not_begin_sftp(
     monkeypatch.setattr(remote_file, "STALL_S", 2.0)
     with open_ssh(server.address()) as host, pytest.raises(LinkError, match=r"nothing came for 2 s, reading /etc/x"):
         host.get("/etc/x", 10)
+    assert stopped
+
+
+def test_a_unit_that_does_not_begin_its_program(server: SshServer, stopped: list[int]) -> None:
+    """As a module that froze behind an emulator's network, which takes every byte for it."""
+    link = SubsystemTransport(server.address(), "sftp")
+    with pytest.raises(LinkError, match=r"does not start its subsystem 'sftp': no answer within 5 s"):
+        link.wait_up(0.5)
+    link.close()
     assert stopped

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 import paramiko
 
+from assay.drivers.ssh.command import answered_within
 from assay.drivers.ssh.connection import Connection
 from assay.drivers.ssh.opening import need_paramiko
 from assay.errors import LinkError
@@ -118,10 +119,11 @@ class SubsystemTransport:
         try:
             self._connection = Connection(self._where, CONNECT_TIMEOUT_S)
             channel = self._connection.transport.open_session(timeout=CONNECT_TIMEOUT_S)
-            channel.settimeout(CONNECT_TIMEOUT_S)
-            channel.invoke_subsystem(self._name)
+            with answered_within(channel, CONNECT_TIMEOUT_S):
+                channel.invoke_subsystem(self._name)
             self._channel = channel
         except (OSError, EOFError, paramiko.SSHException) as error:
+            self._hang_up()
             raise LinkError(
                 f"{self._where} does not start its subsystem '{self._name}': {error}",
                 remedy="check that the unit runs the agent (docs/reference/linux-twin)",

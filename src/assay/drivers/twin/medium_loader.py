@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from assay.errors import AssayError, DeviceTimeout, StorageError
 from assay.formats.mcuboot_image import parse_image
@@ -82,10 +82,10 @@ class MediumLoader:
                     file.write(image[at : at + PIECE])
                     if progress is not None:
                         progress(min(at + PIECE, len(image)), len(image))
+                _make_durable(file)
                 file.seek(area.offset)
                 file.write(image[: len(MAGIC)])
-                file.flush()
-                os.fsync(file.fileno())
+                _make_durable(file)
         except OSError as error:
             raise StorageError(f"cannot write {self._medium}: {error.strerror}", remedy="free disk space") from error
         try:
@@ -106,3 +106,8 @@ class MediumLoader:
             raise StorageError(
                 f"cannot read {self._medium}: {error.strerror}", remedy="create the twin anew"
             ) from error
+
+
+def _make_durable(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
