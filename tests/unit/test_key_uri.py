@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 from test_signer import statement
 
 from assay.backends.signers import key_table_text, pin, withheld
@@ -29,6 +31,8 @@ from assay.model import keys
 from assay.model.keys import KeyTable, PinSource, RoleKey, Token
 from assay.model.trust import Role
 from assay.pipeline.site import Site
+from assay.pipeline.test_process import TestCommand
+from assay.pipeline.test_sandbox import SandboxView
 
 
 @pytest.mark.parametrize(
@@ -68,6 +72,17 @@ def test_uris_that_are_none_are_not_repeated(uri: str) -> None:
     with pytest.raises(UsageFault) as told:
         parse_token_uri(uri)
     assert "9517" not in str(told.value)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_uri_or_is_refused(text: str) -> None:
+    for uri in (f"hsm:{text}", f"pkcs11:{text}", text):
+        try:
+            found = parse_token_uri(uri)
+        except UsageFault as told:
+            assert len(text) < 8 or text not in str(told)
+        else:
+            assert found.key_id or found.label
 
 
 def test_keys_toml_reads_back(tmp_path: Path) -> None:
@@ -186,6 +201,14 @@ def test_variables_with_pins_are_taken_out_of_the_environment() -> None:
     )
     environment = {**os.environ, "ASSAY_PIN_A": "nine"}
     subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+
+
+def test_a_suite_is_given_no_pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where `assay` was not what started: the environment of a suite is a list of what it may have."""
+    monkeypatch.setenv("ASSAY_PIN_A", "nine")
+    view = SandboxView((), (), (), ())
+    command = TestCommand(tmp_path, ("a",), "tiny@1.0.0", tmp_path, tmp_path, tmp_path, view)
+    assert "nine" not in str(command.environment)
 
 
 @pytest.mark.parametrize("typed", [b"9517\n", b"\x03", None], ids=["typed", "Ctrl-C", "nothing"])

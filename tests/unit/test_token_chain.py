@@ -17,9 +17,13 @@ from published_release import MODULE, Published
 from soft_token import LABEL, LIBRARY, PIN, SoftToken, make_keys, needs_softhsm
 from tiny_build import ROOT
 
+from assay.backends.signers import withheld
 from assay.backends.signers.service import SignerProcess
+from assay.backends.signers.withheld import withhold
+from assay.errors import ExitStatus
 from assay.model.keys import PinSource, Token
 from assay.pipeline.trust_file import load_trust
+from assay.pipeline.verb_process import VerbProcess
 
 pytestmark = needs_softhsm
 
@@ -97,6 +101,19 @@ def test_the_chain(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     (chain.root / "key.pem").write_text(str(chain.assay("keys", "show", "image")["pem"]) + "\n")
     subprocess.run([sys.executable, "-m", "imgtool.main", *verified], check=True, capture_output=True)
     assert_nowhere(chain)
+
+
+def test_a_pipeline_hands_the_pin_to_its_verbs(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, PIN)
+    withhold()
+    assert VARIABLE not in os.environ
+    reading, writing = os.pipe()
+    site, out = chain.root / "site", chain.root / "out.json"
+    verb = VerbProcess(("keys", "login", LABEL), folder=chain.root, site=site, stdout=out, lifeline=writing)
+    assert verb.result().status is ExitStatus.PASS
+    os.close(reading)
+    os.close(writing)
+    withheld._taken.clear()
 
 
 def assert_nowhere(chain: Chain) -> None:

@@ -438,6 +438,19 @@ def test_a_person_may_try_again(
     assert signers.sign(Role.LOG, state("x"))
 
 
+def test_a_login_looks_at_the_pin_also_when_somebody_is_logged_in(
+    signers: SignerProcess, keys_dir: Path, token: SoftToken
+) -> None:
+    given = keys_dir / "pin"
+    given.write_text(PIN)
+    given.chmod(0o600)
+    reached(keys_dir, Token(module=str(LIBRARY), pin=PinSource(file="pin"), timeout_s=30.0))
+    assert signers.sign(Role.LOG, state("x"))
+    given.write_text("wrong-5521")
+    with pytest.raises(Refused, match="tried once"):
+        signers.login(LABEL)
+
+
 def test_the_last_try_is_a_persons(signers: SignerProcess, faults: Path) -> None:
     (faults / "final-try").touch()
     with pytest.raises(Refused, match="locks itself at the next wrong PIN"):
