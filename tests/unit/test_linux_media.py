@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import struct
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from assay.drivers.twin.linux_disk import make_outfit, write_disk, write_environment
 from assay.drivers.twin.medium_loader import MediumLoader
 from assay.errors import DeviceTimeout, NotVerified, UsageFault
-from assay.formats import rauc_bundle
+from assay.formats import der, rauc_bundle
 from assay.formats.device_certificate import pem
 from assay.formats.gpt import Partition, partition_table
 from assay.formats.public_key import trusted_key
@@ -189,6 +190,20 @@ def test_a_bundle_that_holds_another_image_is_not_verified(tmp_path: Path) -> No
     for damaged in (b"", signed.data[:100], signed.data[:-8] + b"\xff" * 8):
         with pytest.raises(NotVerified):
             rauc_bundle.check_holds(damaged, signed.facts)
+
+
+@needs("mksquashfs")
+def test_words_beside_what_is_signed_are_not_the_manifest(tmp_path: Path) -> None:
+    """Of an older bundle, whose signature is good, anybody can make one with another's words somewhere in it."""
+    old, new = Signed(tmp_path), BundleFacts("linux-arm64", "2.0.0", "1" * 64, 7)
+    words = rauc_bundle._manifest(new, "2" * 64, bytes(32), 4096)
+    size = struct.unpack(">Q", old.data[-8:])[0]
+    message = old.data[-8 - size : -8]
+    whole = der.only(message, der.SEQUENCE).content
+    beside = der.encode(der.SEQUENCE, whole, der.encode(der.OCTETS, words))
+    for made in (message + words, words, beside):
+        with pytest.raises(NotVerified):
+            rauc_bundle.check_holds(old.data[: -8 - size] + made + struct.pack(">Q", len(made)), new)
 
 
 @needs("veritysetup")

@@ -13,6 +13,7 @@ does with its own keyring before it writes anything.
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import NameOID
 
 from assay.errors import NotVerified, UsageFault
-from assay.formats import public_key
+from assay.formats import der, public_key
 from assay.formats.delegated_key import DelegatedP256, Sign
 from assay.model.trust import TrustedKey
 
@@ -35,6 +36,7 @@ IMAGE_FILE = "rootfs.img"
 RAUC_UNIT = "assay RAUC bundles"
 """In the names of the certificate: by it the signer process knows what it signs."""
 MESSAGE_BYTES_MAX = 64 * 1024
+_TREE = re.compile(rb"\nverity-hash=([0-9a-f]{64})\nverity-salt=([0-9a-f]{64})\nverity-size=(\d{1,12})\n")
 NO_EXPIRY = datetime(9999, 12, 31, 23, 59, 59)  # noqa: DTZ001  # X.509 has no other; the unit's keyring ends it
 
 
@@ -86,12 +88,24 @@ def check_holds(bundle: bytes, facts: BundleFacts) -> None:
     """
     size = struct.unpack(">Q", bundle[-8:])[0] if len(bundle) > 8 else 0
     message = bundle[-8 - size : -8] if 0 < size <= min(MESSAGE_BYTES_MAX, len(bundle) - 8) else b""
-    wanted = (
-        f"compatible={facts.compatible}\nversion={facts.version}\n",
-        f"sha256={facts.image_sha256}\nsize={facts.image_size}\n",
-    )
-    if any(message.count(text.encode()) != 1 for text in wanted):
+    manifest = _signed_in(message)
+    tree = _TREE.search(manifest)
+    wanted = _manifest(facts, tree[1].decode(), bytes.fromhex(tree[2].decode()), int(tree[3])) if tree else None
+    if manifest != wanted:
         raise NotVerified("the RAUC bundle holds another image than the release", remedy="sign and publish it again")
+
+
+def _signed_in(message: bytes) -> bytes:
+    """What a CMS message signs (RFC 5652 section 5.1), and nothing beside it, which anybody may add to. Raises
+    `NotVerified`.
+    """
+    try:
+        _, tagged = der.items(der.only(message, der.SEQUENCE).content)
+        _, _, what, *_ = der.items(der.only(tagged.content, der.SEQUENCE).content)
+        _, wrapped = der.items(what.content)
+    except ValueError as error:
+        raise NotVerified("the RAUC bundle has no signed manifest", remedy="sign and publish it again") from error
+    return der.only(wrapped.content, der.OCTETS).content
 
 
 def issue_certificate(key: TrustedKey, not_before: datetime, sign: Sign) -> bytes:
