@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "system"))
 import line_rows
 import many_rows
 import measuring
+import policy_rows
 import sign_rows
 import start_rows
 import update_rows
@@ -46,6 +47,7 @@ ROWS: dict[str, Row] = {
     "cuts": lambda _rounds: update_rows.cuts_a_minute(),
     "idle": lambda _rounds: many_rows.idle_twins(),
     "sign": lambda _rounds: sign_rows.file_and_token(),
+    "policy": policy_rows.decisions,
 }
 
 

@@ -17,7 +17,7 @@ from assay.model.policy import Point, PolicyNote
 from assay.model.policy_facts import UnitFacts
 from assay.pipeline.manifest_files import load_board
 from assay.pipeline.policy_adoption import adopt
-from assay.pipeline.policy_files import policy_engine
+from assay.pipeline.policy_files import parse_pack, policy_engine
 from assay.pipeline.policy_gate import Question, enforce
 from assay.pipeline.release_gate import verify_release
 from assay.pipeline.trust_file import site_trust
@@ -131,3 +131,41 @@ def test_an_export_with_decisions_verifies_and_the_log_too(made: MadeSite, tmp_p
     shutil.move(attachment, tmp_path)
     (fault,) = verify_log(made.site.records, trust).faults
     assert "is not there, and a record names it" in fault.what
+
+
+@pytest.mark.parametrize("note", [None, PolicyNote()])
+def test_an_adopted_policy_that_was_not_asked_breaks_the_chain(made: MadeSite, note: PolicyNote | None) -> None:
+    unit = made.unit(SERIAL, 1)
+    made.policy = note
+    made.update(unit, "demo-sensor@1.1.0", "demo-sensor@1.0.0")  # before it is adopted
+    assert run(made.folder.parent).exit_code == 0
+    adopt_pack(made)
+    assert run(made.folder.parent).exit_code == 0
+    made.update(unit, "demo-sensor@1.0.0", "demo-sensor@1.1.0")
+    result = run(made.folder.parent)
+    assert result.exit_code == 4, result.output
+    assert "policy 'strict' had been adopted, and was not asked" in result.stdout
+
+
+def test_a_decision_by_a_pack_that_nobody_adopted_breaks_the_chain(
+    made: MadeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A station signs its decisions itself: it cannot choose by which pack."""
+    unit = made.unit(SERIAL, 1)
+    adopt_pack(made)
+    lenient = parse_pack(PACK.replace("deny_if = ", 'deny_if = "false" # ').encode(), "strict", policy_engine())
+    monkeypatch.setattr("assay.pipeline.policy_gate.packs_at", lambda *_: (lenient,))
+    made.policy = ask(made, unit, "demo-sensor@1.2.0")
+    made.update(unit, "demo-sensor@1.1.0", "demo-sensor@1.2.0")
+    result = run(made.folder.parent)
+    assert result.exit_code == 4, result.output
+    assert "policy 'strict' 1.0.0 was not what was adopted then" in result.stdout
+
+
+def test_an_adoption_that_is_not_there_is_missed(made: MadeSite) -> None:
+    adopt_pack(made)
+    result = run(made.folder.parent)
+    assert "Policy 'strict' 1.0.0 adopted" in result.stdout
+    entries = [entry for _, entry in made.site.records.entries() if entry.type == "policy"]
+    (made.folder / "records" / f"{entries[0].record}.json").unlink()
+    assert run(made.folder.parent).exit_code == 4

@@ -6,9 +6,13 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cel
+
+from assay.interfaces.policy_engine import ExpressionFault
 from assay.model.policy import PolicyPack
 from assay.model.policy_facts import Facts
 from assay.pipeline.policy_files import LoadedPack, parse_pack, policy_engine
@@ -57,3 +61,23 @@ def facts(**changes: Any) -> Facts:
 
 
 DIGEST = hashlib.sha256(b"pack").hexdigest()
+
+
+class SecondEngine:
+    """CEL by the Rust engine, for comparison."""
+
+    name = "common-expression-language"
+
+    def compile(self, text: str) -> SecondEngine:
+        compiled = SecondEngine()
+        compiled._program = cel.compile(text)
+        return compiled
+
+    def holds(self, facts: Mapping[str, Any]) -> bool:
+        try:
+            value = self._program.execute(dict(facts))
+        except Exception as error:
+            raise ExpressionFault(str(error), remedy="") from error
+        if not isinstance(value, bool):
+            raise ExpressionFault("no bool", remedy="")
+        return value

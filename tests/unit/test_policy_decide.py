@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import cel
 import pytest
-from policy_sample import DIGEST, POLICIES, facts, facts_document, loaded, pack_text, unchecked
+from policy_sample import DIGEST, POLICIES, SecondEngine, facts, facts_document, loaded, pack_text, unchecked
 from pydantic import ValidationError
 
 from assay.backends.policies.cel_engine import CelEngine
@@ -189,25 +187,6 @@ def test_a_test_that_expects_something_else_fails() -> None:
     report = run_tests(pack, wrong, ENGINE)
     assert [len(test.faults) for test in report.outcomes] == [1, 1, 1, 1]
     assert "bill-of-materials" in report.never_seen
-
-
-class SecondEngine:
-    """CEL by the Rust engine, for comparison."""
-
-    name = "common-expression-language"
-
-    def compile(self, text: str) -> SecondEngine:
-        self._program = cel.compile(text)
-        return self
-
-    def holds(self, facts: Mapping[str, Any]) -> bool:
-        try:
-            value = self._program.execute(dict(facts))
-        except Exception as error:
-            raise ExpressionFault(str(error), remedy="") from error
-        if not isinstance(value, bool):
-            raise ExpressionFault("no bool", remedy="")
-        return value
 
 
 def test_another_engine_gives_the_same_outcomes() -> None:

@@ -14,13 +14,14 @@ from collections.abc import Iterable
 from typing import Literal
 
 from assay.model.predicates import Provisioning
+from assay.model.record import RecordType
 from assay.model.trace import Dossier, Mark, Trace, TraceNode, TrustUsed
 from assay.model.trust import TrustFile
 from assay.pipeline.trace_digests import reachable
 from assay.pipeline.trace_life import Life
 from assay.pipeline.trace_link import KEY_DIGITS, Link, count, heading
 from assay.pipeline.trace_log import LogView, size_of, verify_log
-from assay.pipeline.trace_policy import is_about_release
+from assay.pipeline.trace_policy import adoptions_in, is_about_release
 from assay.pipeline.trace_record import OpenedRecord, checkpoint_of, open_record, payload_of
 from assay.pipeline.trace_release import ReleaseChain
 from assay.pipeline.trace_unit import tell
@@ -38,15 +39,17 @@ def verify_dossier(
     opened = [open_record(record, view) for record in dossier.records]
     provisioned = [record.predicate for record in opened if isinstance(record.predicate, Provisioning)]
     chips = frozenset(said.chip for said in provisioned if said.serial == dossier.serial)
-    life = Life(dossier.serial, trust, dossier.files, chips)
-    about_unit = [record for record in opened if not is_about_release(record)]
+    policies = [record for record in opened if record.kind is RecordType.POLICY]
+    life = Life(dossier.serial, trust, dossier.files, chips, adoptions=adoptions_in(policies))
+    about_unit = [record for record in opened if not is_about_release(record) and record.kind is not RecordType.POLICY]
     for record in about_unit:
         tell(record, life)
     runs = _runs_node(life, view)
     nodes = (
         _trust_node(trust, trust_sha256),
         log_node,
-        heading("releases", "Releases that the unit was given", _releases(opened, life, trust)),
+        *([heading("policies", "Policies of the site", [each.node() for each in policies])] if policies else []),
+        heading("releases", "Releases that the unit was given", _releases(opened, life)),
         heading("history", "Life of the unit, in the order of the log", [record.node() for record in about_unit]),
         runs,
         _files_node(dossier, opened),
@@ -96,10 +99,10 @@ def _trust_node(trust: TrustFile, sha256: str) -> TraceNode:
     return link.node()
 
 
-def _releases(opened: list[OpenedRecord], life: Life, trust: TrustFile) -> list[TraceNode]:
+def _releases(opened: list[OpenedRecord], life: Life) -> list[TraceNode]:
     """The releases in the order in which the unit met them; then what is about none of them, which should not be."""
     about_images = [record for record in opened if is_about_release(record)]
-    chains = [ReleaseChain(image, about_images, life.files, trust) for image in life.images.values()]
+    chains = [ReleaseChain(image, about_images, life) for image in life.images.values()]
     nodes = [chain.node() for chain in chains]
     told = {id(record) for chain in chains for record in chain.records}
     for record in about_images:

@@ -145,7 +145,9 @@ class SiteReading:
         met = [found for found in own if not found.is_decision]  # what was decided about was not always given to it
         images = {digest for found in met for digest in _values(found.predicate, "file_sha256")}
         about_images = [found for found in self._found if found not in own and found.is_about_image(images)]
-        return [found for found in self._found if found in own or found in about_images] if own else []
+        policies = [found for found in self._found if found.entry and found.entry.type is RecordType.POLICY]
+        wanted = (*own, *about_images, *policies)
+        return [found for found in self._found if found in wanted] if own else []
 
     def _unknown(self, serial: str) -> None:
         if self.log.faults or UNREADABLE in self.log.leaves or self.log.head is None:

@@ -16,6 +16,7 @@ from assay.model.predicates import EvidenceRecord, ImageReference
 from assay.model.trust import TrustFile
 from assay.pipeline.trace_continuity import Running
 from assay.pipeline.trace_link import Link
+from assay.pipeline.trace_policy import Adoptions
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Life:
     evidence: tuple[int | None, EvidenceRecord] | None = None
     changed_after_evidence: list[str] = field(default_factory=list)
     """Each record that changed the unit since then, and whether evidence says what it ran after it."""
+    adoptions: Adoptions = field(default_factory=Adoptions)
     decisions: dict[str, DecisionRecord] = field(default_factory=dict)
     """Decisions of policies about this unit, by the SHA-256 of their statements."""
     asked: dict[str, str] = field(default_factory=dict)

@@ -15,6 +15,7 @@ from assay.errors import AssayError, NotVerified
 from assay.formats import checkpoint as checkpoints
 from assay.formats import log_entry, merkle
 from assay.formats.checkpoint import Checkpoint
+from assay.model.record import RecordType
 from assay.model.trace import Dossier, TraceNode
 from assay.model.trust import TrustedLog, TrustFile
 from assay.pipeline.trace_link import Link
@@ -108,11 +109,13 @@ def _check_complete(link: Link, dossier: Dossier, head: Checkpoint) -> None:
     shown = {record.index for record in dossier.records}
     for index, leaf in enumerate(dossier.leaves):
         try:
-            ours = log_entry.decode(leaf, f"entry {index} of the log").serial == dossier.serial
+            entry = log_entry.decode(leaf, f"entry {index} of the log")
         except NotVerified as error:
             link.fault(error.message)
             continue
-        if ours and index not in shown:
+        if entry.type is RecordType.POLICY and index not in shown:
+            link.lost(f"entry {index} says what decides at the site, and its record is not here")
+        if entry.serial == dossier.serial and index not in shown:
             link.lost(f"entry {index} is about {dossier.serial}, and its record is not here")
     if link.holds:
         link.checked(f"every entry about {dossier.serial} is here")

@@ -8,13 +8,56 @@ Leaves to others: deriving a decision again (`policy_replay`), which takes the e
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from assay.model.policy import DecisionRecord, PolicyNote
+from assay.model.policy import Adoption, DecisionRecord, PackReference, Point, PolicyNote
 from assay.model.record import RecordType
 from assay.model.trace import Mark
 from assay.pipeline.trace_link import KEY_DIGITS, Link
 from assay.pipeline.trace_record import OpenedRecord
+
+
+@dataclass(frozen=True)
+class Adoptions:
+    """The adoptions of the log that verified, each with its entry."""
+
+    entries: tuple[tuple[int, Adoption], ...] = ()
+
+    def in_force(self, point: Point, size: int) -> dict[str, PackReference]:
+        """The packs that decide at `point` by the first `size` entries of the log, by name."""
+        found: dict[str, PackReference] = {}
+        for index, adoption in self.entries:
+            if index < size:
+                found.pop(adoption.name, None)
+                if adoption.pack is not None and point in adoption.at:
+                    found[adoption.name] = adoption.pack
+        return found
+
+
+def adoptions_in(opened: Iterable[OpenedRecord]) -> Adoptions:
+    """The adoptions among `opened`; each has to follow the one before it, or is broken."""
+    entries: list[tuple[int, Adoption]] = []
+    newest: dict[str, PackReference | None] = {}
+    for record in opened:
+        said, index = record.predicate, record.logged.index
+        if not isinstance(said, Adoption) or index is None:
+            continue
+        what = f"'{said.pack.name}' {said.pack.version} adopted" if said.pack else f"'{said.name}' retired"
+        record.link.title = f"#{index} Policy {what}"
+        record.link.tell("reason", said.reason)
+        record.link.tell("when", f"{said.made}, by the clock of the host")
+        if said.pack is not None:
+            record.link.tell("pack", f"SHA-256 {said.pack.sha256[:KEY_DIGITS]}, at {', '.join(said.at)}")
+        record.link.expect(
+            newest.get(said.name) == said.before,
+            "it follows the pack that decided before",
+            "it says that another pack decided before: an adoption is missing",
+        )
+        newest[said.name] = said.pack
+        entries.append((index, said))
+    return Adoptions(tuple(entries))
+
 
 _RELEASE_KINDS = (RecordType.PROVENANCE, RecordType.SBOM, RecordType.RELEASE)
 
@@ -32,7 +75,7 @@ def statement_digest(record: OpenedRecord) -> str:
     return hashlib.sha256(record.verified.payload if record.verified else b"").hexdigest()
 
 
-def tell_decision(record: OpenedRecord, said: DecisionRecord) -> None:
+def tell_decision(record: OpenedRecord, said: DecisionRecord, adoptions: Adoptions) -> None:
     """What was decided, and what it rests on. A denial is no fault: it is what a policy is for."""
     link, decision = record.link, said.decision
     number = link.title.split(" ")[0]
@@ -46,6 +89,12 @@ def tell_decision(record: OpenedRecord, said: DecisionRecord) -> None:
         "the decision is about the statement's subject",
         "the decision is about another file than the statement",
     )
+    in_force = adoptions.in_force(decision.point, record.logged.index or 0)
+    link.expect(
+        in_force.get(decision.pack.name) == decision.pack,
+        "the pack is the one that was adopted then",
+        f"{pack} was not what was adopted then: whoever signed the decision chose it",
+    )
     link.tell("when", f"{said.made}, by the clock of the host")
     link.tell("pack", f"SHA-256 {decision.pack.sha256[:KEY_DIGITS]}, {len(decision.checks)} checks")
     link.tell("facts", f"SHA-256 {decision.facts_sha256[:KEY_DIGITS]}, kept beside the record")
@@ -56,8 +105,18 @@ def tell_decision(record: OpenedRecord, said: DecisionRecord) -> None:
         link.tell("SKIPPED", f"somebody went on without minding it: {said.skipped}")
 
 
-def tell_policy(link: Link, note: PolicyNote, decisions: Mapping[str, DecisionRecord]) -> None:
-    """What a record of something done says of the decisions that it was done under; `decisions` came before it."""
+def tell_policy(
+    link: Link, note: PolicyNote | None, decisions: Mapping[str, DecisionRecord], in_force: Iterable[str]
+) -> None:
+    """What a record of something done says of the decisions that it was done under; `decisions` came before it.
+
+    `in_force`: names of the packs that had to be asked. Records from before there were policies have no `note`.
+    """
+    asked = {decisions[digest].decision.pack.name for digest in (note.decisions if note else ()) if digest in decisions}
+    for name in sorted(set(in_force) - asked):
+        link.fault(f"policy '{name}' had been adopted, and was not asked")
+    if note is None:
+        return
     if not note.decisions and note.skipped is None:
         link.tell("policy", "none was adopted for this: no policy decided")
         return

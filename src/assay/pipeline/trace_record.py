@@ -21,7 +21,7 @@ from assay.formats import log_entry, sigstore_bundle
 from assay.formats.statement_verifier import read_statement, signers_of, verify_statement
 from assay.model.campaign import CAMPAIGN, CampaignVerdict
 from assay.model.outcome import Outcome
-from assay.model.policy import DecisionRecord
+from assay.model.policy import Adoption, DecisionRecord
 from assay.model.predicates import EvidenceRecord, Flash, InterruptedRun, Provisioning, RunHeader, Update
 from assay.model.record import PREDICATES, LogEntry, RecordType
 from assay.model.statement import PredicateType, Statement
@@ -40,6 +40,7 @@ MODELS: dict[PredicateType, type[Value]] = {
     PredicateType.EVIDENCE: EvidenceRecord,
     PredicateType.RUN: InterruptedRun,
     PredicateType.DECISION: DecisionRecord,
+    PredicateType.POLICY: Adoption,
 }
 """Predicates about units, with their strict models; those about releases are read by `trace_release`."""
 
@@ -84,8 +85,8 @@ def header_of(predicate: Value | None) -> RunHeader | None:
 
 
 def checkpoint_of(predicate: Value | None) -> str | None:
-    """The checkpoint that a record keeps: in its run's header, or, of a decision, its own."""
-    if isinstance(predicate, DecisionRecord):
+    """The checkpoint that a record keeps: in its run's header, or, of a decision or an adoption, its own."""
+    if isinstance(predicate, DecisionRecord | Adoption):
         return predicate.checkpoint
     header = header_of(predicate)
     return header.checkpoint if header is not None else None
@@ -121,7 +122,7 @@ def open_record(logged: LoggedRecord, view: LogView) -> OpenedRecord:
         opened.predicate = _check_predicate(link, opened.verified, entry)
     if (header := opened.header) is not None:
         _check_header(link, header, view)
-    elif isinstance(opened.predicate, DecisionRecord):
+    elif isinstance(opened.predicate, DecisionRecord | Adoption):
         view.prove_ancestor(link, opened.predicate.checkpoint)
     return opened
 

@@ -15,11 +15,11 @@ from typing import Any
 from assay.formats import strict_json
 from assay.formats.mcuboot_image import CheckedImage, verify_image
 from assay.model.artifact import Release
-from assay.model.policy import DecisionRecord, PolicyNote
+from assay.model.policy import DecisionRecord, Point, PolicyNote
 from assay.model.predicates import ImageReference
 from assay.model.record import PREDICATES, RecordType
 from assay.model.trace import TraceNode
-from assay.model.trust import TrustFile
+from assay.pipeline.trace_life import Life
 from assay.pipeline.trace_link import KEY_DIGITS, Link, count
 from assay.pipeline.trace_policy import statement_digest, tell_decision, tell_policy
 from assay.pipeline.trace_record import OpenedRecord, read_predicate
@@ -33,13 +33,12 @@ RELEASE_KINDS = (RecordType.PROVENANCE, RecordType.SBOM, RecordType.RELEASE)
 class ReleaseChain:
     """The links of the release of `image`, from the records about its file."""
 
-    def __init__(
-        self, image: ImageReference, records: Sequence[OpenedRecord], files: Mapping[str, bytes], trust: TrustFile
-    ) -> None:
+    def __init__(self, image: ImageReference, records: Sequence[OpenedRecord], life: Life) -> None:
         self.image = image
         self.records = [record for record in records if _is_about(record, image.file_sha256)]
-        self._files = files
-        self._trust = trust
+        self._files = life.files
+        self._trust = life.trust
+        self._adoptions = life.adoptions
         self._name = f"releases/{image.release}"
         self._published_as = self._read_release()
         self._decisions: dict[str, DecisionRecord] = {}
@@ -152,7 +151,7 @@ class ReleaseChain:
         link = record.link
         link.link = f"{self._name}/decision-{record.logged.index}"
         if isinstance(record.predicate, DecisionRecord):
-            tell_decision(record, record.predicate)
+            tell_decision(record, record.predicate, self._adoptions)
             self._decisions[statement_digest(record)] = record.predicate
         return link.node()
 
@@ -185,9 +184,9 @@ class ReleaseChain:
         noted = next(
             (said[POLICY_ANNOTATION] for one in subjects if POLICY_ANNOTATION in (said := one.annotations or {})), None
         )
-        if noted is not None and (note := record.link.attempt(lambda: read_predicate(PolicyNote, noted))) is not None:
-            assert isinstance(note, PolicyNote)
-            tell_policy(record.link, note, self._decisions)
+        in_force = self._adoptions.in_force(Point.PUBLISH, record.logged.index or 0)
+        note = record.link.attempt(lambda: read_predicate(PolicyNote, noted)) if noted is not None else None
+        tell_policy(record.link, note if isinstance(note, PolicyNote) else None, self._decisions, in_force)
 
     def _lost(self, kind: RecordType) -> TraceNode:
         link = Link(f"{self._name}/{kind}", f"{kind.capitalize()} of {self.image.release}")

@@ -16,12 +16,13 @@ from assay.formats import device_certificate
 from assay.formats.device_certificate import DeviceCertificate
 from assay.model.campaign import CampaignVerdict
 from assay.model.outcome import Outcome
-from assay.model.policy import DecisionRecord
+from assay.model.policy import DecisionRecord, Point
 from assay.model.predicates import EvidenceRecord, Flash, InterruptedRun, Provisioning, RunHeader, Update
 from assay.model.value import Value
 from assay.model.verdict import SuiteVerdict
 from assay.pipeline.trace_life import Life, number_of
 from assay.pipeline.trace_link import KEY_DIGITS, Link
+from assay.pipeline.trace_log import size_of
 from assay.pipeline.trace_measured import measured_words
 from assay.pipeline.trace_policy import statement_digest, tell_decision, tell_policy
 from assay.pipeline.trace_record import OpenedRecord, chips_of, decode_base64, serials_of
@@ -30,6 +31,10 @@ from assay.pipeline.trace_update import tell_evidence, tell_update
 
 MOVING_VERBS = ("provision", "flash", "update")
 """Verbs that change what a unit runs: when one stops half way, nobody knows what it runs."""
+
+
+POINTS: dict[type, Point] = {Provisioning: Point.PROVISION, Flash: Point.FLASH, Update: Point.INSTALL}
+"""Where policies are asked, by what is recorded afterwards."""
 
 
 def tell(opened: OpenedRecord, life: Life) -> None:
@@ -47,12 +52,13 @@ def tell(opened: OpenedRecord, life: Life) -> None:
         CampaignVerdict: _campaign,
     }
     if isinstance(predicate, DecisionRecord):
-        tell_decision(opened, predicate)
+        tell_decision(opened, predicate, life.adoptions)
         life.decisions[statement_digest(opened)] = predicate
         _check_about(link, predicate, life)
         return
-    if opened.header is not None and opened.header.policy is not None:
-        tell_policy(link, opened.header.policy, life.decisions)
+    if opened.header is not None and (point := POINTS.get(type(predicate))) is not None:
+        in_force = life.adoptions.in_force(point, size_of(opened.header.checkpoint))
+        tell_policy(link, opened.header.policy, life.decisions, in_force)
     if isinstance(predicate, EvidenceRecord):
         tell_evidence(link, predicate, life, opened.logged.index)
     else:
