@@ -175,12 +175,22 @@ def open_place(
     with ExitStack() as held:
         port = hold(address, held, verb=verb, wait_s=wait_s, say=say)
         power = twin_power(site, address, held, say) if address.twin else None
+        if board.ssh is not None:
+            return _open_linux(address, board, _switch(address) or power, held)
         transport = driver_doors.open_transport(port, serial.baud, heard_as=address.port)
         held.callback(transport.close)
         power = _switch(address, transport) or power
         device = driver_doors.device_driver(DEVICE)(transport, serial.baud, serial.framing)
         loader = driver_doors.loader_driver(board.loader.protocol)(transport, serial.baud)
         return OpenPlace(name, board, transport, device, loader, power, address.chip, address.features, held.pop_all())
+
+
+def _open_linux(address: PlaceAddress, board: Board, power: Power | None, held: ExitStack) -> OpenPlace:
+    """The place of a Linux module, over SSH."""
+    link = linux_places.open_link(address, board, power)
+    held.callback(link.transport.close)
+    opened = OpenPlace(address.name, board, link.transport, link.device, link.loader, power, address.chip)
+    return replace(opened, features=address.features, _held=held.pop_all())
 
 
 @contextmanager
