@@ -345,6 +345,14 @@ def test_asked_for_a_time_before_it_was_signed(scene: Scene, bundle: str) -> Non
         check(getattr(scene, bundle), scene.trust(), at=NOW - DAY)
 
 
+def test_a_clock_that_is_a_little_behind(scene: Scene) -> None:
+    """Two machines' clocks differ by seconds; what was just signed is not refused for it."""
+    when = check(scene.keyless, scene.trust()).time.when
+    check(scene.keyless, scene.trust(), at=when - timedelta(minutes=4))
+    with pytest.raises(NotVerified, match="after the time of asking"):
+        check(scene.keyless, scene.trust(), at=when - timedelta(minutes=6))
+
+
 def test_a_threshold_of_distinct_signers(scene: Scene) -> None:
     wants_two = scene.trust().model_copy(update={"thresholds": (Threshold(predicate_type=KIND.value, count=2),)})
 

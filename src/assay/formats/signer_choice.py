@@ -9,7 +9,7 @@ Leaves to others: signatures (`statement_verifier`, `keyless_proof`).
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from assay.errors import NotVerified
 from assay.model.signer_limits import ProvedTime
@@ -18,6 +18,9 @@ from assay.model.trust import Role, TrustedIdentity, TrustedKey, TrustedSigner, 
 
 CLOCK_FLOOR = datetime(2026, 1, 1, tzinfo=UTC)
 """No statement of assay is older: a clock before this is wrong."""
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""By how much the clock of who asks may be behind that of a time stamp authority."""
 
 _OTHER = "use the trust file of the site that made it, or have it signed by who may"
 
@@ -119,7 +122,7 @@ def check_order(time: ProvedTime | None, at: datetime | None) -> None:
             f"the time of asking is {at:%Y-%m-%d %H:%M}, before any statement of assay: the clock is wrong",
             remedy="set the clock, or say the time with --at",
         )
-    if time is not None and at is not None and at < time.when:
+    if time is not None and at is not None and at + CLOCK_SKEW < time.when:
         raise NotVerified(
             f"the statement was signed at {time.when:%Y-%m-%d %H:%M:%S} UTC, after the time of asking",
             remedy="set the clock; with --at, ask for a later time",
