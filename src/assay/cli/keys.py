@@ -195,8 +195,8 @@ def trust(
     if out is None:
         return Answer(trust_file.encode(value).decode("utf-8").rstrip("\n"), data)
     write_trust(out, value, replace=replace)
-    identities = f", {len(value.identities)} identities" if value.identities else ""
-    text = f"wrote {out}: {len(value.keys)} keys{identities}, log {value.logs[0].origin}"
+    named = f", {len(value.identities)} identities" if value.identities else ""
+    text = f"wrote {out}: {len(value.keys)} keys{named}, log {value.logs[0].origin}"
     return Answer(text, {**data, "file": str(out)})
 
 
