@@ -14,6 +14,14 @@ from test_conformance import conform, passed_all
 pytestmark = [needs_sshd, pytest.mark.timeout(300)]
 
 BROKEN = """
+import json
+from assay.drivers.ssh.sftp_flasher import open_sftp
+from assay.model.ssh import SshAddress
+
+def unit(address, *, at):
+    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(at).items()}
+    return open_sftp(ssh=SshAddress(**{**fields, **({"port": 1} if address else {})}))
+
 from assay.drivers.ssh import command, upload
 from assay.drivers.ssh.opening import open_ssh
 
@@ -37,6 +45,15 @@ def test_our_driver_conforms(tmp_path: Path) -> None:
     with ssh_server(tmp_path / "sshd") as server:
         done = conform(tmp_path, "hosts", "--assay-driver=ssh", *options(server))
     passed_all(done, 14)
+
+
+def test_the_sftp_flasher_conforms(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    with ssh_server(tmp_path / "sshd") as server:
+        at = f"--assay-driver-option=at={server.address().model_dump_json(exclude_defaults=True)}"
+        where = f"--assay-flash-at={tmp_path.resolve() / 'x.bin'}"
+        done = conform(tmp_path, "flashers", "--assay-driver=broken:unit", "--assay-driver-absent=gone", at, where)
+    passed_all(done, 7)
 
 
 @pytest.mark.parametrize(
