@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,11 @@ from assay.backends.signers import pin
 from assay.backends.signers.key_folder import KeyFolder
 from assay.backends.signers.pin import read_pin
 from assay.backends.signers.service import SignerProcess
+from assay.backends.signers.token_lock import TokenLock
 from assay.errors import AssayError, InfrastructureError, Refused, StorageError, ToolMissing, UsageFault
 from assay.formats.public_key import signature_is_good
 from assay.formats.statement_verifier import verify_statement
-from assay.interfaces.signer import KeyPlace
+from assay.interfaces.signer import KeyPlace, announce_nothing
 from assay.model.image_parameters import ImageParameters
 from assay.model.keys import PinSource, Token
 from assay.model.statement import PredicateType
@@ -438,6 +440,29 @@ def test_a_person_may_try_again(
     assert signers.sign(Role.LOG, state("x"))
 
 
+def test_verbs_that_start_together_give_a_wrong_pin_once(
+    keys_dir: Path, faults: Path, faulty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASSAY_PIN_T", "wrong-5521")
+    reached(keys_dir, Token(module=str(faulty), pin=PinSource(env="ASSAY_PIN_T"), timeout_s=30.0))
+    services = [SignerProcess(keys_dir) for _ in range(3)]
+    lock = TokenLock(keys_dir, faulty, LABEL)
+
+    def refused(service: SignerProcess) -> str:
+        with pytest.raises(Refused) as told:
+            service.sign(Role.LOG, state("x"))
+        service.close()
+        return told.value.message
+
+    with ThreadPoolExecutor(3) as pool:
+        with lock.held(announce_nothing):  # until all of them have their PIN and wait
+            said = [pool.submit(refused, service) for service in services]
+            wait_until(lambda: all(service.pid for service in services))
+            time.sleep(2)
+        assert sum("was wrong the last time" in each.result() for each in said) == 2
+    assert len((faults / "logins").read_text()) == 1
+
+
 def test_a_login_looks_at_the_pin_also_when_somebody_is_logged_in(
     signers: SignerProcess, keys_dir: Path, token: SoftToken
 ) -> None:
@@ -550,8 +575,12 @@ def test_killed_in_the_middle_of_a_signature(signers: SignerProcess, faults: Pat
 
 
 def wait_for(file: Path) -> None:
+    wait_until(file.exists)
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
-    while not file.exists():
+    while not happened():
         assert time.monotonic() < deadline
         time.sleep(0.01)
 

@@ -42,6 +42,7 @@ class TokenSession:
         self._pin_lock = threading.Lock()
         self._wrong = WrongPin(label, token.pin, place)
         self._pin: str | None = None
+        self._pin_was_good = False
         self._session: Any = None
         self._keys: dict[tuple[str, TokenKey], Any] = {}
 
@@ -101,10 +102,13 @@ class TokenSession:
             self._announce()
             token = self._find(library)
             self._check_tries(library, token)
+            if not self._pin_was_good:
+                self._wrong.check()  # under the lock: several processes may have waited with the same wrong PIN
             try:
                 self._session = token.open(rw=writes, user_pin=pin)
             except library.UserAlreadyLoggedIn:  # another session of this process, with the same token
                 self._session = token.open(rw=writes)
+            self._pin_was_good = True
             self._wrong.forget()
         return self._session
 
@@ -146,7 +150,7 @@ class TokenSession:
 
     def _told(self, error: Exception) -> AssayError:
         if is_wrong_pin(error):
-            self._pin = None
+            self._pin, self._pin_was_good = None, False
             try:
                 self._wrong.remember()
             except OSError as fault:
