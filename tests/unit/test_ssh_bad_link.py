@@ -27,7 +27,7 @@ from ssh_server import SshServer, needs_sshd, ssh_server
 from assay.drivers.ssh.opening import open_ssh
 from assay.errors import LinkError
 
-pytestmark = needs_sshd
+pytestmark = [needs_sshd, pytest.mark.timeout(400)]  # of a machine that has much else to do
 
 NOTICED_S_MAX = 8.0
 GATE_PORT = 2222

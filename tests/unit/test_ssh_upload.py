@@ -151,18 +151,24 @@ def test_what_the_storage_made_of_it_is_looked_at(host: RemoteHost, there: Path)
 # Hosts that cannot
 
 
+def with_mounted(mount: str) -> tuple[str, ...]:
+    """Words in front of a command that sees `mount` done, and nobody else does; skips where that cannot be."""
+    own = ("unshare", "--mount") if os.geteuid() == 0 else (
+        "unshare", "--user", "--map-current-user", "--keep-caps", "--mount",
+    )  # fmt: skip
+    words = (*own, "sh", "-c", f'{mount} && exec "$@"', "sh")
+    tried = subprocess.run([*words, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"no file systems of our own here: {tried.stderr.strip()}")
+    return words
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[tuple[SshServer, str]]:
     """A host with a file system of 1 MiB, and where it is."""
     disk = tmp_path.resolve() / "disk"
     disk.mkdir()
-    own = ("unshare", "--mount") if os.geteuid() == 0 else (
-        "unshare", "--user", "--map-current-user", "--keep-caps", "--mount",
-    )  # fmt: skip
-    words = (*own, "sh", "-c", f'mount -t tmpfs -o size=1m small {disk} && exec "$@"', "sh")
-    tried = subprocess.run([*words, "true"], capture_output=True, text=True, check=False)
-    if tried.returncode:
-        pytest.skip(f"no file system of our own here: {tried.stderr.strip()}")
+    words = with_mounted(f"mount -t tmpfs -o size=1m small {disk}")
     with ssh_server(tmp_path / "sshd", before=words) as server:
         yield server, str(disk / "x.bin")
 
@@ -226,36 +232,22 @@ def test_a_host_without_sha256sum(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("dropbear") is None, reason="dropbear-bin is not installed")
-def test_dropbear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What small Linux modules have. It knows authorized_keys only in the user's home."""
-    home = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".ssh" / "authorized_keys"
-    if home.exists():
-        pytest.skip(f"{home} is there, and stays as it is")
+def test_dropbear(tmp_path: Path) -> None:
+    """What small Linux modules have. It looks for keys in the user's home only, so it sees a home of its own."""
     make_key(tmp_path / "user")
-    subprocess.run(["dropbearkey", "-t", "ed25519", "-f", str(tmp_path / "host")], check=True, capture_output=True)
-    shown = subprocess.run(
-        ["dropbearkey", "-y", "-f", str(tmp_path / "host")], check=True, capture_output=True, text=True
-    ).stdout  # fmt: skip
+    (tmp_path / "home" / ".ssh").mkdir(parents=True, mode=0o700)
+    (tmp_path / "home").chmod(0o700)
+    (tmp_path / "home" / ".ssh" / "authorized_keys").write_text((tmp_path / "user.pub").read_text())
+    host_key = str(tmp_path / "host")
+    subprocess.run(["dropbearkey", "-t", "ed25519", "-f", host_key], check=True, capture_output=True)
+    shown = subprocess.run(["dropbearkey", "-y", "-f", host_key], check=True, capture_output=True, text=True).stdout
     key = next(line for line in shown.splitlines() if line.startswith("ssh-ed25519"))
-    port = free_port()
-    words = [
-        "dropbear",
-        "-F",
-        "-E",
-        "-p",
-        f"127.0.0.1:{port}",
-        "-r",
-        str(tmp_path / "host"),
-        "-P",
-        str(tmp_path / "pid"),
-    ]
-    home.parent.mkdir(mode=0o700, exist_ok=True)
-    home.write_text((tmp_path / "user.pub").read_text())
-    process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    port, home = free_port(), pwd.getpwuid(os.getuid()).pw_dir
+    words = with_mounted(f"mount --bind {tmp_path / 'home'} {home}")
+    daemon = ["dropbear", "-F", "-E", "-p", f"127.0.0.1:{port}", "-r", host_key, "-P", str(tmp_path / "pid")]
+    address = SshAddress(host="127.0.0.1", port=port, user=getuser(), host_keys=(key,), identity=str(tmp_path / "user"))
+    process = subprocess.Popen([*words, *daemon], stderr=subprocess.DEVNULL)
     try:
-        address = SshAddress(
-            host="127.0.0.1", port=port, user=getuser(), host_keys=(key,), identity=str(tmp_path / "user")
-        )
         with open_ssh(address) as host:
             host.wait_up(20)
             assert host.run(["printf", "%s", "a b'$(id)"]).stdout == b"a b'$(id)"
@@ -267,7 +259,6 @@ def test_dropbear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         process.terminate()
         process.wait()
-        home.unlink()
 
 
 def test_a_host_with_one_session_at_a_time(tmp_path: Path) -> None:
