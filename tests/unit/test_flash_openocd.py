@@ -14,7 +14,7 @@ from flash_project import FlashProject
 from nrf_chip import NrfChip, serve_bits
 
 from assay.drivers.flash.openocd import open_openocd, tcl_word
-from assay.errors import DeviceTimeout, InfrastructureError, LinkError, ToolMissing, UsageFault
+from assay.errors import DeviceTimeout, InfrastructureError, LinkError, StorageError, ToolMissing, UsageFault
 from assay.interfaces.flasher import Part
 
 CONFIG = """\
@@ -178,6 +178,30 @@ def test_what_it_says_is_told(
     with pytest.raises(error, match=words) as told:
         open_openocd("E6614", folder=tmp_path / "kept", config=("x.cfg",)).identify()
     assert remedy in told.value.remedy  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("says", ["ASSAY chip soup", "ASSAY kind 0x", "ASSAY chip 0x123456789a", "ASSAY kind  "])
+def test_words_that_are_none_are_an_error_of_ours(tmp_path: Path, stand_in: Stand, says: str) -> None:
+    stand_in(f'[ "$1" = --version ] && echo "Open On-Chip Debugger 0.12.0" && exit 0\necho "{says}"')
+    one = open_openocd("E6614", folder=tmp_path / "kept", config=("x.cfg",), chip_address=1, kind_address=1)
+    with pytest.raises(InfrastructureError, match="could not tell what the chip is"):
+        one.identify()
+
+
+def test_a_tool_that_only_says_that_it_did_is_not_believed(tmp_path: Path, stand_in: Stand) -> None:
+    stand_in("exit 0")
+    one = open_openocd("E6614", folder=tmp_path / "kept", config=("x.cfg",))
+    plan = one.plan([Part("app", 0x1000, b"abcd")])
+    with pytest.raises(InfrastructureError, match="could not verify what it wrote"):
+        one.write(plan, nothing)
+    with pytest.raises(InfrastructureError, match=r"ended well and left no app\.back"):
+        one.read_back(plan, nothing)
+
+
+def test_a_folder_that_takes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_bytes(b"a file")
+    with pytest.raises(StorageError, match=r"cannot keep in .*kept what openocd says"):
+        open_openocd("E6614", folder=tmp_path / "kept", config=("x.cfg",)).identify()
 
 
 def ends(pid: int) -> bool:

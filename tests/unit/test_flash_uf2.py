@@ -32,7 +32,7 @@ driver = "uf2"
 kind = "RPI-RP2"
 addresses = { image = 0x10000000 }
 memory = [{ base = 0x10000000, size = 0x10000 }]
-options = { family = 0xe48bff56, board_id = "RPI-RP2", taken_timeout_s = 5 }
+options = { family = 0xe48bff56, board_id = "RPI-RP2", taken_timeout_s = 10 }
 """
 
 
@@ -157,7 +157,7 @@ def test_another_board_in_its_bootloader(project: FlashProject, tmp_path: Path) 
 def test_a_bootloader_that_does_not_take_it(project: FlashProject, tmp_path: Path) -> None:
     with Uf2Bootloader(tmp_path / "volume", keeps=True):
         status, done = project.flash("--image", project.file("app.bin", b"a" * 300))
-    assert status == 3 and "waited 5 s for" in done["error"] and "did not take the file" in done["error"]
+    assert status == 3 and "waited 10 s for" in done["error"] and "did not take the file" in done["error"]
 
 
 def test_a_volume_that_came_back_is_read_and_compared(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from assay.drivers.flash.tool_program import OnLine
-from assay.errors import StorageError, UnitFailed
+from assay.errors import InfrastructureError, StorageError, UnitFailed
 from assay.interfaces.device import Progress
 from assay.interfaces.flasher import Part, ReadBack
 
@@ -38,6 +38,17 @@ def compare(parts: Sequence[Part], read: Callable[[Part], bytes], progress: Prog
         progress(done, total)
         found.append(ReadBack(part.name, part.where, part.size, part.sha256, "bytes"))
     return tuple(found)
+
+
+def left_by_tool(file: Path) -> bytes:
+    """What a tool has read out. Raises InfrastructureError when it left nothing: its status is not believed alone."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InfrastructureError(
+            f"the tool ended well and left no {file.name}: {error.strerror}",
+            remedy=f"see what it said, in {file.parent}",
+        ) from error
 
 
 def check_same(part: Part, back: bytes) -> None:

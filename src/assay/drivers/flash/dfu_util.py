@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.drivers.flash.compared import compare, file_of, keep, progress_of
+from assay.drivers.flash.compared import compare, file_of, keep, left_by_tool, progress_of
 from assay.drivers.flash.probe_failures import Failures, failure
 from assay.drivers.flash.tool_program import ToolProgram
 from assay.drivers.usb_devices import check_permission
@@ -147,7 +147,7 @@ class DfuFlasher:
         file = Path(words[-1])
         file.unlink(missing_ok=True)  # dfu-util never writes over a file
         self._run(words, "read back", part.size, lambda _done, _all: None)
-        return file.read_bytes()
+        return left_by_tool(file)
 
     def _run(self, words: Sequence[str], doing: str, size: int, progress: Progress) -> None:
         said = self._tool.run(

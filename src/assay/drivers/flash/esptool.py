@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from assay.drivers.flash.compared import compare, file_of, keep, progress_of
+from assay.drivers.flash.compared import compare, file_of, keep, left_by_tool, progress_of
 from assay.drivers.flash.tool_program import OnLine, Said, ToolProgram
 from assay.errors import (
     AssayError,
@@ -137,7 +137,7 @@ class EsptoolFlasher:
         file = Path(words[-1])
         file.unlink(missing_ok=True)
         self._run(self._words(), words, doing="read back", limit_s=READ_S)
-        return file.read_bytes()
+        return left_by_tool(file)
 
     def _words(self, after: str = "no-reset") -> tuple[str, ...]:
         stub = () if self._stub else ("--no-stub",)

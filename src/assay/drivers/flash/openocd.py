@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from assay.drivers.flash.compared import compare, file_of, keep
+from assay.drivers.flash.compared import compare, file_of, keep, left_by_tool
 from assay.drivers.flash.probe_failures import failure
 from assay.drivers.flash.tool_program import Said, ToolProgram
 from assay.drivers.usb_devices import check_permission
@@ -64,9 +64,12 @@ class OpenocdFlasher:
         said = self._run(asks, "ask the chip what it is", ASK_S)
         told = dict(_TOLD.findall(said.text))
         seen = [line.strip() for line in _SEEN.findall(said.text)]
-        register = f"0x{_words(told['kind'])[0]:08x}" if "kind" in told else ""
+        try:
+            register = f"0x{_words(told['kind'])[0]:08x}" if "kind" in told else ""
+            chip = b"".join(word.to_bytes(4, "little") for word in _words(told.get("chip", ""))).hex()
+        except (ValueError, IndexError, OverflowError) as error:
+            raise self._tool.failed(said, "tell what the chip is") from error
         kind = "; ".join([register] * bool(register) + seen)
-        chip = b"".join(word.to_bytes(4, "little") for word in _words(told.get("chip", ""))).hex()
         return Identity(self._serial, chip or None, kind or None, (("OpenOCD", "; ".join(seen)),))
 
     def plan(self, parts: Sequence[Part]) -> FlashPlan:
@@ -109,7 +112,7 @@ class OpenocdFlasher:
         for part in plan.parts:
             self._back(part).unlink(missing_ok=True)
         self._run(self._dump_commands(plan.parts), "read back", WRITE_S)
-        return compare(plan.parts, lambda part: self._back(part).read_bytes(), progress)
+        return compare(plan.parts, lambda part: left_by_tool(self._back(part)), progress)
 
     def reset(self) -> None:
         """Raises LinkError."""

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from assay.drivers.flash.compared import compare, file_of, keep
+from assay.drivers.flash.compared import compare, file_of, keep, left_by_tool
 from assay.drivers.flash.probe_failures import Failures, failure_in
 from assay.drivers.flash.pyocd_worker import MARK
 from assay.drivers.flash.tool_program import OnLine, Said, ToolProgram
@@ -80,7 +80,7 @@ class PyocdFlasher:
         for part in plan.parts:
             self._back(part).unlink(missing_ok=True)
         self._run("read", plan.parts, "read back", WRITE_S)
-        return compare(plan.parts, lambda part: self._back(part).read_bytes(), progress)
+        return compare(plan.parts, lambda part: left_by_tool(self._back(part)), progress)
 
     def reset(self) -> None:
         """Raises LinkError."""

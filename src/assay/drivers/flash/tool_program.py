@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from assay.errors import DeviceTimeout, InfrastructureError, ToolMissing
+from assay.errors import DeviceTimeout, InfrastructureError, StorageError, ToolMissing
 from assay.formats.visible_text import visible
 
 _PDEATHSIG = 1  # PR_SET_PDEATHSIG, linux/prctl.h
@@ -88,8 +88,29 @@ class ToolProgram:
         on_line: OnLine | None = None,
         stdin: bytes = b"",
     ) -> Said:
-        """Run it to its end, at most `limit_s` seconds away. Raises ToolMissing, DeviceTimeout that names `doing`."""
+        """Run it to its end, at most `limit_s` seconds away.
+
+        Raises ToolMissing, StorageError, and DeviceTimeout that names `doing`.
+        """
         words = [self.path(), *arguments]
+        try:
+            ended, said = self._watched(words, arguments, limit_s, on_line, stdin)
+        except OSError as error:
+            raise StorageError(
+                f"cannot keep in {self.folder} what {self.program} says: {error.strerror}", remedy="make room there"
+            ) from error
+        if not ended:
+            raise DeviceTimeout(
+                f"{self.program} did not end within {limit_s:g} s while it was to {doing}; its last words: "
+                f"{said.last_words}",
+                remedy="look at cable and power of board and probe, then do it again",
+            )
+        return said
+
+    def _watched(
+        self, words: Sequence[str], arguments: Sequence[str], limit_s: float, on_line: OnLine | None, stdin: bytes
+    ) -> tuple[bool, Said]:
+        """Whether it has ended by itself, and what it said."""
         self.folder.mkdir(parents=True, exist_ok=True)
         file = self.folder / f"{len(list(self.folder.glob('*.txt'))) + 1:02d}-{Path(self.program).name}.txt"
         with file.open("wb") as kept, tempfile.TemporaryFile() as told:
@@ -103,13 +124,7 @@ class ToolProgram:
                 ended = watch.until(time.monotonic() + limit_s)
             finally:
                 _end(process)
-        if not ended:
-            raise DeviceTimeout(
-                f"{self.program} did not end within {limit_s:g} s while it was to {doing}; its last words: "
-                f"{Said(0, tuple(watch.lines), file).last_words}",
-                remedy="look at cable and power of board and probe, then do it again",
-            )
-        return Said(process.returncode, tuple(watch.lines), file)
+        return ended, Said(process.returncode if ended else 0, tuple(watch.lines), file)
 
     def _start(self, words: Sequence[str], told: IO[bytes]) -> subprocess.Popen[bytes]:
         try:
