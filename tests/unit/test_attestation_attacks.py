@@ -7,6 +7,7 @@ import base64
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from memory_signer import MemorySigner, trust_in
 
 from assay.backends.logs.rekor_client import services_of
 from assay.cli.verify import command as verify
-from assay.errors import NotVerified, Refused
+from assay.errors import NotVerified, Refused, ToolMissing
 from assay.formats import dsse, sigstore_bundle
 from assay.formats.keyless_proof import place_and_time
 from assay.formats.log_entry_proof import LoggedSignature
@@ -466,3 +467,12 @@ def test_services_that_a_trust_file_does_not_have(scene: Scene) -> None:
     lost = trust_file(scene.lab, sigstore=(services(scene.lab, "another"),))
     with pytest.raises(NotVerified, match="names no services 'lab'"):
         check(scene.keyless, lost)
+
+
+@pytest.mark.parametrize(("module", "bundle"), [("sigstore.models", "keyless"), ("rfc3161_client", "logged")])
+def test_without_the_extra_the_line_that_installs_it_is_told(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, module: str, bundle: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ToolMissing, match=r"assay\[sigstore\]"):
+        check(getattr(scene, bundle), scene.trust())

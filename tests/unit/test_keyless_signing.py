@@ -8,6 +8,7 @@ import json
 import socket
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +259,29 @@ def test_signed_by_key_while_the_log_is_away_and_logged_later(tmp_path: Path, la
     assert found.place is not None and found.time is not None and found.payload == PAYLOAD
     assert not signers.queue.waiting()
     assert CliRunner().invoke(log, ["submit", *site]).stdout == "nothing waits for the log\n"
+
+
+def test_statements_of_before_are_logged_too(tmp_path: Path, lab: SigstoreLab) -> None:
+    """A key that is rotated out goes on to vouch for what carries a time stamp."""
+    site = _site(tmp_path, lab)
+    keys_of_site = Site(tmp_path / "site").keys
+    (tmp_path / "old.json").write_bytes(keys_of_site.sign_statement(Role.BUILDER, PAYLOAD))
+    (tmp_path / "other.json").write_bytes(MemorySigner().sign_statement(Role.BUILDER, PAYLOAD))
+    refused = CliRunner().invoke(log, ["submit", str(tmp_path / "old.json"), str(tmp_path / "other.json"), *site])
+    assert refused.exit_code == 4 and "not in the trust file" in refused.output
+    assert not (tmp_path / "site" / "log-queue").exists()
+    done = CliRunner().invoke(log, ["submit", "--json", str(tmp_path / "old.json"), *site])
+    assert done.exit_code == 0, done.output
+    logged = Path(json.loads(done.stdout)["logged"][0]["file"]).read_bytes()
+    soon = datetime.now(UTC) + timedelta(minutes=1)
+    rotated = keys_of_site.public_key(Role.BUILDER).model_copy(update={"sigstore": "lab", "valid_until": soon})
+    trust = trust_file(lab, identities=(), keys=(rotated,), sigstore=(services(lab),))
+    later = soon + timedelta(days=365)
+    verify_statement(logged, trust, role=Role.BUILDER, predicate_types={KIND}, at=later)
+    with pytest.raises(NotVerified, match="no time stamp says it is older"):
+        verify_statement(
+            (tmp_path / "old.json").read_bytes(), trust, role=Role.BUILDER, predicate_types={KIND}, at=later
+        )
 
 
 def test_the_trust_file_of_a_keyless_site(tmp_path: Path, lab: SigstoreLab) -> None:

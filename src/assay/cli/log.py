@@ -95,13 +95,17 @@ def recover(session: Session) -> Answer:
 
 
 @command.command("submit")
+@click.argument("files", nargs=-1, type=FILE)
 @verb
-def submit(session: Session) -> Answer:
-    """Submit to the transparency log what was signed by key while it was away; what is logged is verified, and kept in
-    log-queue/logged of the site folder.
+def submit(session: Session, files: tuple[Path, ...]) -> Answer:
+    """Submit to the transparency log what was signed by key while it was away, and FILES: statements that the builder
+    of this site signed by key before. What is logged is time-stamped and verified, and kept in log-queue/logged of the
+    site folder.
     """
-    from assay.pipeline.log_submit import submit_waiting
+    from assay.pipeline.log_submit import enqueue, submit_waiting
+    from assay.pipeline.offline_verify import read_input
 
+    enqueue(session.site, [read_input(file) for file in files])
     found = submit_waiting(session.site)
     done = [each for each in found if each.place is not None]
     failed = [each for each in found if each.error is not None]

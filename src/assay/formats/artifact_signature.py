@@ -18,7 +18,7 @@ from assay.formats.dsse import decode_base64
 from assay.formats.log_entry_proof import LoggedSignature
 from assay.formats.sigstore_bundle import CertificateMaterial, KeyHint
 from assay.formats.statement_verifier import read_statement
-from assay.formats.time_stamps import proved_times
+from assay.formats.time_stamps import INSTALL, proved_times
 from assay.model.trust import Role
 
 _REMEDY = "get the bundle again from who made it"
@@ -103,7 +103,7 @@ def _client_verifies_file(data: bytes, sha256: bytes, root_text: str) -> None:
         from sigstore_models.trustroot.v1 import TrustedRoot as RootModel
     except ImportError as error:
         text = "keyless bundles need the package sigstore, which is not there"
-        raise ToolMissing(text, remedy=keyless_proof.INSTALL) from error
+        raise ToolMissing(text, remedy=INSTALL) from error
     try:
         verifier = Verifier(trusted_root=TrustedRoot(RootModel.from_json(root_text)))
         hashed = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=sha256)

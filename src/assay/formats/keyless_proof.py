@@ -19,7 +19,7 @@ from assay.errors import AssayError, NotVerified, ToolMissing
 from assay.formats import log_entry_proof, trusted_root
 from assay.formats.log_entry_proof import LoggedSignature
 from assay.formats.sigstore_bundle import Bundle, CertificateMaterial
-from assay.formats.time_stamps import proved_times
+from assay.formats.time_stamps import INSTALL, proved_times
 from assay.formats.trusted_root import TrustedRoot
 from assay.model.signer_limits import LogPlace, ProvedTime
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 ISSUER_V1, ISSUER_V2 = "1.3.6.1.4.1.57264.1.1", "1.3.6.1.4.1.57264.1.8"
 _REMEDY = "get the bundle again from who made it, or the trusted root of the services that were used"
-INSTALL = "install assay with its extra sigstore: pip install 'assay[sigstore]' from the project's folder"
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from assay.errors import NotVerified
+from assay.errors import NotVerified, ToolMissing
 from assay.formats.trusted_root import RootStamper, TrustedRoot
 from assay.model.signer_limits import ProvedTime
+
+INSTALL = "install assay with its extra sigstore: pip install 'assay[sigstore]' from the project's folder"
 
 CHAIN_MIN = 2
 """A leaf and a root, at the least."""
@@ -25,8 +27,11 @@ def proved_times(stamps: Iterable[bytes], signature: bytes, root: TrustedRoot) -
 
 def _proved(stamp: bytes, signature: bytes, stamper: RootStamper) -> ProvedTime | None:
     from cryptography.x509 import load_der_x509_certificate
-    from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
 
+    try:
+        from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
+    except ImportError as error:
+        raise ToolMissing("time stamps need the package rfc3161-client, which is not there", remedy=INSTALL) from error
     if len(stamper.chain) < CHAIN_MIN:
         return None
     try:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.backends.durable_file import exclusive, make_folder, write_durably
 from assay.errors import InfrastructureError, StorageError, ToolMissing, UsageFault
+from assay.formats.time_stamps import INSTALL
 
 if TYPE_CHECKING:
     from assay.simulation.sigstore_lab.lab import SigstoreLab
@@ -28,7 +29,6 @@ TOKEN = "token"  # noqa: S105 (a file's name)
 DEFAULT_SUBJECT = "https://lab.example/builder"
 TOKEN_TIMEOUT_S = 10
 TOKEN_BYTES_MAX = 16384
-INSTALL = "install assay with its extra sigstore: pip install 'assay[sigstore]' from the project's folder"
 
 
 def need_extra() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,20 @@ class Logged:
 def waiting(site: Site) -> int:
     """How many bundles wait for the log."""
     return len(LogQueue(site.folder / "log-queue").waiting())
+
+
+def enqueue(site: Site, bundles: Iterable[bytes]) -> None:
+    """Have statements that the site's builder signed by key wait for the log, too. Raises `NotVerified` for others,
+    before any of them waits; `StorageError`.
+    """
+    key, queue = site.signers.public_key(Role.BUILDER), LogQueue(site.folder / "log-queue")
+    trust = TrustFile(schema="assay.trust/1", name="this-site", allow_development=True, keys=(key,))
+    checked = list(bundles)
+    for bundle in checked:
+        kind = read_statement(sigstore_bundle.decode(bundle).envelope.payload).predicateType
+        verify_statement(bundle, trust, role=Role.BUILDER, predicate_types={kind})
+    for bundle in checked:
+        queue.put(bundle)
 
 
 def submit_waiting(site: Site) -> list[Logged]:

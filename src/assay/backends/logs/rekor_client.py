@@ -16,8 +16,8 @@ from typing import Any
 from assay.errors import InfrastructureError, Refused, ToolMissing, UsageFault
 from assay.formats import strict_json
 from assay.formats.dsse import encode_base64
-from assay.formats.keyless_proof import INSTALL
 from assay.formats.log_entry_proof import P256
+from assay.formats.time_stamps import INSTALL
 
 ANSWER_BYTES_MAX = 1024 * 1024
 REKOR_MAJOR = 2

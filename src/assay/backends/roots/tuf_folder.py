@@ -17,8 +17,8 @@ from urllib.parse import unquote, urlsplit
 
 from assay.backends.durable_file import exclusive, make_folder, write_durably
 from assay.errors import AssayError, NotVerified, StorageError, ToolMissing, UsageFault
-from assay.formats.keyless_proof import INSTALL
 from assay.formats.signer_choice import CLOCK_FLOOR
+from assay.formats.time_stamps import INSTALL
 
 if TYPE_CHECKING:
     from tuf.ngclient.fetcher import FetcherInterface

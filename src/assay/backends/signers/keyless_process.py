@@ -18,7 +18,7 @@ from assay.backends.signers import messages
 from assay.backends.signers.process import shield
 from assay.errors import AssayError, InfrastructureError, Refused, ToolMissing, UsageFault
 from assay.formats.dsse import decode_base64, encode_base64
-from assay.formats.keyless_proof import INSTALL
+from assay.formats.time_stamps import INSTALL
 
 if TYPE_CHECKING:
     from sigstore.models import ClientTrustConfig
