@@ -20,7 +20,7 @@ from assay.formats import canonical_json
 from assay.model.policy import DecisionRecord, Point
 from assay.model.record import RecordType
 from assay.model.trust import Role
-from assay.pipeline import policy_replay
+from assay.pipeline import policy_adoption, policy_replay
 from assay.pipeline.policy_adoption import adopt, adopted_packs, packs_at, retire
 from assay.pipeline.policy_files import load_pack, policy_engine
 from assay.pipeline.publishing import publish_signed
@@ -169,6 +169,24 @@ def test_an_adoption_says_what_decided_before_and_a_retired_pack_decides_no_more
     assert publish_signed(published.signed, published.site).policy.decisions == ()
     with pytest.raises(UsageFault, match="no policy 'strict' decides here"):
         retire(published.site, "strict", WHY, published.trust())
+
+
+def test_an_adoption_that_follows_another_pack_than_decided_is_noticed(published: Published) -> None:
+    """One in between is missing, or somebody wrote this one without looking."""
+    adopt_pack(published, ALLOWS)
+    loaded = load_pack(write_pack(published, DENIES, version="2.0.0"), ENGINE)
+    policy_adoption._record(published.site, "strict", loaded, None, WHY)
+    with pytest.raises(NotVerified, match="changes 'strict' from a pack that did not decide then"):
+        adopted_packs(published.site, published.trust())
+
+
+def test_all_packs_at_a_point_decide_and_one_that_denies_is_enough(published: Published) -> None:
+    adopt_pack(published, ALLOWS, name="lenient")
+    adopt_pack(published)
+    with pytest.raises(Refused) as caught:
+        publish_signed(published.signed, published.site)
+    assert "'strict'" in caught.value.message and "'lenient'" not in caught.value.message
+    assert [each.said.decision.allowed for each in decisions(published)] == [True, False]
 
 
 def test_only_a_policy_key_of_the_trust_file_adopts(published: Published) -> None:
