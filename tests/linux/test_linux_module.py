@@ -52,7 +52,8 @@ def update(version: str, trust: Path, *more: str) -> Any:
 
 def runs(trust: Path) -> tuple[str, str]:
     """Version and state, by the unit's own evidence."""
-    report = good("evidence", "--place", TWIN, "--trust", str(trust))["report"]
+    report = good("evidence", "--place", TWIN, "--trust", str(trust))
+    assert report["how"] == "recomputed"
     return report["version"].partition("+")[0], report["state"]
 
 
@@ -149,4 +150,6 @@ def test_units_of_another_site_take_no_bundle_of_ours(trust: Path, tmp_path: Pat
 
 
 def test_the_history_verifies(unit: str, trust: Path) -> None:
-    assert good("trace", unit, "--trust", str(trust))["verified"]
+    found = good("trace", unit, "--trust", str(trust))
+    assert found["broken"] == []
+    assert found["links"] > 10

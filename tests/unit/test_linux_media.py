@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from assay.drivers.twin.linux_disk import make_outfit, write_disk, write_environment
+from assay.drivers.twin.linux_disk import choose_port, make_outfit, write_disk, write_environment
 from assay.drivers.twin.medium_loader import MediumLoader
-from assay.errors import DeviceTimeout, NotVerified, UsageFault
+from assay.errors import DeviceTimeout, InfrastructureError, NotVerified, UsageFault
 from assay.formats import der, rauc_bundle
 from assay.formats.device_certificate import pem
 from assay.formats.gpt import Partition, partition_table
@@ -25,7 +25,9 @@ from assay.formats.public_key import trusted_key
 from assay.formats.rauc_bundle import BundleFacts
 from assay.model.manifest import Board
 from assay.model.trust import Role
+from assay.pipeline.linux_places import ssh_of
 from assay.pipeline.manifest_files import load_board
+from assay.pipeline.places import PlaceAddress
 
 BOARD = Path(__file__).parents[2] / "boards" / "linux-arm64.toml"
 OTP = b"ASSYOTP1" + bytes(range(16))
@@ -120,6 +122,22 @@ def test_an_image_has_its_magic_when_all_else_is_durable(
     monkeypatch.setattr("os.fsync", lambda _file: durable.append((tmp_path / "disk").read_bytes()[at : at + 604]))
     MediumLoader("here", board, tmp_path / "disk", None).send(image)
     assert durable == [bytes(4) + image[4:], image]
+
+
+def test_a_place_with_a_linux_module_says_where_its_server_is(tmp_path: Path, board: Board) -> None:
+    with pytest.raises(UsageFault, match="place desk has a Linux module") as told:
+        ssh_of(PlaceAddress("desk", board, "nowhere"), board)
+    assert "host_keys" in told.value.remedy
+    outfit = make_outfit(b"")
+    for name, (_, data) in outfit.files.items():
+        (tmp_path / name).write_bytes(data)
+    twin = PlaceAddress("twin", board, "nowhere", twin=tmp_path)
+    with pytest.raises(InfrastructureError, match="has no SSH port"):
+        ssh_of(twin, board)
+    port = choose_port(tmp_path)
+    where = ssh_of(twin, board)
+    assert (where.port, where.user) == (port, "root")
+    assert where.host_keys[0].split()[:2] == outfit.files["host_key.pub"][1].decode().split()[:2]
 
 
 class Signed:

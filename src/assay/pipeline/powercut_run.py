@@ -60,6 +60,11 @@ def run_campaign(site: Site, order: CutOrder, *, say: Say, progress: Progress) -
     board = load_board(board_file(project_root(order.plan.absolute().parent), plan.board))
     if board.twin is None:
         raise UsageFault(f"board {board.name} has no twin", remedy="choose a board whose TOML has a [twin] table")
+    if board.ssh is not None:
+        raise UsageFault(
+            f"{board.name} is a Linux module: a campaign cuts at operations of a flash chip, and it has a disk",
+            remedy="choose a microcontroller board; nox -s linux cuts a Linux module at random moments",
+        )
     images = campaign_images(site, plan, order.plan.parent, board, trust_of(order))
     rom = rom_of(site, order, plan, board, say)
     seed = plan.seed if order.seed is None else order.seed
