@@ -78,5 +78,16 @@ def test_no_verb_writes_what_a_policy_refuses_and_an_override_shows(site: LifeSi
     assert site.good("log", "verify", "--trust", site.trust)
 
 
+def test_a_blank_chip_that_a_policy_lets_pass_has_its_decisions_in_its_history(site: LifeSite) -> None:
+    """They are older than its serial number, and are found by its chip."""
+    site.twin("b")
+    serial = site.good(*site.provision_line("b"))["serial"]
+    assert [each["serial"] for each in decisions(site)] == [None, None]
+    traced = site.verb("trace", serial, "--trust", site.trust)
+    assert traced.status == 0, traced.said
+    checks = [check["what"] for node in nodes(traced.data["trace"]["root"]) for check in node["checks"]]
+    assert checks.count("decided by policy 'recall' 1.0.0") == 2
+
+
 def nodes(node: dict) -> list[dict]:  # type: ignore[type-arg]
     return [node, *(below for child in node["children"] for below in nodes(child))]
