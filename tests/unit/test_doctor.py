@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import shutil
@@ -189,3 +190,18 @@ def test_what_a_token_needs(root: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert named(found, "token there").state is State.OK
     monkeypatch.setattr("assay.pipeline.token_checks.importlib.util.find_spec", lambda _: None)
     assert "extra hsm" in named(look(root, root / "site"), "token there").detail
+
+
+def test_places_that_are_hosts_need_paramiko(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only those: nobody else is told of the extra."""
+    (tmp_path / "bench.toml").write_text('[[places]]\nname = "desk"\nport = "/dev/null"\n')
+    assert not list(host_checks._hosts(tmp_path))
+    (tmp_path / "bench.toml").write_text('[[places]]\nname = "module"\nssh = { host = "h" }\n')
+    assert [found.state for found in host_checks._hosts(tmp_path)] == [State.OK]
+
+    def missing(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    (found,) = host_checks._hosts(tmp_path)
+    assert found.state is State.ADVICE and "assay[ssh]" in found.fix and "module" in found.detail

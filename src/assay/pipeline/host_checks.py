@@ -52,7 +52,7 @@ class Finding:
 def look(root: Path | None, site: Path) -> list[Finding]:
     """All findings, for the project at `root` (None: no project) and the site folder `site`."""
     found = [_python(), _sqlite(), _zig(), *_emulators(root), _terminals(), _git(), _sandbox(), *_ports(root)]
-    found += [*_flashers(root), *_tokens(site)]
+    found += [*_flashers(root), *_hosts(root), *_tokens(site)]
     return [*found, _writable(site), _room(site)]
 
 
@@ -162,6 +162,19 @@ def _flashers(root: Path | None) -> Iterator[Finding]:
         fix = install_line(package) if package else f"{sys.executable} -m pip install 'assay[{driver}]'"
         detail = f"{program} is not there; {', '.join(boards)} can be flashed by it"
         yield Finding(f"flasher {driver}", State.ADVICE, detail, fix)
+
+
+def _hosts(root: Path | None) -> Iterator[Finding]:
+    """What places that are reached over SSH need."""
+    places = _table(root / "bench.toml").get("places") if root else None
+    names = [str(place.get("name")) for place in places or () if isinstance(place, dict) and "ssh" in place]
+    if not names:
+        return
+    try:
+        yield Finding("SSH", State.OK, f"paramiko {importlib.metadata.version('paramiko')}")
+    except importlib.metadata.PackageNotFoundError:
+        fix = f"{sys.executable} -m pip install 'assay[ssh]'"
+        yield Finding("SSH", State.ADVICE, f"paramiko is not there, which {', '.join(names)} needs", fix)
 
 
 def _terminals() -> Finding:
