@@ -157,17 +157,37 @@ class Trier:
 
     def _boot(self, cut: Cut, chip: NorFlash, timeout_s: float) -> Trial:
         with TwinUnit(self.bench, chip, recorded=False) as unit:
-            try:
-                found = wait_up(unit.device, self.images, timeout_s)
-            except LinkError as error:  # the guest crashed the emulator
-                found = CameUp(SILENT, error.message)
-            fault = fault_of(found, self.recordings[cut.episode].may_run(cut.first))
+            found = self._up(unit, timeout_s)
+            fault = self._fault(cut, found, unit)
             if fault is None:
-                unit.power_off()
                 fault = self._lost(cut, unit) or self._mixed(cut, found, unit)
-            else:
-                unit.end()
+                if fault is not None and not found.settled:
+                    return self._at_rest(cut, unit, timeout_s)
             return self._trial(cut, found, unit, fault)
+
+    def _at_rest(self, cut: Cut, unit: TwinUnit, timeout_s: float) -> Trial:
+        """Look again at a unit that did not mean to stay as it came up: it may have been on its way back when we took
+        the power from it, which is one cut more, and no image is whole in the middle of a swap.
+        """
+        unit.power_cycle()
+        found = self._up(unit, timeout_s, settled=True)
+        fault = self._fault(cut, found, unit) or self._lost(cut, unit) or self._mixed(cut, found, unit)
+        return replace(self._trial(cut, found, unit, fault), again=True)
+
+    def _up(self, unit: TwinUnit, timeout_s: float, *, settled: bool = False) -> CameUp:
+        try:
+            return wait_up(unit.device, self.images, timeout_s, settled=settled)
+        except LinkError as error:  # the guest crashed the emulator
+            return CameUp(SILENT, error.message)
+
+    def _fault(self, cut: Cut, found: CameUp, unit: TwinUnit) -> str | None:
+        """What is wrong with how a unit came up; its power is off afterwards, and exactly so when nothing is."""
+        fault = fault_of(found, self.recordings[cut.episode].may_run(cut.first))
+        if fault is None:
+            unit.power_off()
+        else:
+            unit.end()
+        return fault
 
     def _lost(self, cut: Cut, unit: TwinUnit) -> str | None:
         """What the unit has lost that this episode has to keep."""
