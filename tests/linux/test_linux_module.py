@@ -19,7 +19,7 @@ from assay.drivers.twin.linux_disk import PORT_FILE, chosen_port
 from assay.pipeline.site import Site
 
 TWIN = "module"
-CUT_SEED, CUTS = 20261126, 4
+CUT_SEED, CUTS = 20261126, 3
 
 
 @pytest.fixture(scope="module")
