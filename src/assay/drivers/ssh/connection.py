@@ -138,7 +138,8 @@ class Connection:
         if not isinstance(error, paramiko.ChannelException):
             return self.broken(error)
         return InfrastructureError(
-            f"{self.address} opens no session: {error.text or error}", remedy="look at MaxSessions of its sshd"
+            f"{self.address} opens no session: {visible(error.text or str(error))}",
+            remedy="look at MaxSessions of its sshd",
         )
 
     def ended(self) -> bool:
@@ -165,7 +166,7 @@ class Connection:
         except paramiko.ChannelException as error:
             before = self.address.way[len(self._chain) - 1]
             raise LinkError(
-                f"{before} does not get to {hop}: {error.text or error}",
+                f"{before} does not get to {hop}: {visible(error.text or str(error))}",
                 remedy="check the name as it is known there, and that its sshd allows TCP forwarding",
             ) from error
         except (paramiko.SSHException, EOFError, OSError) as error:

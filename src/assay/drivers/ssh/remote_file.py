@@ -75,8 +75,8 @@ def refuse_links(sftp: paramiko.SFTPClient, path: PurePosixPath) -> None:
     real = sftp.normalize(str(path.parent))
     if real != str(path.parent):
         raise Refused(
-            f"{path.parent} is {real} there, by a link or another spelling",
-            remedy=f"name it as it is: {real}/{path.name}",
+            f"{path.parent} is {visible(real)} there, by a link or another spelling",
+            remedy=f"name it as it is: {visible(real)}/{path.name}",
         )
 
 

@@ -28,6 +28,7 @@ from assay.drivers.ssh.remote_file import (
 )
 from assay.drivers.ssh.remote_path import checked_path
 from assay.errors import NotVerified, StorageError
+from assay.formats.visible_text import visible
 from assay.interfaces.device import Progress
 from assay.interfaces.remote_host import PutReport
 
@@ -142,7 +143,8 @@ class Upload:
         ended = told(self._connection, ["sync", path], SYNC_TIMEOUT_S)
         if not ended.ok:
             raise StorageError(
-                f"{path} on {self._connection.address} cannot be made durable: {ended.words}", remedy="look at its disk"
+                f"{path} on {self._connection.address} cannot be made durable: {visible(ended.words)}",
+                remedy="look at its disk",
             )
 
 
