@@ -216,6 +216,33 @@ def test_a_log_and_a_stamp_of_strangers(scene: Scene) -> None:
             check(scene.keyless, strange)
 
 
+@pytest.mark.parametrize("what", ["log", "stamper"])
+@pytest.mark.parametrize(
+    ("window", "refused"),
+    [
+        (lambda when: {"start": when + DAY}, True),
+        (lambda when: {"start": when - DAY, "end": when - timedelta(seconds=1)}, True),
+        (lambda when: {"start": when - DAY, "end": when}, False),
+        (lambda when: {"end": when + DAY}, True),
+        (lambda when: {}, True),
+    ],
+    ids=["not yet", "no more", "the last second", "no beginning", "nothing"],
+)
+def test_keys_of_services_count_for_their_time(scene: Scene, what: str, window: Any, refused: bool) -> None:
+    """A log's key and a time stamp authority of the trusted root, by the time that is proved."""
+    when = check(scene.logged, scene.trust()).time.when
+    root = json.loads(json.dumps(scene.lab.trusted_root))
+    place = root["tlogs"][0]["publicKey"] if what == "log" else root["timestampAuthorities"][0]
+    place["validFor"] = {name: time.isoformat() for name, time in window(when).items()}
+    named = services(scene.lab).model_copy(update={"trusted_root": json.dumps(root)})
+    trust = scene.trust(log_required=True).model_copy(update={"sigstore": (named,)})
+    if not refused:
+        assert check(scene.logged, trust).place is not None
+        return
+    with pytest.raises(NotVerified, match=r"not signed by a log|not of an authority|malformed"):
+        check(scene.logged, trust)
+
+
 @pytest.mark.parametrize("bundle", ["keyless", "keyed"])
 def test_a_key_of_json_twice(scene: Scene, bundle: str) -> None:
     data: bytes = getattr(scene, bundle)

@@ -7,6 +7,7 @@ import itertools
 import json
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -183,6 +184,18 @@ def test_a_service_that_never_answers_has_a_deadline(folder: Path, lab: Sigstore
         (folder / "config.json").write_text(config)
         with pytest.raises(InfrastructureError, match="did not answer within 3 s"):
             _signers(folder, attempt_s=3).sign_statement(Role.BUILDER, PAYLOAD)
+
+
+def test_what_an_attempt_has_started_ends_with_it(folder: Path) -> None:
+    """A token command that hangs is ended, too, with what it has started."""
+    script = f"echo $$ > {folder}/pid; sleep 600"
+    with pytest.raises(InfrastructureError, match="did not answer within 4 s"):
+        _signers(folder, token_command=("sh", "-c", script), attempt_s=4).sign_statement(Role.BUILDER, PAYLOAD)
+    for _ in range(100):
+        if (folder / "pid").exists() and not Path(f"/proc/{(folder / 'pid').read_text().strip()}").exists():
+            return
+        time.sleep(0.1)
+    raise AssertionError("the token command is still there")
 
 
 @pytest.mark.usefixtures("here")
