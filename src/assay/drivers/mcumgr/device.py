@@ -55,12 +55,19 @@ class McumgrDevice:
     """A unit that speaks SMP on `session`."""
 
     def __init__(
-        self, session: Session, *, raw_uploads: bool = False, upload_ends_timeout_s: float = ENDS_TIMEOUT_S
+        self,
+        session: Session,
+        *,
+        raw_uploads: bool = False,
+        upload_ends_timeout_s: float = ENDS_TIMEOUT_S,
+        question_timeout_s: float | None = None,
     ) -> None:
         """`raw_uploads`: the board may understand raw framing, too; what is sent in bulk goes in that if it does.
-        `upload_ends_timeout_s`: seconds for the answers to an upload's first and last frame.
+        `upload_ends_timeout_s`: seconds for the answers to an upload's first and last frame; `question_timeout_s` for
+        the first, where it is another.
         """
         self._upload_ends_timeout_s = upload_ends_timeout_s
+        self._question_timeout_s = question_timeout_s
         self._session = session
         self._raw_uploads = raw_uploads
         self._reset_at_s: float | None = None  # when a reset was asked for that nobody has seen done
@@ -109,6 +116,7 @@ class McumgrDevice:
             file_sha256,
             image,
             ends_timeout_s=self._upload_ends_timeout_s,
+            question_timeout_s=self._question_timeout_s,
         )
         return upload.run(progress)
 

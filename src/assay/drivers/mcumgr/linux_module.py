@@ -15,6 +15,9 @@ from assay.protocols.smp.framing import Framing
 
 INSTALL_TIMEOUT_S = 180.0
 """Seconds: RAUC reads and writes 42 MB in 5 s on an idle host that emulates the unit; a busy one takes 30."""
+QUESTION_TIMEOUT_S = 10.0
+"""Seconds until an upload's first frame is sent again: it went where nobody is when the link was cut. A unit that goes
+on with an upload hashes what it has before it answers, 24 MB in 2 s."""
 PATIENCE = 10.0
 """Times what a microcontroller has: a hash over 42 MB takes 0.5 s to 3 s, and not 50 ms."""
 RESTART_TIMEOUT_MIN_S = 5.0
@@ -25,7 +28,7 @@ class LinuxModule(McumgrDevice):
     """A unit that takes `up_timeout_s` seconds to start where a microcontroller takes a few."""
 
     def __init__(self, session: Session, up_timeout_s: float) -> None:
-        super().__init__(session, upload_ends_timeout_s=INSTALL_TIMEOUT_S)
+        super().__init__(session, upload_ends_timeout_s=INSTALL_TIMEOUT_S, question_timeout_s=QUESTION_TIMEOUT_S)
         self._up_timeout_s = up_timeout_s
 
     def wait_ready(self, stage: Stage, timeout_s: float) -> DeviceInfo:

@@ -59,7 +59,9 @@ class _Sent:
 
 
 class Upload:
-    """One upload over a session. `prepare` is only called when there is something to send."""
+    """One upload over a session. `prepare` is only called when there is something to send. The first frame is answered
+    within `question_timeout_s` seconds (default: as the last one), the last within `ends_timeout_s`.
+    """
 
     def __init__(
         self,
@@ -70,6 +72,7 @@ class Upload:
         image: int = 0,
         *,
         ends_timeout_s: float = ENDS_TIMEOUT_S,
+        question_timeout_s: float | None = None,
         first_frame_max: int = QUESTION_FRAME_BYTES,
     ) -> None:
         self._session = session
@@ -78,6 +81,7 @@ class Upload:
         self._data = data
         self._image = image
         self._ends_timeout_s = ends_timeout_s
+        self._question_timeout_s = ends_timeout_s if question_timeout_s is None else question_timeout_s
         self._name = file_sha256 if first_frame_max >= QUESTION_FRAME_BYTES else None
         self._buffer = 0
         self._pace = Pace(session.line_s(1), 1)
@@ -154,7 +158,7 @@ class Upload:
         """Where to go on. Raises DeviceRefusal: this frame is also where the device says no to the whole upload."""
         while True:
             self._put(question(self._data, self._name, self._session.next_sequence(), self._image), QUESTION_BYTES)
-            answered = self._wait(self._ends_timeout_s, 0, whole=True)
+            answered = self._wait(self._question_timeout_s, 0, whole=True)
             if answered is not None:
                 self._failures = 0
                 return answered
