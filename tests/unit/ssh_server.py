@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -22,6 +24,7 @@ from assay.model.ssh import SshAddress
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server")
 START_S = 30.0
+PR_SET_PDEATHSIG = 1
 
 needs_sshd = pytest.mark.skipif(not Path(SSHD).exists(), reason="openssh-server is not installed")
 
@@ -50,6 +53,11 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def end_with_the_test() -> None:
+    """In a process that a test starts: it gets SIGTERM when the test's process is killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @dataclass
@@ -95,9 +103,15 @@ def ssh_server(
     (folder / "sshd_config").write_text("".join(f"{key} {value}\n" for key, value in config.items()))
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # where sshd shuts its unprivileged part in
+
+    def prepare() -> None:
+        end_with_the_test()
+        if limits is not None:
+            limits()
+
     with (folder / "sshd.log").open("wb") as log:
         words = [*before, SSHD, "-D", "-e", "-f", str(folder / "sshd_config")]
-        process = subprocess.Popen(words, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=limits)
+        process = subprocess.Popen(words, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=prepare)
     server = SshServer(folder, port, process)
     try:
         if wait and listen == "127.0.0.1":

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from bad_link import StreamLink
-from ssh_server import SshServer, free_port, make_key, needs_sshd, public_line, sign_key, ssh_server
+from ssh_server import SshServer, end_with_the_test, free_port, make_key, needs_sshd, public_line, sign_key, ssh_server
 
 from assay.drivers.ssh.opening import open_ssh
 from assay.errors import AssayError, InfrastructureError, LinkError, Refused, UsageFault
@@ -35,7 +35,7 @@ def no_agent(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     sock = f"/tmp/assay-agent-{os.getpid()}-{time.monotonic_ns()}"
-    process = subprocess.Popen(["ssh-agent", "-D", "-a", sock], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", sock], stdout=subprocess.DEVNULL, preexec_fn=end_with_the_test)
     while not Path(sock).exists():
         assert process.poll() is None
         time.sleep(0.02)

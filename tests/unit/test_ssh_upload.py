@@ -14,7 +14,7 @@ from getpass import getuser
 from pathlib import Path
 
 import pytest
-from ssh_server import SshServer, free_port, make_key, needs_sshd, ssh_server
+from ssh_server import SshServer, end_with_the_test, free_port, make_key, needs_sshd, ssh_server
 
 from assay.drivers.ssh.opening import open_ssh
 from assay.errors import InfrastructureError, LinkError, NotVerified, Refused, StorageError, ToolMissing, UsageFault
@@ -246,7 +246,7 @@ def test_dropbear(tmp_path: Path) -> None:
     words = with_mounted(f"mount --bind {tmp_path / 'home'} {home}")
     daemon = ["dropbear", "-F", "-E", "-p", f"127.0.0.1:{port}", "-r", host_key, "-P", str(tmp_path / "pid")]
     address = SshAddress(host="127.0.0.1", port=port, user=getuser(), host_keys=(key,), identity=str(tmp_path / "user"))
-    process = subprocess.Popen([*words, *daemon], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*words, *daemon], stderr=subprocess.DEVNULL, preexec_fn=end_with_the_test)
     try:
         with open_ssh(address) as host:
             host.wait_up(20)
