@@ -47,7 +47,7 @@ def flash(folder: Path, data: bytes, runs: bytes, *words: str) -> tuple[int, Any
     board, chip = PseudoBoard("swap", {(0, 0): Slot(runs)}), NrfChip()
     with serve_bits(chip) as port, on_tcp(board) as address:
         config(folder, port)
-        theirs = FlashProject(folder, FLASHER, f'port = "{address}"', BOARD)
+        theirs = FlashProject(folder, FLASHER, f'port = "{address}"\nflash = {{ openocd = "" }}', BOARD)
         status, done = theirs.flash("--image", theirs.file("app.bin", data), "--flasher", "openocd", *words)
     return status, done, theirs, chip
 

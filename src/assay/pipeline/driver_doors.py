@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from assay.backends.entry_points import installed_driver as _driver
 from assay.errors import UsageFault, at_layer
@@ -137,6 +137,11 @@ def _opened(
     if missing:
         raise UsageFault(f"{word} needs the option '{missing[0]}'", remedy=f"add it to {_OPTIONS_ARE_IN[kind]}")
     return driver(address, **options, **{key: value for key, value in given.items() if key in parameters})
+
+
+def flasher_takes(name: str, what: Literal["port", "ssh"]) -> bool:
+    """True for a flasher driver that works over the place's own serial port, or over its host."""
+    return what in inspect.signature(_driver("flashers", name)).parameters
 
 
 def power_uses_port(name: str) -> bool:

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from assay.formats.intel_hex import FILE_BYTES_MAX, read_intel_hex
 from assay.formats.near_names import did_you_mean
 from assay.formats.uf2 import is_uf2
 from assay.interfaces.flasher import Flasher, FlashPlan, Identity, Part, ReadBack
-from assay.interfaces.step_book import DETAIL, ProgressFor, Say, StepBook
+from assay.interfaces.step_book import DETAIL, ProgressFor, Say, StepBook, say_nothing
 from assay.model.flasher_settings import FlasherSettings, PlainBoard
 from assay.model.foreign_board import ForeignBoard
 from assay.model.outcome import Outcome
@@ -36,6 +36,7 @@ from assay.model.statement import PredicateType, Statement, Subject
 from assay.model.trust import Role, TrustFile
 from assay.pipeline import driver_doors
 from assay.pipeline.manifest_files import AnyBoard
+from assay.pipeline.place_hold import hold
 from assay.pipeline.places import PlaceAddress, find_place
 from assay.pipeline.policy_gate import enforce_unreleased
 from assay.pipeline.recovery import conclude
@@ -125,8 +126,6 @@ def flash_by_flasher(site: Site, order: FlasherOrder, say: Say, progress_for: Pr
     """Flash the board on the place from outside. Raises `Refused` and its kin before anything is written, errors of
     tool and link, `NotRecorded`; FAIL is an answer, with a record.
     """
-    from assay.drivers.locks.file_lock import FileLocks
-
     trust = load_trust(order.trust)
     address = find_place(site, order.place, bench=order.bench)
     settings = _chosen(address.board, order.flasher)
@@ -134,7 +133,7 @@ def flash_by_flasher(site: Site, order: FlasherOrder, say: Say, progress_for: Pr
     _check_emulated(trust, address.board)
     with ExitStack() as held:
         if not order.dry_run:
-            held.enter_context(FileLocks().acquire(address.port, verb=VERB, place=order.place, wait_s=order.wait_s))
+            address = _held(address, settings, held, verb=VERB, wait_s=order.wait_s, say=say)
         folder = _folder(site, order, held)
         flasher = held.enter_context(_opened(address, settings, folder))
         plan = flasher.plan([part for image in images for part in image.parts])
@@ -143,6 +142,7 @@ def flash_by_flasher(site: Site, order: FlasherOrder, say: Say, progress_for: Pr
         if order.dry_run:
             return FlasherResult(Outcome.PASS, ExitStatus.PASS, "", "", settings.called, images, plan)
         policy = enforce_unreleased(site, trust, Point.FLASH, skip=order.skip_policy, say=say)
+        _check_named(address, settings)
         found = by_flasher.identify(flasher, _expected(address, settings))
         say(f"{order.place}: {describe(found)}")
         job = _Job(site, address, settings, images, plan, found, folder, policy)
@@ -155,12 +155,10 @@ def ask(
     """Who is on the place, as its flasher tells it; nothing is written or recorded. Raises as a flash does, but not for
     another unit than the bench names: that is what is asked.
     """
-    from assay.drivers.locks.file_lock import FileLocks
-
     address = find_place(site, place, bench=bench)
     settings = _chosen(address.board, flasher)
     with ExitStack() as held:
-        held.enter_context(FileLocks().acquire(address.port, verb="bench ask", place=place, wait_s=wait_s))
+        address = _held(address, settings, held, verb="bench ask", wait_s=wait_s, say=say_nothing)
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="assay-ask-")))
         return settings, held.enter_context(_opened(address, settings, folder)).identify()
 
@@ -327,9 +325,18 @@ def _folder(site: Site, order: FlasherOrder, held: ExitStack) -> Path:
     return folder
 
 
+def _held(
+    address: PlaceAddress, settings: FlasherSettings, held: ExitStack, *, verb: str, wait_s: float, say: Say
+) -> PlaceAddress:
+    """The place, ours until `held` is left, with the port that it has now. Raises as `place_hold.hold` does."""
+    console = driver_doors.flasher_takes(settings.driver, "port") or isinstance(address.board, ForeignBoard)
+    return replace(address, port=hold(address, held, verb=verb, wait_s=wait_s, say=say, console=console))
+
+
 def _port(address: PlaceAddress) -> str:
     """Its serial port; empty for a place that has none."""
-    return "" if address.port.startswith((*driver_doors.NO_PORTS, SSH_SCHEME)) else address.port
+    other = address.labgrid is not None and address.port == address.labgrid.url
+    return "" if other or address.port.startswith((*driver_doors.NO_PORTS, SSH_SCHEME)) else address.port
 
 
 @contextmanager
@@ -341,6 +348,20 @@ def _opened(address: PlaceAddress, settings: FlasherSettings, folder: Path) -> I
     )
     with closing(flasher):
         yield flasher
+
+
+def _check_named(address: PlaceAddress, settings: FlasherSettings) -> None:
+    """A unit that is whatever happens to be there alone is none that anybody named. Raises `UsageFault`."""
+    by_port = driver_doors.flasher_takes(settings.driver, "port") and _port(address)
+    by_host = driver_doors.flasher_takes(settings.driver, "ssh") and address.ssh
+    if by_port or by_host or settings.called in address.flash or address.probe or address.chip:
+        return
+    name, place = settings.called, address.name
+    raise UsageFault(
+        f"the bench does not say which unit {place} is to the flasher {name}, and the one that is there may be another",
+        remedy=f'add flash = {{ {name} = "..." }}, probe or chip to the place (what is there: assay bench ask {place} '
+        f"--flasher {name}); nothing was written",
+    )
 
 
 def _expected(address: PlaceAddress, settings: FlasherSettings) -> Expected:

@@ -22,8 +22,12 @@ LABGRID_PORTS = "ASSAY_LABGRID_PORTS"
 """JSON: the consoles of labgrid places that a process above holds, by what their locks are called."""
 
 
-def hold(address: PlaceAddress, held: ExitStack, *, verb: str, wait_s: float = 0.0, say: Say = say_nothing) -> str:
-    """Make the place ours until `held` is left; answers the port to open.
+def hold(
+    address: PlaceAddress, held: ExitStack, *, verb: str, wait_s: float = 0.0, say: Say = say_nothing,
+    console: bool = True,
+) -> str:  # fmt: skip
+    """Make the place ours until `held` is left; answers the port to open. Without `console` nobody opens one, and a
+    place of labgrid needs none.
 
     Raises PlaceBusy naming who has it after `wait_s` seconds, StorageError; what labgrid says, as errors of ours.
     """
@@ -41,4 +45,4 @@ def hold(address: PlaceAddress, held: ExitStack, *, verb: str, wait_s: float = 0
         if not lock.lent:
             labgrid = LabgridHold(address.labgrid, wait_s=wait_s)
             held.callback(lambda: say(said) if (said := labgrid.release()) else None)
-        return console_of(address.labgrid)
+        return console_of(address.labgrid) if console else address.port

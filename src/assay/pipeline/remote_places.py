@@ -7,12 +7,13 @@ Guards: the place is locked before its host is asked anything. Leaves to others:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.errors import UsageFault
 from assay.pipeline import driver_doors
+from assay.pipeline.place_hold import hold
 from assay.pipeline.places import find_place
 
 if TYPE_CHECKING:
@@ -28,13 +29,9 @@ def open_host(
 
     Raises `PlaceBusy` naming the holder after `wait_s` seconds, `UsageFault` for a place without `ssh`, `ToolMissing`.
     """
-    from assay.drivers.locks.file_lock import FileLocks
-
     address = find_place(site, name, bench=bench, start=start)
     if address.ssh is None:
         raise UsageFault(f"place {name} has no host", remedy="add `ssh` to the place in bench.toml")
-    with (
-        FileLocks().acquire(address.port, verb=verb, place=name, wait_s=wait_s),
-        driver_doors.open_host(address.ssh) as host,
-    ):
-        yield host
+    with ExitStack() as held:
+        hold(address, held, verb=verb, wait_s=wait_s, console=False)
+        yield held.enter_context(driver_doors.open_host(address.ssh))
