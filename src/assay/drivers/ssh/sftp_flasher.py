@@ -98,13 +98,16 @@ class SftpFlasher:
         """Until the host is up in another boot than `boot`: a host that is told to restart lives on for a while."""
         deadline_s = time.monotonic() + self._up_s
         while True:
-            with suppress(LinkError):
+            last = ""
+            try:
                 self._host.wait_up(max(UP_AGAIN_S, deadline_s - time.monotonic()))
                 if not boot or self._boot() != boot:
                     return
+            except InfrastructureError as error:  # on its way down or up: no link, no SFTP any more, no logins yet
+                last = f": {error.message}"
             if time.monotonic() > deadline_s:
                 raise DeviceTimeout(
-                    f"{self._host.name} did not restart within {self._up_s:g} s",
+                    f"{self._host.name} did not restart within {self._up_s:g} s{last}",
                     remedy="look at its console, or give it more time (`up_s`)",
                 )
             time.sleep(UP_AGAIN_S)

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 import paramiko
 
+from assay.drivers.ssh.command import run_command
 from assay.drivers.ssh.connection import Connection
 from assay.drivers.ssh.remote_file import (
     CHUNK,
@@ -53,6 +54,8 @@ class Upload:
             size = self._check_source(file)
             there, part = self._sizes()
             if there == size and self._digest(str(self._path)) == self._sha256:
+                self._sync(str(self._path))  # the link may have broken between the rename and its sync
+                self._sync(str(self._path.parent))
                 if progress is not None:
                     progress(size, size)
                 return PutReport(str(self._path), size, 0, 0)
@@ -99,7 +102,7 @@ class Upload:
             )
 
     def _free(self) -> int | None:
-        ended = told(self._connection, ["df", "-P", "-k", str(self._path.parent)], STALL_S)
+        ended = run_command(self._connection, ["df", "-P", "-k", str(self._path.parent)], STALL_S, b"")
         fields = ended.stdout.decode(errors="replace").splitlines()[-1:]
         words = fields[0].split() if ended.ok and fields else []
         return int(words[3]) * 1024 if len(words) >= 6 and words[3].isdigit() else None
