@@ -15,6 +15,7 @@ from flash_project import FlashProject
 from test_by_flasher import FLASHER, Mine, back
 
 from assay.drivers.ssh import opening
+from assay.interfaces.flasher import Identity
 from assay.pipeline import driver_doors
 from assay.pipeline.remote_places import open_host
 from assay.pipeline.site import Site
@@ -98,11 +99,37 @@ def test_the_only_unit_that_is_there_is_not_taken_by_luck(
     desk = Desk(tmp_path, monkeypatch)
     FlashProject(tmp_path, FLASHER, place)
     monkeypatch.setattr(driver_doors, "flasher_takes", lambda _name, what: what == takes)
-    desk.driver.says["found"] = type(desk.driver.says["found"])(probe="another's", chip="00aa")
+    desk.driver.says["found"] = Identity(probe="another's", chip="00aa")
     got, done = desk.flash()
     assert got == status, done
     assert ("write" in desk.driver.did) == (status == 0)
     assert status == 0 or "does not say which unit desk is to the flasher mine" in done["error"]
+
+
+@pytest.mark.parametrize(
+    ("place", "takes", "where"),
+    [
+        ('port = "/dev/null"\nprobe = "P"', "port", ""),
+        (f'ssh = {{ host = "h", user = "u", host_keys = ["{KEY}"] }}\nprobe = "P"', "ssh", ""),
+        ('port = "/dev/null"\nprobe = "P"', "", "P"),
+        ('port = "/dev/null"\nprobe = "P"\nflash = { mine = "/dev/other" }', "port", "/dev/other"),
+    ],
+)
+def test_the_probe_of_a_place_is_no_address_of_a_flasher_with_a_way_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, takes: str, where: str
+) -> None:
+    desk, given = Desk(tmp_path, monkeypatch), []
+    FlashProject(tmp_path, FLASHER, place)
+
+    def opened(_driver: str, address: str, *_given: Any, **_more: Any) -> Mine:
+        given.append(address)
+        return desk.driver
+
+    monkeypatch.setattr(driver_doors, "open_flasher", opened)
+    monkeypatch.setattr(driver_doors, "flasher_takes", lambda _name, what: what == takes)
+    desk.driver.says["found"] = Identity(probe=where or None, kind="it does not know any probe")
+    status, done = desk.flash()
+    assert (status, given) == (0, [where]), done
 
 
 def test_what_the_built_in_flashers_work_over() -> None:

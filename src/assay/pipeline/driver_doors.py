@@ -139,6 +139,9 @@ def _opened(
     return driver(address, **options, **{key: value for key, value in given.items() if key in parameters})
 
 
+OWN_WAYS: tuple[Literal["port", "ssh"], ...] = ("port", "ssh")
+
+
 def flasher_takes(name: str, what: Literal["port", "ssh"]) -> bool:
     """True for a flasher driver that works over the place's own serial port, or over its host."""
     return what in inspect.signature(_driver("flashers", name)).parameters

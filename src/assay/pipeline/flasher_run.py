@@ -341,7 +341,7 @@ def _port(address: PlaceAddress) -> str:
 
 @contextmanager
 def _opened(address: PlaceAddress, settings: FlasherSettings, folder: Path) -> Iterator[Flasher]:
-    where = address.flash.get(settings.called, address.probe or "")
+    where = address.flash.get(settings.called, _probe(address, settings) or "")
     port = _port(address)
     flasher = driver_doors.open_flasher(
         settings.driver, where, settings.options, folder=folder, port=port, ssh=address.ssh
@@ -354,7 +354,7 @@ def _check_named(address: PlaceAddress, settings: FlasherSettings) -> None:
     """A unit that is whatever happens to be there alone is none that anybody named. Raises `UsageFault`."""
     by_port = driver_doors.flasher_takes(settings.driver, "port") and _port(address)
     by_host = driver_doors.flasher_takes(settings.driver, "ssh") and address.ssh
-    if by_port or by_host or settings.called in address.flash or address.probe or address.chip:
+    if by_port or by_host or settings.called in address.flash or _probe(address, settings) or address.chip:
         return
     name, place = settings.called, address.name
     raise UsageFault(
@@ -364,8 +364,14 @@ def _check_named(address: PlaceAddress, settings: FlasherSettings) -> None:
     )
 
 
+def _probe(address: PlaceAddress, settings: FlasherSettings) -> str | None:
+    """The place's probe, for a flasher that may go by one: not one that works over the port, or over the host."""
+    own_way = any(driver_doors.flasher_takes(settings.driver, what) for what in driver_doors.OWN_WAYS)
+    return None if own_way else address.probe
+
+
 def _expected(address: PlaceAddress, settings: FlasherSettings) -> Expected:
-    probe = None if settings.called in address.flash else address.probe
+    probe = None if settings.called in address.flash else _probe(address, settings)
     chip = address.chip.hex() if address.chip else None
     return Expected(address.name, address.board.name, probe, chip, settings.kind)
 
