@@ -2,14 +2,15 @@
 """UF2, the file format of bootloaders that show themselves as a USB disk (github.com/microsoft/uf2).
 
 Guards: every block is whole and there once, the addresses of one family do not overlap; a file that says how many
-blocks it has has them. Blocks that are not for the main flash, and extension tags, are skipped.
+blocks it has has them. Blocks that are not for the main flash, and extension tags, are skipped; those blocks may be
+numbered with the others or by themselves.
 Leaves to others: which family a board takes (`drivers.flash.uf2_volume`).
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -53,13 +54,16 @@ def read_uf2(data: bytes) -> Uf2File:
     if not data or len(data) % BLOCK_BYTES or len(data) > FILE_BYTES_MAX:
         _refuse(f"{len(data)} bytes are no whole number of blocks of {BLOCK_BYTES}")
     blocks: dict[int | None, list[tuple[int, int, Segment]]] = {}
+    skipped: set[tuple[int, int]] = set()
     for at in range(0, len(data), BLOCK_BYTES):
         family, number, count, segment = _block(data[at : at + BLOCK_BYTES], at // BLOCK_BYTES)
         if segment is not None:
             blocks.setdefault(family, []).append((number, count, segment))
+        else:
+            skipped.add((number, count))
     if not blocks:
         _refuse("no block is for the main flash")
-    return Uf2File(tuple((family, _segments(family, found)) for family, found in blocks.items()))
+    return Uf2File(tuple((family, _segments(family, found, skipped)) for family, found in blocks.items()))
 
 
 def write_uf2(segments: Iterable[tuple[int, bytes]], family: int) -> bytes:
@@ -92,10 +96,13 @@ def _block(raw: bytes, index: int) -> tuple[int | None, int, int, Segment | None
     return (family if flags & _HAS_FAMILY else None), number, count, Segment(address, data)
 
 
-def _segments(family: int | None, found: Sequence[tuple[int, int, Segment]]) -> tuple[Segment, ...]:
+def _segments(
+    family: int | None, found: Sequence[tuple[int, int, Segment]], skipped: Collection[tuple[int, int]]
+) -> tuple[Segment, ...]:
     named = f"family {family:#010x}" if family is not None else "no family"
-    counts = {count for _, count, _ in found}
-    if len(counts) != 1 or sorted(number for number, _, _ in found) != list(range(counts.pop())):
+    numbers, counts = [number for number, _, _ in found], {count for _, count, _ in found}
+    besides = {number for number, count in skipped if count in counts} - set(numbers)
+    if len(counts) != 1 or len(numbers) + len(besides) != max(counts) or len(set(numbers)) != len(numbers):
         _refuse(f"blocks of {named} are missing, or there twice")
     joined: list[tuple[int, bytearray]] = []
     for segment in sorted((segment for _, _, segment in found), key=lambda each: each.address):

@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from assay.errors import DeviceTimeout, LinkError, NotVerified, Refused, StorageError, UnitFailed, UsageFault
-from assay.formats.uf2 import Segment, is_uf2, read_uf2, write_uf2
+from assay.formats.uf2 import PAYLOAD_BYTES, Segment, is_uf2, read_uf2, write_uf2
 from assay.formats.visible_text import visible
 from assay.interfaces.device import Progress
 from assay.interfaces.flasher import Action, FlashPlan, Identity, Part, ReadBack
@@ -74,6 +74,7 @@ class Uf2Flasher:
     def plan(self, parts: Sequence[Part]) -> FlashPlan:
         """One file for all parts. Raises Refused for another family, UsageFault for a binary without address."""
         segments = [segment for part in parts for segment in self._segments(part)]
+        _check_blocks(segments)
         actions = [Action("write", where=each.address, size=len(each.data)) for each in segments]
         size = len(self._file(segments))
         copy = Action(f"copy a file for family {self._family:#010x} to {self.name}", size=size)
@@ -234,6 +235,17 @@ def _copy(file: Path, data: bytes, progress: Progress) -> None:
             opened.flush()
             os.fsync(opened.fileno())
             progress(end, len(data))
+
+
+def _check_blocks(segments: Sequence[Segment]) -> None:
+    """Raises Refused for segments that share a block: its end is filled with zeros, over what is written there."""
+    for one, following in pairwise(sorted(segments, key=lambda each: each.address)):
+        end = one.address + len(one.data)
+        if following.address < end + -len(one.data) % PAYLOAD_BYTES:
+            raise Refused(
+                f"what is written to {following.address:#x} is in the last block of what ends at {end:#x}",
+                remedy=f"begin it {PAYLOAD_BYTES} bytes further on, or give one file with both; nothing was written",
+            )
 
 
 def _check_held(current: Sequence[Segment], wanted: Segment) -> None:
