@@ -110,9 +110,12 @@ def _are(count: int) -> str:
     return "is 1" if count == 1 else f"are {count}"
 
 
-def _subjects(statement: Statement) -> frozenset[str]:
-    """The SHA-256 digests of the subjects."""
-    return frozenset(subject.digest.get("sha256", "") for subject in statement.subject)
+def _subjects(statement: Statement) -> frozenset[tuple[tuple[str, str], ...]]:
+    """The SHA-256 digests of the subjects; of one that has none, the digests that it has."""
+    return frozenset(
+        (("sha256", subject.digest["sha256"]),) if "sha256" in subject.digest else tuple(sorted(subject.digest.items()))
+        for subject in statement.subject
+    )
 
 
 def read_statement(payload: bytes) -> Statement:
@@ -197,6 +200,12 @@ def _logged(opened: Bundle, key: TrustedKey, trust: TrustFile) -> tuple[ProvedTi
         if key.log_required:
             raise NotVerified(f"the key '{key.name}' needs a log, and none is named for it", remedy="name `sigstore`")
         return None, None
+    if services.development and not trust.allow_development:
+        raise NotVerified(
+            f"the key '{key.name}' is to be logged at '{services.name}', whose keys are UNSAFE-DEVELOPMENT, which "
+            f"'{trust.name}' refuses",
+            remedy="name production services for the key, or allow development keys in a demonstration's trust file",
+        )
     root = trusted_root.read(services.trusted_root)
     envelope = opened.envelope
     times = proved_times(opened.stamps, envelope.signature, root)

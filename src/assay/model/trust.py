@@ -104,8 +104,8 @@ class TrustedIdentity(SignerLimits):
 
     @property
     def is_who(self) -> tuple[str, ...]:
-        """What two signers differ in, when they are two."""
-        return ("identity", self.sigstore or "", self.issuer, self.san or self.san_pattern or "")
+        """What two signers differ in, when they are two: not the services, which may both certify one person."""
+        return ("identity", self.issuer, self.san or self.san_pattern or "")
 
     @property
     def who_sha256(self) -> str:

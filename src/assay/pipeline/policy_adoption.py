@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which packs decide at a site: those whose adoption is the newest of its name in the site's log.
 
-Guards: an adoption counts when a policy key of the trust file signed it and the log that holds it is whole; a pack
-file is used only with the adopted digest; one that is missing, changed, or was never adopted refuses (status 4).
-So taking a policy away takes the policy key, or the log. Leaves to others: deciding (`policy_gate`).
+Guards: an adoption counts when a policy key of the trust file signed it, for the place where the log has it, and the
+log is whole: an older one that is put there again is refused. A pack file is used only with the adopted digest; one
+that is missing, changed, or was never adopted refuses (status 4). One process adopts at a time. So taking a policy
+away takes the policy key, or the log. Leaves to others: deciding (`policy_gate`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING
 from assay import __version__
 from assay.backends.durable_file import exclusive, make_folder, write_durably
 from assay.errors import ManifestFault, NotVerified, Refused, StorageError, UsageFault
-from assay.formats import log_entry, merkle
+from assay.formats import checkpoint, log_entry, merkle
 from assay.formats.statement_verifier import verify_statement
 from assay.interfaces.policy_engine import PolicyEngine
 from assay.model.policy import REASON_LENGTH_MAX, Adoption, PackReference, Point
@@ -78,23 +80,39 @@ def adopt(
     """
     loaded = load_pack(path, engine)
     reason = parse_reason(reason)
-    before = _now(site, trust, loaded.pack.name)
-    record = None
-    if before != loaded.reference:
-        site.recorder.attach(loaded.data)
-        record = _record(site, loaded.pack.name, loaded, before, reason)
-    _write(site, loaded)
+    with _alone(site):
+        before = _now(site, trust, loaded.pack.name)
+        record = None
+        if before != loaded.reference:
+            site.recorder.attach(loaded.data)
+            record = _record(site, loaded.pack.name, loaded, before, reason)
+        _write(site, loaded)
     return loaded, record
 
 
 def retire(site: Site, name: str, reason: str, trust: TrustFile) -> RecordRef:
     """Let the pack `name` decide no more. Raises `UsageFault` when it does not."""
-    reason, before = parse_reason(reason), _now(site, trust, name)
-    if before is None:
-        raise UsageFault(f"no policy '{name}' decides here", remedy="assay policy list shows those that do")
-    record = _record(site, name, None, before, reason)
-    _file(site, name).unlink(missing_ok=True)
+    reason = parse_reason(reason)
+    with _alone(site):
+        before = _now(site, trust, name)
+        if before is None:
+            raise UsageFault(f"no policy '{name}' decides here", remedy="assay policy list shows those that do")
+        record = _record(site, name, None, before, reason)
+        _file(site, name).unlink(missing_ok=True)
     return record
+
+
+@contextlib.contextmanager
+def _alone(site: Site) -> Iterator[None]:
+    """Two that adopt at once would both say that they follow the same pack, and no log can be mended."""
+    folder = site.folder / FOLDER
+    with contextlib.ExitStack() as held:
+        try:
+            make_folder(folder)
+            held.enter_context(exclusive(folder))
+        except OSError as error:
+            raise StorageError(f"{folder} cannot be used: {error.strerror}", remedy="make it writable") from error
+        yield
 
 
 def parse_reason(text: str) -> str:
@@ -116,19 +134,35 @@ def adopted_bytes(site: Site, reference: PackReference, engine: PolicyEngine) ->
 def _history(site: Site, trust: TrustFile) -> Iterator[Adopted]:
     if not (site.folder / "log" / "checkpoint").is_file():
         return
-    site.recorder.checkpoint()  # its signature and its right edge are verified, and the outbox is drained into it
+    site.recorder.recover()  # an adoption that was cut short is in the log first, or the next one would not follow it
+    site.recorder.checkpoint()  # its signature and its right edge are verified
     head = site.records.log.checkpoint()
     leaves = [data for _, data in site.records.log.entries(head.size)]
-    _check_whole(leaves, head.root)
+    hashes, newest = [merkle.leaf_hash(leaf) for leaf in leaves], dict[str, int]()
+    _check_whole(hashes, head.root)
     for index, leaf in enumerate(leaves):
         if _MARK in leaf:
             entry = log_entry.decode(leaf, f"log: entry {index}")
             if entry.type is RecordType.POLICY:
-                yield Adopted(_read(site, trust, entry.record, entry.payload, index), index)
+                adoption = _read(site, trust, entry.record, entry.payload, index)
+                _check_made_here(adoption, newest.get(adoption.name, -1), index, hashes)
+                newest[adoption.name] = index
+                yield Adopted(adoption, index)
 
 
-def _check_whole(leaves: list[bytes], root: bytes) -> None:
-    if merkle.root_of_leaves([merkle.leaf_hash(leaf) for leaf in leaves]) != root:
+def _check_made_here(adoption: Adoption, before: int, index: int, hashes: list[bytes]) -> None:
+    """An adoption tells the log that it was made for, which had the adoption before it (at `before`) by then."""
+    made_for = checkpoint.read(adoption.checkpoint.encode("utf-8"))
+    here = before < made_for.size <= index
+    if not here or merkle.root_of_leaves(hashes[: made_for.size]) != made_for.root:
+        raise NotVerified(
+            f"entry {index} of the log says of '{adoption.name}' what was said at another place: it is replayed",
+            remedy="see who put it there; restore the log from a copy",
+        )
+
+
+def _check_whole(hashes: list[bytes], root: bytes) -> None:
+    if merkle.root_of_leaves(hashes) != root:
         raise NotVerified(
             "the entries of the log are not those of its checkpoint: what was adopted cannot be known",
             remedy="run `assay log verify`, and restore the log from a copy",
@@ -217,9 +251,7 @@ def _file(site: Site, name: str) -> Path:
 def _write(site: Site, loaded: LoadedPack) -> None:
     path = _file(site, loaded.pack.name)
     try:
-        make_folder(path.parent)
-        with exclusive(path.parent):
-            write_durably(path, loaded.data)
+        write_durably(path, loaded.data)
     except OSError as error:
         raise StorageError(
             f"{path} cannot be written: {error.strerror}", remedy="free disk space, and adopt it again"

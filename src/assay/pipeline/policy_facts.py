@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The facts that a policy decides on, out of what was verified: statements of the release, test results in the log.
 
-Guards: nothing is a fact that no trusted key signed, or that the gate did not verify; a record that does not verify
-gives no fact, so it can only lack. Leaves to others: what follows from them (`stages.policy.decide`).
+Guards: nothing is a fact that no trusted key signed, or that the gate did not verify; a test result that nobody trusted
+signed gives no fact, so it can only lack. One that the log names and that is not there, or that cannot be read, might
+be the FAILED that a policy asks for: then there are no facts at all. Leaves to others: what follows from them
+(`stages.policy.decide`).
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
-from assay.errors import AssayError
+from assay.errors import AssayError, NotVerified
 from assay.formats import log_entry, sigstore_bundle
 from assay.formats.mcuboot_image import verify_image
 from assay.formats.statement_verifier import verify_statement
@@ -212,9 +214,12 @@ def _tests(site: Site, trust: TrustFile, file_sha256: str) -> Iterator[TestFacts
 
 
 def _test(site: Site, trust: TrustFile, record: str, file_sha256: str) -> TestFacts | None:
-    """A result that is about this file and verifies; else it is no fact."""
+    """A result that is about this file and verifies; else it is no fact. Raises `NotVerified` when nobody can say."""
     try:
         bundle = site.records.record(record)
+    except AssayError as error:
+        raise NotVerified(f"a test result of the log cannot be had: {error.message}", remedy=error.remedy) from error
+    try:
         if file_sha256.encode() not in sigstore_bundle.decode(bundle).envelope.payload:
             return None
         verified = verify_statement(
@@ -224,9 +229,15 @@ def _test(site: Site, trust: TrustFile, record: str, file_sha256: str) -> TestFa
             predicate_types={PredicateType.TEST_RESULT},
             subject_sha256=file_sha256,
         )
-        return _result(verified, record)
-    except (AssayError, ValidationError):
+    except AssayError:
         return None
+    try:
+        return _result(verified, record)
+    except ValidationError as error:
+        raise NotVerified(
+            f"the test result {record} on this image verifies, and has a form that this version cannot read",
+            remedy="use the version of assay that the bench has",
+        ) from error
 
 
 def _result(verified: VerifiedStatement, record: str) -> TestFacts:

@@ -36,7 +36,8 @@ class WrongPin:
         )
 
     def remember(self) -> None:
-        """The token refused it. Raises `OSError`."""
+        """The token refused it: also a person has to ask again. Raises `OSError`."""
+        self._again = False
         write_durably(self._path, f"{self._token}\n".encode(), mode=0o600)
 
     def forget(self) -> None:

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Policy packs under attack and under accidents: adoptions put into the log again, cut short, or made at once; test
+results that are taken away from a policy that asks for them.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from policy_sample import pack_text
+from published_release import Published
+
+from assay.backends.records.site_recorder import SiteRecorder
+from assay.errors import NotVerified
+from assay.formats import log_entry
+from assay.model.policy import Point
+from assay.model.record import LogEntry, RecordType
+from assay.model.statement import PredicateType, Statement, Subject
+from assay.model.trust import Role
+from assay.pipeline import policy_adoption
+from assay.pipeline.policy_adoption import adopt, adopted_packs, packs_at, retire
+from assay.pipeline.policy_facts import facts_of
+from assay.pipeline.policy_files import policy_engine
+
+ENGINE = policy_engine()
+WHY = "for the tests"
+
+
+def pack(published: Published, **changes: str) -> Path:
+    path = published.root / "strict.toml"
+    path.write_text(pack_text("release.kind == 'app'", **changes))
+    return path
+
+
+def adopt_pack(published: Published, **changes: str) -> None:
+    adopt(published.site, pack(published, **changes), WHY, published.trust(), ENGINE)
+
+
+def policies(published: Published) -> list[LogEntry]:
+    return [entry for _, entry in published.site.records.entries() if entry.type is RecordType.POLICY]
+
+
+def put_again(published: Published, entry: LogEntry) -> None:
+    """By who has the log's key, and no key of a policy."""
+    recorder = published.site.recorder
+    assert isinstance(recorder, SiteRecorder)
+    recorder.checkpoint()
+    recorder._log.append([log_entry.encode(entry)])
+
+
+def test_a_retirement_that_is_put_into_the_log_again_retires_nothing(published: Published) -> None:
+    adopt_pack(published)
+    retire(published.site, "strict", "a mistake", published.trust())
+    adopt_pack(published)
+    assert len(packs_at(published.site, published.trust(), Point.PUBLISH, ENGINE)) == 1
+    put_again(published, policies(published)[1])
+    (published.site.folder / "policy" / "strict.toml").unlink()
+    with pytest.raises(NotVerified, match="it is replayed"):
+        packs_at(published.site, published.trust(), Point.PUBLISH, ENGINE)
+
+
+def test_an_older_pack_that_is_put_into_the_log_again_decides_nothing(published: Published) -> None:
+    for version in ("1.0.0", "2.0.0", "1.0.0"):
+        adopt_pack(published, version=version)
+    put_again(published, policies(published)[1])
+    with pytest.raises(NotVerified, match="it is replayed"):
+        adopted_packs(published.site, published.trust())
+
+
+def test_an_adoption_that_was_cut_short_is_followed_by_the_next(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The statement was in the outbox when the power went, and not in the log."""
+    with monkeypatch.context() as cut:
+        cut.setattr(SiteRecorder, "_drain", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            adopt_pack(published)
+    adopt_pack(published, version="1.1.0")
+    newest = adopted_packs(published.site, published.trust())["strict"].adoption
+    assert newest.before is not None and newest.before.version == "1.0.0"
+    assert newest.pack is not None and newest.pack.version == "1.1.0"
+
+
+def test_two_that_adopt_at_once_follow_each_other(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has to see what the other has done: a log whose adoptions do not follow each other cannot be mended."""
+    path, trust, real = pack(published), published.trust(), policy_adoption._record
+    other = path.with_name("other.toml")
+    other.write_text(pack_text("release.kind == 'app'", version="1.1.0"))
+    second = threading.Thread(target=adopt, args=(published.site, other, WHY, trust, ENGINE))
+
+    def record(*words: object) -> object:
+        if not second.ident:
+            second.start()
+            second.join(1)
+        return real(*words)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(policy_adoption, "_record", record)
+    adopt(published.site, path, WHY, trust, ENGINE)
+    second.join(60)
+    assert len(policies(published)) == 2
+    newest = adopted_packs(published.site, trust)["strict"].adoption
+    assert newest.pack is not None and newest.pack.version == "1.1.0"
+
+
+def recorded_test(published: Published) -> LogEntry:
+    """A test result on the image, by the bench, of a form that nobody knows."""
+    image = published.gate().release.image.file_sha256
+    statement = Statement(
+        subject=(Subject(name="tiny@1.0.0", digest={"sha256": image}),),
+        predicateType=PredicateType.TEST_RESULT.value,
+        predicate={"result": "FAILED"},
+    )
+    return published.site.recorder.record(statement, RecordType.TEST, Role.BENCH).entry
+
+
+def facts(published: Published) -> object:
+    return facts_of(published.site, published.trust(), Point.FLASH, published.gate(), published.board)
+
+
+def test_a_test_result_that_cannot_be_read_is_no_test_that_was_not_made(published: Published) -> None:
+    recorded_test(published)
+    with pytest.raises(NotVerified, match="has a form that this version cannot read"):
+        facts(published)
+
+
+def test_a_test_result_that_was_taken_away_is_missed(published: Published) -> None:
+    entry = recorded_test(published)
+    next(published.site.records.records_dir.glob(f"{entry.record}*")).unlink()
+    with pytest.raises(NotVerified, match="a test result of the log cannot be had"):
+        facts(published)
