@@ -8,6 +8,7 @@ Leaves to others: deriving a decision again (`policy_replay`), which takes the e
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -106,15 +107,23 @@ def tell_decision(record: OpenedRecord, said: DecisionRecord, adoptions: Adoptio
 
 
 def tell_policy(
-    link: Link, note: PolicyNote | None, decisions: Mapping[str, DecisionRecord], in_force: Iterable[str]
+    link: Link,
+    note: PolicyNote | None,
+    decisions: Mapping[str, DecisionRecord],
+    about: tuple[Point, Iterable[str]],
+    in_force: Iterable[str],
 ) -> None:
     """What a record of something done says of the decisions that it was done under; `decisions` came before it.
 
-    `in_force`: names of the packs that had to be asked. Records from before there were policies have no `note`.
+    `about`: what was done, and the SHA-256 of each file that it was done with. `in_force`: names of the packs that had
+    to be asked about each. Records from before there were policies have no `note`.
     """
-    asked = {decisions[digest].decision.pack.name for digest in (note.decisions if note else ()) if digest in decisions}
-    for name in sorted(set(in_force) - asked):
-        link.fault(f"policy '{name}' had been adopted, and was not asked")
+    point, files = about
+    named = [decisions[digest].decision for digest in (note.decisions if note else ()) if digest in decisions]
+    asked = {(said.pack.name, said.subject.file_sha256) for said in named if said.point == point}
+    for name, file in itertools.product(sorted(set(in_force)), sorted(set(files))):
+        if (name, file) not in asked:
+            link.fault(f"policy '{name}' had been adopted, and was not asked about the file {file}")
     if note is None:
         return
     if not note.decisions and note.skipped is None:

@@ -184,9 +184,10 @@ class ReleaseChain:
         noted = next(
             (said[POLICY_ANNOTATION] for one in subjects if POLICY_ANNOTATION in (said := one.annotations or {})), None
         )
+        about = Point.PUBLISH, (self.image.file_sha256,)
         in_force = self._adoptions.in_force(Point.PUBLISH, record.logged.index or 0)
         note = record.link.attempt(lambda: read_predicate(PolicyNote, noted)) if noted is not None else None
-        tell_policy(record.link, note if isinstance(note, PolicyNote) else None, self._decisions, in_force)
+        tell_policy(record.link, note if isinstance(note, PolicyNote) else None, self._decisions, about, in_force)
 
     def _lost(self, kind: RecordType) -> TraceNode:
         link = Link(f"{self._name}/{kind}", f"{kind.capitalize()} of {self.image.release}")

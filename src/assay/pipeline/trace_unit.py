@@ -58,7 +58,7 @@ def tell(opened: OpenedRecord, life: Life) -> None:
         return
     if opened.header is not None and (point := POINTS.get(type(predicate))) is not None:
         in_force = life.adoptions.in_force(point, size_of(opened.header.checkpoint))
-        tell_policy(link, opened.header.policy, life.decisions, in_force)
+        tell_policy(link, opened.header.policy, life.decisions, (point, files_of(predicate)), in_force)
     if isinstance(predicate, EvidenceRecord):
         tell_evidence(link, predicate, life, opened.logged.index)
     else:
@@ -66,6 +66,19 @@ def tell(opened: OpenedRecord, life: Life) -> None:
     _check_about(link, predicate, life)
     if opened.header is not None and not isinstance(predicate, InterruptedRun):
         _check_emulated(link, opened.header, life)
+
+
+def files_of(said: Value) -> tuple[str, ...]:
+    """The files that were written, or were there already, of what a policy is asked about."""
+    match said:
+        case Provisioning():
+            return said.bootloader.file_sha256, said.app.file_sha256
+        case Flash():
+            return (said.image.file_sha256,)
+        case Update():
+            return said.image.file_sha256, *([said.radio.image.file_sha256] if said.radio else [])
+        case _:
+            return ()
 
 
 def _provisioning(link: Link, said: Provisioning, life: Life) -> None:
