@@ -130,3 +130,22 @@ def test_a_test_result_that_was_taken_away_is_missed(published: Published) -> No
     next(published.site.records.records_dir.glob(f"{entry.record}*")).unlink()
     with pytest.raises(NotVerified, match="a test result of the log cannot be had"):
         facts(published)
+
+
+def test_a_bench_for_another_module_says_nothing_about_this_image(published: Published) -> None:
+    """It may name its own module in the subject, whatever file the digest is of: the name is its word."""
+    recorded_test(published)
+    trust = published.trust()
+    keys = tuple(
+        key.model_copy(update={"modules": ("tiny2",)}) if key.role is Role.BENCH else key for key in trust.keys
+    )
+    image = published.gate().release.image.file_sha256
+    other = Statement(
+        subject=(Subject(name="tiny2@1.0.0", digest={"sha256": image}),),
+        predicateType=PredicateType.TEST_RESULT.value,
+        predicate={"result": "PASSED"},
+    )
+    published.site.recorder.record(other, RecordType.TEST, Role.BENCH)
+    limited = trust.model_copy(update={"keys": keys})
+    found = facts_of(published.site, limited, Point.FLASH, published.gate(limited), published.board)
+    assert found.release.tests == ()

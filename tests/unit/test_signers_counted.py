@@ -80,3 +80,23 @@ def test_a_person_who_asks_for_one_more_try_gets_one(tmp_path: Path) -> None:
     asked.remember()
     with pytest.raises(Refused, match="was wrong the last time"):
         asked.check()
+
+
+def test_a_module_that_is_not_the_first_subject_is_not_passed_over() -> None:
+    """A bench for `blinky` signs a result on `blinky` and on something else."""
+    signer = MemorySigner()
+    key = signer.public_key(Role.BENCH).model_copy(update={"modules": ("blinky",)})
+    trust = trust_in(signer).model_copy(update={"keys": (key,)})
+    blinky = Subject(name="blinky@1.0.0", digest={"sha256": "ab" * 32})
+    pump = Subject(name="pump@1.0.0", digest={"sha256": "cd" * 32})
+
+    def result(*subjects: Subject) -> bytes:
+        made = Statement(subject=subjects, predicateType=PredicateType.TEST_RESULT.value, predicate={})
+        return signer.sign_statement(Role.BENCH, canonical_json.encode_value(made))
+
+    def check(bundle: bytes) -> None:
+        verify_statement(bundle, trust, role=Role.BENCH, predicate_types={PredicateType.TEST_RESULT})
+
+    check(result(blinky))
+    with pytest.raises(NotVerified, match="not about the module 'pump'"):
+        check(result(blinky, pump))

@@ -104,7 +104,8 @@ def check_limits(signer: TrustedSigner, statement: Statement, time: ProvedTime |
         raise NotVerified(
             f"{what} may not make statements of the type {statement.predicateType}", remedy="have it signed by who may"
         )
-    if signer.modules and (module := module_of(statement)) not in signer.modules:
+    if signer.modules and (strangers := modules_of(statement) - set(signer.modules)):
+        module = min(strangers)
         about = f"the module '{module}'" if module else "what names no module"
         raise NotVerified(
             f"{what} may make statements about {', '.join(signer.modules)}, not about {about}",
@@ -155,13 +156,17 @@ _MODULE_IN = {
 """Where a predicate names the module, or the release of it."""
 
 
-def module_of(statement: Statement) -> str | None:
-    """The module that a statement is about; None when it names none. A test result has it in its subject's name."""
+def modules_of(statement: Statement) -> set[str]:
+    """The modules that a statement is about, never none: '' stands for what names no module. A test result has them in
+    the names of its subjects, and may have several.
+    """
     kind = _known(statement.predicateType)
-    value: object = statement.subject[0].name if kind is PredicateType.TEST_RESULT else statement.predicate
+    if kind is PredicateType.TEST_RESULT:
+        return {subject.name.partition("@")[0] for subject in statement.subject}
+    value: object = statement.predicate
     for step in _MODULE_IN.get(kind, ()) if kind is not None else ():
         value = value.get(step) if isinstance(value, dict) else None
-    return value.partition("@")[0] if isinstance(value, str) else None
+    return {value.partition("@")[0] if isinstance(value, str) else ""}
 
 
 def _known(predicate_type: str) -> PredicateType | None:

@@ -134,7 +134,7 @@ def _release(site: Site, trust: TrustFile, image: VerifiedImage, bundles: Mappin
         provenance=_provenance(provenance) if provenance else None,
         sbom=_sbom(bom) if bom else None,
         summary=_summary(image.summary) if image.summary else None,
-        tests=tuple(_tests(site, trust, release.image.file_sha256)),
+        tests=tuple(_tests(site, trust, release)),
         patches=len(release.patches),
     )
 
@@ -201,7 +201,7 @@ def _summary(summary: ReleaseSummary) -> SummaryFacts:
     )
 
 
-def _tests(site: Site, trust: TrustFile, file_sha256: str) -> Iterator[TestFacts]:
+def _tests(site: Site, trust: TrustFile, release: Release) -> Iterator[TestFacts]:
     """Signed test results on this very file, in the order of the site's log."""
     if not (site.folder / "log" / "checkpoint").is_file():
         return
@@ -209,12 +209,16 @@ def _tests(site: Site, trust: TrustFile, file_sha256: str) -> Iterator[TestFacts
         if _TEST_MARK not in leaf:
             continue
         entry = log_entry.decode(leaf, f"log: entry {index}")
-        if entry.type is RecordType.TEST and (found := _test(site, trust, entry.record, file_sha256)) is not None:
+        if entry.type is RecordType.TEST and (found := _test(site, trust, entry.record, release)) is not None:
             yield found
 
 
-def _test(site: Site, trust: TrustFile, record: str, file_sha256: str) -> TestFacts | None:
-    """A result that is about this file and verifies; else it is no fact. Raises `NotVerified` when nobody can say."""
+def _test(site: Site, trust: TrustFile, record: str, release: Release) -> TestFacts | None:
+    """A result that is about this file and verifies; else it is no fact. Raises `NotVerified` when nobody can say.
+
+    The subject's name is the signer's word: one who may speak about some modules says nothing about another one's file.
+    """
+    file_sha256 = release.image.file_sha256
     try:
         bundle = site.records.record(record)
     except AssayError as error:
@@ -230,6 +234,8 @@ def _test(site: Site, trust: TrustFile, record: str, file_sha256: str) -> TestFa
             subject_sha256=file_sha256,
         )
     except AssayError:
+        return None
+    if verified.signer.modules and release.name not in verified.signer.modules:
         return None
     try:
         return _result(verified, record)
