@@ -170,7 +170,7 @@ def open_pyocd(
 
 
 _FAILURES: Failures = (
-    (r"APPROTECT enabled|[Ll]ocked|readout protection", Refused, "unlock it by hand: that erases all of it"),
+    (r"APPROTECT enabled|\b[Ll]ocked\b|readout protection", Refused, "unlock it by hand: that erases all of it"),
     (
         r"No flash region|no flash (region|memory)|not within any flash region|does not.*memory map",
         Refused,
