@@ -19,7 +19,7 @@ from assay.drivers.twin.linux_disk import PORT_FILE, chosen_port
 from assay.pipeline.site import Site
 
 TWIN = "module"
-CUT_SEED, CUTS = 20261126, 3
+CUT_SEED, CUTS = 20261126, 4
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_the_power_goes_at_any_moment_and_a_slot_boots(unit: str, trust: Path) -
         words = ("update", f"demo-linux@{full(wanted)}", "--place", TWIN, "--trust", str(trust))
         words += ("--unsafe-allow-older-version",)
         process = start(*words)
-        time.sleep(dice.uniform(5, 60))
+        time.sleep(dice.uniform(1, 20))
         good("twin", "power", "cut", TWIN, "--force")
         time.sleep(1)
         process.send_signal(signal.SIGINT)
