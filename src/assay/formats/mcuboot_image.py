@@ -153,6 +153,9 @@ def _verify(data: bytes, trust: TrustFile, patch: bool) -> CheckedImage:
 
 def _key(image: UnverifiedImage, trust: TrustFile) -> TrustedKey:
     keyid = image.key_hash.hex()
+    if trust.is_revoked(keyid):
+        text = f"the image is signed by the key {keyid[:16]}..., which is revoked in '{trust.name}'"
+        raise NotVerified(text, remedy="have it signed with the image key that counts now")
     found = next((key for key in trust.keys_for(Role.IMAGE) if key.keyid == keyid), None)
     if found is None:
         text = f"the image is signed by the key {keyid[:16]}..., which '{trust.name}' does not name as an image key"

@@ -36,7 +36,7 @@ def allowed_key(trust: TrustFile, roles: frozenset[Role], hint: str) -> TrustedK
             remedy=_OTHER,
         )
     _check_development(allowed[0], trust)
-    return allowed[0]
+    return allowed[0].model_copy(update={"revoked": True}) if trust.is_revoked(hint) else allowed[0]
 
 
 def identities_for(trust: TrustFile, roles: frozenset[Role]) -> dict[str, list[TrustedIdentity]]:

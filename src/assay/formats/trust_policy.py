@@ -15,6 +15,9 @@ from assay.formats.signer_choice import pattern_fault
 from assay.formats.statement_types import signers_of
 from assay.model.trust import STATEMENT_ROLES, TrustedIdentity, TrustedSigner, TrustFile
 
+_OF_STATEMENTS = ("valid_from", "valid_until", "modules", "predicate_types", "sigstore", "log_required")
+"""Limits that are held against a statement; whatever else a key signs carries no time, and names no module."""
+
 Fault = tuple[tuple[str | int, ...], str]
 
 
@@ -48,6 +51,10 @@ def _signer_faults(signer: TrustedSigner, trust: TrustFile) -> Iterator[tuple[st
             yield "predicate_types", f"a {signer.role} may not make statements of the type {kind!r}"
     if isinstance(signer, TrustedIdentity):
         yield from _identity_faults(signer)
+    elif signer.role not in STATEMENT_ROLES:
+        for name in _OF_STATEMENTS:
+            if getattr(signer, name):
+                yield name, f"a {signer.role} key signs no statements, and this would limit nothing; `revoked` does"
 
 
 def _identity_faults(identity: TrustedIdentity) -> Iterator[tuple[str, str]]:

@@ -166,8 +166,12 @@ class TrustFile(Value):
         return next((each.count for each in self.thresholds if each.predicate_type == predicate_type), 1)
 
     def keys_for(self, role: Role) -> tuple[TrustedKey, ...]:
-        """The keys that are trusted for `role`."""
-        return tuple(key for key in self.keys if key.role is role)
+        """The keys that are trusted for `role`; none that is revoked."""
+        return tuple(key for key in self.keys if key.role is role and not self.is_revoked(key.keyid))
+
+    def is_revoked(self, keyid: str) -> bool:
+        """Whether the key is revoked, by whatever name and for whatever role the file has it."""
+        return any(key.revoked for key in self.keys if key.keyid == keyid)
 
 
 @dataclass(frozen=True)
