@@ -2,8 +2,8 @@
 """A byte link to a program on a host: an SSH subsystem, as if it were a serial line to it.
 
 Guards: the host is the pinned one each time that the link is made; a link that broke once it stood (the unit restarted,
-a cable was pulled) is silence until the host takes it again, as on a serial line; another host, or a login that is not
-taken, is an error at once.
+a cable was pulled) is silence until the host takes it again, as on a serial line; another host is an error at once,
+and so is a login that is not taken the first time.
 Leaves to others: what is spoken on it, and for how long silence is borne.
 """
 
@@ -17,7 +17,7 @@ import paramiko
 from assay.drivers.ssh.command import answered_within
 from assay.drivers.ssh.connection import Connection
 from assay.drivers.ssh.opening import need_paramiko
-from assay.errors import LinkError
+from assay.errors import InfrastructureError, LinkError
 from assay.model.ssh import SshAddress
 
 RETRY_S = 0.3
@@ -40,6 +40,7 @@ class SubsystemTransport:
         self._channel: paramiko.Channel | None = None
         self._tried_s = float("-inf")
         self._closed = False
+        self._stood = False
 
     @property
     def address(self) -> str:
@@ -110,7 +111,8 @@ class SubsystemTransport:
             return self._channel
         if time.monotonic() - self._tried_s < RETRY_S:
             return None
-        with suppress(LinkError):
+        # A host that goes down in the middle of a login looks as if it did not take the key, which it took before.
+        with suppress(InfrastructureError if self._stood else LinkError):
             self._connect()
         return self._channel
 
@@ -121,7 +123,7 @@ class SubsystemTransport:
             channel = self._connection.transport.open_session(timeout=CONNECT_TIMEOUT_S)
             with answered_within(channel, CONNECT_TIMEOUT_S):
                 channel.invoke_subsystem(self._name)
-            self._channel = channel
+            self._channel, self._stood = channel, True
         except (OSError, EOFError, paramiko.SSHException) as error:
             self._hang_up()
             raise LinkError(
