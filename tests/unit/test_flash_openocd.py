@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import time
@@ -102,6 +103,13 @@ def test_a_worn_flash_is_a_fail(tmp_path: Path) -> None:
         status, done = theirs.flash("--image", theirs.file("app.bin", b"a" * 64))
     assert (status, done["outcome"]) == (1, "FAIL"), done
     assert "0x00001010" in done["reason"] or "checksum mismatch" in done["reason"], done
+    said = theirs.record(done)
+    assert said["images"] == {"app.bin": hashlib.sha256(b"a" * 64).hexdigest()}
+    assert any("mismatch" in theirs.attachment(digest) for digest in said["files"].values()), said
+    assert theirs.log_verifies()
+    for digest in said["files"].values():
+        (tmp_path / ".assay" / "attachments" / digest).unlink()
+    assert not theirs.log_verifies()
 
 
 @pytest.mark.parametrize("name", ["a b", "[exec id]", "{x", "y}", "$HOME", 'q"q', "back\\slash", "semi;colon #x"])

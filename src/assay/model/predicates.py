@@ -288,7 +288,8 @@ class InterruptedRun(Value):
     """`urn:assay:predicate:run:v1`: a run that ended before it had all that its own predicate wants, and where.
 
     Its outcome may be FAIL: a unit that failed in the factory before it had an identity. `layer` is where a fault of
-    the infrastructure came from, where the verb tells.
+    the infrastructure came from, where the verb tells. `images` are the files that were to be written, by name;
+    `files` what a tool said, which lies beside the record.
     """
 
     run: RunHeader
@@ -297,6 +298,8 @@ class InterruptedRun(Value):
     stopped_at: str
     layer: Layer | None = None
     steps: tuple[StepRecord, ...] = ()
+    images: dict[str, FileSha256] | None = None
+    files: dict[str, FileSha256] | None = None
 
 
 class Quarantine(Value):

@@ -156,7 +156,9 @@ class _Flashing:
         outcome, reason = _judge(failure)
         header = run_header(self.site, run, self.place, self.checkpoint, outcome, reason, self.policy)
         if report is None:
-            kind, statement = RecordType.RUN, failed_run(header, VERB, self.serial, book.stopped_at, book.records)
+            images = {self.image.release.reference: self.image.release.image.file_sha256}
+            stopped = (book.stopped_at, book.records)
+            kind, statement = RecordType.RUN, failed_run(header, VERB, self.serial, *stopped, images=images)
         else:
             kind, statement = RecordType.FLASH, self._statement(header, report, book)
         record = conclude(self.site, run, statement, kind, Role.STATION, outcome, serial=self.serial, reason=reason)

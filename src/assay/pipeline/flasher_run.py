@@ -257,8 +257,13 @@ def _record(job: _Job, run: Run, header: RunHeader, book: StepBook, told: _Told)
     if header.outcome is Outcome.PASS:
         kind, statement = RecordType.TOOL_FLASH, _statement(job, header, book, told, files)
     else:
-        kind, statement = RecordType.RUN, failed_run(header, VERB, None, book.stopped_at, book.records)
+        kind, statement = RecordType.RUN, _failed(job, header, book, files)
     return conclude(job.site, run, statement, kind, Role.STATION, header.outcome, reason=header.reason)
+
+
+def _failed(job: _Job, header: RunHeader, book: StepBook, files: dict[str, str]) -> Statement:
+    images = {each.path.name: each.file_sha256 for each in job.images}
+    return failed_run(header, VERB, None, book.stopped_at, book.records, images=images, files=files)
 
 
 def _statement(job: _Job, header: RunHeader, book: StepBook, told: _Told, files: dict[str, str]) -> Statement:

@@ -141,7 +141,8 @@ class _Told:
 
 def _record(site: Site, run: Run, header: RunHeader, told: _Told, book: StepBook) -> RecordRef:
     if told.report is None:
-        kind, statement = RecordType.RUN, failed_run(header, VERB, None, book.stopped_at, book.records)
+        images = {each.name: each.image.file_sha256 for each in told.images}
+        kind, statement = RecordType.RUN, failed_run(header, VERB, None, book.stopped_at, book.records, images=images)
     else:
         kind, statement = RecordType.FOREIGN_FLASH, _statement(header, told, told.report, book)
     return conclude(site, run, statement, kind, Role.STATION, header.outcome, reason=header.reason)

@@ -85,10 +85,22 @@ def statement_of(kind: PredicateType, predicate: Value, *subjects: Subject) -> S
 
 
 def failed_run(
-    header: RunHeader, verb: str, serial: str | None, stopped_at: str, steps: tuple[StepRecord, ...]
+    header: RunHeader,
+    verb: str,
+    serial: str | None,
+    stopped_at: str,
+    steps: tuple[StepRecord, ...],
+    *,
+    images: dict[str, str] | None = None,
+    files: dict[str, str] | None = None,
 ) -> Statement:
-    """The record of a run on a unit that failed before there was all that the verb's own predicate wants."""
-    predicate = InterruptedRun(run=header, verb=verb, serial=serial, stopped_at=stopped_at, steps=steps)
+    """The record of a run on a unit that failed before there was all that the verb's own predicate wants.
+
+    `images`: SHA-256 of the files that were to be written, by name; `files`: of what a tool said, which is attached.
+    """
+    predicate = InterruptedRun(
+        run=header, verb=verb, serial=serial, stopped_at=stopped_at, steps=steps, images=images, files=files or None
+    )
     subject = Subject(name=f"run/{header.run_id}", digest={"sha256": run_digest(header.run_id)})
     return statement_of(PredicateType.RUN, predicate, subject)
 

@@ -245,7 +245,8 @@ def _attachments_of(statement: VerifiedStatement) -> set[str]:
     if statement.statement.predicateType == PredicateType.SUMMARY:
         parts = (_table(_table(predicate, name), "digest") for name in ("policy", "urn:assay:facts:v1"))
         return {value for part in parts if isinstance(value := part.get("sha256"), str)}
-    said = predicate if statement.statement.predicateType == PredicateType.TOOL_FLASH else _test_run(statement)
+    tools = (PredicateType.TOOL_FLASH, PredicateType.RUN)
+    said = predicate if statement.statement.predicateType in tools else _test_run(statement)
     return {value for value in _table(said, "files").values() if isinstance(value, str)}
 
 
