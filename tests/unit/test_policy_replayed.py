@@ -13,7 +13,7 @@ from policy_sample import pack_text
 from published_release import Published
 
 from assay.backends.records.site_recorder import SiteRecorder
-from assay.errors import NotVerified
+from assay.errors import NotRecorded, NotVerified
 from assay.formats import log_entry
 from assay.model.policy import Point
 from assay.model.record import LogEntry, RecordType
@@ -149,3 +149,16 @@ def test_a_bench_for_another_module_says_nothing_about_this_image(published: Pub
     limited = trust.model_copy(update={"keys": keys})
     found = facts_of(published.site, limited, Point.FLASH, published.gate(limited), published.board)
     assert found.release.tests == ()
+
+
+def test_what_waits_for_a_key_that_is_away_stops_no_verb(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only who changes a policy has to wait for what is in front of it."""
+    adopt_pack(published)
+
+    def away(_self: object) -> int:
+        raise NotRecorded("the signer of the bench is away", remedy="plug it in")
+
+    monkeypatch.setattr(SiteRecorder, "recover", away)
+    assert len(packs_at(published.site, published.trust(), Point.PUBLISH, ENGINE)) == 1
+    with pytest.raises(NotRecorded):
+        adopt_pack(published, version="1.1.0")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from assay import __version__
 from assay.backends.durable_file import exclusive, make_folder, write_durably
-from assay.errors import ManifestFault, NotVerified, Refused, StorageError, UsageFault
+from assay.errors import AssayError, ManifestFault, NotVerified, Refused, StorageError, UsageFault
 from assay.formats import checkpoint, log_entry, merkle
 from assay.formats.statement_verifier import verify_statement
 from assay.interfaces.policy_engine import PolicyEngine
@@ -134,7 +134,8 @@ def adopted_bytes(site: Site, reference: PackReference, engine: PolicyEngine) ->
 def _history(site: Site, trust: TrustFile) -> Iterator[Adopted]:
     if not (site.folder / "log" / "checkpoint").is_file():
         return
-    site.recorder.recover()  # an adoption that was cut short is in the log first, or the next one would not follow it
+    with contextlib.suppress(AssayError):  # another role's key is away: what waits for it stops no verb of this one
+        site.recorder.recover()  # an adoption that was cut short is in force before it is in the log behind a decision
     site.recorder.checkpoint()  # its signature and its right edge are verified
     head = site.records.log.checkpoint()
     leaves = [data for _, data in site.records.log.entries(head.size)]
@@ -224,6 +225,8 @@ def _adopted_file(site: Site, adoption: Adoption, engine: PolicyEngine) -> Loade
 
 
 def _now(site: Site, trust: TrustFile, name: str) -> PackReference | None:
+    """The pack that decides now. One that was cut short is in the log first, or the next one would not follow it."""
+    site.recorder.recover()
     found = adopted_packs(site, trust).get(name)
     return found.adoption.pack if found else None
 
