@@ -5,6 +5,7 @@ results that are taken away from a policy that asks for them.
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -162,3 +163,12 @@ def test_what_waits_for_a_key_that_is_away_stops_no_verb(published: Published, m
     assert len(packs_at(published.site, published.trust(), Point.PUBLISH, ENGINE)) == 1
     with pytest.raises(NotRecorded):
         adopt_pack(published, version="1.1.0")
+
+
+def test_a_checkpoint_that_was_taken_away_takes_no_policy_away(published: Published) -> None:
+    adopt_pack(published)
+    trust = published.trust()
+    shutil.rmtree(published.site.folder / "policy")
+    (published.site.folder / "log" / "checkpoint").unlink()
+    with pytest.raises(NotVerified, match="has records and no checkpoint"):
+        packs_at(published.site, trust, Point.FLASH, ENGINE)

@@ -133,6 +133,11 @@ def adopted_bytes(site: Site, reference: PackReference, engine: PolicyEngine) ->
 
 def _history(site: Site, trust: TrustFile) -> Iterator[Adopted]:
     if not (site.folder / "log" / "checkpoint").is_file():
+        if site.records.record_names():
+            raise NotVerified(
+                f"{site.folder} has records and no checkpoint of a log: what was adopted cannot be known",
+                remedy="run `assay log verify`, and restore the log from a copy",
+            )
         return
     with contextlib.suppress(AssayError):  # another role's key is away: what waits for it stops no verb of this one
         site.recorder.recover()  # an adoption that was cut short is in force before it is in the log behind a decision
