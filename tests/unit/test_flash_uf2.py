@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from flash_project import FlashProject
 from policy_sample import pack_text
 from uf2_bootloader import INFO, Uf2Bootloader
 
+from assay.cli.flash import command
 from assay.drivers.flash import uf2_volume
 from assay.errors import LinkError, NotVerified, Refused, UsageFault
 from assay.formats.intel_hex import read_intel_hex
@@ -108,6 +110,15 @@ def test_a_dry_run_touches_nothing(project: FlashProject) -> None:
     status, done = project.flash("--image", project.file("app.bin", b"a" * 300), "--dry-run")
     assert (status, done["outcome"], done["record"]) == (0, None, None)
     assert [(each["what"], each["where"], each["size"]) for each in done["plan"]][1] == ("write", 0x10000000, 300)
+
+
+def test_a_dry_run_says_what_will_be_refused(project: FlashProject) -> None:
+    words = ["--image", project.file("app.bin", b"a" * 300), "--place", "desk", "--dry-run"]
+    words += ["--trust", str(project.folder / "trust.toml"), "--site", str(project.folder / ".assay")]
+    refused = "without --accept-unverified-image it will be refused"
+    said = CliRunner().invoke(command, words)
+    assert said.exit_code == 0 and refused in " ".join(said.output.split())
+    assert refused not in " ".join(CliRunner().invoke(command, [*words, "--accept-unverified-image"]).output.split())
 
 
 def test_what_nobody_signed_needs_a_word(project: FlashProject) -> None:

@@ -233,7 +233,9 @@ def test_verbs(tmp_path: Path) -> None:
     assert assay("log", "verify", "--site", site).exit_code == 2
     listed = json.loads(assay("keys", "init", "--site", site, "--json").stdout)
     assert {key["role"] for key in listed["keys"]} == set(ROLES)
-    assert assay("keys", "list", "--site", site).exit_code == 0
+    shown = assay("keys", "list", "--site", site)
+    assert shown.exit_code == 0
+    assert max(len(line) for line in shown.stdout.splitlines()) <= 80
     assert assay("keys", "trust", "--site", site, "--out", trust, "--allow-development").exit_code == 0
     assert assay("log", "verify", "--site", site, "--trust", trust).exit_code == 0
     good = assay("log", "verify", "--site", site)

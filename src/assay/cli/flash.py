@@ -242,6 +242,7 @@ def _flasher_text(order: FlasherOrder, result: FlasherResult) -> str:
             at = f" at {each.where:#x}" if isinstance(each.where, int) else f" at {each.where}" if each.where else ""
             lines.append(f"  {each.what}{size}{at}")
             lines += [f"    {shlex.join(each.words)}"] if each.words else []
+        lines += [f"caution: {result.reason}"] if result.reason else []
         return "\n".join([*lines, "nothing was touched"])
     names = ", ".join(each.path.name for each in result.images)
     text = f"{result.outcome} {names} on {order.place}" + (f": {result.reason}" if result.reason else "")

@@ -44,7 +44,7 @@ def list_keys(session: Session) -> Answer:
     """Show the public key of every role, and where its private key is."""
     signers = session.site.keys
     found = [(signers.public_key(role), signers.uri(role)) for role in signers.roles()]
-    lines = [f"{line}  {uri}" for line, (_, uri) in zip(_lines([key for key, _ in found]), found, strict=True)]
+    lines = [f"{line}\n  {uri}" for line, (_, uri) in zip(_lines([key for key, _ in found]), found, strict=True)]
     text = "\n".join(lines) or "no role has a key: `assay keys use ROLE URI`"
     return Answer(text, {"keys": [{**_json(key), "uri": uri} for key, uri in found]})
 
@@ -275,7 +275,8 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _lines(keys: list[TrustedKey]) -> list[str]:
-    return [f"{key.role:<10} {key.algorithm:<11} {key.keyid}  {key.name}" for key in keys]
+    """One for each key, that fits a terminal; the whole key ids are in the JSON."""
+    return [f"{key.role:<10} {key.algorithm:<11} {key.keyid[:16]}  {key.name}" for key in keys]
 
 
 def _json(key: TrustedKey) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def show(session: Session, serial: str | None) -> Answer:
     wanted = parse_serial(serial) if serial is not None else None
     _need_log(session)
     found = [pair for pair in session.site.records.entries() if wanted is None or pair[1].serial == wanted]
-    lines = [f"{index:>6}  {entry.type:<12}  {entry.serial or '-':<16}  {entry.record}" for index, entry in found]
+    lines = [f"{index:>6}  {entry.type:<12}  {entry.serial or '-':<16}  {entry.record[:16]}" for index, entry in found]
     entries = [{"index": index, **entry.model_dump(mode="json")} for index, entry in found]
     return Answer("\n".join(lines) or "no entries", {"entries": entries})
 

@@ -138,9 +138,9 @@ def flash_by_flasher(site: Site, order: FlasherOrder, say: Say, progress_for: Pr
         flasher = held.enter_context(_opened(address, settings, folder))
         plan = flasher.plan([part for image in images for part in image.parts])
         by_flasher.check_plan(settings, plan)
-        _check_allowed(order, images, say)
+        caution = _check_allowed(order, images, say)
         if order.dry_run:
-            return FlasherResult(Outcome.PASS, ExitStatus.PASS, "", "", settings.called, images, plan)
+            return FlasherResult(Outcome.PASS, ExitStatus.PASS, caution, "", settings.called, images, plan)
         policy = enforce_unreleased(site, trust, Point.FLASH, skip=order.skip_policy, say=say)
         _check_named(address, settings)
         found = by_flasher.identify(flasher, _expected(address, settings))
@@ -433,17 +433,21 @@ def _only_name(settings: FlasherSettings, board: AnyBoard) -> str:
     return next(iter(settings.addresses)) if len(settings.addresses) == 1 else "image"
 
 
-def _check_allowed(order: FlasherOrder, images: Sequence[ImageFile], say: Say) -> None:
+def _check_allowed(order: FlasherOrder, images: Sequence[ImageFile], say: Say) -> str:
+    """Raises `NotVerified`; for a dry run, why the flash itself will, or nothing."""
     for each in images:
         if each.mcuboot is not None:
             for line in (*each.mcuboot.checks, *each.mcuboot.cautions):
                 say(f"{each.path.name}: {line}")
-        if each.signature is Signature.VERIFIED or order.unverified or order.dry_run:
+        if each.signature is Signature.VERIFIED or order.unverified:
             continue
         why = each.mcuboot.cautions[-1] if each.mcuboot else "nobody can tell who made it: it is no MCUboot image"
+        if order.dry_run:
+            return f"{each.path.name}: {why}; without --accept-unverified-image it will be refused"
         raise NotVerified(
             f"{each.path}: {why}", remedy="say --accept-unverified-image to write it, which the record will tell"
         )
+    return ""
 
 
 def _check_emulated(trust: TrustFile, board: AnyBoard) -> None:

@@ -22,8 +22,9 @@ def connect_tcp(host: str, port: int, name: str, timeout_s: float = CONNECT_TIME
         link = socket.create_connection((host, port), timeout=timeout_s)
         watch(link)
     except (OSError, UnicodeError) as error:  # the second: a name that cannot be one
+        where = name if name.endswith(f":{port}") else f"{name}, port {port}"
         raise LinkError(
-            f"cannot reach {name}, port {port}: {error}", remedy="check the name, the network and that its sshd runs"
+            f"cannot reach {where}: {error}", remedy="check the name, the network and that its sshd runs"
         ) from error
     return link
 
