@@ -11,10 +11,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from test_hil_statement import bench as bench_run
 from test_hil_statement import case
 from test_plugin import Bench
 
+from assay.cli.main import main
 from assay.errors import InQuarantine
 from assay.model.outcome import Outcome
 from assay.model.record import RecordType
@@ -144,6 +146,27 @@ def test_the_command(records: Records) -> None:
     status, told = run("desk", "--lift", "--reason", "soldered")
     assert (status, told["quarantined"]) == (0, False)
     assert run("dsek", "--reason", "a slip")[0] == 2
+
+
+def test_the_list_of_places_tells_of_it_and_is_there_when_records_are_not(records: Records, tmp_path: Path) -> None:
+    place = '[[places]]\nname = "{0}"\nboard = "any"\nport = "socket://{0}:1"\n'
+    bench = tmp_path / "bench.toml"
+    bench.write_text('schema = "assay.bench/1"\n' + place.format("desk") + place.format("shelf"))
+    words = ["bench", "list", "--bench", str(bench), "--site", str(records.site.folder)]
+
+    def listed() -> dict[str, str | None]:
+        answer = CliRunner().invoke(main, [*words, "--json"])
+        assert answer.exit_code == 0, answer.output
+        return {each["name"]: each["quarantine"] for each in json.loads(answer.stdout)["places"]}
+
+    assert listed() == {"desk": "", "shelf": ""}
+    decide(records.site, "desk", "begin", "loose connector")
+    assert listed() == {"desk": "loose connector", "shelf": ""}
+    assert "  QUARANTINE: loose connector\n" in CliRunner().invoke(main, words).output
+    for record in (records.site.folder / "records").glob("*.json"):
+        record.write_bytes(b"{}")
+    assert listed() == {"desk": None, "shelf": None}
+    assert "nobody knows which places are in quarantine: " in CliRunner().invoke(main, words).output
 
 
 def test_tests_are_not_given_a_place_in_quarantine_unless_asked(tmp_path: Path) -> None:

@@ -48,13 +48,29 @@ bench_option = click.option(
 @bench_option
 @verb
 def list_(session: Session, bench: Path | None) -> Answer:
-    """List the places of the bench file and the twins of the site, with their holders."""
+    """List the places of the bench file and the twins of the site, with their holders, and which are in quarantine."""
     rows = bench_rows(session, bench)
+    away, doubt = _quarantined(session)
     known = {row.port for row in rows}
     free = [port for port in _ports() if port not in known]
-    lines = [_line(row) for row in rows] or ["no places: assay bench scan, or assay twin create NAME --board BOARD"]
+    lines = [_line(row, away.get(row.name, "")) for row in rows] or [
+        "no places: assay bench scan, or assay twin create NAME --board BOARD"
+    ]
     lines += [f"port without a place: {port} (assay bench scan)" for port in free]
-    return Answer("\n".join(lines), {"places": [asdict(row) for row in rows], "other_ports": free})
+    lines += [f"nobody knows which places are in quarantine: {doubt}"] if doubt else []
+    places = [{**asdict(row), "quarantine": None if doubt else away.get(row.name, "")} for row in rows]
+    return Answer("\n".join(lines), {"places": places, "other_ports": free})
+
+
+def _quarantined(session: Session) -> tuple[dict[str, str], str]:
+    """Why tests keep away from which places; and why that cannot be told, since a list is wanted all the same."""
+    from assay.errors import AssayError
+    from assay.pipeline.quarantine import states
+
+    try:
+        return {name: state.why for name, state in states(session.site).items() if state.quarantined}, ""
+    except AssayError as error:
+        return {}, str(error)
 
 
 @command.command()
@@ -165,7 +181,9 @@ def _ports() -> list[str]:
     return ports()
 
 
-def _line(row: PlaceRow) -> str:
+def _line(row: PlaceRow, away: str) -> str:
     used = f"used by {row.used_by}" if row.used_by else "free"
     waits = f", {len(row.waiting)} wait" if row.waiting else ""
-    return f"{row.name:<16} {row.board:<14} {row.kind:<6} {row.state:<12} {used}{waits}\n  port  {row.port}"
+    return f"{row.name:<16} {row.board:<14} {row.kind:<6} {row.state:<12} {used}{waits}\n  port  {row.port}" + (
+        f"\n  QUARANTINE: {away}" if away else ""
+    )
