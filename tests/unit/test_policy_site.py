@@ -15,7 +15,7 @@ from policy_sample import pack_text
 from published_release import Published
 
 from assay.cli.main import main
-from assay.errors import NotVerified, Refused, UsageFault
+from assay.errors import ManifestFault, NotVerified, Refused, UsageFault
 from assay.formats import canonical_json
 from assay.model.policy import DecisionRecord, Point
 from assay.model.record import RecordType
@@ -156,6 +156,20 @@ def test_what_was_adopted_can_be_restored(published: Published) -> None:
     assert record is None
     assert kinds(published) == before
     assert file.read_bytes() == loaded.data == published.site.records.attachment(loaded.sha256)
+
+
+def test_a_pack_whose_own_tests_fail_is_not_adopted(published: Published) -> None:
+    path = write_pack(published, ALLOWS)
+    tests = path.with_name("strict.tests.toml")
+    example = (Path(__file__).parents[2] / "policies" / "production.tests.toml").read_text()
+    tests.write_text(example.partition("[[tests]]")[0] + '[[tests]]\nname = "all is refused"\nexpect = "deny"\n')
+    before = kinds(published)
+    with pytest.raises(Refused, match="1 of the pack's own tests fail, the first is 'all is refused'"):
+        adopt(published.site, path, WHY, published.trust(), ENGINE)
+    assert kinds(published) == before
+    tests.write_text("no tests = {")
+    with pytest.raises(ManifestFault):
+        adopt(published.site, path, WHY, published.trust(), ENGINE)
 
 
 def test_an_adoption_says_what_decided_before_and_a_retired_pack_decides_no_more(published: Published) -> None:

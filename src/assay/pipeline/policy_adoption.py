@@ -26,10 +26,19 @@ from assay.model.policy import REASON_LENGTH_MAX, Adoption, PackReference, Point
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Subject
 from assay.model.trust import Role, TrustFile
-from assay.pipeline.policy_files import TESTS_SUFFIX, LoadedPack, load_pack, parse_pack, read_bytes
+from assay.pipeline.policy_files import (
+    TESTS_SUFFIX,
+    LoadedPack,
+    file_of_tests,
+    load_pack,
+    load_tests,
+    parse_pack,
+    read_bytes,
+)
 from assay.pipeline.run_journal import timestamp
 from assay.pipeline.trace_record import read_predicate
 from assay.pipeline.unit_records import statement_of
+from assay.stages.policy.pack_tests import run_tests
 
 if TYPE_CHECKING:
     from assay.pipeline.site import Site
@@ -76,9 +85,11 @@ def adopt(
 ) -> tuple[LoadedPack, RecordRef | None]:
     """Let the pack at `path` decide from now on; None for the record when it decides already.
 
-    Raises `ManifestFault`, `UsageFault` for a reason that says nothing, `NotVerified`, `NotRecorded`.
+    Raises `ManifestFault`, `UsageFault` for a reason that says nothing, `Refused` for a pack whose own tests fail,
+    `NotVerified`, `NotRecorded`.
     """
     loaded = load_pack(path, engine)
+    _hold_own_tests(path, loaded, engine)
     reason = parse_reason(reason)
     with _alone(site):
         before = _now(site, trust, loaded.pack.name)
@@ -88,6 +99,19 @@ def adopt(
             record = _record(site, loaded.pack.name, loaded, before, reason)
         _write(site, loaded)
     return loaded, record
+
+
+def _hold_own_tests(path: Path, loaded: LoadedPack, engine: PolicyEngine) -> None:
+    """The tests that lie beside a pack pass; a pack without any is taken as it is."""
+    tests = file_of_tests(path)
+    if not tests.exists():
+        return
+    failed = run_tests(loaded.pack, load_tests(tests), engine).failed
+    if failed:
+        raise Refused(
+            f"{path}: {len(failed)} of the pack's own tests fail, the first is '{failed[0].name}'",
+            remedy=f"assay policy test {path}; correct the pack, or its tests",
+        )
 
 
 def retire(site: Site, name: str, reason: str, trust: TrustFile) -> RecordRef:
