@@ -15,12 +15,14 @@ import pytest
 
 from assay.backends.records.record_store import RecordStore
 from assay.errors import NotRecorded
+from assay.interfaces.step_book import StepBook
 from assay.model.outcome import Outcome
+from assay.model.policy import PolicyNote
 from assay.model.predicates import InterruptedRun
 from assay.model.record import RecordType
 from assay.model.statement import Statement, Subject
 from assay.model.trust import Role
-from assay.pipeline.recovery import conclude, recover, run_digest
+from assay.pipeline.recovery import conclude, keep_skipped, recover, run_digest
 from assay.pipeline.site import Site
 
 KILLS = 10
@@ -117,6 +119,18 @@ def test_a_sealed_record_is_finished_as_it_is(site: Site, monkeypatch: pytest.Mo
     assert recover(site) == [run.run_id]
     assert recorded(site) == [run.run_id]
     assert site.journals.state(run.run_id).outcome is Outcome.FAIL
+
+
+def test_a_policy_that_was_passed_over_is_told_by_a_run_that_was_cut_short(site: Site) -> None:
+    run = site.journals.open_run("flash", "desk", place="desk")
+    book = StepBook(run, lambda _line: None, lambda _what: lambda _done, _whole: None)
+    keep_skipped(book, PolicyNote(skipped="bring-up"))
+    run.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    recover(site)
+    store = RecordStore(site.folder)
+    ((_, entry),) = [row for row in store.entries() if row[1].type is RecordType.RUN]
+    found = InterruptedRun.model_validate_json(json.dumps(_statement(store.record(entry.record)).predicate))
+    assert found.run.policy == PolicyNote(skipped="bring-up")
 
 
 def test_killed_at_any_moment_every_run_has_one_record(site: Site) -> None:

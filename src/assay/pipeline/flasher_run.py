@@ -39,7 +39,7 @@ from assay.pipeline.manifest_files import AnyBoard
 from assay.pipeline.place_hold import hold
 from assay.pipeline.places import PlaceAddress, find_place
 from assay.pipeline.policy_gate import enforce_unreleased
-from assay.pipeline.recovery import conclude
+from assay.pipeline.recovery import conclude, keep_skipped
 from assay.pipeline.run_journal import Run
 from assay.pipeline.trust_file import load_trust
 from assay.pipeline.unit_records import failed_run, run_header, statement_of
@@ -195,6 +195,7 @@ def _run(job: _Job, flasher: Flasher, tell: StepTellers) -> FlasherResult:
         emulated=board.emulated,
     ) as run:  # fmt: skip
         book = StepBook(run, tell.say, tell.progress_for)
+        keep_skipped(book, job.policy)
         read: tuple[ReadBack, ...] = ()
         runs: tuple[str, ...] = ()
         failure = None

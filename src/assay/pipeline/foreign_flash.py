@@ -26,7 +26,7 @@ from assay.model.statement import PredicateType, Statement, Subject
 from assay.model.trust import Role, TrustFile
 from assay.pipeline.foreign_place import ForeignPlace, into_recovery, open_foreign_place, what_answers
 from assay.pipeline.policy_gate import enforce_unreleased
-from assay.pipeline.recovery import conclude
+from assay.pipeline.recovery import conclude, keep_skipped
 from assay.pipeline.run_journal import Run
 from assay.pipeline.trust_file import load_trust
 from assay.pipeline.unit_records import failed_run, run_header, statement_of
@@ -117,6 +117,7 @@ def _run(
         VERB, f"{place.name} {hashes}", serial=None, place=place.name, board=board.name, emulated=board.emulated
     ) as run:
         book = StepBook(run, tell.say, tell.progress_for)
+        keep_skipped(book, policy)
         report, failure = None, None
         try:
             report = foreign.flash(place, found, images, book)

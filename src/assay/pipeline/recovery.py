@@ -12,9 +12,12 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from assay.interfaces.step_book import DETAIL
 from assay.model.outcome import Outcome
 
 if TYPE_CHECKING:
+    from assay.interfaces.step_book import StepBook
+    from assay.model.policy import PolicyNote
     from assay.model.record import RecordRef, RecordType
     from assay.model.statement import Statement
     from assay.model.trust import Role
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from assay.pipeline.run_state import RunState
     from assay.pipeline.site import Site
 
+SKIP_POLICY = "skip-policy"
+"""The step of a run on files that are no release, where somebody went on without the policy that decides there."""
 UNKNOWN_BOARD = "unknown"
 """`RunHeader.board` of a run that died before it knew its board."""
 
@@ -98,6 +103,7 @@ def _interrupted(site: Site, state: RunState, reason: str) -> Statement:
         outcome=Outcome.ABORTED,
         reason=f"{reason}: {state.stopped}" if state.stopped else reason,
         checkpoint=site.recorder.checkpoint().decode(),
+        policy=_skipped(state),
     )
     steps = tuple(
         StepRecord(
@@ -112,6 +118,22 @@ def _interrupted(site: Site, state: RunState, reason: str) -> Statement:
     return Statement(
         subject=(subject,), predicateType=PredicateType.RUN, predicate=predicate.model_dump(mode="json", by_alias=True)
     )
+
+
+def keep_skipped(book: StepBook, policy: PolicyNote) -> None:
+    """Journal, as a run's first step, that somebody went on without a policy: a run that is cut short says so, too."""
+    if policy.skipped is not None:
+        reason = policy.skipped
+        book.run(SKIP_POLICY, lambda: {"reason": reason, DETAIL: reason})
+
+
+def _skipped(state: RunState) -> PolicyNote | None:
+    from assay.model.policy import PolicyNote
+
+    for step in state.steps:
+        if step.step == SKIP_POLICY and step.result is not None:
+            return PolicyNote(skipped=str(step.result["reason"]))
+    return None
 
 
 def run_digest(run_id: str) -> str:
