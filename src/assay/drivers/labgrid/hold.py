@@ -23,8 +23,20 @@ from assay.model.bench import LabgridPlace
 
 RETRY_S = 1.0
 _HELD = b"assay: held\n"
-_GUARD = '"$@" acquire 2>&1 || exit $?; echo "assay: held"; exec >/dev/null 2>&1; read -r _; exec "$@" release'
-"""Until its standard input ends. The words of the client are arguments, never part of this text."""
+_GUARD = """
+trap "" PIPE
+said=$("$@" acquire 2>&1)
+status=$?
+printf "%s\\n" "$said"
+[ $status = 0 ] || exit $status
+echo "assay: held"
+exec >/dev/null 2>&1
+read -r _
+exec "$@" release
+"""
+"""Until its standard input ends, also when that was before it could tell that it holds the place. The words of the
+client are arguments, never part of this text.
+"""
 
 
 class LabgridHold:
