@@ -88,6 +88,9 @@ def test_the_cable_is_pulled_in_the_middle(site: LifeSite, tmp_path: Path, verb:
         verb_process.communicate()
     if verb_process.returncode != 0:  # a fast machine is done before
         assert_clear(Told(verb_process.returncode, json.loads(out), out + said))
+    if verb == "update":  # may be under test: the same command goes on
+        told = site.verb(*line(site, verb, "a", tmp_path / "again"))
+        assert told.status == 0, told.said
     told = site.verb(*good)
     assert told.status == 0, told.said
 

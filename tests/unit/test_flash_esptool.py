@@ -163,9 +163,9 @@ def test_a_chip_that_goes_silent_in_the_middle(tmp_path: Path, monkeypatch: pyte
     with EspRom() as rom:
         one = flasher(rom.port, tmp_path)
         one.identify()
-        rom.mute_after = len(rom.commands) + 300
-        monkeypatch.setattr("assay.drivers.flash.esptool.WRITE_S", 4.0)
-        with pytest.raises((LinkError, DeviceTimeout), match=r"esptool did not end within 4 s while it was to write"):
+        rom.mute_after = len(rom.commands) + 40
+        monkeypatch.setattr("assay.drivers.flash.esptool.WRITE_S", 2.0)
+        with pytest.raises((LinkError, DeviceTimeout), match=r"esptool did not end within 2 s while it was to write"):
             one.write(one.plan([Part("app", 0x10000, os.urandom(2_000_000))]), nothing)
 
 

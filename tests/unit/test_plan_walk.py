@@ -75,7 +75,7 @@ def walk(
     plan: Plan = PLAN,
 ) -> StepBook:
     book = StepBook(journal or MemoryJournal(), lambda _line: None, lambda _what: lambda _done, _total: None)
-    image: Any = SimpleNamespace(data=NEW_FILE)
+    image: Any = SimpleNamespace(data=NEW_FILE, travels=NEW_FILE)
     place = place_of(unit, switch=switch)
     UpdateWalk(place, plan, image, book, unit.clock, 0, boots_from, PATCH_FILE).run()  # type: ignore[arg-type]
     return book

@@ -30,6 +30,8 @@ from assay.errors import LinkError
 pytestmark = [needs_sshd, pytest.mark.timeout(400)]  # of a machine that has much else to do
 
 NOTICED_S_MAX = 8.0
+STALLED_S_MAX = 70.0
+"""To TCP a relay that lives and takes nothing is no broken link: where all was sent, the transfer's limits end it."""
 GATE_PORT = 2222
 SESSION = Path(__file__).with_name("bad_link_session.py")
 OWN_NETWORK = ("unshare", "--net") if os.geteuid() == 0 else (
@@ -143,7 +145,7 @@ def test_a_stream_that_stalls_in_an_upload(behind: tuple[SshServer, StreamLink],
         digest = hashlib.sha256(data).hexdigest()
         with pytest.raises(LinkError):
             host.put(data, str(place), digest, progress=stall)
-        assert time.monotonic() - stalled_s < NOTICED_S_MAX
+        assert time.monotonic() - stalled_s < STALLED_S_MAX
         link.stalled.clear()
         link.hang_up()
         report = host.put(data, str(place), digest)

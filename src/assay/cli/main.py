@@ -17,6 +17,7 @@ from click.shell_completion import CompletionItem
 from assay import __version__
 from assay.backends.signers.withheld import withhold
 from assay.cli.near_commands import NearCommands
+from assay.cli.signals import ignore_signals
 from assay.errors import ExitStatus
 
 VERBS: dict[str, str] = {
@@ -92,6 +93,8 @@ def run() -> None:
     except BrokenPipeError:  # `assay --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = ExitStatus.PASS
+    finally:
+        ignore_signals()
     sys.exit(status or ExitStatus.PASS)
 
 

@@ -21,6 +21,13 @@ REPEAT_S = 1.0
 """Seconds in which further signals count as the same wish: a shell, a runner and a pipeline may each send one."""
 
 
+def ignore_signals() -> None:
+    """All is said and done: a signal that comes while Python tidies up would only spoil the exit status."""
+    if threading.current_thread() is threading.main_thread():
+        for number in ENDING:
+            signal.signal(number, signal.SIG_IGN)
+
+
 def raise_on_signals() -> None:
     """From now on a signal of `ENDING` raises `Interrupted` in the main thread."""
     if threading.current_thread() is not threading.main_thread():
