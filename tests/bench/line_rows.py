@@ -27,6 +27,8 @@ from assay.interfaces.device import Stage
 
 SIZES = {115_200: 150_000, 921_600: 300_000}
 """bit/s of the wire: bytes of the image, so that both take some seconds."""
+SPARE = 0x4000
+"""Bytes of a slot that are left for the rest of the image, beside the sector of its trailer."""
 BITS_A_BYTE = 10
 READY_S = 20.0
 FOREIGN = {"no parameters command": (0, 1), "one buffer of 256": (256, 1), "one buffer of 1024": (1024, 1)}
@@ -88,9 +90,11 @@ def erase(twin: Twin) -> None:
 
 def line_filled(tries: int) -> None:
     """Rows: percent of the line, both rates, both framings; the best of `tries` each."""
-    with unit() as (_, twin):
+    with unit() as (firmware, twin):
+        board = firmware.board
+        room = min(board.flash.areas[slot].size for slot in ("primary", "secondary")) - board.flash.erase_size - SPARE
         for baud, size in SIZES.items():
-            image = large_app(measuring.board, size)
+            image = large_app(measuring.board, min(size, room))
             twin.control.set_baud(baud)
             for framing in ("raw", "console"):
                 calls = {
