@@ -101,21 +101,21 @@ def resolve(root: Path, name: str) -> tuple[str, Path]:
 def closure(root: Path) -> dict[str, bytes]:
     """The programs with all libraries that they load; libraries lie where the loader looks."""
     files: dict[str, bytes] = {}
-    todo = [resolve(root, name) for name in PROGRAMS]
-    while todo:
-        name, path = todo.pop()
+    to_load = [resolve(root, name) for name in PROGRAMS]
+    while to_load:
+        name, path = to_load.pop()
         if name in files:
             continue
         files[name] = path.read_bytes()
         for library in needed(path):
             if library.startswith("/"):
-                todo.append(resolve(root, library.lstrip("/")))
+                to_load.append(resolve(root, library.lstrip("/")))
                 continue
             folder = next((f for f in LIBRARY_FOLDERS if (root / f / library).exists()), None)
             if folder is None:
                 raise FetchError(f"{name} loads {library}, which is in no package")
             at = f"usr/lib/aarch64-linux-gnu/{library}"
-            todo.append((at, resolve(root, f"{folder}/{library}")[1]))
+            to_load.append((at, resolve(root, f"{folder}/{library}")[1]))
     return files
 
 
