@@ -13,7 +13,7 @@
 #ifndef EVIDENCE_HOW
 #define EVIDENCE_HOW "verified-at-boot"  // a Linux module, which measures itself, says "recomputed"
 #endif
-#define PROFILE "urn:assay:evidence:v1"
+#define PROFILE "urn:assay:evidence:v2"
 
 enum claim {
     EAT_NONCE = 10,
@@ -25,8 +25,17 @@ enum claim {
     SWVERSION = 271,
 };
 // Private claims, negative: -75000 is 74999 in CBOR's negative integers.
-enum private_claim { IMAGE_HASH = 74999, BOOT_STATE, BOOT_HASH, SERIAL, SECURITY_COUNTER, HASH_ORIGIN, REVERTED };
-#define CLAIMS 14u
+enum private_claim {
+    IMAGE_HASH = 74999,
+    BOOT_STATE,
+    BOOT_HASH,
+    SERIAL,
+    SECURITY_COUNTER,
+    HASH_ORIGIN,
+    REVERTED,
+    CONFIRMED_SINCE,
+};
+#define CLAIMS 15u
 
 static const uint8_t protected_header[3] = {0xA1, 0x01, 0x27};  // {1: -8}
 
@@ -65,12 +74,14 @@ static void put_software(struct cbor_writer *out, const struct handoff *handoff)
     text_list(out, version);
 }
 
+// The boot state is the bootloader's. What the app did to it since is a claim of its own: the app's word.
 static void put_measurements(struct cbor_writer *out, const struct identity *identity, const struct handoff *handoff,
-                             enum boot_state state) {
+                             enum boot_state now) {
+    bool measured_confirmed = handoff->state == STATE_CONFIRMED;
     private_key(out, IMAGE_HASH);
     cbor_bytes(out, handoff->app_hash, SHA256_SIZE);
     private_key(out, BOOT_STATE);
-    cbor_string(out, state == STATE_TESTING ? "testing" : "confirmed");
+    cbor_string(out, measured_confirmed ? "confirmed" : "testing");
     private_key(out, BOOT_HASH);
     cbor_bytes(out, handoff->boot_hash, SHA256_SIZE);
     private_key(out, SERIAL);
@@ -81,6 +92,8 @@ static void put_measurements(struct cbor_writer *out, const struct identity *ide
     cbor_string(out, EVIDENCE_HOW);
     private_key(out, REVERTED);
     cbor_bool(out, handoff->event == EVENT_REVERTED);
+    private_key(out, CONFIRMED_SINCE);
+    cbor_bool(out, !measured_confirmed && now == STATE_CONFIRMED);
 }
 
 // Sig_structure of RFC 9052 section 4.4, signed at once.
@@ -98,7 +111,7 @@ static result_t sign(const struct identity *identity, const struct cbor_writer *
     return signed_ ? RESULT_OK : RESULT_FAIL;
 }
 
-result_t evidence_make(const struct identity *identity, const struct handoff *handoff, enum boot_state state,
+result_t evidence_make(const struct identity *identity, const struct handoff *handoff, enum boot_state now,
                        const uint8_t *nonce, uint32_t nonce_length, uint8_t *evidence, uint32_t *length) {
     uint8_t buffer[EVIDENCE_MAX], signature[ED25519_SIGNATURE_SIZE];
     struct cbor_writer claims, out;
@@ -108,7 +121,7 @@ result_t evidence_make(const struct identity *identity, const struct handoff *ha
     cbor_bytes(&claims, nonce, nonce_length);
     put_hardware(&claims);
     put_software(&claims, handoff);
-    put_measurements(&claims, identity, handoff, state);
+    put_measurements(&claims, identity, handoff, now);
     if (claims.full) return RESULT_OF(ERROR_TOO_LARGE);
     result_t result = sign(identity, &claims, signature);
     if (!result_ok(result)) return result;

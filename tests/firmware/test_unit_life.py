@@ -156,13 +156,16 @@ def evidence(unit: Unit, key: bytes) -> dict[int, Any]:
     return claims
 
 
-def check_evidence(unit: Unit, workshop: Workshop, key: bytes, app: bytes, version: str, state: str) -> None:
+def check_evidence(
+    unit: Unit, workshop: Workshop, key: bytes, app: bytes, version: str, state: str, since: bool = False
+) -> None:
     """All claims, each against what the test itself knows."""
     claims = evidence(unit, key)
     expected = {
-        256: b"\x01" + CHIP_ID, 259: workshop.board.encode(), 260: ["1"], 265: "urn:assay:evidence:v1",
+        256: b"\x01" + CHIP_ID, 259: workshop.board.encode(), 260: ["1"], 265: "urn:assay:evidence:v2",
         270: "demo-sensor", 271: [version], -75000: image_hash(app), -75001: state,
         -75002: image_hash(workshop.bootloader()), -75003: SERIAL, -75005: "verified-at-boot",
+        -75007: since,
     }  # fmt: skip
     assert {name: claims[name] for name in expected} == expected
     assert set(claims) == {*expected, 10, -75004, -75006}
@@ -206,10 +209,12 @@ def test_life(unit: Unit, workshop: Workshop) -> None:
     assert "version=1.1.0" in unit.reset()
     assert error(unit.request(ImageStatesWrite(hash=image_hash(old))))  # the way back is not to be overwritten
     assert success(unit.request(ImageStatesWrite(confirm=True)))
-    check_evidence(unit, workshop, key, new, "1.1.0", "confirmed")
+    assert unit.ask(False, INFO)["state"] == "confirmed"
+    check_evidence(unit, workshop, key, new, "1.1.0", "testing", since=True)  # the bootloader's word, and the app's
     unit.board.cycle()
     with unit.console() as link:
         assert "version=1.1.0" in wait_for(link, READY)
+    check_evidence(unit, workshop, key, new, "1.1.0", "confirmed")
     assert evidence(unit, key)[-75004] == 2
     answer = unit.request(ImageStatesWrite(hash=image_hash(old)))
     unit.reset()

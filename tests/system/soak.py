@@ -59,7 +59,7 @@ class Soak:
                     self._update(site, fate, dice)
                     if number % EVIDENCE_EVERY == 0 or number + 1 == updates:
                         told = site.good("evidence", "--place", "a", "--trust", site.trust)
-                        assert (told["version"], told["state"]) == (self.version, "confirmed"), told
+                        assert (told["version"], told["kept"]) == (self.version, True), told
                 except AssertionError as error:
                     self.wrong[fate] += 1
                     where = f"{self.board}, seed {self.seed}, update {number} ({fate}) in {self.folder}"

@@ -57,7 +57,7 @@ def test_ctrl_c_at_any_moment(board: str, verb: str, tmp_path: Path) -> None:
             done = site.good(*line)
             assert done["outcome"] == "PASS"
             told = site.good("evidence", "--place", "a", "--trust", site.trust)
-            assert (told["version"], told["state"]) == (version, "confirmed")
+            assert (told["version"], told["kept"]) == (version, True)
         site.good("log", "verify", "--trust", site.trust)
     finally:
         site.verb("twin", "stop", "a", "--force")

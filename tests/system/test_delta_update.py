@@ -47,7 +47,7 @@ def test_a_unit_is_updated_by_a_patch_and_proves_the_new_image(board: str, tmp_p
     assert (said["way"], said["bytes_sent"]) == ("patch", told["bytes_sent"])
     assert [step["name"] for step in said["steps"]][:3] == ["plan", "upload-patch", "apply-patch"]
     proved = site.good("evidence", "--place", "a", "--trust", site.trust)
-    assert (proved["version"], proved["state"], proved["image_hash"]) == (PATCHED_VERSION, "confirmed", image_hash)
+    assert (proved["version"], proved["kept"], proved["image_hash"]) == (PATCHED_VERSION, True, image_hash)
     traced = site.verb("trace", "DEMO-000001", "--trust", site.trust)
     assert traced.status == 0, traced.said
     assert "a patch" in traced.said

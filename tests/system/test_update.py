@@ -31,23 +31,34 @@ def predicate(site: LifeSite, sha256: str) -> dict[str, Any]:
 
 
 def runs(site: LifeSite) -> tuple[str, str]:
-    """Version and boot state, by the unit's own evidence."""
+    """Version and whether it stays, by the unit's own evidence."""
     said = site.good("evidence", "--place", "a", "--trust", site.trust)
-    return said["version"], said["state"]
+    assert said["kept"] == (said["state"] == "confirmed" or said["confirmed_since"])
+    return said["version"], "confirmed" if said["kept"] else said["state"]
+
+
+def words_on_the_boot_state(site: LifeSite) -> tuple[str, bool]:
+    """What the bootloader found at this boot, and whether the image says that it confirmed itself since."""
+    said = site.good("evidence", "--place", "a", "--trust", site.trust)
+    return said["state"], said["confirmed_since"]
 
 
 def test_an_update_is_uploaded_tested_and_confirmed(site: LifeSite) -> None:
+    site.good("twin", "start", "a")  # otherwise each verb switches it on anew
     told = site.good(*site.update_line("1.1.0", "a"))
     assert told["outcome"] == "PASS"
     assert (told["before"]["version"], told["after"]["version"]) == ("1.0.0", "1.1.0")
     said = predicate(site, told["record"])
     actions = ["upload", "mark-for-test", "reset", "health-check", "confirm"]
     assert [step["name"] for step in said["steps"]] == ["plan", *actions]
-    assert said["after"]["state"] == "confirmed"
+    assert (said["after"]["state"], said["after"]["confirmed_since"]) == ("testing", True)
     assert said["after_evidence"]["evidence_base64"]
     assert runs(site) == ("1.1.0", "confirmed")
+    assert words_on_the_boot_state(site) == ("testing", True)
     again = site.good(*site.update_line("1.1.0", "a"))
     assert again["plan"]["steps"] == []
+    site.good("twin", "power", "cycle", "a", "--force")
+    assert words_on_the_boot_state(site) == ("confirmed", False)  # now the bootloader has seen the mark itself
     assert site.good("log", "verify", "--trust", site.trust)
 
 

@@ -164,6 +164,12 @@ def test_every_claim_must_be_there_and_of_its_type(label: int) -> None:
         eat_claims.decode(deterministic_cbor.encode({**without, label: {}}))
 
 
+def test_evidence_of_older_firmware_is_read() -> None:
+    old = {key: value for key, value in _claims().items() if key != eat_claims.CONFIRMED_SINCE}
+    old[eat_claims.EAT_PROFILE] = eat_claims.OLD_PROFILE
+    assert eat_claims.decode(deterministic_cbor.encode(old)) == CLAIMS
+
+
 @pytest.mark.parametrize(
     ("label", "value"),
     [
@@ -175,7 +181,8 @@ def test_every_claim_must_be_there_and_of_its_type(label: int) -> None:
         (eat_claims.HWVERSION, ["01"]),
         (eat_claims.HWVERSION, ["1", "2"]),
         (eat_claims.HWVERSION, ["-1"]),
-        (eat_claims.EAT_PROFILE, "urn:assay:evidence:v2"),
+        (eat_claims.EAT_PROFILE, "urn:assay:evidence:v1"),
+        (eat_claims.EAT_PROFILE, "urn:assay:evidence:v3"),
         (eat_claims.SWVERSION, [1]),
         (eat_claims.IMAGE_HASH, b""),
         (eat_claims.BOOT_STATE, "fine"),
@@ -185,6 +192,7 @@ def test_every_claim_must_be_there_and_of_its_type(label: int) -> None:
         (eat_claims.SECURITY_COUNTER, 2**32),
         (eat_claims.HOW, "quoted"),
         (eat_claims.REVERTED, 0),
+        (eat_claims.CONFIRMED_SINCE, True),
     ],
 )
 def test_values_out_of_bounds_are_refused(label: int, value: Any) -> None:

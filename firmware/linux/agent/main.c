@@ -31,7 +31,8 @@
 #define LOCK_TRIES 100u  // of 50 ms each, for an agent whose client is gone to end
 
 struct boot_result {
-    struct handoff handoff;
+    struct handoff handoff;  // as found at this boot
+    enum boot_state now;     // changes with a confirmation
     struct selftest_result_kept {
         uint32_t code;
         char reason[NOTE_REASON_MAX + 1];
@@ -102,10 +103,10 @@ static bool save(void) { return linux_write_file(STATE_FILE, &of_this_boot, size
 // The mark first: a counter that rises first would refuse the way back.
 result_t linux_keep_running(void) {
     char script[96];
-    bool was_testing = of_this_boot.handoff.state == STATE_TESTING;
+    bool was_testing = of_this_boot.now == STATE_TESTING;
     snprintf(script, sizeof script, "BOOT_%c_LEFT=3\nBOOT_TEST=\n", linux_slot());
     if (!linux_set_boot_variables(script)) return RESULT_OF(ERROR_FLASH);
-    of_this_boot.handoff.state = STATE_CONFIRMED;
+    of_this_boot.now = STATE_CONFIRMED;
     (void)raise_counter();
     (void)counter_read(0, &of_this_boot.handoff.security_counter);
     if (was_testing) (void)note_write(NOTE_CONFIRMED, 0, of_this_boot.handoff.app_hash, version);
@@ -127,6 +128,7 @@ static int boot(void) {
     struct handoff *handoff = &of_this_boot.handoff;
     memset(&of_this_boot, 0, sizeof of_this_boot);
     judge_boot(handoff);
+    of_this_boot.now = handoff->state;
     measure_boot(handoff);
     measure_app(handoff);
     handoff->boots = linux_kernel_number("assay.boots=");
@@ -181,7 +183,7 @@ static int serve_client(void) {
     if (!sole_agent() || !linux_read_file(STATE_FILE, &of_this_boot, sizeof of_this_boot)) return 2;
     *linux_handoff() = of_this_boot.handoff;
     image_version_text(&of_this_boot.handoff.app_version, version);
-    assay_stage.state = of_this_boot.handoff.state == STATE_CONFIRMED ? STATE_CONFIRMED : STATE_TESTING;
+    assay_stage.state = of_this_boot.now == STATE_CONFIRMED ? STATE_CONFIRMED : STATE_TESTING;
     assay_stage.health = of_this_boot.selftest.code == 0 ? HEALTH_PASS : HEALTH_FAIL;
     assay_stage.health_code = of_this_boot.selftest.code;
     assay_stage.health_reason = of_this_boot.selftest.reason;

@@ -51,6 +51,8 @@ def command(session: Session, place: str, serial: str | None, trust: Path, bench
         "version": claims.version,
         "image_hash": claims.image_hash.hex(),
         "state": claims.state,
+        "confirmed_since": claims.confirmed_since,
+        "kept": verified.report.is_kept,
         "how": verified.report.how,
         "bootloader_hash": claims.bootloader_hash.hex(),
         "security_counter": claims.security_counter,
@@ -68,7 +70,7 @@ def command(session: Session, place: str, serial: str | None, trust: Path, bench
     }
     lines = [
         f"PASS unit {claims.serial} ({claims.board} revision {claims.revision}) runs {claims.name} {claims.version}, "
-        f"{claims.state}",
+        f"{verified.report.state_text}",
         f"  image {data['image_hash']}, {verified.report.how}",
         f"  bootloader {data['bootloader_hash']}",
         f"  security counter {claims.security_counter}" + ("; this boot reverted an update" if claims.reverted else ""),

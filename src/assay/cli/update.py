@@ -155,7 +155,9 @@ def _done(place: str, result: UpdateResult) -> Answer:
     }
     text = f"{result.outcome} update of unit {unit.serial} to {result.planned.plan.release}"
     text += f": {result.reason}" if result.reason else ""
-    runs = f"{after.version}, {after.state}, hash {after.image_hash[:16]} (its own evidence)" if after else "unknown"
+    runs = (
+        f"{after.version}, {after.state_text}, hash {after.image_hash[:16]} (its own evidence)" if after else "unknown"
+    )
     text += f"\n  it runs {runs}"
     text += f"\n  {_radio_text(result.radio)}" if result.radio else ""
     text += f"\n  {_travelled(result.travel)}"

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The EAT claims (RFC 9711) of a unit's evidence, profile `urn:assay:evidence:v1` (docs/reference/device.md).
+"""The EAT claims (RFC 9711) of a unit's evidence, profile `urn:assay:evidence:v2` (docs/reference/device.md).
+
+Profile v1, of older firmware, is read too: it lacks -75007, and its boot state is the app's word after a confirmation.
 
 Guards: every claim of the profile is there, of its type and length, and no other is. Leaves to others: the signature
 (`cose_sign1`), and whether the claims are those that were hoped for (`stages.field.evidence`).
@@ -14,11 +16,14 @@ from typing import Any, Literal, cast
 from assay.errors import NotVerified
 from assay.formats import deterministic_cbor
 
-PROFILE = "urn:assay:evidence:v1"
+PROFILE = "urn:assay:evidence:v2"
+OLD_PROFILE = "urn:assay:evidence:v1"
 
 NONCE, UEID, HWMODEL, HWVERSION, EAT_PROFILE, SWNAME, SWVERSION = 10, 256, 259, 260, 265, 270, 271
 """Registered claims (RFC 9711 section 4)."""
-IMAGE_HASH, BOOT_STATE, BOOTLOADER_HASH, SERIAL, SECURITY_COUNTER, HOW, REVERTED = range(-75000, -75007, -1)
+IMAGE_HASH, BOOT_STATE, BOOTLOADER_HASH, SERIAL, SECURITY_COUNTER, HOW, REVERTED, CONFIRMED_SINCE = range(
+    -75000, -75008, -1
+)
 """Claims of our own, in CWT's private-use range (below -65536)."""
 
 UEID_TYPE_RAND = 0x01
@@ -29,7 +34,7 @@ NONCE_BYTES_MIN, NONCE_BYTES_MAX = 8, 64
 _TYPES: dict[int, type] = {
     NONCE: bytes, UEID: bytes, HWMODEL: bytes, HWVERSION: list, EAT_PROFILE: str, SWNAME: str, SWVERSION: list,
     IMAGE_HASH: bytes, BOOT_STATE: str, BOOTLOADER_HASH: bytes, SERIAL: str, SECURITY_COUNTER: int, HOW: str,
-    REVERTED: bool,
+    REVERTED: bool, CONFIRMED_SINCE: bool,
 }  # fmt: skip
 _REMEDY = "bring the unit to firmware that keeps the device contract (docs/reference/device.md)"
 
@@ -46,10 +51,13 @@ class EvidenceClaims:
     version: str
     image_hash: bytes
     state: Literal["confirmed", "testing"]
+    """As the bootloader found the marks at this boot."""
     bootloader_hash: bytes
     serial: str
     security_counter: int
     reverted: bool
+    confirmed_since: bool = False
+    """The image was under test at this boot and has been confirmed since: the word of the image itself."""
     how: Literal["verified-at-boot", "recomputed"] = "verified-at-boot"
     """Who measured: a bootloader before it started the image, or (a Linux module) the system that was started."""
 
@@ -72,6 +80,7 @@ def encode(claims: EvidenceClaims) -> bytes:
             SECURITY_COUNTER: claims.security_counter,
             HOW: claims.how,
             REVERTED: claims.reverted,
+            CONFIRMED_SINCE: claims.confirmed_since,
         }
     )
 
@@ -81,6 +90,8 @@ def decode(payload: bytes) -> EvidenceClaims:
     claims = deterministic_cbor.decode(payload)
     if not isinstance(claims, Mapping):
         raise NotVerified("the evidence is not a map of claims", remedy=_REMEDY)
+    if claims.get(EAT_PROFILE) == OLD_PROFILE and CONFIRMED_SINCE not in claims:
+        claims = {**claims, EAT_PROFILE: PROFILE, CONFIRMED_SINCE: False}
     _check_shape(claims)
     _check_values(claims)
     return EvidenceClaims(
@@ -96,6 +107,7 @@ def decode(payload: bytes) -> EvidenceClaims:
         serial=claims[SERIAL],
         security_counter=claims[SECURITY_COUNTER],
         reverted=claims[REVERTED],
+        confirmed_since=claims[CONFIRMED_SINCE],
         how=cast(Literal["verified-at-boot", "recomputed"], claims[HOW]),
     )
 
@@ -124,6 +136,7 @@ def _check_values(claims: Mapping[Any, Any]) -> None:
         (BOOTLOADER_HASH, len(claims[BOOTLOADER_HASH]) == HASH_BYTES),
         (SECURITY_COUNTER, 0 <= claims[SECURITY_COUNTER] <= 0xFFFFFFFF),
         (HOW, claims[HOW] in ("verified-at-boot", "recomputed")),
+        (CONFIRMED_SINCE, not (claims[CONFIRMED_SINCE] and claims[BOOT_STATE] == "confirmed")),
     )
     for label, holds in rules:
         if not holds:

@@ -36,12 +36,26 @@ class ImageReference(Value):
 
 
 class DeviceReport(Value):
-    """What the device said that it runs, and how it came to that."""
+    """What the device said that it runs, and how it came to that.
+
+    `state` is the bootloader's word, `confirmed_since` that of the image, which was under test at this boot.
+    """
 
     version: VersionText
     image_hash: ImageHash
     how: HashSource
     state: Literal["confirmed", "testing"]
+    confirmed_since: bool = False
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the image stays at the next boot: confirmed when it was started, or by itself since."""
+        return self.state == "confirmed" or self.confirmed_since
+
+    @property
+    def state_text(self) -> str:
+        """The boot state in words, and whose they are."""
+        return f"{self.state} at this boot, confirmed by the image since" if self.confirmed_since else self.state
 
 
 class Patch(Value):

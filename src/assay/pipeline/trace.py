@@ -122,7 +122,7 @@ def _runs_node(life: Life, view: LogView) -> TraceNode:
         return link.node()
     index, said = life.evidence
     name = life.running.name(said.report.image_hash)
-    link.title = f"Last evidence: it ran {name}, {said.report.state}, hash {said.report.image_hash[:KEY_DIGITS]}"
+    link.title = f"Last evidence: it ran {name}, {said.report.state_text}, hash {said.report.image_hash[:KEY_DIGITS]}"
     if life.changed_after_evidence:
         link.title += f"; since then changed by {count(len(life.changed_after_evidence), 'record')}"
     link.checked(f"the evidence verifies: entry {index}")

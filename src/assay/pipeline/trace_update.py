@@ -48,7 +48,7 @@ def tell_update(link: Link, said: Update, life: Life) -> None:
         life.changed(number, said.before.image_hash, said.image.image_hash)
         return
     after = said.after.image_hash
-    link.tell("afterwards", f"{life.running.name(after)}, {said.after.state} ({said.after.how})")
+    link.tell("afterwards", f"{life.running.name(after)}, {said.after.state_text} ({said.after.how})")
     _check_result(link, said, after)
     if said.after_evidence is not None:
         check_quote(link, said.after_evidence, said.after, said.run.checkpoint, life, "afterwards")
@@ -122,7 +122,7 @@ def tell_evidence(link: Link, said: EvidenceRecord, life: Life, index: int | Non
     life.must_be_fresh(link, said.nonce_hex)
     claims, image = verified.claims, verified.claims.image_hash.hex()
     link.title = f"{number} Evidence: the unit proves that it runs {life.running.name(image)}"
-    link.tell("runs", f"{claims.name} {claims.version}, {claims.state}, hash {image[:KEY_DIGITS]}")
+    link.tell("runs", f"{claims.name} {claims.version}, {verified.report.state_text}, hash {image[:KEY_DIGITS]}")
     link.tell("reverted", "yes, in this boot" if claims.reverted else "no")
     life.running.must_run(link, image, "the unit proves that it runs")
     life.running.must_boot_with(link, claims.bootloader_hash.hex())

@@ -210,7 +210,7 @@ class _Field:
             name=claims.name,
             version=claims.version,
             image_hash=claims.image_hash.hex(),
-            state=claims.state,
+            state="confirmed" if verified.report.is_kept else "testing",
             security_counter=claims.security_counter,
             modules=modules | self._known_radio(radio_hash),
             radio_hash=radio_hash,
@@ -387,7 +387,7 @@ def _judge(
         walked = failure.message if failure else "the walk was done"
         return Outcome.ERROR, f"{walked}, and the unit did not prove itself afterwards: {doubt.message}"
     if failure is None:
-        if runs_new and after is not None and after.report.state == "confirmed":
+        if runs_new and after is not None and after.report.is_kept:
             return Outcome.PASS, ""
         return Outcome.ERROR, "the walk was done, and the unit does not prove that it keeps the new image"
     if isinstance(failure, UnitFailed) and after is not None and not runs_new:

@@ -40,7 +40,11 @@ class VerifiedEvidence:
         """What the unit runs, for a record."""
         claims = self.claims
         return DeviceReport(
-            version=claims.version, image_hash=claims.image_hash.hex(), how=claims.how, state=claims.state
+            version=claims.version,
+            image_hash=claims.image_hash.hex(),
+            how=claims.how,
+            state=claims.state,
+            confirmed_since=claims.confirmed_since,
         )
 
 
