@@ -42,6 +42,7 @@ PREDICATES = {
     "run": predicates.InterruptedRun,
     "policy": policy.Adoption,
     "decision": policy.DecisionRecord,
+    "withdrawal": predicates.Withdrawal,
 }
 
 

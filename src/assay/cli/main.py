@@ -43,6 +43,7 @@ VERBS: dict[str, str] = {
     "twin": "Emulated boards: create, start, stop, cut the power.",
     "update": "Bring a unit to another release, with rollback.",
     "verify": "Verify a file, a release or a unit's history.",
+    "withdraw": "Withdraw a release, with a reason, for ever.",
 }
 
 

@@ -19,6 +19,7 @@ from assay.errors import NotVerified
 from assay.formats import canonical_json, strict_json
 from assay.model.artifact import Release
 from assay.model.identifiers import FileSha256
+from assay.model.statement import PredicateType
 from assay.model.value import ForeignValue
 
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
@@ -34,6 +35,7 @@ PATCH_LAYER_TYPE = "application/vnd.assay.mcuboot.patch.v1"
 RAUC_LAYER_TYPE = "application/vnd.assay.rauc.bundle.v1"
 IMAGE_LAYER_TYPE = "application/vnd.assay.mcuboot.image.v1"
 BUNDLE_TYPE = "application/vnd.dev.sigstore.bundle.v0.3+json"
+WITHDRAWAL_TYPE = "application/vnd.assay.withdrawal.v1"
 PREDICATE_ANNOTATION = "dev.sigstore.bundle.predicateType"
 REFERENCE_ANNOTATION = "org.opencontainers.image.ref.name"
 
@@ -130,6 +132,23 @@ def attestation_manifest(release: bytes, predicate_type: str, bundle: bytes) -> 
             layers=(describe(bundle, BUNDLE_TYPE),),
             subject=describe(release, MANIFEST_TYPE, artifactType=RELEASE_TYPE),
             annotations={PREDICATE_ANNOTATION: predicate_type},
+        )
+    )
+
+
+def withdrawal_manifest(release: tuple[str, int], bundle: bytes) -> bytes:
+    """The manifest of a bundle that withdraws the release whose manifest has this SHA-256 and size."""
+    sha256, size = release
+    return canonical_json.encode_value(
+        Manifest(
+            schemaVersion=2,
+            artifactType=WITHDRAWAL_TYPE,
+            config=describe(EMPTY, EMPTY_TYPE),
+            layers=(describe(bundle, BUNDLE_TYPE),),
+            subject=Descriptor(
+                mediaType=MANIFEST_TYPE, digest=f"sha256:{sha256}", size=size, artifactType=RELEASE_TYPE
+            ),
+            annotations={PREDICATE_ANNOTATION: PredicateType.WITHDRAWAL.value},
         )
     )
 

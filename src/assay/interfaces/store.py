@@ -44,3 +44,13 @@ class Store(Protocol):
     def releases(self) -> tuple[Release, ...]:
         """All releases, by name, version and board."""
         ...
+
+    def withdraw(self, manifest: tuple[str, int], bundle: bytes) -> None:
+        """Keep a statement that withdraws the release with the manifest `(digest, size)`, durably; also of a release
+        that is not here. Twice is fine.
+        """
+        ...
+
+    def withdrawals(self) -> tuple[bytes, ...]:
+        """The statements that withdraw releases, the oldest first."""
+        ...

@@ -329,3 +329,21 @@ class Quarantine(Value):
     by: str
     at: str
     checkpoint: str
+
+
+class Withdrawal(Value):
+    """`urn:assay:predicate:withdrawal:v1`: a release was withdrawn, and why. The subject is its image file.
+
+    Nothing takes it back: what was withdrawn by mistake is published again under another version. `by`: a user and a
+    host.
+    """
+
+    release: str
+    board: Name
+    image_hash: ImageHash
+    manifest_sha256: FileSha256
+    manifest_size: int
+    reason: str
+    by: str
+    at: str
+    checkpoint: str

@@ -31,6 +31,7 @@ class RecordType(StrEnum):
     POLICY = "policy"
     DECISION = "decision"
     SUMMARY = "summary"
+    WITHDRAWAL = "withdrawal"
 
 
 PREDICATES: Mapping[RecordType, PredicateType] = {
@@ -50,6 +51,7 @@ PREDICATES: Mapping[RecordType, PredicateType] = {
     RecordType.POLICY: PredicateType.POLICY,
     RecordType.DECISION: PredicateType.DECISION,
     RecordType.SUMMARY: PredicateType.SUMMARY,
+    RecordType.WITHDRAWAL: PredicateType.WITHDRAWAL,
 }
 """The predicate type of the statement in a record of each type."""
 

@@ -72,9 +72,12 @@ def _write(site: Site, name: str, bootloader: VerifiedImage, app: VerifiedImage)
 def _bootloader(site: Site, board: Board, trust: TrustFile) -> VerifiedImage:
     from assay.model.identifiers import Version
     from assay.pipeline.release_gate import verify_release
+    from assay.pipeline.withdrawals import withdrawal_of
 
     def fits(release: Release) -> bool:
-        return release.kind == "bootloader" and release.board == board.name and release.min_revision <= board.revision
+        if release.kind != "bootloader" or release.board != board.name or release.min_revision > board.revision:
+            return False
+        return withdrawal_of(site.store, release) is None
 
     found = [release for release in site.store.releases() if fits(release)]
     if not found:

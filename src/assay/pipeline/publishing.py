@@ -23,6 +23,7 @@ from assay.pipeline.policy_gate import Question, enforce
 from assay.pipeline.release_gate import verify_parts
 from assay.pipeline.site import Site
 from assay.pipeline.trust_file import site_trust
+from assay.pipeline.withdrawals import check_not_withdrawn
 from assay.stages.provenance.statements import release_statement
 
 
@@ -46,6 +47,7 @@ def publish_signed(
     signed = read_signed(signed_dir)
     board = load_board(board_file(project_root(Path.cwd()), signed.release.board))
     trust = site_trust(site, "this-site", allow_development=True, allow_emulated=True)
+    check_not_withdrawn(site.store, signed.release, trust)
     image = verify_parts(signed.release, signed.image, signed.bundles, trust, board, signed.rauc)
     for each in signed.patches:
         verify_patch_parts(signed.release, each.patch, each.data, each.bundle, trust)

@@ -20,10 +20,12 @@ from assay.formats.rauc_bundle import check_holds
 from assay.formats.statement_verifier import verify_statement
 from assay.interfaces.store import Store
 from assay.model.artifact import Release, VerifiedImage
+from assay.model.identifiers import Version
 from assay.model.manifest import Board
 from assay.model.statement import PredicateType
 from assay.model.trust import Check, Role, TrustFile, VerifiedStatement
 from assay.pipeline.rauc_signing import facts_of
+from assay.pipeline.withdrawals import check_not_withdrawn, withdrawal_of
 from assay.stages.provenance.statements import provenance_statement
 from assay.stages.provenance.summary import verify_summary
 from assay.stages.provenance.verify import verify_provenance
@@ -31,17 +33,32 @@ from assay.stages.registry.release import check_consistent
 from assay.stages.signing.sign import check_says
 
 
-def verify_release(store: Store, trust: TrustFile, name: str, version: str | None, board: Board) -> VerifiedImage:
-    """The release `name@version` (None: the highest) for `board`, verified. Raises `UsageFault` when there is none,
-    `NotVerified`, `WrongBoard` or `Refused` when it must not be written.
+def verify_release(
+    store: Store, trust: TrustFile, name: str, version: str | None, board: Board, *, withdrawn: bool = False
+) -> VerifiedImage:
+    """The release `name@version` (None: the highest that was not withdrawn) for `board`, verified. Raises `UsageFault`
+    when there is none, `NotVerified`, `WrongBoard` or `Refused` when it must not be written.
+
+    `withdrawn`: also one that was withdrawn: for what a unit runs already and for its history, never to write it.
     """
     release = store.find(name, version, board.name)
+    if version is None and not withdrawn and withdrawal_of(store, release) is not None:
+        release = _highest_left(store, release)
     check_consistent(release)
+    if not withdrawn:
+        check_not_withdrawn(store, release, trust)
     if goes_by_summary(trust):
         return _by_summary(store, release, trust, board)
     bundles = {kind: _bundle(store, release, kind) for kind in release.attestations}
     rauc = _rauc(store, release)
     return verify_parts(release, _image(store, release), bundles, trust, board, rauc)
+
+
+def _highest_left(store: Store, highest: Release) -> Release:
+    """The highest release of a module that was not withdrawn; `highest`, which was, when no other is left."""
+    same = [each for each in store.releases() if (each.name, each.board) == (highest.name, highest.board)]
+    left = [each for each in same if withdrawal_of(store, each) is None]
+    return max(left, key=lambda each: Version(each.version), default=highest)
 
 
 def goes_by_summary(trust: TrustFile) -> bool:

@@ -112,7 +112,9 @@ def run_suite(site: Site, order: TestOrder, *, warn: Say, say: Say, tell: Tell =
     if sandbox == "none":
         warn(f"no sandbox, the tests could read this site's keys: {test_sandbox.why_not()}")
     board = _board(site, order)
-    image = verify_release(site.store, trust, *parse_reference(order.release), board)
+    # What a unit runs may be tested for ever; a twin that is made for the run is not given what was withdrawn.
+    there = not order.place.startswith(FRESH_TWIN)
+    image = verify_release(site.store, trust, *parse_reference(order.release), board, withdrawn=there)
     site.signers.public_key(Role.BENCH)  # a bench that cannot sign finds out before the suite runs
     key = f"{order.place}#{secrets.token_hex(8)}"  # a suite is never taken up in its middle
     with contextlib.ExitStack() as stack:

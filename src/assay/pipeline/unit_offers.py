@@ -21,7 +21,7 @@ def offers_on_unit(store: Store, trust: TrustFile, board: Board, bootloader_hash
     What others rest on has to verify: `NotVerified` and its kin when the bootloader's release does not.
     """
     named = [
-        verify_release(store, trust, release.name, release.version, board).release
+        verify_release(store, trust, release.name, release.version, board, withdrawn=True).release
         for release in store.releases()
         if (release.kind, release.board, release.image.image_hash) == ("bootloader", board.name, bootloader_hash)
     ]

@@ -104,6 +104,28 @@ class OciLayoutStore:
                 found.append(self.get(manifest.layers[0].sha256))
         return tuple(found)
 
+    def withdraw(self, manifest: tuple[str, int], bundle: bytes) -> None:
+        """Keep `bundle`, which withdraws the release with that manifest, as an OCI referrer."""
+        with self._writing():
+            index = self._index()
+            data = oci_layout.withdrawal_manifest(manifest, bundle)
+            added = oci_layout.describe(data, oci_layout.MANIFEST_TYPE, artifactType=oci_layout.WITHDRAWAL_TYPE)
+            if added in index.manifests:
+                return
+            for blob in (oci_layout.EMPTY, bundle, data):
+                self._blobs.put(blob)
+            grown = index.model_copy(update={"manifests": (*index.manifests, added)})
+            write_durably(self._root / "index.json", canonical_json.encode_value(grown))
+
+    def withdrawals(self) -> tuple[bytes, ...]:
+        """The statements that withdraw releases, the oldest first."""
+        manifests = (
+            oci_layout.read_manifest(self.get(descriptor.sha256))
+            for descriptor in self._index().manifests
+            if descriptor.artifactType == oci_layout.WITHDRAWAL_TYPE
+        )
+        return tuple(self.get(layer.sha256) for manifest in manifests for layer in manifest.layers[:1])
+
     def _release(self, descriptor: Descriptor) -> Release:
         name = _name(descriptor)
         manifest = oci_layout.read_manifest(self._part(descriptor.sha256, name))
