@@ -22,10 +22,11 @@ from assay.stages.hil.running_image import Expected, RunningImage, prove
 
 if TYPE_CHECKING:
     from assay.model.artifact import VerifiedImage
-    from assay.model.predicates import EvidenceQuote
+    from assay.model.predicates import DeviceReport
     from assay.model.trust import TrustFile
     from assay.pipeline.places import OpenPlace
     from assay.pipeline.site import Site
+    from assay.stages.field.evidence import VerifiedEvidence
 
 
 @dataclass
@@ -44,7 +45,7 @@ class UnitExaminer:
     def before(self, place_name: str) -> TestedUnit:
         """The unit on the place. Raises InfrastructureError, WrongBoard, WrongUnit, NotVerified."""
         with self._open(place_name) as place:
-            proof, quote = self._examine(place, self._expected(place))
+            proof, evidence = self._examine(place, self._expected(place))
             info = proof.info
             return TestedUnit(
                 place=place_name,
@@ -53,17 +54,17 @@ class UnitExaminer:
                 emulated=place.emulated,
                 chip=info.chip.hex(),
                 serial=info.serial,
-                certificate_sha256=quote.certificate_sha256 if quote else None,
-                before=proof.report(),
+                certificate_sha256=evidence.quote.certificate_sha256 if evidence else None,
+                before=_report(proof, evidence),
                 before_in_flash=proof.slot_hash.hex(),
-                evidence_before=quote,
+                evidence_before=evidence.quote if evidence else None,
             )
 
     def after(self, unit: TestedUnit) -> TestedUnit:
         """The same unit again. Raises the same, and WrongBoard for another unit."""
         with self._open(unit.place) as place:
             expected = replace(self._expected(place), chip=bytes.fromhex(unit.chip))
-            proof, quote = self._examine(place, expected)
+            proof, evidence = self._examine(place, expected)
             if proof.info.serial != unit.serial:
                 raise NotVerified(
                     f"before the suite the unit was {unit.serial or 'nameless'}, after it {proof.info.serial}",
@@ -71,9 +72,9 @@ class UnitExaminer:
                 )
             return unit.model_copy(
                 update={
-                    "after": proof.report(),
+                    "after": _report(proof, evidence),
                     "after_in_flash": proof.slot_hash.hex(),
-                    "evidence_after": quote,
+                    "evidence_after": evidence.quote if evidence else None,
                 }
             )
 
@@ -86,7 +87,7 @@ class UnitExaminer:
         image_hash = bytes.fromhex(release.image.image_hash)
         return Expected(image_hash, place.board.name, release.reference, place.chip)
 
-    def _examine(self, place: OpenPlace, expected: Expected) -> tuple[RunningImage, EvidenceQuote | None]:
+    def _examine(self, place: OpenPlace, expected: Expected) -> tuple[RunningImage, VerifiedEvidence | None]:
         if place.power is not None and not place.power.is_on():
             with at_layer("power"):
                 place.power.on()
@@ -103,4 +104,9 @@ class UnitExaminer:
                 f"and says that it runs {expected.image_hash.hex()[:16]}",
                 remedy="do not trust the unit",
             )
-        return proof, evidence.quote
+        return proof, evidence
+
+
+def _report(proof: RunningImage, evidence: VerifiedEvidence | None) -> DeviceReport:
+    """What a record says that the unit ran: by its evidence, or by its word where it has no identity."""
+    return evidence.report if evidence else proof.report()
