@@ -14,8 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from assay.backends.clocks.system_clock import SystemClock
 from assay.backends.logs.tile_log import TileLog
+from assay.backends.logs.witness_heads import WitnessHeads
 from assay.backends.signers.service import SignerProcess
+from assay.model.trust import TrustFile
+from assay.pipeline.log_cosign import cosign_folder
+from assay.stages.records.witness import WitnessDesk
 
 HERE = Path(__file__).parent
 GO = shutil.which("go", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
@@ -64,10 +69,14 @@ def test_log(tmp_path: Path, verifier: Path) -> None:
     log.append([b'{"n":"last but one"}'])
     log.append([b'{"n":"last"}'])
     vkey = log.trusted().vkey
+    trust = TrustFile(schema="assay.trust/1", name="t", allow_development=True, logs=(log.trusted(),))
+    desk = WitnessDesk(trust, signers, WitnessHeads(tmp_path / "witness.sqlite"), SystemClock())
+    cosign_folder(desk, tmp_path / "log")
     signers.close()
 
-    def verify() -> subprocess.CompletedProcess[str]:
-        return subprocess.run([verifier, tmp_path / "log", vkey], capture_output=True, text=True, check=False)
+    def verify(*witness: str) -> subprocess.CompletedProcess[str]:
+        command = [verifier, tmp_path / "log", vkey, *witness]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
 
     good = verify()
     assert good.returncode == 0, good.stdout + good.stderr
@@ -79,3 +88,8 @@ def test_log(tmp_path: Path, verifier: Path) -> None:
         assert verify().returncode == 1, path
         file.write_bytes(data)
     assert verify().returncode == 0
+    cosigned = verify(str(desk.key))
+    assert cosigned.returncode == 0, cosigned.stdout
+    (note,) = (tmp_path / "log" / "cosigned").iterdir()
+    note.write_bytes(note.read_bytes()[:-20] + b"A" + note.read_bytes()[-19:])
+    assert verify(str(desk.key)).returncode == 1

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from assay.errors import InfrastructureError
 from assay.formats import dsse, sigstore_bundle
 from assay.formats.public_key import trusted_key
+from assay.model.keys import ED25519_ROLES
 from assay.model.trust import BUILDER_IDS, Role, TrustedKey, TrustedLog, TrustFile
 
 
@@ -21,7 +22,7 @@ class MemorySigner:
         self.away_for: set[Role] = set()
         self._keys: dict[Role, ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey] = {
             role: ed25519.Ed25519PrivateKey.generate()
-            if role in (Role.IMAGE, Role.LOG)
+            if role in ED25519_ROLES
             else ec.generate_private_key(ec.SECP256R1())
             for role in Role
         }
@@ -54,6 +55,6 @@ def trust_in(signer: MemorySigner, *logs: TrustedLog, development: bool = True) 
         schema="assay.trust/1",
         name="test",
         allow_development=development,
-        keys=tuple(signer.public_key(role) for role in Role if role is not Role.LOG),
+        keys=tuple(signer.public_key(role) for role in Role if role not in (Role.LOG, Role.WITNESS)),
         logs=logs,
     )

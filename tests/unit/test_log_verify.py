@@ -26,7 +26,9 @@ from assay.model.statement import Statement, Subject
 from assay.model.trust import Role, TrustFile
 from assay.model.verdict import TEST_RUN
 from assay.pipeline.site import Site
-from assay.stages.records.verify import LogReport, verify_log
+from assay.stages.records.log_report import LogReport
+from assay.stages.records.verify import verify_log
+from assay.stages.records.witnessed import Elsewhere
 
 SIGNER = MemorySigner()
 KINDS = ((RecordType.PROVENANCE, Role.BUILDER), (RecordType.UPDATE, Role.FIELD), (RecordType.TEST, Role.BENCH))
@@ -289,17 +291,17 @@ def test_a_checkpoint_that_was_kept_elsewhere(site: tuple[Path, TrustFile], tmp_
     recorder.record(statement(RecordType.UPDATE, 99), RecordType.UPDATE, Role.FIELD, "U-1")
     kept[7] = recorder.checkpoint()
     for size, note in kept.items():
-        report = verify_log(RecordStore(folder), trust, note)
+        report = verify_log(RecordStore(folder), trust, Elsewhere((note,)))
         assert (report.faults, report.kept) == ([], size)
-    set_back = verify_log(RecordStore(earlier), trust, kept[7])  # every file of it is whole
+    set_back = verify_log(RecordStore(earlier), trust, Elsewhere((kept[7],)))  # every file of it is whole
     assert verify_log(RecordStore(earlier), trust).faults == []
     assert [fault.what for fault in set_back.faults] == ["has 7 entries, the log 6: it was set back or cut short"]
     otherwise = SiteRecorder(earlier, SIGNER, SystemClock())
     otherwise.record(statement(RecordType.UPDATE, 100), RecordType.UPDATE, Role.FIELD, "U-1")
-    rewritten = verify_log(RecordStore(earlier), trust, kept[7])
+    rewritten = verify_log(RecordStore(earlier), trust, Elsewhere((kept[7],)))
     assert [fault.what for fault in rewritten.faults] == ["of 7 entries is not of this log's past: one was rewritten"]
     assert rewritten.kept is None
-    noise = verify_log(RecordStore(folder), trust, b"\xff" * 100)
+    noise = verify_log(RecordStore(folder), trust, Elsewhere((b"\xff" * 100,)))
     assert [fault.link for fault in noise.faults] == ["kept checkpoint"]
 
 

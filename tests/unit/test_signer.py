@@ -28,6 +28,7 @@ from assay.formats import canonical_json
 from assay.formats.checkpoint import Checkpoint
 from assay.formats.public_key import signature_is_good
 from assay.formats.statement_verifier import verify_statement
+from assay.model.keys import ED25519_ROLES
 from assay.model.statement import PredicateType, Statement, Subject
 from assay.model.trust import STATEMENT_ROLES, Role, TrustFile
 
@@ -46,6 +47,7 @@ SIGNED = {
     Role.IMAGE: hashlib.sha256(b"image").digest(),
     Role.LOG: state("site"),
     Role.DEVICE_CA: bytes.fromhex("308182") + bytes(0x82),
+    Role.WITNESS: b"cosignature/v1\ntime 1795000000\n" + state("site"),
     Role.RAUC: b"[update]\ncompatible=board\nversion=1.0.0\n\n[bundle]\nformat=verity\n",
 }
 """What each key that signs bytes is for: a digest, a checkpoint, a DER SEQUENCE as a certificate is, a manifest."""
@@ -68,7 +70,7 @@ def test_signs_bytes(signers: SignerProcess, role: Role) -> None:
     key = signers.public_key(role)
     assert signature_is_good(key, signers.sign(role, SIGNED[role]), SIGNED[role])
     assert not signature_is_good(key, signers.sign(role, SIGNED[role]), b"other")
-    assert key.algorithm == ("ed25519" if role in (Role.IMAGE, Role.LOG) else "ecdsa-p256")
+    assert key.algorithm == ("ed25519" if role in ED25519_ROLES else "ecdsa-p256")
     assert key.development
     assert "UNSAFE-DEVELOPMENT" in key.name
 

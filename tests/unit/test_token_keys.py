@@ -590,7 +590,7 @@ def test_a_trust_file_names_the_keys_that_are_there(token: SoftToken, signers: S
     assert set(keys) == set(Role)
     site = Site(tmp_path)
     found = site_trust(site, "site")
-    assert {key.role for key in found.keys} == set(Role) - {Role.LOG}
+    assert {key.role for key in found.keys} == set(Role) - {Role.LOG, Role.WITNESS}
     assert not any(key.development for key in found.keys)
     assert not found.logs[0].development
     site.signers.close()

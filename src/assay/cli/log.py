@@ -1,24 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`assay log`: verify the audit log, show its entries, print the newest checkpoint."""
+"""`assay log`: verify the audit log, show its entries, print the newest checkpoint; witnesses: `log_witness`."""
 
 from __future__ import annotations
 
 import dataclasses
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from assay.backends.named_file import read_named
+from assay.cli.log_witness import cosign, witness
 from assay.cli.near_commands import NearCommands
 from assay.cli.session import Answer, Session, verb
 from assay.errors import ExitStatus, NotRecorded, UsageFault, gravest
 
 if TYPE_CHECKING:
     from assay.model.trust import TrustFile
-    from assay.stages.records.verify import LogReport
+    from assay.stages.records.log_report import LogReport
 
 FILE = click.Path(path_type=Path, dir_okay=False)
+TIME_SHOWN_MAX = 253402300799
+"""Seconds since 1970: the end of the year 9999, the last one that can be shown."""
 
 
 @click.group(cls=NearCommands, short_help="Verify the audit log, show entries.")
@@ -26,22 +30,37 @@ def command() -> None:
     """The tamper-evident log of this site (C2SP tlog-tiles)."""
 
 
+command.add_command(witness)
+command.add_command(cosign)
+
+
 @command.command("verify")
 @click.option("--trust", "trust_path", type=FILE, envvar="ASSAY_TRUST", help="Whom to trust [ASSAY_TRUST].")
-@click.option("--checkpoint", "kept_path", type=FILE, help="A checkpoint kept elsewhere, to be continued.")
+@click.option(
+    "--checkpoint",
+    "kept_paths",
+    type=FILE,
+    multiple=True,
+    help="A checkpoint kept elsewhere, to be continued; several.",
+)
+@click.option("--witness", "policy_path", type=FILE, help="A witness policy: whose cosignatures count, and how many.")
 @verb
-def verify(session: Session, trust_path: Path | None, kept_path: Path | None) -> Answer:
+def verify(session: Session, trust_path: Path | None, kept_paths: tuple[Path, ...], policy_path: Path | None) -> Answer:
     """Verify checkpoint, tiles, entries, records and attachments; first finish what a killed process left.
 
     Without --trust the site's own keys are used, which tells accidents from good health, but not a forger who holds
-    them. With --checkpoint (what `assay log checkpoint` printed once) also a site that was set back is found.
+    them. With --checkpoint (what `assay log checkpoint` printed once, or somebody else was shown) also a site that was
+    set back is found, and one that shows two histories. With --witness so many witnesses must vouch for what is there.
     """
+    from assay.pipeline.witness_policy import load_policy
     from assay.stages.records.verify import verify_log
+    from assay.stages.records.witnessed import Elsewhere
 
     _need_log(session)
-    kept = _kept(kept_path)
+    policy = load_policy(policy_path) if policy_path is not None else None
+    elsewhere = Elsewhere(tuple(map(_kept, kept_paths)), session.site.records.log.cosigned(), policy)
     left, unrecorded = _recover(session)
-    report = verify_log(session.site.records, _trust(session, trust_path), kept)
+    report = verify_log(session.site.records, _trust(session, trust_path), elsewhere)
     anchor = str(trust_path) if trust_path else "this site's own keys (give --trust FILE to check against others)"
     statuses = [ExitStatus.REFUSED] if report.faults else []
     statuses += [unrecorded.status] if unrecorded else []
@@ -119,12 +138,10 @@ def submit(session: Session, files: tuple[Path, ...]) -> Answer:
     return Answer("\n".join(lines) or "nothing waits for the log", data, gravest(statuses))
 
 
-def _kept(path: Path | None) -> bytes | None:
+def _kept(path: Path) -> bytes:
     """The note in `path`, cut where it is longer than a note can be, which makes it none."""
     from assay.formats.signed_note import NOTE_BYTES_MAX
 
-    if path is None:
-        return None
     try:
         return read_named(path, NOTE_BYTES_MAX + 1)
     except OSError as error:
@@ -156,6 +173,10 @@ def _trust(session: Session, path: Path | None) -> TrustFile:
     return site_trust(session.site, "this-site", allow_development=True, allow_emulated=True)
 
 
+def _when(time_s: int) -> str:
+    return datetime.fromtimestamp(min(time_s, TIME_SHOWN_MAX), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def _json(report: LogReport) -> dict[str, Any]:
     document = dataclasses.asdict(dataclasses.replace(report, log=None))
     document["log"] = report.log.model_dump(mode="json") if report.log else None
@@ -169,6 +190,9 @@ def _text(report: LogReport, anchor: str, left: int, unrecorded: NotRecorded | N
     counts = f"{report.records} records, {report.attachments} attachments, {report.checkpoints} checkpoints in records"
     lines.append(f"  verified: {counts}")
     lines += [f"  continues the checkpoint of {report.kept} entries that was kept"] if report.kept is not None else []
+    lines += [f"  {_when(each.time_s)}: witness {each.name} cosigned {each.size} entries" for each in report.witnesses]
+    if report.witnessed is not None:
+        lines.append(f"  witnessed as the policy asks: {report.witnessed} of {report.size} entries")
     lines += [f"  finished what an earlier process left: {left} records"] if left else []
     lines += [f"  rests on an UNSAFE-DEVELOPMENT key: {key}" for key in sorted(report.development)]
     lines += [f"  BROKEN {fault.link}: {fault.what}" for fault in report.faults]

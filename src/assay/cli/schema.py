@@ -23,6 +23,7 @@ NAMES = (
     "profile",
     "trust",
     "wire",
+    "witnesses",
 )
 
 

@@ -19,7 +19,19 @@ if TYPE_CHECKING:
     from assay.model.trust import TrustFile, VerifiedStatement
 
 FILE = click.Path(path_type=Path, dir_okay=False)
-ROLES = ("image", "builder", "bench", "station", "field", "policy", "verifier", "device-ca", "log", "rauc")
+ROLES = (
+    "image",
+    "builder",
+    "bench",
+    "station",
+    "field",
+    "policy",
+    "verifier",
+    "device-ca",
+    "log",
+    "rauc",
+    "witness",
+)
 """`model.trust.Role`, written out so that `--help` needs no model; a test holds them together."""
 
 

@@ -18,6 +18,9 @@ from assay.errors import NotVerified
 ED25519 = 0x01
 """Signature type of plain Ed25519 (signed-note, "Signature types")."""
 
+COSIGNATURE = 0x04
+"""Signature type of an Ed25519 cosignature with a time (`cosignature`)."""
+
 NOTE_BYTES_MAX = 1024 * 1024
 """Bytes; checkpoints have some hundred."""
 
@@ -27,15 +30,16 @@ _REMEDY = "get the checkpoint again from the log"
 
 @dataclass(frozen=True)
 class VerifierKey:
-    """A name and an Ed25519 public key (32 bytes)."""
+    """A name and an Ed25519 public key (32 bytes), for signatures of the type `kind`."""
 
     name: str
     public: bytes
+    kind: int = ED25519
 
     @property
     def key_id(self) -> bytes:
         """SHA-256(name || LF || type || public key); Rekor v2 calls it the log's id."""
-        return hashlib.sha256(self.name.encode("utf-8") + b"\n" + bytes([ED25519]) + self.public).digest()
+        return hashlib.sha256(self.name.encode("utf-8") + b"\n" + bytes([self.kind]) + self.public).digest()
 
     @property
     def key_hash(self) -> bytes:
@@ -44,21 +48,24 @@ class VerifierKey:
 
     def __str__(self) -> str:
         """The `vkey`: name+hash+key."""
-        encoded = base64.b64encode(bytes([ED25519]) + self.public).decode("ascii")
+        encoded = base64.b64encode(bytes([self.kind]) + self.public).decode("ascii")
         return f"{self.name}+{self.key_hash.hex()}+{encoded}"
 
 
-def parse_vkey(text: str) -> VerifierKey:
-    """The key in a `vkey` line; `NotVerified` when it is malformed, of another type, or its hash is not its own."""
+def parse_vkey(text: str, kind: int = ED25519) -> VerifierKey:
+    """The key in a `vkey` line; `NotVerified` when it is malformed, not of the type `kind`, or its hash is not its
+    own.
+    """
     try:
         name, key_hash, encoded = text.split("+", 2)
         data = base64.b64decode(encoded, validate=True)
-        key = VerifierKey(name, data[1:])
-        good = is_name(name) and data[:1] == bytes([ED25519]) and len(data) == 33 and key.key_hash.hex() == key_hash
+        key = VerifierKey(name, data[1:], kind)
+        good = is_name(name) and data[:1] == bytes([kind]) and len(data) == 33 and key.key_hash.hex() == key_hash
     except (ValueError, binascii.Error) as error:
         raise NotVerified(f"{text[:40]!r} is not a vkey", remedy="copy the whole line") from error
     if not good:
-        raise NotVerified(f"{text[:40]!r} is not an Ed25519 vkey with its own hash", remedy="copy the whole line")
+        what = "the Ed25519 vkey of a witness" if kind == COSIGNATURE else "an Ed25519 vkey"
+        raise NotVerified(f"{text[:40]!r} is not {what} with its own hash", remedy="copy the whole line")
     return key
 
 
@@ -69,8 +76,17 @@ def is_name(name: str) -> bool:
 
 def write(text: str, name: str, public: bytes, signature: bytes) -> bytes:
     """The note of `text` (ends with a line feed) with one signature over its UTF-8 bytes."""
-    blob = VerifierKey(name, public).key_hash + signature
-    return f"{text}\n{_MARK}{name} {base64.b64encode(blob).decode('ascii')}\n".encode()
+    return f"{text}\n{signature_line(VerifierKey(name, public), signature)}".encode()
+
+
+def signature_line(key: VerifierKey, signature: bytes) -> str:
+    """The line of a note, with its line feed, that says that `key` made `signature`."""
+    return line_of(key.name, key.key_hash + signature)
+
+
+def line_of(name: str, blob: bytes) -> str:
+    """The line of a note, with its line feed, for a name and key hash || signature, as `parse` gives them."""
+    return f"{_MARK}{name} {base64.b64encode(blob).decode('ascii')}\n"
 
 
 def verify(note: bytes, key: VerifierKey) -> str:

@@ -17,9 +17,9 @@ from assay.model.value import Value
 DEVELOPMENT = "UNSAFE-DEVELOPMENT"
 """In the name of every key that anybody could have made or copied: it proves nothing."""
 
-ED25519_ROLES = frozenset({Role.IMAGE, Role.LOG})
-"""Image signatures must be deterministic, checkpoints are Ed25519 by C2SP; the others are P-256, which Rekor v2
-takes.
+ED25519_ROLES = frozenset({Role.IMAGE, Role.LOG, Role.WITNESS})
+"""Image signatures must be deterministic, checkpoints and cosignatures are Ed25519 by C2SP; the others are P-256, which
+Rekor v2 takes.
 """
 
 PIN_PREFIX = "ASSAY_PIN"

@@ -34,6 +34,8 @@ class Role(StrEnum):
     LOG = "log"
     RAUC = "rauc"
     """Bundles for Linux modules. It is the unit that verifies them, with the keyring that its factory wrote."""
+    WITNESS = "witness"
+    """Cosigns checkpoints of other sites' logs. Who verifies them has its key in a witness policy."""
 
 
 _RUNS = frozenset({Role.BENCH, Role.STATION, Role.FIELD})

@@ -23,7 +23,8 @@ from assay.pipeline.trace import verify_dossier
 from assay.pipeline.trace_collect import SiteReading
 from assay.pipeline.trace_link import Link, count
 from assay.pipeline.trace_store import verify_store
-from assay.stages.records.verify import LogFault, verify_log
+from assay.stages.records.log_report import LogFault
+from assay.stages.records.verify import verify_log
 
 READS_MAX = 3
 """Readings, when other runs append to the log meanwhile; each takes tenths of a second, and appends are rarer."""

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 KEY_BYTES_MAX = 16384
 NAME_LENGTH_MAX = 63
 
+_ANCHORED_ELSEWHERE = (Role.LOG, Role.WITNESS)
+"""Roles whose keys are named in another way: a log by its origin, a witness in the policy of who asks for it."""
+
 
 def load_trust(path: Path) -> TrustFile:
     """The trust file at `path`. Raises `ManifestFault` with file and line."""
@@ -72,7 +75,7 @@ def site_trust(
         name=parse_name(name, "a trust file"),
         allow_development=allow_development,
         allow_emulated=allow_emulated,
-        keys=tuple(_key(site, role) for role in site.signers.roles() if role is not Role.LOG),
+        keys=tuple(_key(site, role) for role in site.signers.roles() if role not in _ANCHORED_ELSEWHERE),
         logs=(site.recorder.trusted_log(),),
         image_keys=image_keys,
     )

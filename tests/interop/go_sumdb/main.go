@@ -2,10 +2,15 @@
 
 // Command go_sumdb verifies a log on disk with the code that verifies Go's own checksum database
 // (golang.org/x/mod/sumdb/{note,tlog}): checkpoint signature, every tile, every entry, proofs.
-// Usage: go_sumdb FOLDER VKEY
+// With a third argument it also checks that this witness (vkey of the type 0x04) cosigned the checkpoint in
+// cosigned/*.note. Usage: go_sumdb FOLDER VKEY [WITNESS]
 package main
 
 import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -34,10 +39,66 @@ func (f files) ReadTiles(tiles []tlog.Tile) (data [][]byte, err error) {
 }
 
 func main() {
-	if err := verify(os.Args[1], os.Args[2]); err != nil {
+	err := verify(os.Args[1], os.Args[2])
+	if err == nil && len(os.Args) > 3 {
+		err = cosigned(os.Args[1], os.Args[2], os.Args[3])
+	}
+	if err != nil {
 		fmt.Println("bad:", err)
 		os.Exit(1)
 	}
+}
+
+// witness verifies cosignature/v1 of c2sp.org/tlog-cosignature, which the note package does not know.
+type witness struct {
+	name string
+	key  ed25519.PublicKey
+}
+
+func (w witness) Name() string { return w.name }
+func (w witness) KeyHash() uint32 {
+	sum := sha256.Sum256(append([]byte(w.name+"\n\x04"), w.key...))
+	return binary.BigEndian.Uint32(sum[:])
+}
+func (w witness) Verify(message, signature []byte) bool {
+	if len(signature) != 8+ed25519.SignatureSize {
+		return false
+	}
+	seconds := binary.BigEndian.Uint64(signature)
+	signed := append([]byte(fmt.Sprintf("cosignature/v1\ntime %d\n", seconds)), message...)
+	return ed25519.Verify(w.key, signed, signature[8:])
+}
+
+func cosigned(folder, vkey, text string) error {
+	parts := strings.SplitN(text, "+", 3)
+	key, err := base64.StdEncoding.DecodeString(parts[2])
+	if err != nil || len(key) != 33 || key[0] != 4 {
+		return fmt.Errorf("%s is no witness", text)
+	}
+	log, err := note.NewVerifier(vkey)
+	if err != nil {
+		return err
+	}
+	names, err := filepath.Glob(filepath.Join(folder, "cosigned", "*.note"))
+	if err != nil || len(names) != 1 {
+		return fmt.Errorf("%d cosigned checkpoints", len(names))
+	}
+	signed, err := os.ReadFile(names[0])
+	if err != nil {
+		return err
+	}
+	opened, err := note.Open(signed, note.VerifierList(log, witness{parts[0], key[1:]}))
+	if err != nil {
+		return err
+	}
+	if len(opened.Sigs) != 2 {
+		return fmt.Errorf("%d signatures verify, expected those of log and witness", len(opened.Sigs))
+	}
+	plain, err := os.ReadFile(filepath.Join(folder, "checkpoint"))
+	if err != nil || !bytes.HasPrefix(plain, []byte(opened.Text)) {
+		return fmt.Errorf("another checkpoint was cosigned")
+	}
+	return nil
 }
 
 func verify(folder, vkey string) error {

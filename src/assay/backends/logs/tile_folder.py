@@ -11,10 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from assay.backends.named_file import read_named
 from assay.errors import NotVerified, StorageError
 from assay.formats import merkle, tlog_tiles
 from assay.formats.checkpoint import Checkpoint, read
-from assay.formats.tlog_tiles import CHECKPOINT_PATH, TILE_WIDTH, Tile
+from assay.formats.tlog_tiles import CHECKPOINT_PATH, ENTRY_BYTES_MAX, TILE_WIDTH, Tile
+
+FILE_BYTES_MAX = TILE_WIDTH * (2 + ENTRY_BYTES_MAX)
+"""Bytes of the largest file of a log: a full bundle of the longest entries."""
+
+COSIGNED_FOLDER = "cosigned"
+"""Below the log's root, and no part of tlog-tiles: for each witness the last checkpoint that it cosigned, in
+`<key hash>.note`.
+"""
 
 READS_MAX = 8
 """Readings of a tile while others append: each finds the widest one, which the next append replaces by a wider."""
@@ -45,11 +54,14 @@ class TileFolder:
     def file(self, path: str) -> bytes:
         """The bytes of a file of the log."""
         try:
-            return (self.folder / path).read_bytes()
+            data = read_named(self.folder / path, FILE_BYTES_MAX + 1)
         except FileNotFoundError as error:
             raise NotVerified(f"log: {path} is missing", remedy=_RESTORE) from error
         except OSError as error:
             raise StorageError(f"log: {path} cannot be read: {error.strerror}", remedy="make it readable") from error
+        if len(data) > FILE_BYTES_MAX:
+            raise NotVerified(f"log: {path} is longer than any file of a log", remedy=_RESTORE)
+        return data
 
     def tile(self, tile: Tile) -> bytes:
         """The bytes of `tile`; a narrow one is cut from a wider one when the log has grown since the caller's
@@ -103,6 +115,11 @@ class TileFolder:
         """Paths of all files below `tile/`, sorted."""
         folder = self.folder / "tile"
         return sorted(str(path.relative_to(self.folder)) for path in folder.rglob("*") if not path.is_dir())
+
+    def cosigned(self) -> dict[str, bytes]:
+        """The checkpoints that witnesses cosigned, by the name of the file. Nothing of them is verified."""
+        names = sorted(path.name for path in (self.folder / COSIGNED_FOLDER).glob("[!.]*"))
+        return {name: self.file(f"{COSIGNED_FOLDER}/{name}") for name in names}
 
     def _bundle(self, index: int, size: int) -> list[bytes]:
         tile = tlog_tiles.tile_at(None, index, size)

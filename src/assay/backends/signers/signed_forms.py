@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the keys that sign bytes may sign: the form of an image hash, a checkpoint, a certificate, a manifest of RAUC.
+"""What the keys that sign bytes may sign: the form of an image hash, a checkpoint, a cosignature, a certificate, a
+manifest of RAUC.
 
 Guards: a signature that one role gives can never be taken for something that another one says. The forms exclude
-each other and a statement's encoding: 32 bytes; text of three lines; one DER SEQUENCE of more than 32 bytes; text that
-begins with `[update]`. The key for RAUC bundles signs its own certificate, too.
+each other and a statement's encoding: 32 bytes; text of three lines; text of five lines, the first `cosignature/v1`;
+one DER SEQUENCE of more than 32 bytes; text that begins with `[update]`. The key for RAUC bundles signs its own
+certificate, too.
 Leaves to others: whether the content is right (whoever asks), roles of statements (`model.trust`).
 """
 
@@ -13,7 +15,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 
 from assay.errors import NotVerified
-from assay.formats import checkpoint
+from assay.formats import checkpoint, cosignature
 from assay.formats.rauc_bundle import RAUC_UNIT
 from assay.model.trust import Role
 
@@ -34,6 +36,14 @@ def _is_image_hash(data: bytes) -> bool:
 def _is_checkpoint(data: bytes) -> bool:
     try:
         checkpoint.read_text(data)
+    except NotVerified:
+        return False
+    return True
+
+
+def _is_cosignature(data: bytes) -> bool:
+    try:
+        cosignature.read_message(data)
     except NotVerified:
         return False
     return True
@@ -61,4 +71,5 @@ _FORMS: Mapping[Role, Callable[[bytes], bool]] = {
     Role.LOG: _is_checkpoint,
     Role.DEVICE_CA: _is_certificate,
     Role.RAUC: _is_for_rauc,
+    Role.WITNESS: _is_cosignature,
 }

@@ -23,6 +23,7 @@ from assay.model.powercut import CutPlan
 from assay.model.trust import TrustFile
 from assay.model.value import Value
 from assay.model.wire import WireFile
+from assay.model.witness import WitnessPolicy
 
 MANIFESTS: dict[str, type[Value]] = {
     "bench": Bench,
@@ -38,6 +39,7 @@ MANIFESTS: dict[str, type[Value]] = {
     "profile": Profile,
     "trust": TrustFile,
     "wire": WireFile,
+    "witnesses": WitnessPolicy,
 }
 """Manifests by the word that `assay schema` knows them by."""
 

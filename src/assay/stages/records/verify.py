@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from assay.errors import AssayError, NotVerified
@@ -20,45 +19,17 @@ from assay.interfaces.recorder import RecordReader
 from assay.model.campaign import CAMPAIGN
 from assay.model.record import PREDICATES, LogEntry
 from assay.model.statement import PredicateType
-from assay.model.trust import TrustedLog, TrustFile, VerifiedStatement
+from assay.model.trust import TrustFile, VerifiedStatement
 from assay.model.verdict import TEST_RUN
+from assay.stages.records.log_report import LogReport
+from assay.stages.records.witnessed import Elsewhere, check_elsewhere
 
 
-@dataclass(frozen=True)
-class LogFault:
-    """One thing that is wrong: `link` names the file or the entry, `what` says what is wrong with it."""
-
-    link: str
-    what: str
-
-
-@dataclass
-class LogReport:
-    """What was verified, and what was found wrong."""
-
-    origin: str = ""
-    size: int = 0
-    root: str = ""
-    log: TrustedLog | None = None
-    records: int = 0
-    attachments: int = 0
-    checkpoints: int = 0
-    """Checkpoints inside records, each found to be an earlier state of this log."""
-    kept: int | None = None
-    """Entries in the checkpoint that somebody kept elsewhere, when this log is found to continue it."""
-    faults: list[LogFault] = field(default_factory=list)
-    development: set[str] = field(default_factory=set)
-
-    def fault(self, link: str, what: str) -> None:
-        """Note that `link` is broken."""
-        self.faults.append(LogFault(link, what))
-
-
-def verify_log(store: RecordReader, trust: TrustFile, kept: bytes | None = None) -> LogReport:
+def verify_log(store: RecordReader, trust: TrustFile, elsewhere: Elsewhere | None = None) -> LogReport:
     """Verify everything that the newest checkpoint of `store` covers, and look for what it does not cover.
 
-    `kept` is a checkpoint that was kept elsewhere: the log has to continue it. Only that shows a site that was set back
-    as a whole, or a history that the holder of all keys wrote again.
+    `elsewhere`: what others kept of the log, which it has to continue. Only that shows a site that was set back as a
+    whole, or a history that the holder of all keys wrote again.
     """
     report = LogReport()
     head = _checkpoint(store, trust, report)
@@ -69,8 +40,8 @@ def verify_log(store: RecordReader, trust: TrustFile, kept: bytes | None = None)
     if len(entries) == head.size:
         _tiles(store, leaves, head, report)
     _stray_files(store, head.size, report)
-    if kept is not None:
-        _kept(kept, trust, head, leaves, report)
+    if elsewhere is not None:
+        check_elsewhere(elsewhere, trust, head, leaves, report)
     named: dict[str, str] = {}
     logged = {entry.record for entry in _records(store, trust, entries, leaves, report, named)}
     for name in sorted(store.record_names() - logged):
@@ -92,25 +63,6 @@ def _checkpoint(store: RecordReader, trust: TrustFile, report: LogReport) -> Che
     except AssayError as error:
         report.fault("log checkpoint", error.message)
     return head
-
-
-def _kept(note: bytes, trust: TrustFile, head: Checkpoint, leaves: list[bytes], report: LogReport) -> None:
-    """The checkpoint `note` from elsewhere is one of this log's past."""
-    try:
-        earlier, _ = checkpoint.verify_with_trust(note, trust)
-    except AssayError as error:
-        report.fault("kept checkpoint", error.message)
-        return
-    if earlier.origin != head.origin:
-        report.fault("kept checkpoint", f"is of another log, '{earlier.origin}'")
-    elif earlier.size > len(leaves):
-        report.fault(
-            "kept checkpoint", f"has {earlier.size} entries, the log {len(leaves)}: it was set back or cut short"
-        )
-    elif merkle.root_of_leaves(leaves[: earlier.size]) != earlier.root:
-        report.fault("kept checkpoint", f"of {earlier.size} entries is not of this log's past: one was rewritten")
-    else:
-        report.kept = earlier.size
 
 
 def _entries(store: RecordReader, size: int, report: LogReport) -> Iterator[bytes]:
