@@ -22,7 +22,9 @@ from assay.cli.top_page import TopPage
 from assay.drivers.console_tap import TapFeed
 from assay.errors import StorageError
 from assay.pipeline.bench_watch import BenchWatch, PlaceRow, now
+from assay.pipeline.quarantine import PlaceState
 from assay.pipeline.site import Site
+from assay.stages.hil.unit_history import history_of
 
 HOLDER = {"pid": 7, "user": "ann", "host": "h", "verb": "update", "since": "", "place": "desk", "note": "calibration"}
 
@@ -170,6 +172,30 @@ def test_a_step_belongs_to_who_holds_the_place() -> None:
     assert now(row("desk", "/dev/a", holder=held), steps, ()).runs == "update"
     assert now(row("shelf", "/dev/a", holder=held), steps, ()).runs == "update, in step reset"
     assert now(row("shelf", "/dev/a"), steps, ()).runs == ""
+
+
+def test_a_place_in_quarantine_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read anew only when the log has grown."""
+    site, reads = Site(tmp_path / ".assay"), []
+    checkpoint = site.folder / "log" / "checkpoint"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.write_bytes(b"one")
+
+    def states(_site: Site) -> dict[str, PlaceState]:
+        reads.append(checkpoint.read_bytes())
+        return {"shelf": PlaceState("shelf", "loose cable", "ann", "", history_of([]))}
+
+    monkeypatch.setattr("assay.pipeline.quarantine.states", states)
+    watch = BenchWatch(site, lambda: [row("shelf", "/dev/b"), row("desk", "/dev/a", holder=HOLDER)])
+    try:
+        for _ in range(2):
+            rows, steps = watch.look()
+        assert [watch.now(each, steps).runs for each in rows] == ["in quarantine: loose cable", "update: calibration"]
+        checkpoint.write_bytes(b"two")
+        watch.look()
+        assert reads == [b"one", b"two"]
+    finally:
+        watch.close()
 
 
 def _command(*words: str) -> list[str]:

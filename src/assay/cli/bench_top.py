@@ -56,17 +56,18 @@ def top(session: Session, once: bool, every_s: float, bench: Path | None) -> Ans
 def _once(watch: BenchWatch) -> Answer:
     import time
 
-    from assay.pipeline.bench_watch import now
-
     rows, steps = watch.look()
     end_s = time.monotonic() + LISTEN_S
     while time.monotonic() < end_s:
         watch.listen(rows)
         time.sleep(0.05)
     rows, steps = watch.look()
-    found = [now(row, steps, watch.lines(row)) for row in rows]
+    found = [watch.now(row, steps) for row in rows]
     lines = [line for place in found for line in _lines(place)] or ["no places: assay bench scan"]
-    data = [{**asdict(place.row), "runs": place.runs, "lines": list(place.lines)} for place in found]
+    data = [
+        {**asdict(place.row), "runs": place.runs, "quarantine": place.quarantine, "lines": list(place.lines)}
+        for place in found
+    ]
     return Answer("\n".join(lines), {"places": data, "fault": watch.fault})
 
 

@@ -17,7 +17,7 @@ from textual.binding import Binding, BindingType
 from textual.events import Resize
 from textual.widgets import DataTable, Footer, Input, Static
 
-from assay.pipeline.bench_watch import BenchWatch, PlaceNow, PlaceRow, now
+from assay.pipeline.bench_watch import BenchWatch, PlaceNow, PlaceRow
 
 LISTEN_EACH_S = 0.1
 WIDE = 110  # columns of a terminal that has room for board and last line in the table
@@ -169,7 +169,7 @@ class TopPage(App[None]):
             return
         table = self.query_one("#places", DataTable)
         chosen = self._chosen()
-        places = [now(row, self._steps, self._watch.lines(row)) for row in self._rows]
+        places = [self._watch.now(row, self._steps) for row in self._rows]
         self._shown = sorted((place for place in places if self._fits(place)), key=self._order)
         table.clear()
         for place in self._shown:

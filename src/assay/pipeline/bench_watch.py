@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.drivers.console_tap import Tap
 from assay.errors import AssayError
+from assay.pipeline import quarantine
 from assay.pipeline.console_watch import ConsoleText
 
 if TYPE_CHECKING:
@@ -49,11 +50,12 @@ class PlaceRow:
 
 @dataclass(frozen=True)
 class PlaceNow:
-    """A place at one moment. `runs`: the verb and its step, and what for."""
+    """A place at one moment. `runs`: the verb and its step, and what for. `quarantine`: why tests keep away."""
 
     row: PlaceRow
     runs: str
     lines: tuple[str, ...]
+    quarantine: str = ""
 
 
 @dataclass
@@ -73,12 +75,15 @@ class BenchWatch:
         self._rows = rows
         self._heard: dict[str, _Heard] = {}
         self._seen: tuple[list[PlaceRow], dict[str, str]] = ([], {})
+        self._away: dict[str, str] = {}
+        self._away_of: bytes | None = None
         self.fault = ""
 
     def look(self) -> tuple[list[PlaceRow], dict[str, str]]:
         """The places, and what runs on each, by name. What cannot be read is in `fault`, beside what was seen last."""
         try:
             self._seen, self.fault = (list(self._rows()), self._steps()), ""
+            self._look_for_quarantines()
         except (AssayError, OSError) as error:
             self.fault = str(error)
         return self._seen
@@ -101,11 +106,24 @@ class BenchWatch:
         heard = self._heard.get(row.port)
         return tuple(heard.lines) if heard is not None else ()
 
+    def now(self, row: PlaceRow, steps: dict[str, str]) -> PlaceNow:
+        """`row`, with what runs there, what it said, and whether tests keep away from it."""
+        return now(row, steps, self.lines(row), self._away.get(row.name, ""))
+
     def close(self) -> None:
         """Listen no more; a second call does nothing."""
         for heard in self._heard.values():
             heard.tap.close()
         self._heard.clear()
+
+    def _look_for_quarantines(self) -> None:
+        """Records are read again only when the log has grown."""
+        checkpoint = self._site.folder / "log" / "checkpoint"
+        of = checkpoint.read_bytes() if checkpoint.exists() else b""
+        if of != self._away_of:
+            found = quarantine.states(self._site) if of else {}
+            self._away = {name: state.why for name, state in found.items() if state.quarantined}
+            self._away_of = of
 
     def _steps(self) -> dict[str, str]:
         """What runs on each place by the journal: verb and step. A site that never ran anything gets no journal."""
@@ -115,14 +133,14 @@ class BenchWatch:
         return {str(run.place): f"{run.verb}, {run.stopped_at}" for run in runs if run.place}
 
 
-def now(row: PlaceRow, steps: dict[str, str], lines: tuple[str, ...]) -> PlaceNow:
+def now(row: PlaceRow, steps: dict[str, str], lines: tuple[str, ...], away: str = "") -> PlaceNow:
     """`row`, with what runs there: a step of the journal belongs to who holds the place, and to nobody else."""
     if row.holder is None:
-        return PlaceNow(row, "", lines)
+        return PlaceNow(row, f"in quarantine: {away}" if away else "", lines, away)
     verb = str(row.holder["verb"])
     step = steps.get(row.name, "")
     runs = step if step.startswith(f"{verb},") else verb
-    return PlaceNow(row, f"{runs}: {row.holder['note']}" if row.holder.get("note") else runs, lines)
+    return PlaceNow(row, f"{runs}: {row.holder['note']}" if row.holder.get("note") else runs, lines, away)
 
 
 def _take(heard: _Heard) -> None:
