@@ -27,7 +27,8 @@ from tiny_build import (
 from assay.backends.builders.sandbox import why_not
 from assay.errors import StorageError, UnitFailed
 from assay.pipeline.artifact_folder import read_artifact
-from assay.pipeline.module_build import SCRATCH, build_module
+from assay.pipeline.build_places import SCRATCH
+from assay.pipeline.module_build import build_module
 from assay.pipeline.site import Site
 
 

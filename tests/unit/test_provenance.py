@@ -86,7 +86,7 @@ def test_a_changed_tree_is_not_called_by_its_commit() -> None:
 
 def test_unknown_builder() -> None:
     with pytest.raises(UsageFault, match=r"has no builder\.id"):
-        provenance_statement(artifact(builder="cloud"), IMAGE)
+        provenance_statement(artifact(builder="no such builder"), IMAGE)
 
 
 @pytest.mark.parametrize("builder", ["host", "sandbox"])

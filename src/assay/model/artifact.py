@@ -43,7 +43,8 @@ class Artifact(Value):
 
     `parameters` are the external parameters (board, version, defines, declared public keys); values are plain JSON.
     `update`, `dependencies` and `interfaces` are what module.toml says about updates in the field, and about what it
-    needs and offers; `interfaces` is None for what was built before it was carried.
+    needs and offers; `interfaces` is None for what was built before it was carried. `builder_parts` is what the builder
+    itself is made of, where it is more than this program.
     """
 
     schema_: Literal["assay.artifact/1"] = Field(default="assay.artifact/1", alias="schema")
@@ -66,6 +67,7 @@ class Artifact(Value):
     update: UpdatePolicy | None = None
     dependencies: tuple[Dependency, ...] = ()
     interfaces: Interfaces | None = None
+    builder_parts: tuple[ToolIdentity, ...] | None = None
 
 
 ARTIFACT_FILE = "artifact.json"

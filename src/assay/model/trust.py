@@ -62,10 +62,14 @@ SIGNERS: Mapping[PredicateType, frozenset[Role]] = {
 """Which roles may sign statements of which type. The signer process and every verifier keep to it."""
 
 BUILDER_IDS: Mapping[str, str] = {
+    "container": "urn:assay:builder:container",
     "host": "urn:assay:builder:host",
     "sandbox": "urn:assay:builder:sandbox",
 }
-"""`builder.id` in provenance for each kind of builder: they guarantee different things, so each has its own."""
+"""`builder.id` in provenance for each kind of builder that comes with assay: they guarantee different things."""
+
+BUILDER_PREFIX = "urn:assay:builder:"
+"""And the name of the builder: of one that another package brings, too; a trust file has to name that one."""
 
 STATEMENT_ROLES: frozenset[Role] = frozenset[Role]().union(*SIGNERS.values())
 """Roles whose keys sign statements, and nothing but statements; the other keys sign bytes, and never statements."""

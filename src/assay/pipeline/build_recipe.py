@@ -11,31 +11,39 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from assay.backends.builders.choice import Wish
-from assay.backends.builders.git_state import source_state
+from assay.backends.builders.choice import AUTO
+from assay.backends.builders.git_state import path_in_repository, source_state
 from assay.backends.builders.source_tree import collect
-from assay.backends.builders.toolchain import toolchain
+from assay.backends.builders.toolchain import toolchain, tree_identity
 from assay.errors import NotVerified, UsageFault
 from assay.formats import public_key
+from assay.interfaces.builder import Builder
+from assay.model.artifact import ToolIdentity
 from assay.model.identifiers import Version
 from assay.model.manifest import Board, Module
 from assay.model.source_file import SourceFile
-from assay.pipeline.manifest_files import board_file, load_board, load_module, project_root
+from assay.pipeline.manifest_files import board_file, load_board, project_root
 from assay.stages.build.inputs import digest_of, lane_key
 from assay.stages.build.result import BuildSubject
+from assay.stages.build.systems import tools_of
 
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """What the user asks for. `keys`: names to PEM texts of public keys that are built in."""
+    """What the user asks for. `keys`: names to PEM texts of public keys that are built in; `trees`: names to folders of
+    tools that no package brought; `check`: build anew, without anything that was kept, and compare with what was.
+    """
 
     module_toml: Path
     board: str
     version: str | None = None
     defines: Mapping[str, str] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
-    builder: Wish = "auto"
+    builder: str = AUTO
     fresh: bool = False
+    image: str | None = None
+    trees: Mapping[str, Path] = field(default_factory=dict)
+    check: bool = False
 
 
 @dataclass(frozen=True)
@@ -49,12 +57,18 @@ class Recipe:
     files: tuple[SourceFile, ...]
     pems: dict[str, str]
     lane: str
+    root: Path
+    trees: dict[str, Path] = field(default_factory=dict)
 
 
-def prepare(request: BuildRequest, cache: Path) -> Recipe:
+def module_file(request: BuildRequest) -> Path:
+    """The `module.toml` that is asked for."""
+    return (request.module_toml / "module.toml" if request.module_toml.is_dir() else request.module_toml).absolute()
+
+
+def prepare(request: BuildRequest, cache: Path, builder: Builder, module: Module) -> Recipe:
     """Read everything that `request` depends on. `cache` keeps digests of the tools. Raises `UsageFault`."""
-    path = (request.module_toml / "module.toml" if request.module_toml.is_dir() else request.module_toml).absolute()
-    module = load_module(request.module_toml)
+    path = module_file(request)
     root = project_root(path.parent)
     board_path = board_file(root, request.board)
     board = load_board(board_path)
@@ -66,15 +80,39 @@ def prepare(request: BuildRequest, cache: Path) -> Recipe:
     parameters = {
         "module": module.name,
         "kind": module.kind,
+        "manifest": path_in_repository(root, named[0]),
         "version": version,
         "board": board.name,
         "defines": dict(request.defines),
         "publicKeys": {name: {"pem": pem, "sha256": public_key.keyid_of(pem)} for name, pem in pems.items()},
     }
     source = source_state(root, files, digest_of(files))
-    tools = toolchain(cache / "tools.json")
+    trees = _trees(module, request.trees)
+    tools = _tools(module, builder, trees, cache / "tools.json")
     subject = BuildSubject(module, board, version, source, tools, parameters)
-    return Recipe(subject, named[1], files, pems, lane_key(_tree_digest(root, files), tools))
+    return Recipe(subject, named[1], files, pems, lane_key(_tree_digest(root, files), tools), root, trees)
+
+
+def _tools(module: Module, builder: Builder, trees: Mapping[str, Path], kept: Path) -> tuple[ToolIdentity, ...]:
+    """The builder's toolchain, or this machine's; and the trees."""
+    brought = builder.tools()
+    if brought is None:
+        brought = toolchain(kept, tools_of(module.build), builder.path)
+    return (*brought, *(tree_identity(name, folder, kept) for name, folder in sorted(trees.items())))
+
+
+def _trees(module: Module, given: Mapping[str, Path]) -> dict[str, Path]:
+    missing = [name for name in module.build.trees if name not in given]
+    if missing:
+        remedy = f"add --tree {missing[0]}=FOLDER"
+        raise UsageFault(
+            f"{module.name} is built with the tree of tools {missing[0]}, which is not given", remedy=remedy
+        )
+    extra = sorted(set(given) - set(module.build.trees))
+    if extra:
+        known = ", ".join(module.build.trees) or "none"
+        raise UsageFault(f"{module.name} uses no tree {extra[0]}", remedy=f"[build] trees names: {known}")
+    return {name: folder.resolve() for name, folder in given.items()}
 
 
 def _tree_digest(root: Path, files: tuple[SourceFile, ...]) -> str:

@@ -9,9 +9,6 @@ Leaves to others: reading manifests (`pipeline.manifest_files`), running builds 
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,20 +16,22 @@ from pathlib import Path
 
 from assay.backends.builders.choice import choose
 from assay.backends.builders.lanes import lanes
-from assay.backends.builders.source_tree import outputs, write
-from assay.backends.stores.result_folder import remove_leftovers, write_result
+from assay.backends.builders.source_tree import listed_otherwise, outputs
+from assay.backends.builders.undeclared import undeclared
+from assay.backends.stores.result_folder import write_result
 from assay.errors import NotVerified, StorageError, UnitFailed, UsageFault
-from assay.interfaces.builder import Builder, BuildTask
+from assay.interfaces.builder import Builder, BuilderSettings
 from assay.model.artifact import BuiltArtifact
-from assay.model.source_file import SourceFile
 from assay.pipeline.artifact_folder import read_artifact, write_artifact
+from assay.pipeline.build_places import lay_out, scratch_folders, task_of
 from assay.pipeline.build_recipe import BuildRequest, Recipe, prepare
+from assay.pipeline.manifest_files import load_module
 from assay.pipeline.site import Site
-from assay.stages.build.command import expand
 from assay.stages.build.comparison import difference
 from assay.stages.build.inputs import result_key
 from assay.stages.build.result import artifact_of
-from assay.stages.build.surroundings import FIRST, SECOND, Surroundings
+from assay.stages.build.surroundings import FIRST, SECOND
+from assay.stages.build.systems import copies_sources
 from assay.stages.build.twice import run_both
 
 Say = Callable[[str], None]
@@ -44,16 +43,16 @@ Progress = Callable[[int, int], None]
 PARTS = 4
 """Of a build, as its progress counts them: inputs read, first build, second build, compared and written."""
 
-SCRATCH = "assay-build-"
-"""Begin of the names of the folders in which builds run; the process id follows."""
-
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What came out: the artifact, and whether an earlier build of the same inputs gave it."""
+    """What came out: the artifact, and whether an earlier build of the same inputs gave it. `checked`: it was built
+    anew and is the same as one that was kept.
+    """
 
     built: BuiltArtifact
     from_cache: bool
+    checked: bool = False
 
 
 class _Parts:
@@ -79,22 +78,36 @@ def build_module(
 ) -> BuildReport:
     """Build what `request` asks for, and leave it in `out` if given. Raises `UnitFailed` when two builds differ."""
     parts = _Parts(progress)
-    recipe = prepare(request, site.cache_dir)
+    module = load_module(request.module_toml)
+    builder, why_host = choose(request.builder, BuilderSettings(image=request.image or module.build.image))
+    recipe = prepare(request, site.cache_dir, builder, module)
     parts.one_more()
-    builder, why_host = choose(request.builder)
     if why_host:
         say(f"without a sandbox ({why_host}): the build can read what you can read")
     key = result_key(recipe.subject.source.digest, recipe.subject.tools, builder.name, recipe.subject.parameters)
     kept = site.cache_dir / "artifacts" / key
-    report = None if request.fresh else _from_cache(kept, recipe, say)
+    before = None if request.fresh else _from_cache(kept, recipe, say)
+    report = None if request.check else before
     if report is None:
-        built = _build(recipe, builder, site, out or kept, say, parts)
+        built = _build(recipe, request, builder, site, out or kept, say, parts)
+        if before is not None:
+            _compare_with_kept(before.built, built, out or kept)
         write_artifact(kept, built)
-        report = BuildReport(built, from_cache=False)
+        report = BuildReport(built, from_cache=False, checked=before is not None)
     if out is not None:
         write_artifact(out, report.built)
     progress(PARTS, PARTS)
     return report
+
+
+def _compare_with_kept(kept: BuiltArtifact, built: BuiltArtifact, out: Path) -> None:
+    """Raises `UnitFailed` when what was built before from the same inputs is something else."""
+    found = difference(kept.files, built.files)
+    if found is not None:
+        folder = _keep_both(out, kept.files, built.files)
+        what = f"{built.artifact.module} {built.artifact.version}"
+        text = f"{what} is not what was built before from the same inputs: {found}"
+        raise UnitFailed(text, remedy=f"compare {folder}/first (kept) with {folder}/second; see what else changed")
 
 
 def _from_cache(kept: Path, recipe: Recipe, say: Say) -> BuildReport | None:
@@ -110,14 +123,17 @@ def _from_cache(kept: Path, recipe: Recipe, say: Say) -> BuildReport | None:
     return BuildReport(BuiltArtifact(artifact, built.files, built.sbom), from_cache=True)
 
 
-def _build(recipe: Recipe, builder: Builder, site: Site, out: Path, say: Say, parts: _Parts) -> BuiltArtifact:
+def _build(
+    recipe: Recipe, request: BuildRequest, builder: Builder, site: Site, out: Path, say: Say, parts: _Parts
+) -> BuiltArtifact:
     subject = recipe.subject
     what = f"{subject.module.name} {subject.version}"
     say(f"building {what} for {subject.board.name} twice ({builder.name})")
     try:
-        remove_leftovers(Path(tempfile.gettempdir()), SCRATCH)
-        with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-", ignore_cleanup_errors=True) as scratch:
-            first, second = _run_twice(recipe, builder, site, Path(scratch).resolve(), parts)
+        with scratch_folders() as (disk, memory):
+            first, second, file_order = _run_twice(recipe, request, builder, site, (disk, memory), parts)
+    except UnitFailed as error:
+        raise _with_undeclared(error, recipe) from error
     except OSError as error:
         raise StorageError(f"no room to build: {error.strerror}", remedy="free disk space, or set TMPDIR") from error
     found = difference(first, second)
@@ -125,49 +141,40 @@ def _build(recipe: Recipe, builder: Builder, site: Site, out: Path, say: Say, pa
         kept = _keep_both(out, first, second)
         text = f"two builds of {what} differ: {found}"
         raise UnitFailed(text, remedy=f"compare {kept}/first with {kept}/second; what differs is no input of the build")
-    return artifact_of(subject, builder, first)
+    return artifact_of(subject, builder, first, file_order)
 
 
 def _run_twice(
-    recipe: Recipe, builder: Builder, site: Site, scratch: Path, parts: _Parts
-) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    with lanes((site.cache_dir / "lanes").resolve(), recipe.lane, scratch / "cache") as (one, other):
+    recipe: Recipe,
+    request: BuildRequest,
+    builder: Builder,
+    site: Site,
+    scratch: tuple[Path, Path | None],
+    parts: _Parts,
+) -> tuple[dict[str, bytes], dict[str, bytes], bool]:
+    disk, memory = scratch
+    places = [lay_out(recipe, FIRST, disk, memory, None)]
+    places.append(lay_out(recipe, SECOND, disk, memory, places[0]))
+    in_tree = copies_sources(recipe.subject.module.build)
+    file_order = not in_tree and listed_otherwise(places[0].source, places[1].source)
+    root = disk / "anew" if request.check else (site.cache_dir / "lanes").resolve()
+    with lanes(root, recipe.lane, disk / "cache") as caches:
         tasks = [
-            _task(recipe, site, scratch, surroundings, cache) for surroundings, cache in ((FIRST, one), (SECOND, other))
+            task_of(recipe, builder, around, each, cache, (site.keys_dir.resolve(),))
+            for around, each, cache in zip((FIRST, SECOND), places, caches, strict=True)
         ]
         run_both(builder, tasks[0], tasks[1], site.clock, parts.one_more)
-    return outputs(tasks[0].out), outputs(tasks[1].out)
+    return outputs(tasks[0].out), outputs(tasks[1].out), file_order
 
 
-def _task(recipe: Recipe, site: Site, scratch: Path, around: Surroundings, cache: Path) -> BuildTask:
-    base = scratch / around.folder
-    source, out, home = base / "source", base / "out", base / "home" / around.user
-    for folder in (source, out, home):
-        folder.mkdir(parents=True)
-    keys = tuple(SourceFile(f"{name}.pem", False, pem.encode()) for name, pem in recipe.pems.items())
-    write(recipe.files, source, around.epoch_s)
-    write(keys, source / "declared-keys", around.epoch_s)
-    values = {
-        "python": sys.executable,
-        "board_toml": str(source / recipe.board_path),
-        "out": str(out),
-        "version": recipe.subject.version,
-        "name": recipe.subject.module.name,
-        "cache": str(cache),
-        **{f"{name}_pubkey": str(source / "declared-keys" / f"{name}.pem") for name in recipe.pems},
-    }
-    return BuildTask(
-        command=expand(recipe.subject.module.build.command, values, recipe.subject.parameters["defines"]),
-        source=source,
-        out=out,
-        cache=cache,
-        home=home,
-        environment=around.environment(home, Path(sys.executable).parent),
-        uid=around.uid,
-        umask=around.umask,
-        hostname=around.hostname,
-        hidden=(site.keys_dir.resolve(),),
-    )
+def _with_undeclared(error: UnitFailed, recipe: Recipe) -> UnitFailed:
+    """A build that failed for want of files that are there, and not declared, says which."""
+    missed = undeclared(error.message, recipe.root, {file.path for file in recipe.files})
+    if not missed:
+        return error
+    name = recipe.subject.module.name
+    text = f"the build asks for {', '.join(missed)}, which [build] sources of {name} does not declare"
+    return UnitFailed(f"{text}; {error.message}", remedy="add it to [build] sources, or correct the sources")
 
 
 def _keep_both(out: Path, first: Mapping[str, bytes], second: Mapping[str, bytes]) -> Path:

@@ -2,29 +2,35 @@
 """Which builder: the sandbox where it works, unless the user says otherwise.
 
 Guards: who asks for the sandbox gets it or an error, never quietly something weaker; sandboxes of the dead are ended.
+Leaves to others: the builders, each behind its entry point (`assay.builders`).
 """
 
 from __future__ import annotations
 
-from typing import Literal
-
 from assay.backends.builders.host import HostBuilder
 from assay.backends.builders.sandbox import SandboxBuilder, why_not
 from assay.backends.builders.sandbox_strays import end_strays
-from assay.errors import ToolMissing
-from assay.interfaces.builder import Builder
+from assay.backends.entry_points import installed_driver
+from assay.errors import UsageFault
+from assay.interfaces.builder import Builder, BuilderSettings
 
-Wish = Literal["auto", "sandbox", "host"]
+AUTO = "auto"
+NO_SETTINGS = BuilderSettings()
 
 
-def choose(wish: Wish) -> tuple[Builder, str | None]:
-    """The builder, and why it is not the sandbox when `auto` had to do without."""
+def choose(wish: str, settings: BuilderSettings = NO_SETTINGS) -> tuple[Builder, str | None]:
+    """The builder called `wish`, and why it is not the sandbox when `auto` had to do without."""
     end_strays()
-    if wish == "host":
-        return HostBuilder(), None
+    if wish != AUTO:
+        return _installed(wish, settings), None
     reason = why_not()
-    if reason is None:
-        return SandboxBuilder(), None
-    if wish == "sandbox":
-        raise ToolMissing(f"no sandbox here: {reason}", remedy="apt-get install bubblewrap, or use --builder host")
-    return HostBuilder(), reason
+    return (SandboxBuilder(), None) if reason is None else (HostBuilder(), reason)
+
+
+def _installed(wish: str, settings: BuilderSettings) -> Builder:
+    builder: Builder = installed_driver("builders", wish)(settings)
+    if builder.name != wish:
+        raise UsageFault(
+            f"the builder '{wish}' calls itself '{builder.name}'", remedy="correct its entry point: provenance names it"
+        )
+    return builder

@@ -44,6 +44,12 @@ def source_state(root: Path, files: tuple[SourceFile, ...], digest: str) -> Sour
     )
 
 
+def path_in_repository(root: Path, path: str) -> str:
+    """`path` (below `root`) as the repository has it; without a repository as it is."""
+    prefix = _git(root, "rev-parse", "--show-prefix")
+    return f"{prefix.strip()}{path}" if prefix is not None else path
+
+
 def _differs(root: Path, files: Iterable[SourceFile]) -> bool:
     """Whether an input is not what the commit holds. An input that was deleted is no input, and shows in the digest."""
     listing = _git(root, "ls-tree", "-r", "-z", "HEAD", ".")

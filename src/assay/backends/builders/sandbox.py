@@ -16,27 +16,52 @@ from functools import cache
 from pathlib import Path
 
 from assay.backends.builders.build_process import BuildProcesses
+from assay.backends.builders.fewer_cpus import can_pin, pinned
 from assay.backends.builders.sandbox_root import system_root
 from assay.backends.builders.sandbox_strays import owner_mark
+from assay.backends.builders.toolchain import program_identity
 from assay.errors import ToolMissing
-from assay.interfaces.builder import BuildTask
+from assay.interfaces.builder import BuilderSettings, BuildTask, Change
+from assay.model.artifact import ToolIdentity
 
 PROGRAM = "bwrap"
 PROBE_TIMEOUT_S = 10.0
+
+
+def open_sandbox(_settings: BuilderSettings) -> SandboxBuilder:
+    """Entry point `assay.builders`. Raises `ToolMissing` where there is no sandbox."""
+    reason = why_not()
+    if reason is not None:
+        raise ToolMissing(f"no sandbox here: {reason}", remedy="apt-get install bubblewrap, or use --builder host")
+    return SandboxBuilder()
 
 
 class SandboxBuilder:
     """Implements `interfaces.builder.Builder` with bubblewrap."""
 
     name = "sandbox"
-    changes_uid = True
+    python = sys.executable
+    path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
 
     def __init__(self) -> None:
         self._processes = BuildProcesses()
 
+    @property
+    def changes(self) -> frozenset[Change]:
+        """User and host always; processors, where there is more than one."""
+        always: frozenset[Change] = frozenset({"user id", "host name"})
+        return always | {"CPU count"} if can_pin() else always
+
+    def tools(self) -> None:
+        """The machine's."""
+
+    def parts(self) -> tuple[ToolIdentity, ...]:
+        """bubblewrap."""
+        return (program_identity(_program(), "bubblewrap"),)
+
     def run(self, task: BuildTask) -> str:
         """Run the build in a sandbox of its own."""
-        return self._processes.run([*_walls(task), "--", *task.command], task)
+        return self._processes.run([*pinned(task.cpus), *_walls(task), "--", *task.command], task)
 
     def stop(self) -> None:
         """End the builds that run now."""
@@ -71,17 +96,21 @@ def why_not() -> str | None:
 
 
 def _walls(task: BuildTask) -> list[str]:
-    program = shutil.which(PROGRAM)
-    if program is None:
-        raise ToolMissing("bubblewrap is not installed", remedy="apt-get install bubblewrap, or use --builder host")
-    seen = (*_python(), task.source)
-    arguments = [program, *_namespaces(task.uid, task.hostname), *_system(), *_bound(seen)]
+    seen = (*_python(), *task.seen, task.source)
+    arguments = [_program(), *_namespaces(task.uid, task.hostname), *_system(), *_bound(seen)]
     for path in (task.out, task.cache, task.home):
         arguments += ["--bind", str(path), str(path)]
     for path in task.hidden:
         if path.is_dir() and any(path.is_relative_to(shown) for shown in (*seen, Path("/usr"))):
             arguments += ["--tmpfs", str(path)]
     return [*arguments, "--chdir", str(task.source)]
+
+
+def _program() -> str:
+    program = shutil.which(PROGRAM)
+    if program is None:
+        raise ToolMissing("bubblewrap is not installed", remedy="apt-get install bubblewrap, or use --builder host")
+    return program
 
 
 def _python() -> tuple[Path, ...]:

@@ -43,10 +43,13 @@ def collect(root: Path, patterns: Iterable[str]) -> tuple[SourceFile, ...]:
     return tuple(files)
 
 
-def write(files: Iterable[SourceFile], folder: Path, epoch_s: int) -> None:
-    """Write `files` below `folder`, modified at `epoch_s` (seconds since 1970). Raises `StorageError`."""
+def write(files: Iterable[SourceFile], folder: Path, epoch_s: int, *, backwards: bool = False) -> None:
+    """Write `files` below `folder`, modified at `epoch_s` (seconds since 1970); `backwards`: the last one first.
+
+    Raises `StorageError`.
+    """
     try:
-        for file in files:
+        for file in sorted(files, key=lambda file: file.path, reverse=backwards):
             path = folder / file.path
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(file.data)
@@ -54,6 +57,18 @@ def write(files: Iterable[SourceFile], folder: Path, epoch_s: int) -> None:
             os.utime(path, (epoch_s, epoch_s))
     except OSError as error:
         raise _no_room(folder, error) from error
+
+
+def listed_otherwise(one: Path, other: Path) -> bool:
+    """Whether some folder below `one` and its twin below `other` list the same names in another order.
+
+    A file system decides that, some by the time of creation, others by a hash of the name, which is the same in both.
+    """
+    for folder, _, _ in os.walk(one):
+        names, twins = os.listdir(folder), os.listdir(other / Path(folder).relative_to(one))  # noqa: PTH208  # unsorted
+        if names != twins and sorted(names) == sorted(twins):
+            return True
+    return False
 
 
 def outputs(folder: Path) -> dict[str, bytes]:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The identity of the toolchain: version and digest of the compiler and of the Python that drives it.
+"""The identity of the toolchain: version and digest of the compiler and of the Python that drives it, or of whatever
+programs a module says that it is built with, and of every package behind those.
 
 Guards: the compiler's identity is one over all files that its wheel brought, the same on every machine; the compiler
 itself is hashed again when the file changed, and compared with what the wheel says. Leaves to others: what is done
-with it (provenance, the key of the build cache).
+with it (provenance, the key of the build cache), packages (`debian_packages`).
 """
 
 from __future__ import annotations
@@ -11,24 +12,132 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import platform
+import shutil
+import subprocess
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
+from assay.backends.builders.debian_packages import DebianPackages
 from assay.backends.durable_file import make_folder, write_durably
-from assay.errors import InfrastructureError, ToolMissing
+from assay.errors import InfrastructureError, StorageError, ToolMissing, UsageFault
 from assay.model.artifact import ToolIdentity
 
 COMPILER = "ziglang"
+PYTHON = "python"
+
+VERSION_TIMEOUT_S = 10.0
+TREE_FILES_MAX = 200_000
+"""Files of a tree of tools; the largest known, a checkout of a vendor's SDK with its tools, has about half of it."""
 
 
-def toolchain(cache: Path) -> tuple[ToolIdentity, ...]:
-    """Compiler and Python. `cache` keeps digests of large files by size and time. Raises `ToolMissing`."""
+def toolchain(cache: Path, names: tuple[str, ...] | None = None, path: str = os.defpath) -> tuple[ToolIdentity, ...]:
+    """The tools called `names` (None: compiler and Python, as every module of ours is built), programs looked for on
+    `path`, and the packages behind them. `cache` keeps digests of large files by size and time. Raises `ToolMissing`.
+    """
     known = _KnownDigests(cache)
-    tools = (_wheel(COMPILER, "ziglang/zig", known), _python(known))
+    names = (COMPILER, PYTHON) if names is None else names
+    ours = {COMPILER: lambda: _wheel(COMPILER, "ziglang/zig", known), PYTHON: lambda: _python(known)}
+    tools = [ours[name]() for name in names if name in ours]
+    programs = {name: _found(name, path) for name in names if name not in ours}
+    tools += [_program(name, program, known) for name, program in programs.items()]
+    if programs:
+        tools += _packages(programs, known)
     known.save()
-    return tools
+    return tuple(tools)
+
+
+def program_identity(program: str, name: str) -> ToolIdentity:
+    """A program by what it says of its version and the SHA-256 of its file. Raises `ToolMissing`."""
+    return _program(name, Path(program), None)
+
+
+def tree_identity(name: str, folder: Path, cache: Path) -> ToolIdentity:
+    """A folder of tools that no package brought, by one digest over all its files. Raises `UsageFault`,
+    `StorageError`.
+    """
+    known = _KnownDigests(cache)
+    try:
+        rows = [f"{path.relative_to(folder).as_posix()} {_content(path, known)}\n" for path in _files_of(folder)]
+    except OSError as error:
+        raise StorageError(f"the tree {name} cannot be read: {error}", remedy="check the folder") from error
+    known.save()
+    if not rows:
+        raise UsageFault(f"the tree {name} at {folder} is empty", remedy="name the folder that the tools are in")
+    digest = hashlib.sha256("".join(sorted(rows)).encode("utf-8", "surrogateescape")).hexdigest()
+    return ToolIdentity(name=f"tree:{name}", version=f"{len(rows)} files", sha256=digest)
+
+
+def _files_of(folder: Path) -> Iterator[Path]:
+    count = 0
+    for here, names, files in os.walk(folder):
+        names[:] = [name for name in names if name not in (".git", "__pycache__")]
+        links = [name for name in names if (Path(here) / name).is_symlink()]
+        for name in [*files, *links]:
+            count += 1
+            if count > TREE_FILES_MAX:
+                raise UsageFault(f"{folder} has more than {TREE_FILES_MAX} files", remedy="name a smaller folder")
+            yield Path(here) / name
+
+
+def _content(path: Path, known: _KnownDigests) -> str:
+    return f"-> {path.readlink()}" if path.is_symlink() else known.sha256(path)
+
+
+def _found(name: str, path: str) -> Path:
+    program = shutil.which(name, path=path)
+    if program is None:
+        raise ToolMissing(
+            f"{name}, with which this module is built, is not installed",
+            remedy=f"install it (such as apt-get install {name}), or correct [build] tools",
+        )
+    return Path(program)
+
+
+def _program(name: str, program: Path, known: _KnownDigests | None) -> ToolIdentity:
+    file = program.resolve()
+    try:
+        digest = known.sha256(file) if known else hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ToolMissing(f"{program} cannot be read: {error.strerror}", remedy=f"install {name} again") from error
+    said = known.remembered(f"version|{file}|{digest}", lambda: _says(program)) if known else _says(program)
+    return ToolIdentity(name=name, version=said, sha256=digest)
+
+
+def _says(program: Path) -> str:
+    """The first line that a program prints about its version; empty when it prints none."""
+    try:
+        done = subprocess.run(
+            [str(program), "--version"],
+            capture_output=True,
+            timeout=VERSION_TIMEOUT_S,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            env={"PATH": os.defpath, "LC_ALL": "C"},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    lines = done.stdout.decode("utf-8", "replace").splitlines()
+    return lines[0].strip()[:100] if done.returncode == 0 and lines else ""
+
+
+def _packages(programs: Mapping[str, Path], known: _KnownDigests) -> list[ToolIdentity]:
+    """The packages behind `programs`, asked again when a package was installed or a program is another file."""
+    debian = DebianPackages()
+    if not debian.state:
+        return []
+    asked = "|".join(f"{path}>{path.resolve()}" for path in programs.values())
+
+    def ask() -> str:
+        places = {place for path in programs.values() for place in (path, path.resolve())}
+        owners = {owner for place in places if (owner := debian.owner(place))}
+        return json.dumps([tool.model_dump() for tool in debian.closure(owners)])
+
+    kept = json.loads(known.remembered(f"packages|{debian.state}|{asked}", ask))
+    return [ToolIdentity.model_validate(each) for each in kept]
 
 
 class _KnownDigests:
@@ -52,7 +161,15 @@ class _KnownDigests:
             self._changed = True
         return self._digests[key]
 
+    def remembered(self, key: str, ask: Callable[[], str]) -> str:
+        """What `ask` said when `key` was asked first."""
+        if not isinstance(self._digests.get(key), str):
+            self._digests[key] = ask()
+            self._changed = True
+        return self._digests[key]
+
     def save(self) -> None:
+        """Keep what was learnt; without room only speed is lost."""
         if not self._changed:
             return
         try:

@@ -31,12 +31,17 @@ def parse_defines(texts: tuple[str, ...]) -> dict[str, str]:
     return defines
 
 
-def expand(command: tuple[str, ...], values: Mapping[str, str], defines: Mapping[str, str]) -> tuple[str, ...]:
-    """`command` with `{name}` replaced from `values`, and `{defines}` by `--define NAME=VALUE` for each."""
+def expand(
+    command: tuple[str, ...], values: Mapping[str, str], defines: Mapping[str, str], form: str | None = None
+) -> tuple[str, ...]:
+    """`command` with `{name}` replaced from `values`, and `{defines}` by `--define NAME=VALUE` for each; with `form`,
+    such as `-D{name}={value}`, by one word of that form for each.
+    """
     arguments: list[str] = []
     for argument in command:
         if argument == "{defines}":
-            arguments += [part for name, value in sorted(defines.items()) for part in ("--define", f"{name}={value}")]
+            for name, value in sorted(defines.items()):
+                arguments += ["--define", f"{name}={value}"] if form is None else [form.format(name=name, value=value)]
         else:
             arguments.append(BRACED_NAME.sub(lambda found: _value(found.group(1), values), argument))
     return tuple(arguments)

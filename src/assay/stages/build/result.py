@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from assay.errors import UnitFailed
@@ -32,8 +33,11 @@ class BuildSubject:
     parameters: dict[str, Any]
 
 
-def artifact_of(subject: BuildSubject, builder: Builder, files: Mapping[str, bytes]) -> BuiltArtifact:
-    """The artifact of which `files` are the outputs. Raises `UnitFailed` when they are not what was declared."""
+def artifact_of(subject: BuildSubject, builder: Builder, files: Mapping[str, bytes], file_order: bool) -> BuiltArtifact:
+    """The artifact of which `files` are the outputs. Raises `UnitFailed` when they are not what was declared.
+
+    `file_order`: the two builds found the files of some folder in another order.
+    """
     _check_outputs(subject.module, files)
     module = subject.module
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
@@ -54,10 +58,11 @@ def artifact_of(subject: BuildSubject, builder: Builder, files: Mapping[str, byt
         parameters=subject.parameters,
         builder=builder.name,
         builds_compared=2,
-        variations=variations(builder.changes_uid),
+        variations=variations(builder.changes, file_order),
         update=module.update,
         dependencies=module.dependencies,
         interfaces=module.interfaces,
+        builder_parts=builder.parts() or None,
     )
     return BuiltArtifact(artifact, files, sbom)
 
@@ -80,12 +85,16 @@ def _bill(subject: BuildSubject, digests: dict[str, str]) -> BomSubject:
 
 
 def _check_outputs(module: Module, found: Mapping[str, bytes]) -> None:
-    missing = [name for name in module.build.outputs if name not in found]
+    missing = [name for name in module.build.outputs if not any(fnmatchcase(each, name) for each in found)]
     if missing:
         text = f"the build of {module.name} did not make {', '.join(missing)}"
         raise UnitFailed(text, remedy="correct the build, or [build] outputs")
-    if not found[PAYLOAD]:
-        raise UnitFailed(f"the build of {module.name} made an empty {PAYLOAD}", remedy="correct the build")
     taken = [name for name in found if name in RESERVED_FILES]
     if taken:
         raise UnitFailed(f"the build made a file called {taken[0]}", remedy="call it otherwise: this name is ours")
+    extra = [name for name in found if not any(fnmatchcase(name, pattern) for pattern in module.build.outputs)]
+    if extra:
+        text = f"the build of {module.name} left {', '.join(extra[:5])}, which nobody declared"
+        raise UnitFailed(text, remedy="add it to [build] outputs, or have the build leave it out of {out}")
+    if not found[PAYLOAD]:
+        raise UnitFailed(f"the build of {module.name} made an empty {PAYLOAD}", remedy="correct the build")

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The two surroundings in which every module is built: whatever leaks into an output differs between them.
 
-Guards: folder, time, user, umask, locale and time zone differ in every pair of builds; where the builder can, user id
-and host name do too. Leaves to others: running (`stages.build.twice`), comparing (`stages.build.comparison`).
+Guards: folder, time, user, umask, locale and time zone differ in every pair of builds; where the builder can, user id,
+host name and the number of processors do too, and the order of files in a folder where the file system can.
+Leaves to others: running (`stages.build.twice`), comparing (`stages.build.comparison`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,10 @@ START_APART_S = 1.1
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What one build sees of the world. `epoch_s`: SOURCE_DATE_EPOCH and the modification time of every source."""
+    """What one build sees of the world. `epoch_s`: SOURCE_DATE_EPOCH and the modification time of every source.
+
+    `cpus`: how many processors (None: all that there are); `backwards`: the sources are created in reverse order.
+    """
 
     folder: str
     user: str
@@ -26,15 +31,17 @@ class Surroundings:
     timezone: str
     epoch_s: int
     hostname: str
+    cpus: int | None = None
+    backwards: bool = False
 
-    def environment(self, home: Path, programs: Path) -> dict[str, str]:
-        """The whole environment of a build. `programs` is the folder of the Python that runs it."""
+    def environment(self, home: Path, path: str) -> dict[str, str]:
+        """The whole environment of a build. `path` is where it looks for programs."""
         return {
             "HOME": str(home),
             "LANG": self.locale,
             "LC_ALL": self.locale,
             "LOGNAME": self.user,
-            "PATH": f"{programs}:/usr/bin:/bin",
+            "PATH": path,
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONNOUSERSITE": "1",
             "SOURCE_DATE_EPOCH": str(self.epoch_s),
@@ -45,7 +52,9 @@ class Surroundings:
 
 
 FIRST = Surroundings("a", "alice", 1000, 0o022, "C.UTF-8", "UTC0", 1_000_000_000, "alder")
-SECOND = Surroundings("b/a-longer-folder", "bob", 2000, 0o077, "tr_TR.UTF-8", "<+14>-14", 1_234_567_890, "birch")
+SECOND = Surroundings(
+    "b/a-longer-folder", "bob", 2000, 0o077, "tr_TR.UTF-8", "<+14>-14", 1_234_567_890, "birch", 1, True
+)
 """POSIX time zones (no tz database needed); Turkish, whose upper case of i is not I."""
 
 ALWAYS_VARIED = (
@@ -57,9 +66,13 @@ ALWAYS_VARIED = (
     "start time",
     "file times and SOURCE_DATE_EPOCH",
 )
-VARIED_WITH_UID = ("user id", "host name")
+VARIED_BY_BUILDERS = ("user id", "host name", "CPU count")
+FILE_ORDER = "file order"
 
 
-def variations(changes_uid: bool) -> tuple[str, ...]:
-    """What differed between the two builds, in words, for the provenance."""
-    return ALWAYS_VARIED + (VARIED_WITH_UID if changes_uid else ())
+def variations(changed: AbstractSet[str], file_order: bool) -> tuple[str, ...]:
+    """What differed between the two builds, in words, for the provenance: `changed` is what the builder can change,
+    `file_order` whether the files of a folder came in another order.
+    """
+    by_builder = tuple(name for name in VARIED_BY_BUILDERS if name in changed)
+    return (*ALWAYS_VARIED, *by_builder, *((FILE_ORDER,) if file_order else ()))

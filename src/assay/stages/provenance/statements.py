@@ -9,19 +9,32 @@ Leaves to others: signing (`interfaces.signer`), reading the statements again (`
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from assay import __version__
 from assay.errors import UsageFault
 from assay.formats import canonical_json, strict_json
-from assay.model.artifact import Artifact, Release, ReleasedPatch, SignedImage, SourceState
+from assay.model.artifact import (
+    SBOM_FILE,
+    Artifact,
+    Release,
+    ReleasedPatch,
+    SignedImage,
+    SourceState,
+    ToolIdentity,
+)
+from assay.model.identifiers import NAME_PATTERN
 from assay.model.policy import PolicyNote
 from assay.model.predicates import ImageReference, Patch
 from assay.model.statement import PredicateType, ResourceDescriptor, Statement, Subject
-from assay.model.trust import BUILDER_IDS
+from assay.model.trust import BUILDER_IDS, BUILDER_PREFIX
 
 BUILD_TYPE = "urn:assay:build:v1"
 """docs/reference/statements says what it means."""
+
+MANIFEST = "manifest"
+"""The external parameter that says which module.toml was built: its path in the repository."""
 
 SBOM_FORMAT = "CycloneDX"
 
@@ -31,9 +44,9 @@ POLICY_ANNOTATION = "policy"
 
 def provenance_statement(artifact: Artifact, image: SignedImage) -> Statement:
     """SLSA provenance v1 of `image` and of the payload in it. `UsageFault` for a builder without an id."""
-    if artifact.builder not in BUILDER_IDS:
+    if not re.fullmatch(NAME_PATTERN, artifact.builder):
         raise UsageFault(
-            f"the builder '{artifact.builder}' has no builder.id", remedy=f"use {' or '.join(sorted(BUILDER_IDS))}"
+            f"the builder {artifact.builder!r} has no builder.id", remedy=f"use {' or '.join(sorted(BUILDER_IDS))}"
         )
     predicate = {
         "buildDefinition": {
@@ -43,13 +56,26 @@ def provenance_statement(artifact: Artifact, image: SignedImage) -> Statement:
             "resolvedDependencies": _dependencies(artifact),
         },
         "runDetails": {
-            "builder": {"id": BUILDER_IDS[artifact.builder], "version": {"assay": __version__}},
-            "byproducts": [_descriptor(name, digest) for name, digest in sorted(artifact.files.items())],
+            "builder": _builder(artifact),
+            "byproducts": [_descriptor(name, digest) for name, digest in sorted(_byproducts(artifact).items())],
         },
     }
     return Statement(
         subject=_subjects(artifact, image), predicateType=PredicateType.PROVENANCE.value, predicate=predicate
     )
+
+
+def _builder(artifact: Artifact) -> dict[str, Any]:
+    said: dict[str, Any] = {"id": BUILDER_PREFIX + artifact.builder, "version": {"assay": __version__}}
+    if artifact.builder_parts:
+        said["builderDependencies"] = [_tool(part) for part in artifact.builder_parts]
+    return said
+
+
+def _byproducts(artifact: Artifact) -> dict[str, str]:
+    """Every output; and the bill of materials, which who builds again compares (not before builds said where from)."""
+    bill = {SBOM_FILE: artifact.sbom_sha256} if MANIFEST in artifact.parameters else {}
+    return artifact.files | bill
 
 
 def _internal(artifact: Artifact) -> dict[str, Any]:
@@ -132,10 +158,11 @@ def _subjects(artifact: Artifact, image: SignedImage) -> tuple[Subject, ...]:
 
 
 def _dependencies(artifact: Artifact) -> list[dict[str, Any]]:
-    tools = (
-        {**_descriptor(tool.name, tool.sha256), "annotations": {"version": tool.version}} for tool in artifact.tools
-    )
-    return [_source(artifact.source), *tools]
+    return [_source(artifact.source), *(_tool(tool) for tool in artifact.tools)]
+
+
+def _tool(tool: ToolIdentity) -> dict[str, Any]:
+    return {**_descriptor(tool.name, tool.sha256), "annotations": {"version": tool.version}}
 
 
 def _source(source: SourceState) -> dict[str, Any]:

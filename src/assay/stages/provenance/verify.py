@@ -16,14 +16,18 @@ from assay.model.statement import PredicateType
 from assay.model.trust import BUILDER_IDS, Check, VerifiedStatement
 from assay.stages.provenance.statements import BUILD_TYPE
 
-EXTERNAL_PARAMETERS = frozenset({"module", "kind", "version", "board", "defines", "publicKeys"})
+EXTERNAL_PARAMETERS = frozenset({"module", "kind", "manifest", "version", "board", "defines", "publicKeys"})
 """What a user may decide about a build (docs/reference/statements); anything else is refused, known or not."""
 
 LEVELS = {
     BUILDER_IDS["host"]: "SLSA Build L1: built on a host that its operator controls",
-    BUILDER_IDS[
-        "sandbox"
-    ]: "SLSA Build L1: built in a sandbox without network or keys, on a host that its operator controls",
+    BUILDER_IDS["sandbox"]: (
+        "SLSA Build L1: built in a sandbox without network or keys, on a host that its operator controls"
+    ),
+    BUILDER_IDS["container"]: (
+        "SLSA Build L1: built in a container of an image by digest, without network or keys, on a host that its "
+        "operator controls"
+    ),
 }
 """What each builder is worth. L2 needs a hosted build platform, L3 one that isolates builds from its own operator."""
 
