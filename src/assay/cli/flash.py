@@ -96,12 +96,12 @@ def command(
         return _release(session, FlashOrder(release, place, trust, wait_s, bench, serial, unsafe_skip_policy))
     if serial is not None:
         raise UsageFault("somebody else's board cannot prove a serial number", remedy="leave --serial out")
-    from assay.pipeline import flasher_run
+    from assay.pipeline import flasher_images, flasher_run
 
     if flasher_run.goes_by_flasher(session.site, place, flasher, bench):
         if recovery:
             raise UsageFault("--recovery is for a board that is flashed over SMP", remedy="leave it out")
-        given = flasher_run.parse_images(images)
+        given = flasher_images.parse_images(images)
         order = flasher_run.FlasherOrder(
             given, place, trust, flasher, wait_s, bench, unverified, dry_run, unsafe_skip_policy
         )
@@ -193,6 +193,7 @@ def _foreign(session: Session, order: ForeignOrder) -> Answer:
 
 def _by_flasher(session: Session, order: FlasherOrder) -> Answer:
     from assay.pipeline import flasher_run
+    from assay.pipeline.flasher_record import CANNOT
 
     with upload_progress(session) as display:
         result = flasher_run.flash_by_flasher(session.site, order, display.say, display.progress_for)
@@ -225,7 +226,7 @@ def _by_flasher(session: Session, order: FlasherOrder) -> Answer:
         else None,
         "read_back": [vars(each) for each in result.read_back],
         "runs": list(result.runs),
-        "cannot": list(flasher_run.CANNOT),
+        "cannot": list(CANNOT),
         "record": result.record.entry.record if result.record else None,
         "log_index": result.record.index if result.record else None,
     }
@@ -233,7 +234,7 @@ def _by_flasher(session: Session, order: FlasherOrder) -> Answer:
 
 
 def _flasher_text(order: FlasherOrder, result: FlasherResult) -> str:
-    from assay.pipeline import flasher_run
+    from assay.pipeline.flasher_record import CANNOT
 
     if order.dry_run:
         lines = [f"{result.flasher} on {order.place} would:"]
@@ -251,7 +252,7 @@ def _flasher_text(order: FlasherOrder, result: FlasherResult) -> str:
             f" ({read.detail})" if read.detail else ""
         )
     text += "".join(f"\n  hash {each[:16]} quoted by the app that runs" for each in result.runs)
-    text += "".join(f"\n  no {line}" for line in flasher_run.CANNOT)
+    text += "".join(f"\n  no {line}" for line in CANNOT)
     text += f"\n  next: {result.remedy}" if result.remedy else ""
     if result.record is not None:
         text += f"\n  record {result.record.entry.record[:16]}, entry {result.record.index} of the log"

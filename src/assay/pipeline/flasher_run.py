@@ -1,64 +1,43 @@
 # SPDX-License-Identifier: Apache-2.0
 """A flash from outside, by a flasher that the board TOML names: files in, memory that was read back and a record out.
 
-Guards: the place is locked; a file that nobody could verify is written because somebody said so, which is recorded;
-what the tool said is kept with the record. A board that also speaks SMP says afterwards which image it runs.
-Leaves to others: identity, plan and order of steps (`stages.flashing.by_flasher`), tools (`drivers.flash`).
+Guards: nothing is written before files, plan, policy and unit were checked; a board that also speaks SMP says
+afterwards which image it runs.
+Leaves to others: files (`flasher_images`), the place (`flasher_place`), the record (`flasher_record`), identity, plan
+and order of steps (`stages.flashing.by_flasher`), tools (`drivers.flash`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.backends.named_file import read_named
-from assay.errors import ExitStatus, NotVerified, Refused, StorageError, UnitFailed, UsageFault
-from assay.formats.foreign_image import CheckedForeignImage, Signature, verify_foreign_image
-from assay.formats.intel_hex import FILE_BYTES_MAX, read_intel_hex
-from assay.formats.near_names import did_you_mean
-from assay.formats.uf2 import is_uf2
-from assay.interfaces.flasher import Flasher, FlashPlan, Identity, Part, ReadBack
+from assay.errors import ExitStatus, Refused, StorageError, UnitFailed
+from assay.interfaces.flasher import Flasher, FlashPlan, Identity, ReadBack
 from assay.interfaces.step_book import DETAIL, ProgressFor, Say, StepBook, say_nothing
 from assay.model.flasher_settings import FlasherSettings, PlainBoard
 from assay.model.foreign_board import ForeignBoard
 from assay.model.outcome import Outcome
-from assay.model.policy import Point, PolicyNote
-from assay.model.predicates import FlasherRead, RunHeader, ToolFlash, ToolIdentity, ToolImage
-from assay.model.record import RecordRef, RecordType
-from assay.model.ssh import SSH_SCHEME
-from assay.model.statement import PredicateType, Statement, Subject
-from assay.model.trust import Role, TrustFile
-from assay.pipeline import driver_doors
+from assay.model.policy import Point
+from assay.model.record import RecordRef
+from assay.model.trust import TrustFile
+from assay.pipeline.flasher_images import ImageFile, check_allowed, read_image
+from assay.pipeline.flasher_place import check_named, chosen, expected, held_place, opened, port_of
+from assay.pipeline.flasher_record import VERB, FlashJob, Told, record
 from assay.pipeline.manifest_files import AnyBoard
-from assay.pipeline.place_hold import hold
-from assay.pipeline.places import PlaceAddress, find_place
+from assay.pipeline.places import find_place
 from assay.pipeline.policy_gate import enforce_unreleased
-from assay.pipeline.recovery import conclude, keep_skipped
-from assay.pipeline.run_journal import Run
+from assay.pipeline.recovery import keep_skipped
 from assay.pipeline.trust_file import load_trust
-from assay.pipeline.unit_records import failed_run, run_header, statement_of
-from assay.stages.flashing import by_flasher, foreign
-from assay.stages.flashing.by_flasher import Expected
-from assay.stages.flashing.foreign import Numbered
+from assay.pipeline.unit_records import run_header
+from assay.stages.flashing import by_flasher
 
 if TYPE_CHECKING:
     from assay.pipeline.site import Site
-
-VERB = "flash"
-NO_NAME = ""
-"""The name of an image that was given without one."""
-
-CANNOT = (
-    "identity: the board has no serial number or key of ours; which unit this was is known by its probe, chip or place",
-    "evidence: what was read back is what the tool says that memory holds, not what the board says that it runs",
-)
-"""What a record about such a flash never says, in the record itself."""
 
 
 @dataclass(frozen=True)
@@ -74,22 +53,6 @@ class FlasherOrder:
     unverified: bool = False
     dry_run: bool = False
     skip_policy: str | None = None
-
-
-@dataclass(frozen=True)
-class ImageFile:
-    """A file that is to be written, its parts, and what is known of who made it."""
-
-    name: str
-    path: Path
-    parts: tuple[Part, ...]
-    file_sha256: str
-    mcuboot: CheckedForeignImage | None
-
-    @property
-    def signature(self) -> Signature:
-        """Of an MCUboot image; nothing else has one that could be verified here."""
-        return self.mcuboot.signature if self.mcuboot else Signature.NONE
 
 
 @dataclass(frozen=True)
@@ -128,24 +91,24 @@ def flash_by_flasher(site: Site, order: FlasherOrder, say: Say, progress_for: Pr
     """
     trust = load_trust(order.trust)
     address = find_place(site, order.place, bench=order.bench)
-    settings = _chosen(address.board, order.flasher)
-    images = tuple(_read_image(settings, trust, address.board, *each) for each in order.images)
+    settings = chosen(address.board, order.flasher)
+    images = tuple(read_image(settings, trust, address.board, *each) for each in order.images)
     _check_emulated(trust, address.board)
     with ExitStack() as held:
         if not order.dry_run:
-            address = _held(address, settings, held, verb=VERB, wait_s=order.wait_s, say=say)
+            address = held_place(address, settings, held, verb=VERB, wait_s=order.wait_s, say=say)
         folder = _folder(site, order, held)
-        flasher = held.enter_context(_opened(address, settings, folder))
+        flasher = held.enter_context(opened(address, settings, folder))
         plan = flasher.plan([part for image in images for part in image.parts])
         by_flasher.check_plan(settings, plan)
-        caution = _check_allowed(order, images, say)
+        caution = check_allowed(images, say, unverified=order.unverified, dry_run=order.dry_run)
         if order.dry_run:
             return FlasherResult(Outcome.PASS, ExitStatus.PASS, caution, "", settings.called, images, plan)
         policy = enforce_unreleased(site, trust, Point.FLASH, skip=order.skip_policy, say=say)
-        _check_named(address, settings)
-        found = by_flasher.identify(flasher, _expected(address, settings))
+        check_named(address, settings)
+        found = by_flasher.identify(flasher, expected(address, settings))
         say(f"{order.place}: {describe(found)}")
-        job = _Job(site, address, settings, images, plan, found, folder, policy)
+        job = FlashJob(site, address, settings, images, plan, found, folder, policy)
         return _run(job, flasher, StepTellers(say, progress_for))
 
 
@@ -156,38 +119,14 @@ def ask(
     another unit than the bench names: that is what is asked.
     """
     address = find_place(site, place, bench=bench)
-    settings = _chosen(address.board, flasher)
+    settings = chosen(address.board, flasher)
     with ExitStack() as held:
-        address = _held(address, settings, held, verb="bench ask", wait_s=wait_s, say=say_nothing)
+        address = held_place(address, settings, held, verb="bench ask", wait_s=wait_s, say=say_nothing)
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="assay-ask-")))
-        return settings, held.enter_context(_opened(address, settings, folder)).identify()
+        return settings, held.enter_context(opened(address, settings, folder)).identify()
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What a run is about."""
-
-    site: Site
-    address: PlaceAddress
-    settings: FlasherSettings
-    images: tuple[ImageFile, ...]
-    plan: FlashPlan
-    found: Identity
-    folder: Path
-    policy: PolicyNote
-
-    @property
-    def name(self) -> str:
-        """The place's."""
-        return self.address.name
-
-    @property
-    def board(self) -> ForeignBoard | PlainBoard:
-        """One that has flashers."""
-        return _with_flashers(self.address.board)
-
-
-def _run(job: _Job, flasher: Flasher, tell: StepTellers) -> FlasherResult:
+def _run(job: FlashJob, flasher: Flasher, tell: StepTellers) -> FlasherResult:
     site, board, checkpoint = job.site, job.board, job.site.recorder.checkpoint()
     hashes = " ".join(each.file_sha256 for each in job.images)
     with site.journals.open_run(
@@ -207,28 +146,20 @@ def _run(job: _Job, flasher: Flasher, tell: StepTellers) -> FlasherResult:
             failure = error
         outcome, reason = (Outcome.FAIL, failure.message) if failure else (Outcome.PASS, "")
         header = run_header(site, run, job, checkpoint, outcome, reason, job.policy)
-        record = _record(job, run, header, book, _Told(read, runs))
+        kept = record(job, run, header, book, Told(read, runs))
         status, remedy = (failure.status, failure.remedy) if failure else (ExitStatus.PASS, "")
         return FlasherResult(
-            outcome, status, reason, remedy, job.settings.called, job.images, job.plan, job.found, read, runs, record
+            outcome, status, reason, remedy, job.settings.called, job.images, job.plan, job.found, read, runs, kept
         )
 
 
-@dataclass(frozen=True)
-class _Told:
-    """What was read back, and what the board says that it runs."""
-
-    read: tuple[ReadBack, ...]
-    runs: tuple[str, ...]
-
-
-def _what_runs(job: _Job, book: StepBook) -> tuple[str, ...]:
+def _what_runs(job: FlashJob, book: StepBook) -> tuple[str, ...]:
     """The hash of each MCUboot image as the app quotes it, where the board has an app that does."""
     board = job.board
     wanted = [each for each in job.images if each.mcuboot is not None and each.name.isdecimal()]
     if not isinstance(board, ForeignBoard) or not wanted or (board.recovery is not None and board.recovery.only):
         return ()
-    if not _port(job.address):
+    if not port_of(job.address):
         book.say("the place has no port: its app is not asked what it runs")
         return ()
     from assay.pipeline.foreign_place import running_after_flash
@@ -253,64 +184,6 @@ def _what_runs(job: _Job, book: StepBook) -> tuple[str, ...]:
     return tuple(hashes)
 
 
-def _record(job: _Job, run: Run, header: RunHeader, book: StepBook, told: _Told) -> RecordRef:
-    files = {file.name: job.site.recorder.attach(file.read_bytes()) for file in sorted(job.folder.glob("*.txt"))}
-    if header.outcome is Outcome.PASS:
-        kind, statement = RecordType.TOOL_FLASH, _statement(job, header, book, told, files)
-    else:
-        kind, statement = RecordType.RUN, _failed(job, header, book, files)
-    return conclude(job.site, run, statement, kind, Role.STATION, header.outcome, reason=header.reason)
-
-
-def _failed(job: _Job, header: RunHeader, book: StepBook, files: dict[str, str]) -> Statement:
-    images = {each.path.name: each.file_sha256 for each in job.images}
-    return failed_run(header, VERB, None, book.stopped_at, book.records, images=images, files=files)
-
-
-def _statement(job: _Job, header: RunHeader, book: StepBook, told: _Told, files: dict[str, str]) -> Statement:
-    predicate = ToolFlash(
-        run=header,
-        flasher=job.settings.called,
-        driver=job.settings.driver,
-        found=_identity(job.found),
-        images=tuple(_image(each) for each in job.images),
-        read_back=tuple(
-            FlasherRead(
-                name=each.name, where=_where(each.where), size=each.size, sha256=each.sha256, by=each.by,
-                detail=each.detail,
-            )
-            for each in told.read
-        ),
-        runs=told.runs,
-        how="quoted" if told.runs else None,
-        cannot=CANNOT,
-        files=files,
-        steps=book.records,
-    )  # fmt: skip
-    subjects = [Subject(name=each.path.name, digest={"sha256": each.file_sha256}) for each in job.images]
-    return statement_of(PredicateType.TOOL_FLASH, predicate, *subjects)
-
-
-def _identity(found: Identity) -> ToolIdentity:
-    return ToolIdentity(probe=found.probe, chip=found.chip, kind=found.kind, facts=dict(found.facts))
-
-
-def _image(each: ImageFile) -> ToolImage:
-    image = each.mcuboot
-    return ToolImage(
-        name=each.name,
-        file_sha256=each.file_sha256,
-        signature=each.signature.value,
-        key=image.key if image else None,
-        version=image.says.version if image else None,
-        image_hash=image.says.image_hash.hex() if image else None,
-    )
-
-
-def _where(where: int | str | None) -> str | None:
-    return f"{where:#x}" if isinstance(where, int) else where
-
-
 def describe(found: Identity) -> str:
     """What is there, in words."""
     words = [found.kind or "something that does not say what it is"]
@@ -331,153 +204,9 @@ def _folder(site: Site, order: FlasherOrder, held: ExitStack) -> Path:
     return folder
 
 
-def _held(
-    address: PlaceAddress, settings: FlasherSettings, held: ExitStack, *, verb: str, wait_s: float, say: Say
-) -> PlaceAddress:
-    """The place, ours until `held` is left, with the port that it has now. Raises as `place_hold.hold` does."""
-    console = driver_doors.flasher_takes(settings.driver, "port") or isinstance(address.board, ForeignBoard)
-    return replace(address, port=hold(address, held, verb=verb, wait_s=wait_s, say=say, console=console))
-
-
-def _port(address: PlaceAddress) -> str:
-    """Its serial port; empty for a place that has none."""
-    other = address.labgrid is not None and address.port == address.labgrid.url
-    return "" if other or address.port.startswith((*driver_doors.NO_PORTS, SSH_SCHEME)) else address.port
-
-
-@contextmanager
-def _opened(address: PlaceAddress, settings: FlasherSettings, folder: Path) -> Iterator[Flasher]:
-    where = address.flash.get(settings.called, _probe(address, settings) or "")
-    port = _port(address)
-    flasher = driver_doors.open_flasher(
-        settings.driver, where, settings.options, folder=folder, port=port, ssh=address.ssh
-    )
-    with closing(flasher):
-        yield flasher
-
-
-def _check_named(address: PlaceAddress, settings: FlasherSettings) -> None:
-    """A unit that is whatever happens to be there alone is none that anybody named. Raises `UsageFault`."""
-    by_port = driver_doors.flasher_takes(settings.driver, "port") and _port(address)
-    by_host = driver_doors.flasher_takes(settings.driver, "ssh") and address.ssh
-    if by_port or by_host or settings.called in address.flash or _probe(address, settings) or address.chip:
-        return
-    name, place = settings.called, address.name
-    raise UsageFault(
-        f"the bench does not say which unit {place} is to the flasher {name}, and the one that is there may be another",
-        remedy=f'add flash = {{ {name} = "..." }}, probe or chip to the place (what is there: assay bench ask {place} '
-        f"--flasher {name}); nothing was written",
-    )
-
-
-def _probe(address: PlaceAddress, settings: FlasherSettings) -> str | None:
-    """The place's probe, for a flasher that may go by one: not one that works over the port, or over the host."""
-    own_way = any(driver_doors.flasher_takes(settings.driver, what) for what in driver_doors.OWN_WAYS)
-    return None if own_way else address.probe
-
-
-def _expected(address: PlaceAddress, settings: FlasherSettings) -> Expected:
-    probe = None if settings.called in address.flash else _probe(address, settings)
-    chip = address.chip.hex() if address.chip else None
-    return Expected(address.name, address.board.name, probe, chip, settings.kind)
-
-
-def _with_flashers(board: AnyBoard) -> ForeignBoard | PlainBoard:
-    if isinstance(board, ForeignBoard | PlainBoard) and board.flashers:
-        return board
-    raise UsageFault(f"the board TOML of {board.name} names no flasher", remedy="add [[flashers]] to it")
-
-
-def _chosen(board: AnyBoard, name: str | None) -> FlasherSettings:
-    flashers = _with_flashers(board).flashers
-    known = [each.called for each in flashers]
-    if name is None and len(flashers) == 1:
-        return flashers[0]
-    if name is None:
-        raise UsageFault(f"{board.name} has several flashers", remedy=f"say --flasher, one of: {', '.join(known)}")
-    found = next((each for each in flashers if each.called == name), None)
-    if found is None:
-        raise UsageFault(
-            f"{board.name} has no flasher '{name}'", remedy=f"{did_you_mean(name, known)}known: {', '.join(known)}"
-        )
-    return found
-
-
-def _read_image(settings: FlasherSettings, trust: TrustFile, board: AnyBoard, name: str, path: Path) -> ImageFile:
-    """The file at `path`, in parts with addresses. Raises `NotVerified`, `UsageFault`."""
-    data = _bytes_of(path)
-    name = name or _only_name(settings, board)
-    digest = hashlib.sha256(data).hexdigest()
-    if path.suffix.lower() in (".hex", ".ihex"):
-        parts = [Part(f"{name}@{at:#x}", at, piece) for at, piece in read_intel_hex(data)]
-        return ImageFile(name, path, tuple(parts), digest, None)
-    checked = None
-    if isinstance(board, ForeignBoard) and name.isdecimal():
-        try:
-            checked = verify_foreign_image(data, trust, board.name)
-        except NotVerified as error:
-            raise NotVerified(f"{path}: {error.message}", remedy=error.remedy) from error
-        foreign.check_images(board, [Numbered(int(name), checked)])
-    where = None if is_uf2(data) else settings.addresses.get(name)
-    if where is None and not is_uf2(data) and settings.addresses:
-        known = ", ".join(settings.addresses)
-        raise UsageFault(
-            f"the flasher '{settings.called}' of {board.name} knows no address for '{name}'",
-            remedy=f"say which it is: --image NAME=FILE, with one of: {known}",
-        )
-    return ImageFile(name, path, (Part(name, where, data),), digest, checked)
-
-
-def _only_name(settings: FlasherSettings, board: AnyBoard) -> str:
-    if isinstance(board, ForeignBoard) and "0" in settings.addresses:
-        return "0"
-    return next(iter(settings.addresses)) if len(settings.addresses) == 1 else "image"
-
-
-def _check_allowed(order: FlasherOrder, images: Sequence[ImageFile], say: Say) -> str:
-    """Raises `NotVerified`; for a dry run, why the flash itself will, or nothing."""
-    for each in images:
-        if each.mcuboot is not None:
-            for line in (*each.mcuboot.checks, *each.mcuboot.cautions):
-                say(f"{each.path.name}: {line}")
-        if each.signature is Signature.VERIFIED or order.unverified:
-            continue
-        why = each.mcuboot.cautions[-1] if each.mcuboot else "nobody can tell who made it: it is no MCUboot image"
-        if order.dry_run:
-            return f"{each.path.name}: {why}; without --accept-unverified-image it will be refused"
-        raise NotVerified(
-            f"{each.path}: {why}", remedy="say --accept-unverified-image to write it, which the record will tell"
-        )
-    return ""
-
-
 def _check_emulated(trust: TrustFile, board: AnyBoard) -> None:
     if board.emulated and not trust.allow_emulated:
         raise Refused(
             f"{board.name} is emulated, which '{trust.name}' refuses",
             remedy="use a real board, or a trust file that allows emulated boards",
         )
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        data = read_named(path, FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise UsageFault(f"{path} cannot be read: {error.strerror}", remedy="name the file to be written") from error
-    if not 0 < len(data) <= FILE_BYTES_MAX:
-        raise UsageFault(f"{path} has {len(data)} bytes", remedy="name the file to be written")
-    return data
-
-
-def parse_images(given: Sequence[str]) -> tuple[tuple[str, Path], ...]:
-    """`FILE` or `NAME=FILE`, each name once. Raises `UsageFault`."""
-    images: dict[str, Path] = {}
-    for text in given:
-        name, equals, file = text.partition("=")
-        at, path = (name, Path(file)) if equals and name and "/" not in name else (NO_NAME, Path(text))
-        if at in images:
-            raise UsageFault(
-                f"image {at or 'without a name'} is given twice", remedy="write --image NAME=FILE for each"
-            )
-        images[at] = path
-    return tuple(images.items())

@@ -3,7 +3,7 @@
 
 Guards: another probe, chip or kind of chip than the bench and the board TOML say is refused before the first byte, and
 so is a byte outside the memories that the flasher may write; what is read back is each part, whole.
-Leaves to others: the tool (`drivers.flash`), whether images are to be trusted, the record (`pipeline.flasher_run`).
+Leaves to others: the tool (`drivers.flash`), whether images are to be trusted, the record (`pipeline.flasher_record`).
 """
 
 from __future__ import annotations
