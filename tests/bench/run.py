@@ -19,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "system"))
 
 import line_rows
+import log_rows
 import many_rows
 import measuring
 import policy_rows
@@ -48,6 +49,9 @@ ROWS: dict[str, Row] = {
     "idle": lambda _rounds: many_rows.idle_twins(),
     "sign": lambda _rounds: sign_rows.file_and_token(),
     "policy": policy_rows.decisions,
+    "log-append": log_rows.durable_append,
+    "log-100k": lambda _rounds: log_rows.a_batch(),
+    "proof": log_rows.proof_of_one,
 }
 
 

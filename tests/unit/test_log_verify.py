@@ -149,6 +149,10 @@ def _checkpoint_of_another_history(recorder: SiteRecorder) -> dict[str, str]:
     return {"checkpoint": note.decode()}
 
 
+def _run(recorder: SiteRecorder) -> dict[str, str]:
+    return {"checkpoint": recorder.checkpoint().decode()}
+
+
 LIES: dict[str, tuple[Callable[[SiteRecorder], Any], str]] = {
     "another history": (
         lambda r: r.record(
@@ -179,12 +183,25 @@ LIES: dict[str, tuple[Callable[[SiteRecorder], Any], str]] = {
     ),
     "an attachment that is not there": (
         lambda r: r.record(
-            statement(RecordType.TEST, 55, **{TEST_RUN: {"files": {"junit.xml": "0" * 64}}}),
+            statement(RecordType.TEST, 55, **{TEST_RUN: {"run": _run(r), "files": {"junit.xml": "0" * 64}}}),
             RecordType.TEST,
             Role.BENCH,
             "U-1",
         ),
         "is not there, and a record names it (test, entry 6)",
+    ),
+    "no checkpoint, in a test": (
+        lambda r: r.record(
+            statement(RecordType.TEST, 56, **{TEST_RUN: {"run": {"checkpoint": ""}}}),
+            RecordType.TEST,
+            Role.BENCH,
+            "U-1",
+        ),
+        "it carries no checkpoint of the log from before it",
+    ),
+    "no checkpoint, in a provisioning": (
+        lambda r: r.record(statement(RecordType.PROVISIONING, 57), RecordType.PROVISIONING, Role.STATION, "U-1"),
+        "it carries no checkpoint of the log from before it",
     ),
     "another serial number": (
         lambda r: r.record(statement(RecordType.UPDATE, 51), RecordType.UPDATE, Role.FIELD, "U-2"),

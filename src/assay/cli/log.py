@@ -85,6 +85,26 @@ def show(session: Session, serial: str | None) -> Answer:
     return Answer("\n".join(lines) or "no entries", {"entries": entries})
 
 
+@command.command("prove")
+@click.argument("index", type=click.IntRange(0))
+@click.option("--trust", "trust_path", type=FILE, envvar="ASSAY_TRUST", help="Whom to trust [ASSAY_TRUST].")
+@verb
+def prove(session: Session, index: int, trust_path: Path | None) -> Answer:
+    """Prove that entry INDEX is in the log, by the few tiles on its way to the root; the rest is not read."""
+    from assay.pipeline.log_prove import prove_entry
+
+    _need_log(session)
+    found = prove_entry(session.site.records.log, _trust(session, trust_path), index)
+    said = found.entry.model_dump(mode="json")
+    head = {"origin": found.head.origin, "size": found.head.size, "root": found.head.root.hex()}
+    lines = [f"entry {index} of {found.head.size} of the log {found.head.origin}"]
+    lines += [f"  {name}  {value}" for name, value in said.items() if value is not None]
+    lines += [f"  under the root {found.head.root.hex()[:16]} by {len(found.proof)} hashes"]
+    lines += [f"  rests on an UNSAFE-DEVELOPMENT key: log {found.head.origin}"] if found.log.development else []
+    proof = [value.hex() for value in found.proof]
+    return Answer("\n".join(lines), {"index": index, "entry": said, "checkpoint": head, "proof": proof})
+
+
 @command.command("checkpoint")
 @verb
 def checkpoint(session: Session) -> Answer:

@@ -24,6 +24,9 @@ from assay.model.verdict import TEST_RUN
 from assay.stages.records.log_report import LogReport
 from assay.stages.records.witnessed import Elsewhere, check_elsewhere
 
+_WITH_CHECKPOINT = (PredicateType.PROVISIONING, PredicateType.TEST_RESULT)
+"""What every statement about a unit's making and its tests has; who leaves it out has one history less to explain."""
+
 
 def verify_log(store: RecordReader, trust: TrustFile, elsewhere: Elsewhere | None = None) -> LogReport:
     """Verify everything that the newest checkpoint of `store` covers, and look for what it does not cover.
@@ -171,6 +174,8 @@ def _checkpoint_inside(
     run = predicate if _is_policy(statement) else _table(_test_run(statement) or predicate, "run")
     text = run.get("checkpoint")
     if not isinstance(text, str) or not text:
+        if statement.statement.predicateType in _WITH_CHECKPOINT:
+            raise NotVerified("it carries no checkpoint of the log from before it", remedy="ask who made it")
         return 0
     earlier, _ = checkpoint.verify_with_trust(text.encode("utf-8"), trust)
     if earlier.origin != origin:
