@@ -23,6 +23,7 @@ from assay.errors import ExitStatus
 VERBS: dict[str, str] = {
     "bench": "Places of this host: find boards, list, lock, see who holds them.",
     "build": "Build a module twice and compare.",
+    "bundle": "Releases in one file, for a place without a network.",
     "completion": "Print the script that completes commands in your shell.",
     "console": "Show what a unit says, with the time; type to it.",
     "doctor": "Say what this machine lacks, and how to install it.",

@@ -30,7 +30,7 @@ def encode(files: Mapping[str, bytes]) -> bytes:
     """`files` (relative names to contents) as a tar, in the order of their names."""
     parts: list[bytes] = []
     for name in sorted(files):
-        parts += [_header(name, len(files[name])), files[name], bytes(-len(files[name]) % BLOCK)]
+        parts += [header_of(name, len(files[name])), files[name], bytes(-len(files[name]) % BLOCK)]
     return b"".join([*parts, bytes(2 * BLOCK)])
 
 
@@ -39,7 +39,7 @@ def decode(data: bytes) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     offset = 0
     while data[offset : offset + BLOCK].strip(b"\0"):
-        name, size = _read_header(data[offset : offset + BLOCK], offset)
+        name, size = read_header(data[offset : offset + BLOCK], offset)
         start = offset + BLOCK
         if name in files:
             raise NotVerified(f"the archive has '{name}' twice", remedy=_REMEDY)
@@ -52,7 +52,8 @@ def decode(data: bytes) -> dict[str, bytes]:
     return files
 
 
-def _header(name: str, size: int) -> bytes:
+def header_of(name: str, size: int) -> bytes:
+    """The header of the file `name` of `size` bytes. Raises `UsageFault` for what no archive can have."""
     if not _name_is_good(name) or size >= 8**11:
         raise UsageFault(
             f"'{name[:NAME_LENGTH_MAX]}' cannot be a file of an archive", remedy="use a shorter plain name"
@@ -74,7 +75,7 @@ def _header(name: str, size: int) -> bytes:
     return block[:148] + b"%06o\0 " % sum(block) + block[156:]
 
 
-def _read_header(block: bytes, offset: int) -> tuple[str, int]:
+def read_header(block: bytes, offset: int) -> tuple[str, int]:
     """Name and size; what else a header says is compared when the archive is encoded again."""
     name = block[:100].split(b"\0", 1)[0].decode("ascii", "replace")
     if len(block) != BLOCK or not _name_is_good(name) or not _SIZE.fullmatch(block[124:136]):

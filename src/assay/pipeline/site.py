@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from assay.backends.ledgers.serial_ledger import SerialLedger
     from assay.backends.records.record_store import RecordStore
     from assay.backends.signers.service import SignerProcess
+    from assay.backends.stores.oci_layout import OciLayoutStore
     from assay.interfaces.clock import Clock
     from assay.interfaces.recorder import Recorder
     from assay.interfaces.signer import SignerService
-    from assay.interfaces.store import Store
     from assay.model.keyless import KeylessSettings
     from assay.pipeline.journal import JournalDatabase
     from assay.pipeline.run_journal import Run
@@ -101,7 +101,7 @@ class Site:
         return RecordStore(self.folder)
 
     @cached_property
-    def store(self) -> Store:
+    def store(self) -> OciLayoutStore:
         """The store of releases."""
         from assay.backends.stores.oci_layout import OciLayoutStore
 

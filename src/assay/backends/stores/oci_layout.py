@@ -9,7 +9,7 @@ Leaves to others: whether a release is to be trusted (`pipeline.release_gate`), 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from assay.backends.durable_file import exclusive, make_folder, write_durably
@@ -51,7 +51,7 @@ class OciLayoutStore:
         if len(self.get(release.image.file_sha256)) != release.image.size:
             raise NotVerified(f"the image of {release.reference} has another size", remedy="sign the artifact again")
         with self._writing():
-            index = self._index()
+            index = self.index()
             there = self._published(index, release)
             return there.sha256 if there else self._add(index, release, bundles)
 
@@ -71,13 +71,13 @@ class OciLayoutStore:
 
     def releases(self) -> tuple[Release, ...]:
         """All releases, by name, version and board."""
-        found = (self._release(descriptor) for descriptor in _releases(self._index()))
+        found = (self._release(descriptor) for descriptor in _releases(self.index()))
         return tuple(sorted(found, key=lambda each: (each.name, Version(each.version), each.board)))
 
     def attach(self, release: Release, kind: str, bundle: bytes) -> None:
         """Keep `bundle` beside the published `release`, as an OCI referrer."""
         with self._writing():
-            index = self._index()
+            index = self.index()
             there = self._published(index, release)
             if there is None:
                 raise UsageFault(f"{release.reference} is not in the store", remedy="publish it first")
@@ -92,7 +92,7 @@ class OciLayoutStore:
 
     def attached(self, release: Release, kind: str) -> tuple[bytes, ...]:
         """The statements of the type `kind` that refer to `release`, the oldest first."""
-        index = self._index()
+        index = self.index()
         there = self._published(index, release)
         found = []
         for descriptor in index.manifests:
@@ -107,7 +107,7 @@ class OciLayoutStore:
     def withdraw(self, manifest: tuple[str, int], bundle: bytes) -> None:
         """Keep `bundle`, which withdraws the release with that manifest, as an OCI referrer."""
         with self._writing():
-            index = self._index()
+            index = self.index()
             data = oci_layout.withdrawal_manifest(manifest, bundle)
             added = oci_layout.describe(data, oci_layout.MANIFEST_TYPE, artifactType=oci_layout.WITHDRAWAL_TYPE)
             if added in index.manifests:
@@ -121,10 +121,67 @@ class OciLayoutStore:
         """The statements that withdraw releases, the oldest first."""
         manifests = (
             oci_layout.read_manifest(self.get(descriptor.sha256))
-            for descriptor in self._index().manifests
+            for descriptor in self.index().manifests
             if descriptor.artifactType == oci_layout.WITHDRAWAL_TYPE
         )
         return tuple(self.get(layer.sha256) for manifest in manifests for layer in manifest.layers[:1])
+
+    def part_of(self, releases: Sequence[Release]) -> Index:
+        """The part of the index that is about `releases` and what refers to them, and everything that was withdrawn.
+
+        Raises `UsageFault` for a release that is not here.
+        """
+        index, wanted = self.index(), []
+        for release in releases:
+            there = self._published(index, release)
+            if there is None:
+                raise UsageFault(f"{release.reference} is not in the store", remedy="publish it first")
+            wanted += [there, *self.referring(index, there)]
+        wanted += [each for each in index.manifests if each.artifactType == oci_layout.WITHDRAWAL_TYPE]
+        return Index(manifests=tuple(each for each in index.manifests if each in wanted))
+
+    def blobs_of(self, index: Index) -> dict[str, int]:
+        """Every blob that `index` needs, by digest, with its size: manifests, configs and layers."""
+        blobs: dict[str, int] = {}
+        for descriptor in index.manifests:
+            manifest = oci_layout.read_manifest(self.get(descriptor.sha256))
+            for each in (descriptor, manifest.config, *manifest.layers):
+                if blobs.setdefault(each.sha256, each.size) != each.size:
+                    text = f"the blob {each.sha256} is given two sizes"
+                    raise NotVerified(text, remedy="restore the store from a copy")
+        return blobs
+
+    def adopt(self, other: OciLayoutStore) -> tuple[Release, ...]:
+        """Publish all that the store `other` has, whole or not at all; what is here already stays as it is.
+
+        Raises `Refused`, before anything is kept, for a name under which another release is here.
+        """
+        incoming, releases = other.index(), other.releases()
+        with self._writing():
+            index = self.index()
+            for descriptor in _releases(incoming):
+                there = self._published(index, other._release(descriptor))
+                if there is not None and there.digest != descriptor.digest:
+                    text = f"{_name(descriptor)} is here already, with other attestations"
+                    raise Refused(text, remedy="take what is here, or import into a site of its own")
+            new = tuple(each for each in incoming.manifests if each not in index.manifests)
+            for sha256 in other.blobs_of(Index(manifests=new)):
+                self._blobs.put(other.get(sha256))
+            if new:
+                grown = index.model_copy(update={"manifests": (*index.manifests, *new)})
+                # Last of all, and at once: until then nothing that came is there.
+                write_durably(self._root / "index.json", canonical_json.encode_value(grown))
+        return releases
+
+    def referring(self, index: Index, release: Descriptor) -> list[Descriptor]:
+        """The descriptors of statements that refer to `release`."""
+        found = []
+        for descriptor in index.manifests:
+            if descriptor.artifactType == oci_layout.BUNDLE_TYPE:
+                subject = oci_layout.read_manifest(self.get(descriptor.sha256)).subject
+                if subject is not None and subject.digest == release.digest:
+                    found.append(descriptor)
+        return found
 
     def _release(self, descriptor: Descriptor) -> Release:
         name = _name(descriptor)
@@ -169,7 +226,8 @@ class OciLayoutStore:
         write_durably(self._root / "index.json", canonical_json.encode_value(grown))
         return added.sha256
 
-    def _index(self) -> Index:
+    def index(self) -> Index:
+        """What is published here: releases, and the statements that refer to them."""
         path = self._root / "index.json"
         if path.is_symlink():
             raise NotVerified(f"{path} is a symbolic link; a store has none", remedy="restore it from a copy")
