@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 import socket
 import sys
 import time
@@ -29,9 +30,11 @@ from assay.errors import InfrastructureError, NotVerified, Refused, UsageFault
 from assay.formats.statement_verifier import verify_statement
 from assay.interfaces.clock import Clock
 from assay.model.keyless import KeylessSettings
+from assay.model.policy import Point
 from assay.model.statement import PredicateType
 from assay.model.trust import Role, TrustFile
 from assay.pipeline.image_signing import sign_artifact
+from assay.pipeline.policy_facts import facts_of
 from assay.pipeline.publishing import publish_signed
 from assay.pipeline.site import Site
 from assay.pipeline.trust_file import write_trust
@@ -344,6 +347,42 @@ def test_settings_read_back(tmp_path: Path) -> None:
     )
     (tmp_path / "keyless.toml").write_bytes(settings_text(settings))
     assert Site(tmp_path).keyless == settings
+
+
+def test_a_release_that_was_logged_later_is_accepted_where_the_log_is_required(
+    published: Published, lab: SigstoreLab
+) -> None:
+    """Signed by key; published before it was logged, and after: the copy in the store has both forms."""
+    root = published.root
+    site_words = _site(root, lab)
+    site = published.site = Site(root / "site")
+    (builder,) = (key for key in published.trust().keys if key.role is Role.BUILDER)
+    required = builder.model_copy(update={"sigstore": "lab", "log_required": True})
+    others = tuple(key for key in published.trust().keys if key.role is not Role.BUILDER)
+    strict = published.trust(identities=(), keys=(*others, required), sigstore=(services(lab),))
+    with pytest.raises(NotVerified, match="is not in the log"):
+        published.gate(strict)
+    files = [str(file) for file in sorted(published.signed.glob("*.sigstore.json"))]
+    done = CliRunner().invoke(log, ["submit", "--json", *files, *site_words])
+    assert (done.exit_code, len(json.loads(done.stdout)["logged"])) == (0, 2), done.output
+    _is_logged(published, strict)
+    shutil.rmtree(root / "site" / "store")
+    publish_signed(published.signed, site)
+    _is_logged(published, strict)
+    release = site.store.find("tiny", None, published.board.name)
+    logged = site.store.attached(release, PredicateType.PROVENANCE.value)[-1]
+    for noise in (logged.replace(b'"tlogEntries"', b'"tlogEntry"'), b"noise", PAYLOAD):  # stands in nobody's way
+        site.store.attach(release, PredicateType.PROVENANCE.value, noise)
+    _is_logged(published, strict)
+    published.gate()
+
+
+def _is_logged(published: Published, strict: TrustFile) -> None:
+    """Gate and facts go by the forms that are logged."""
+    image = published.gate(strict)
+    told = "\n".join(check.what for check in image.checks)
+    assert told.count("transparency log 127.0.0.1") == 2
+    assert facts_of(published.site, strict, Point.FLASH, image, published.board).release.provenance is not None
 
 
 def test_a_release_is_signed_and_published_keyless(published: Published, lab: SigstoreLab) -> None:

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ from published_release import Published
 
 from assay.cli.main import main
 from assay.errors import NotVerified, Refused, UsageFault
-from assay.formats import canonical_json
+from assay.formats import canonical_json, trust_file
 from assay.model.artifact import Release, VerifiedImage
 from assay.model.manifest import Board
 from assay.model.policy import Point
+from assay.model.signer_limits import SummaryPolicy
 from assay.model.statement import PredicateType
 from assay.model.trust import Role, TrustFile
 from assay.pipeline.policy_adoption import adopt
@@ -29,6 +31,7 @@ from assay.pipeline.policy_facts import facts_of
 from assay.pipeline.policy_files import policy_engine
 from assay.pipeline.policy_summary import Summarized, derive_again, summarize
 from assay.pipeline.release_gate import verify_release, verify_summarized
+from assay.pipeline.withdrawing import withdraw
 from assay.stages.provenance.summary import summary_statement
 
 SIGNER = MemorySigner()
@@ -169,6 +172,61 @@ def test_a_release_document_that_was_changed_in_the_store_is_refused(summed: Sum
     changed = summed.image.release.model_copy(update={"artifact": artifact})
     with pytest.raises(NotVerified, match="another release document"):
         summed.verify(summed.made.bundle, summed.ours, changed)
+
+
+VERSION, DIGEST = "1.0.0", "ab" * 32
+PINS: dict[str, tuple[dict[str, object], str | None]] = {
+    "this pack": ({}, None),
+    "this version": ({"version": VERSION}, None),
+    "derived early enough": ({"verified_from": datetime(2026, 11, 24, tzinfo=UTC)}, None),
+    "another pack": ({"name": "another"}, "does not ask for"),
+    "another version": ({"version": "9.0.0"}, "does not ask for"),
+    "another digest": ({"sha256": DIGEST}, "does not ask for"),
+    "derived too early": ({"verified_from": datetime(2026, 11, 26, tzinfo=UTC)}, "before the time"),
+}
+
+
+@pytest.mark.parametrize("pin", PINS)
+def test_a_trust_file_says_whose_summaries_count(summed: Summed, pin: str) -> None:
+    change, said = PINS[pin]
+    pack = summed.made.judged.pack.pack
+    policy = SummaryPolicy.model_validate({"name": pack.name, **change})
+    trust = summed.trust.model_copy(update={"summary_policies": (policy,)})
+    assert trust_file.faults(trust) == []
+    bundle = summed.forged(lambda _document: None)
+    if said is None:
+        assert pack.version == VERSION
+        summed.verify(bundle, trust)
+    else:
+        with pytest.raises(NotVerified, match=said):
+            summed.verify(bundle, trust)
+
+
+@pytest.mark.parametrize("when", [None, "yesterday", "2026-11-25T00:00:00", 5])
+def test_a_summary_without_its_time_is_not_young_enough(summed: Summed, when: object) -> None:
+    pack = summed.made.judged.pack.pack
+    policy = SummaryPolicy(name=pack.name, verified_from=datetime(2020, 1, 1, tzinfo=UTC))
+    bundle = summed.forged(lambda document: document["predicate"].update({"timeVerified": when}))
+    with pytest.raises(NotVerified, match="at no time that it tells"):
+        summed.verify(bundle, summed.trust.model_copy(update={"summary_policies": (policy,)}))
+    summed.verify(bundle)
+
+
+def test_a_limit_on_summaries_that_limits_nothing(summed: Summed) -> None:
+    policy = SummaryPolicy(name="release")
+    none = summed.trust.model_copy(update={"summary_policies": (policy,), "keys": summed.trust.keys_for(Role.IMAGE)})
+    assert [where for where, _ in trust_file.faults(none)] == [("summary_policies", 0, "name")]
+
+
+def test_a_release_that_was_withdrawn_has_no_summary_that_counts(decided: Published) -> None:
+    """The one from before lies in the store, whole and signed; and there is no new one."""
+    summarize(decided.site, "tiny@1.0.0", decided.board, decided.trust(), None)
+    gate(decided, station_trust(decided))
+    withdraw(decided.site, "tiny@1.0.0", decided.board.name, "the watchdog is off")
+    with pytest.raises(Refused, match=r"was withdrawn on .*: the watchdog is off"):
+        gate(decided, station_trust(decided))
+    with pytest.raises(Refused, match="was withdrawn"):
+        summarize(decided.site, "tiny@1.0.0", decided.board, decided.trust(), None)
 
 
 def test_derived_again_it_is_the_same_but_for_the_time(decided: Published) -> None:

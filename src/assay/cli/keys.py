@@ -172,6 +172,13 @@ def login(session: Session, label: str) -> Answer:
     is_flag=True,
     help="Leave the builder out: releases are accepted by their verification summaries (for stations).",
 )
+@click.option(
+    "--summary-policy",
+    "policies",
+    multiple=True,
+    metavar="NAME[@VERSION|@sha256:DIGEST]",
+    help="With --summaries: only those of this policy count.",
+)
 @click.option("--replace", is_flag=True, help="Replace a file that says something else.")
 @verb
 def trust(
@@ -184,13 +191,20 @@ def trust(
     services: tuple[str, ...],
     identities: tuple[str, ...],
     summaries: bool,
+    policies: tuple[str, ...],
     replace: bool,
 ) -> Answer:
     """Write a trust file with this site's public keys and its log: the anchor of `assay trace`, `verify` and `log
     verify`.
     """
     from assay.formats import trust_file
-    from assay.pipeline.trust_file import read_image_key, site_trust, without_builders, write_trust
+    from assay.pipeline.trust_file import (
+        read_image_key,
+        read_summary_policy,
+        site_trust,
+        without_builders,
+        write_trust,
+    )
     from assay.pipeline.trust_identities import with_identities
 
     value = site_trust(
@@ -201,8 +215,10 @@ def trust(
         image_keys=tuple(read_image_key(text) for text in image_keys),
     )
     value = with_identities(value, services, identities)
+    if policies and not summaries:
+        raise UsageFault("--summary-policy limits summaries", remedy="give --summaries, too")
     if summaries:
-        value = without_builders(value)
+        value = without_builders(value, tuple(map(read_summary_policy, policies)))
     data: dict[str, Any] = {"trust": value.model_dump(mode="json", by_alias=True)}
     if out is None:
         return Answer(trust_file.encode(value).decode("utf-8").rstrip("\n"), data)

@@ -15,7 +15,7 @@ from assay.formats import signed_note
 from assay.formats.image_key import parse_image_key
 from assay.formats.public_key import check_key
 from assay.formats.trust_policy import policy_faults
-from assay.model.signer_limits import SignerLimits, TrustedServices
+from assay.model.signer_limits import SignerLimits, SummaryPolicy, TrustedServices
 from assay.model.trust import ImageKey, TrustedIdentity, TrustedKey, TrustedLog, TrustFile
 
 _HEADER = """\
@@ -52,6 +52,8 @@ def encode(trust: TrustFile) -> bytes:
     for threshold in trust.thresholds:
         lines += ["", "[[thresholds]]", f"predicate_type = {_text(threshold.predicate_type)}"]
         lines += [f"count = {threshold.count}"]
+    for policy in trust.summary_policies:
+        lines += ["", "[[summary_policies]]", *_summary_policy(policy)]
     blank = ("\n".join(lines) + "\n").encode("utf-8")
     return blank.replace(_BLANK_SEAL.encode(), hashlib.sha256(blank).hexdigest().encode(), 1)
 
@@ -119,6 +121,12 @@ def _identity(identity: TrustedIdentity) -> list[str]:
     names = {"san": identity.san, "san_pattern": identity.san_pattern}
     lines += [f"{name} = {_text(value)}" for name, value in names.items() if value is not None]
     return lines + (["development = true"] if identity.development else []) + _limits(identity)
+
+
+def _summary_policy(policy: SummaryPolicy) -> list[str]:
+    said = {"name": policy.name, "version": policy.version, "sha256": policy.sha256}
+    lines = [f"{name} = {_text(value)}" for name, value in said.items() if value is not None]
+    return lines + ([f"verified_from = {policy.verified_from.isoformat()}"] if policy.verified_from else [])
 
 
 def _image_key(key: ImageKey) -> list[str]:

@@ -13,7 +13,7 @@ from assay.errors import NotVerified
 from assay.formats import trusted_root
 from assay.formats.signer_choice import pattern_fault
 from assay.formats.statement_types import signers_of
-from assay.model.trust import STATEMENT_ROLES, TrustedIdentity, TrustedSigner, TrustFile
+from assay.model.trust import STATEMENT_ROLES, Role, TrustedIdentity, TrustedSigner, TrustFile
 
 _OF_STATEMENTS = ("valid_from", "valid_until", "modules", "predicate_types", "sigstore", "log_required")
 """Limits that are held against a statement; whatever else a key signs carries no time, and names no module."""
@@ -36,7 +36,7 @@ def policy_faults(trust: TrustFile) -> list[Fault]:
     for table, signers in tables.items():
         for place, signer in enumerate(signers):
             found += [((table, place, key), text) for key, text in _signer_faults(signer, trust)]
-    return found + list(_threshold_faults(trust))
+    return [*found, *_threshold_faults(trust), *_summary_faults(trust)]
 
 
 def _signer_faults(signer: TrustedSigner, trust: TrustFile) -> Iterator[tuple[str, str]]:
@@ -68,6 +68,12 @@ def _identity_faults(identity: TrustedIdentity) -> Iterator[tuple[str, str]]:
         yield "san", "is a whole name; a pattern is written as `san_pattern`"
     if identity.san_pattern is not None and (fault := pattern_fault(identity.san_pattern)):
         yield "san_pattern", fault
+
+
+def _summary_faults(trust: TrustFile) -> Iterator[Fault]:
+    roles = {key.role for key in trust.keys} | {identity.role for identity in trust.identities}
+    if trust.summary_policies and Role.VERIFIER not in roles:
+        yield ("summary_policies", 0, "name"), "nobody here signs summaries, and this would limit nothing"
 
 
 def _threshold_faults(trust: TrustFile) -> Iterator[Fault]:

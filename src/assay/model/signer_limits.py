@@ -12,7 +12,7 @@ from datetime import datetime
 
 from pydantic import AwareDatetime, Field
 
-from assay.model.identifiers import Name
+from assay.model.identifiers import FileSha256, Name, VersionText
 from assay.model.value import Value
 
 EMAIL_OR_URI = r"^\S+$"
@@ -62,6 +62,17 @@ class Threshold(Value):
 
     predicate_type: str
     count: int = Field(ge=2, le=16)
+
+
+class SummaryPolicy(Value):
+    """A policy whose verification summaries count: the pack `name`, and of it one `version` or the pack with one
+    `sha256`, where they are said. `verified_from`: summaries that were derived before that do not count.
+    """
+
+    name: Name
+    version: VersionText | None = None
+    sha256: FileSha256 | None = None
+    verified_from: AwareDatetime | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import Field
 
 from assay.model.identifiers import FileSha256, Name
-from assay.model.signer_limits import LogPlace, ProvedTime, SignerLimits, Threshold, TrustedServices
+from assay.model.signer_limits import LogPlace, ProvedTime, SignerLimits, SummaryPolicy, Threshold, TrustedServices
 from assay.model.statement import PredicateType, Statement
 from assay.model.value import Value
 
@@ -163,6 +163,8 @@ class TrustFile(Value):
     sigstore: tuple[TrustedServices, ...] = ()
     identities: tuple[TrustedIdentity, ...] = ()
     thresholds: tuple[Threshold, ...] = ()
+    summary_policies: tuple[SummaryPolicy, ...] = ()
+    """Whose verification summaries count; empty: those of any policy."""
 
     def services(self, name: str | None) -> TrustedServices | None:
         """The Sigstore instance of that name."""

@@ -2,7 +2,8 @@
 """Log what was signed by key while the transparency log was away.
 
 Guards: what is handed out was verified: entry, time stamp and signature, by the services' trusted root; a bundle leaves
-the queue only then. One that fails stays, and the others are logged all the same.
+the queue only then. One that fails stays, and the others are logged all the same. A release that was published with a
+statement that is logged later gets the logged one beside it.
 Leaves to others: the queue (`backends.signers.log_queue`), HTTP (`backends.logs.rekor_client`).
 """
 
@@ -22,9 +23,11 @@ from assay.backends.signers.log_queue import LogQueue
 from assay.errors import AssayError, NotVerified, UsageFault
 from assay.formats import public_key, sigstore_bundle, strict_json
 from assay.formats.statement_verifier import read_statement, verify_statement
+from assay.model.artifact import Release
 from assay.model.signer_limits import LogPlace, TrustedServices
 from assay.model.trust import Role, TrustedKey, TrustFile
 from assay.pipeline.site import Site
+from assay.pipeline.statement_forms import attach_forms
 
 REQUEST_TIMEOUT_S = 30.0
 """A Rekor v2 answers when the entry is in a checkpoint, which may take 20 s."""
@@ -78,7 +81,17 @@ def submit_waiting(site: Site) -> list[Logged]:
             found.append(Logged(queue.settle(path, logged), place))
         except AssayError as error:
             found.append(Logged(path, error=error))
+    for release in site.store.releases():
+        attach_logged(site, release)
     return found
+
+
+def attach_logged(site: Site, release: Release) -> int:
+    """Put beside a published `release` those of its statements that were logged since they were signed, or before they
+    were published; answers how many were new. What was published stays as it is.
+    """
+    forms = LogQueue(site.folder / "log-queue").logged()
+    return attach_forms(site.store, release, forms) if forms else 0
 
 
 def log_bundle(bundle: bytes, key: TrustedKey, services: Services, root_text: str) -> tuple[bytes, LogPlace]:

@@ -106,7 +106,7 @@ def verify_bundles(
     for each in verified:
         link.take(each.checks)
         if kind == PredicateType.SUMMARY:
-            _summary(link, each)
+            _summary(link, each, trust)
     for about in verified[0].statement.subject:
         link.tell("subject", f"{about.name} " + " ".join(f"{name}:{value}" for name, value in about.digest.items()))
     if artifact is None:
@@ -114,9 +114,9 @@ def verify_bundles(
     return link.node(), verified
 
 
-def _summary(link: Link, verified: VerifiedStatement) -> None:
+def _summary(link: Link, verified: VerifiedStatement, trust: TrustFile) -> None:
     """What a verification summary says, beyond its signature and its subject."""
-    summary = link.attempt(lambda: check_summary(verified, None))
+    summary = link.attempt(lambda: check_summary(verified, None, trust))
     link.take(summary.checks[len(verified.checks) :] if summary else ())
     link.tell("resource", f"{verified.statement.predicate.get('resourceUri')}: compare it with what you expect")
 

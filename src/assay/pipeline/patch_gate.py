@@ -16,6 +16,7 @@ from assay.model.image_parameters import PatchBinding
 from assay.model.predicates import ImageReference, Patch
 from assay.model.statement import PredicateType
 from assay.model.trust import Check, Role, TrustFile
+from assay.pipeline.statement_forms import newest_form
 from assay.stages.provenance.statements import patch_predicate
 from assay.stages.signing.patch import check_patch_says
 
@@ -24,7 +25,8 @@ _REMEDY = "update with --full; sign and publish the release again"
 
 def verify_patch(store: Store, trust: TrustFile, release: Release, patch: ReleasedPatch) -> VerifiedPatch:
     """The patch of a verified `release`, from the store. Raises `NotVerified`, `StorageError`."""
-    return verify_patch_parts(release, patch, store.get(patch.file_sha256), store.get(patch.statement), trust)
+    statement = newest_form(store, release, PredicateType.PATCH.value, store.get(patch.statement), trust)
+    return verify_patch_parts(release, patch, store.get(patch.file_sha256), statement, trust)
 
 
 def verify_patch_parts(

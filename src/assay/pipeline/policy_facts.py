@@ -49,6 +49,7 @@ from assay.model.verdict import SuiteVerdict
 
 if TYPE_CHECKING:
     from assay.pipeline.site import Site
+from assay.pipeline.statement_forms import newest_form
 
 _TEST_MARK = b'"type":"test"'
 
@@ -70,7 +71,7 @@ def facts_of(
     """
     return Facts(
         point=point,
-        release=_release(site, trust, image, bundles if bundles is not None else _bundles(site, image)),
+        release=_release(site, trust, image, bundles if bundles is not None else _bundles(site, trust, image)),
         board=BoardFacts(name=board.name, revision=board.revision, emulated=board.emulated),
         trust=TrustFacts(
             name=trust.name, allow_development=trust.allow_development, allow_emulated=trust.allow_emulated
@@ -104,12 +105,13 @@ def _change(found: DeviceInfo, release: Release) -> Literal["newer", "same", "ol
     return "same" if here == there else "newer" if here < there else "older"
 
 
-def _bundles(site: Site, image: VerifiedImage) -> dict[str, bytes]:
+def _bundles(site: Site, trust: TrustFile, image: VerifiedImage) -> dict[str, bytes]:
     """The statements of the release; none where a summary stood for them: nobody here verified them."""
     release = image.release
     if image.summary is not None:
         return {}
-    return {kind: site.store.get(digest) for kind, digest in release.attestations.items()}
+    published = {kind: site.store.get(digest) for kind, digest in release.attestations.items()}
+    return {kind: newest_form(site.store, release, kind, bundle, trust) for kind, bundle in published.items()}
 
 
 def _release(site: Site, trust: TrustFile, image: VerifiedImage, bundles: Mapping[str, bytes]) -> ReleaseFacts:

@@ -17,6 +17,7 @@ from assay.model.policy import Point, PolicyNote
 from assay.model.record import RecordRef, RecordType
 from assay.model.trust import Role
 from assay.pipeline.image_signing import read_signed
+from assay.pipeline.log_submit import attach_logged
 from assay.pipeline.manifest_files import board_file, load_board, project_root
 from assay.pipeline.patch_gate import verify_patch_parts
 from assay.pipeline.policy_gate import Question, enforce
@@ -60,6 +61,7 @@ def publish_signed(
     # The store may have had this image under this name before: then its release of that time is the one.
     release = site.store.find(signed.release.name, signed.release.version, signed.release.board)
     _check_same_patches(signed.release, release)
+    attach_logged(site, release)
     record = site.recorder.record(release_statement(release, policy), RecordType.RELEASE, Role.BUILDER)
     return Published(release, manifest, record, policy)
 

@@ -25,6 +25,7 @@ from assay.model.manifest import Board
 from assay.model.statement import PredicateType
 from assay.model.trust import Check, Role, TrustFile, VerifiedStatement
 from assay.pipeline.rauc_signing import facts_of
+from assay.pipeline.statement_forms import newest_form, payload_sha256
 from assay.pipeline.withdrawals import check_not_withdrawn, withdrawal_of
 from assay.stages.provenance.statements import provenance_statement
 from assay.stages.provenance.summary import verify_summary
@@ -51,7 +52,8 @@ def verify_release(
         return _by_summary(store, release, trust, board)
     bundles = {kind: _bundle(store, release, kind) for kind in release.attestations}
     rauc = _rauc(store, release)
-    return verify_parts(release, _image(store, release), bundles, trust, board, rauc)
+    later = {kind: newest_form(store, release, kind, bundle, trust) for kind, bundle in bundles.items()}
+    return verify_parts(release, _image(store, release), bundles, trust, board, rauc, later=later)
 
 
 def _highest_left(store: Store, highest: Release) -> Release:
@@ -127,12 +129,16 @@ def verify_parts(
     trust: TrustFile,
     board: Board,
     rauc: bytes = b"",
+    *,
+    later: Mapping[str, bytes] | None = None,
 ) -> VerifiedImage:
     """A release whose parts are at hand: image bytes, Sigstore bundles by predicate type, the RAUC bundle if it has
     one. Any exception on the way is "not verified".
+
+    `later`: the same statements as they were logged or stamped after they were published.
     """
     try:
-        verified = _verify_parts(release, data, bundles, trust, board)
+        verified = _verify_parts(release, data, bundles, later or {}, trust, board)
         return replace(verified, checks=(*verified.checks, *_check_rauc(release, rauc, board)), bundle=rauc)
     except AssayError:
         raise
@@ -142,14 +148,19 @@ def verify_parts(
 
 
 def _verify_parts(
-    release: Release, data: bytes, bundles: Mapping[str, bytes], trust: TrustFile, board: Board
+    release: Release,
+    data: bytes,
+    bundles: Mapping[str, bytes],
+    later: Mapping[str, bytes],
+    trust: TrustFile,
+    board: Board,
 ) -> VerifiedImage:
     check_consistent(release)
     checks = [_check_emulated(trust, board)]
     image = verify_image(data, trust)
     checks += [*image.checks, *_check_image(release, image, board)]
     for kind in (PredicateType.PROVENANCE, PredicateType.SBOM):
-        statement = _statement(release, bundles, kind, trust)
+        statement = _statement(release, bundles, later, kind, trust)
         checks += statement.checks
         if kind is PredicateType.PROVENANCE:
             checks += verify_provenance(statement, _expected(release))
@@ -220,15 +231,23 @@ def _check_keys_inside(release: Release, image: CheckedImage, trust: TrustFile, 
 
 
 def _statement(
-    release: Release, bundles: Mapping[str, bytes], kind: PredicateType, trust: TrustFile
+    release: Release,
+    bundles: Mapping[str, bytes],
+    later: Mapping[str, bytes],
+    kind: PredicateType,
+    trust: TrustFile,
 ) -> VerifiedStatement:
     bundle = bundles.get(kind.value)
     if bundle is None or hashlib.sha256(bundle).hexdigest() != release.attestations[kind.value]:
         text = f"{release.reference} has no {kind.name.lower()} statement, or another than it was published with"
         raise NotVerified(text, remedy="sign and publish it again")
+    form = later.get(kind.value, bundle)
+    if payload_sha256(form) != payload_sha256(bundle):
+        text = f"what was put beside {release.reference} is another {kind.name.lower()} statement"
+        raise NotVerified(text, remedy="restore the store from a copy")
     try:
         return verify_statement(
-            bundle,
+            form,
             trust,
             role=Role.BUILDER,
             predicate_types={kind.value},

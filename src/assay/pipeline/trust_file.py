@@ -19,6 +19,7 @@ from assay.formats import trust_file
 from assay.formats.image_key import parse_image_key
 from assay.formats.toml_document import MANIFEST_BYTES_MAX, TomlDocument
 from assay.model.identifiers import parse_name
+from assay.model.signer_limits import SummaryPolicy
 from assay.model.trust import BUILDER_IDS, ImageKey, Role, TrustedKey, TrustFile
 from assay.stages.manifest.read import read_manifest
 
@@ -95,14 +96,25 @@ def _with_keyless(site: Site, trust: TrustFile) -> TrustFile:
     return trust.model_copy(update={"sigstore": (own[0],), "identities": (own[1],)})
 
 
-def without_builders(trust: TrustFile) -> TrustFile:
-    """`trust` for who verifies releases by their summaries: nobody who builds is named."""
+def without_builders(trust: TrustFile, policies: tuple[SummaryPolicy, ...] = ()) -> TrustFile:
+    """`trust` for who verifies releases by their summaries: nobody who builds is named. `policies`: whose count."""
     return trust.model_copy(
         update={
+            "summary_policies": policies,
             "keys": tuple(key for key in trust.keys if key.role is not Role.BUILDER),
             "identities": tuple(each for each in trust.identities if each.role is not Role.BUILDER),
         }
     )
+
+
+def read_summary_policy(text: str) -> SummaryPolicy:
+    """`NAME`, `NAME@VERSION` or `NAME@sha256:DIGEST`: whose summaries count. Raises `UsageFault`."""
+    name, _, which = text.partition("@")
+    digest = which.removeprefix("sha256:") if which.startswith("sha256:") else None
+    try:
+        return SummaryPolicy(name=name, version=None if digest else which or None, sha256=digest)
+    except ValueError as error:
+        raise UsageFault(f"{text!r} names no policy", remedy="write NAME, NAME@1.2.3 or NAME@sha256:DIGEST") from error
 
 
 def read_image_key(text: str) -> ImageKey:

@@ -46,6 +46,16 @@ class LogQueue:
             except OSError as error:
                 raise StorageError(f"{path} cannot be read: {error.strerror}", remedy="make it readable") from error
 
+    def logged(self) -> dict[str, bytes]:
+        """What was logged, by the SHA-256 of the payload. Raises `StorageError`."""
+        found = {}
+        for path in sorted((self.folder / LOGGED).glob(f"[0-9a-f]*{SUFFIX}")):
+            try:
+                found[path.name.removesuffix(SUFFIX)] = path.read_bytes()
+            except OSError as error:
+                raise StorageError(f"{path} cannot be read: {error.strerror}", remedy="make it readable") from error
+        return found
+
     def settle(self, path: Path, logged: bytes) -> Path:
         """`logged` is the logged form of what waits in `path`: keep it, then let go. Raises `StorageError`."""
         done = self.folder / LOGGED / path.name

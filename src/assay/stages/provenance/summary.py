@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, NoReturn
 
 from assay import __version__
@@ -85,11 +86,12 @@ def verify_summary(bundle: bytes, trust: TrustFile, release: Release) -> Release
     document = _subjects(release)[1].digest["sha256"]
     if not any(subject.digest.get("sha256") == document for subject in verified.statement.subject):
         _refuse(f"is about another release document than that of {release.reference} in the store")
-    return check_summary(verified, resource_of(release))
+    return check_summary(verified, resource_of(release), trust)
 
 
-def check_summary(verified: VerifiedStatement, resource: str | None) -> ReleaseSummary:
-    """Steps four to seven on a statement whose signature, subject and type were verified. Raises `NotVerified`.
+def check_summary(verified: VerifiedStatement, resource: str | None, trust: TrustFile) -> ReleaseSummary:
+    """Steps four to seven on a statement whose signature, subject and type were verified, and that it is of a policy
+    that `trust` asks for. Raises `NotVerified`.
 
     `resource` None: whoever asks does not know what it has to be about, which leaves step five to them.
     """
@@ -107,6 +109,7 @@ def check_summary(verified: VerifiedStatement, resource: str | None) -> ReleaseS
     if not isinstance(levels, list) or not any(_build_level(level) >= BUILD_LEVEL for level in levels):
         _refuse(f"verifies no SLSA build level of at least {BUILD_LEVEL}")
     policy = _table(predicate, "policy")
+    _check_policy(policy, predicate, trust)
     return ReleaseSummary(
         signer=key,
         verifier_id=verifier,
@@ -119,6 +122,35 @@ def check_summary(verified: VerifiedStatement, resource: str | None) -> ReleaseS
             Check(f"levels {', '.join(str(level) for level in levels)}, by the verifier of that key"),
         ),
     )
+
+
+def _check_policy(policy: Mapping[str, Any], predicate: Mapping[str, Any], trust: TrustFile) -> None:
+    """The policy is one of those that `trust` asks for, if it asks; and the summary is as young as it has to be."""
+    if not trust.summary_policies:
+        return
+    uri, sha256 = _text(policy, "uri"), _text(_table(policy, "digest"), "sha256")
+    name, _, version = uri.removeprefix(POLICY_URI).partition(":")
+    fitting = [
+        wanted
+        for wanted in trust.summary_policies
+        if uri.startswith(POLICY_URI)
+        and (wanted.name, wanted.version or version, wanted.sha256 or sha256) == (name, version, sha256)
+    ]
+    if not fitting:
+        _refuse(f"is of the policy {uri[:80]!r} ({sha256[:16]}), which '{trust.name}' does not ask for")
+    when = _time(predicate)
+    if not any(wanted.verified_from is None or (when and when >= wanted.verified_from) for wanted in fitting):
+        _refuse(
+            f"was derived {when or 'at no time that it tells'}, which is before the time that '{trust.name}' asks for"
+        )
+
+
+def _time(predicate: Mapping[str, Any]) -> datetime | None:
+    try:
+        when = datetime.fromisoformat(str(predicate.get("timeVerified")))
+    except ValueError:
+        return None
+    return when if when.tzinfo is not None else None
 
 
 def _subjects(release: Release) -> tuple[Subject, Subject]:
