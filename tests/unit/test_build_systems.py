@@ -22,7 +22,7 @@ from assay.stages.build.systems import SYSTEMS, script_of, steps_of, tools_of
 
 BIN = 'after = [["objcopy", "-O", "binary", "-j", ".rodata", "{work}/%s", "{out}/payload.bin"]]'
 MODULE = """\
-schema = "assay.module/1"
+schema = "assay.module/2"
 name = "theirs"
 kind = "app"
 version = "1.0.0"

@@ -4,16 +4,27 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from test_plan import release as plain_release
 
-from assay.errors import Refused
-from assay.model.artifact import Release
-from assay.model.compatibility import Offer, check_interfaces, check_needs, offer_of, offers_of_board, satisfies
+from assay.errors import Refused, WrongBoard
+from assay.model.artifact import Artifact, Release
+from assay.model.compatibility import (
+    Offer,
+    check_hardware,
+    check_interfaces,
+    check_needs,
+    hardware_fault,
+    offer_of,
+    offers_of_board,
+    satisfies,
+)
 from assay.model.manifest import Board, Interface, Interfaces, Module
 
 ROOT = Path(__file__).parents[2]
@@ -150,3 +161,55 @@ def test_the_parts_of_a_linux_module_fit_each_other(file: Path) -> None:
         for need in module.interfaces.requires:
             assert any(need in offer.provides for offer in offers), (file, need)
         offers = (*offers, Offer(module.name, module=module.name, provides=module.interfaces.provides))
+
+
+def contracted(dependencies: tuple[dict[str, Any], ...] = (), **contract: Any) -> Release:
+    found = plain_release()
+    said = {"schema": "assay.artifact/2", "contract": contract, "dependencies": list(dependencies)}
+    document = found.artifact.model_dump(mode="json", by_alias=True, exclude_none=True) | said
+    return found.model_copy(update={"artifact": type(found.artifact).model_validate_json(json.dumps(document))})
+
+
+BOARD: Board = manifest(ROOT / "boards" / "ast1030-evb.toml", Board)
+
+
+def test_a_module_is_asked_what_it_can_do() -> None:
+    asks = contracted(({"name": "boot", "version": ">=1.0.0", "capabilities": ["patches", "radio"]},))
+    able = Offer("the bootloader", module="boot", version="1.0.0", capabilities=("patches",))
+    with pytest.raises(Refused, match="needs boot to be able to do radio; the one that is there can do patches"):
+        check_needs(asks, [able])
+    check_needs(asks, [replace(able, capabilities=("radio", "patches"))])
+    assert offer_of(contracted(capabilities=["x"])).capabilities == ("x",)
+
+
+@pytest.mark.parametrize(
+    ("contract", "said"),
+    [
+        ({"resources": {"flash": 0x60001}}, "393217 bytes of flash, the area 'primary' of ast1030-evb has 393216"),
+        ({"resources": {"ram": 0x50001}}, "327681 bytes of RAM, the range 'app'"),
+        ({"resources": {"peripherals": ["uart", "can"]}}, "needs can; ast1030-evb has uart, spi-nor"),
+        ({"resources": {"flash": 1000}}, "has 200000 bytes, and promises at most 1000"),
+        ({"resources": {"flash": 0x60000, "ram": 0x50000, "peripherals": ["uart"]}, "max_revision": 1}, None),
+    ],
+)
+def test_a_board_has_what_a_release_takes_or_lacks_it_in_words(contract: dict[str, Any], said: str | None) -> None:
+    asked = contracted(**contract)
+    if said is None:
+        check_hardware(asked, BOARD)
+        return
+    with pytest.raises(WrongBoard, match=re.escape(said)):
+        check_hardware(asked, BOARD)
+
+
+@pytest.mark.parametrize(("revision", "fits"), [(0, False), (1, True), (2, True), (3, False)])
+def test_a_release_is_for_revisions_from_one_to_another(revision: int, fits: bool) -> None:
+    board = BOARD.model_copy(update={"revision": revision})
+    said = hardware_fault(contracted(max_revision=2), board)
+    assert said == (None if fits else f"demo-sensor@1.1.0 is for revision 1 to 2 of ast1030-evb, this is {revision}")
+    assert hardware_fault(plain_release(), BOARD.model_copy(update={"revision": 9})) is None
+
+
+def test_an_artifact_of_the_first_version_has_no_contract() -> None:
+    document = plain_release().artifact.model_dump(mode="json", by_alias=True, exclude_none=True)
+    with pytest.raises(ValueError, match="first version has no contract"):
+        Artifact.model_validate_json(json.dumps(document | {"schema": "assay.artifact/1", "contract": {}}))

@@ -18,7 +18,7 @@ from assay.stages.manifest.schema_export import schema_text
 
 ROOT = Path(__file__).parents[2]
 BOARD = """\
-schema = "assay.board/1"
+schema = "assay.board/2"
 firmware = "mcuboot"
 name = "theirs"
 revision = 1
@@ -33,7 +33,7 @@ buffers = { size = 128 }
 mode = "swap"
 """
 REVISION = """\
-schema = "assay.board/1"
+schema = "assay.board/2"
 name = "theirs-b"
 inherits = "theirs"
 why = "a larger flash, and its UART is faster"

@@ -15,7 +15,7 @@ from assay.stages.manifest.read import read_manifest
 ROOT = Path(__file__).parents[2]
 
 MODULE = """\
-schema = "assay.module/1"
+schema = "assay.module/2"
 name = "demo-sensor"
 kind = "app"
 version = "1.0.0"
@@ -81,9 +81,9 @@ def test_the_boards_of_the_project_are_right(path: Path) -> None:
         ('license = "Apache-2.0"\n', "", None, "missing key 'license'"),
         ("security_counter = 1\n", "", 16, "missing key 'security_counter' in update"),
         ("security_counter = 1", "security_counter = 4294967296", 19, "less than or equal to 4294967295"),
-        ('schema = "assay.module/1"', 'schema = "assay.module/2"', 1, "is newer than"),
-        ('schema = "assay.module/1"', 'schema = "assay.board/1"', 1, "expected schema 'assay.module/1'"),
-        ('schema = "assay.module/1"', "", 1, 'expected schema = "assay.module/1" at the top'),
+        ('schema = "assay.module/2"', 'schema = "assay.module/3"', 1, "is newer than"),
+        ('schema = "assay.module/2"', 'schema = "assay.board/2"', 1, "expected schema 'assay.module/2'"),
+        ('schema = "assay.module/2"', "", 1, 'expected schema = "assay.module/2" at the top'),
     ],
 )
 def test_a_fault_says_line_and_expectation(old: str, new: str, line: int | None, said: str) -> None:

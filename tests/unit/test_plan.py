@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from assay.errors import Refused, WrongBoard
 from assay.formats import canonical_json
 from assay.model.artifact import Artifact, Release, SignedImage, SourceState
-from assay.model.manifest import Dependency
+from assay.model.manifest import Contract, Dependency
 from assay.model.plan import Plan, UnitState, UpdateRules
 from assay.stages.field.plan import digest, plan_update, upload_estimate_s
 
@@ -121,6 +121,24 @@ def test_a_slow_line_gets_more_time() -> None:
 def test_what_may_not_be_is_refused(changes: dict[str, Any], error: type[Refused], words: str) -> None:
     with pytest.raises(error, match=words):
         plan(**changes)
+
+
+def test_a_release_says_from_which_version_it_takes_over() -> None:
+    with pytest.raises(Refused, match=r"takes over from 1\.0\.5 and later, unit .* runs 1\.0\.0") as caught:
+        plan(rules=UpdateRules(min_from_version="1.0.5", allow_older_version=True))
+    assert "between the two first" in caught.value.remedy
+    assert plan(rules=UpdateRules(min_from_version="1.0.0")).steps
+    assert plan(image_hash=OLD, version="1.0.0", rules=UpdateRules(min_from_version="1.0.5")).steps == ()
+
+
+def test_a_unit_of_a_later_revision_than_the_last_is_refused() -> None:
+    made = release()
+    contract = Contract(max_revision=1)
+    held = made.model_copy(update={"artifact": made.artifact.model_copy(update={"contract": contract})})
+    assert plan_update(UNIT, held, UpdateRules(), baud=BAUD).steps
+    later = UNIT.model_copy(update={"revision": 2})
+    with pytest.raises(WrongBoard, match=r"up to revision 1, unit .* is 2"):
+        plan_update(later, held, UpdateRules(), baud=BAUD)
 
 
 def two(unit: UnitState = UNIT, rules: UpdateRules | None = None, **changes: Any) -> Plan:

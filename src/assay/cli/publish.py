@@ -33,6 +33,7 @@ def command(session: Session, signed_dir: Path, unsafe_skip_policy: str | None) 
             f"  image     {release.image.file_sha256}",
             f"  policy    {policy_words(published.policy)}",
             f"  log       entry {published.record.index} of {published.record.origin}",
+            *(f"  caution   {caution}" for caution in published.cautions),
         )
     )
     data = {
@@ -44,5 +45,6 @@ def command(session: Session, signed_dir: Path, unsafe_skip_policy: str | None) 
         "attestations": dict(release.attestations),
         "policy": published.policy.model_dump(mode="json"),
         "record": published.record.model_dump(mode="json"),
+        "cautions": list(published.cautions),
     }
     return Answer(text, data)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from assay.model.identifiers import FileSha256, ImageHash, Name, VersionText
-from assay.model.manifest import PAYLOAD, Dependency, Interfaces, UpdatePolicy
+from assay.model.manifest import PAYLOAD, Contract, Dependency, Interfaces, UpdatePolicy
 from assay.model.trust import Check, TrustedSigner
 from assay.model.value import Value
 
@@ -43,11 +43,12 @@ class Artifact(Value):
 
     `parameters` are the external parameters (board, version, defines, declared public keys); values are plain JSON.
     `update`, `dependencies` and `interfaces` are what module.toml says about updates in the field, and about what it
-    needs and offers; `interfaces` is None for what was built before it was carried. `builder_parts` is what the builder
-    itself is made of, where it is more than this program.
+    needs and offers, `contract` the rest; `interfaces` and `contract` are None for what was built before they were
+    carried. `builder_parts` is what the builder itself is made of, where it is more than this program. An artifact
+    keeps the version that it was written with, so that what was signed keeps its bytes.
     """
 
-    schema_: Literal["assay.artifact/1"] = Field(default="assay.artifact/1", alias="schema")
+    schema_: Literal["assay.artifact/1", "assay.artifact/2"] = Field(default="assay.artifact/2", alias="schema")
     module: Name
     kind: Literal["app", "bootloader", "rom", "radio"]
     version: VersionText
@@ -68,6 +69,13 @@ class Artifact(Value):
     dependencies: tuple[Dependency, ...] = ()
     interfaces: Interfaces | None = None
     builder_parts: tuple[ToolIdentity, ...] | None = None
+    contract: Contract | None = None
+
+    @model_validator(mode="after")
+    def _first_version_has_no_contract(self) -> Self:
+        if self.schema_ == "assay.artifact/1" and self.contract is not None:
+            raise ValueError("an artifact of the first version has no contract")
+        return self
 
 
 ARTIFACT_FILE = "artifact.json"

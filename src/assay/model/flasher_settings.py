@@ -75,7 +75,7 @@ def check_names(flashers: tuple[FlasherSettings, ...]) -> None:
 class PlainBoard(Value):
     """A board of which nothing is known but how to flash it (`boards/*.toml` with `firmware = "any"`)."""
 
-    schema_: Literal["assay.board/1"] = Field(alias="schema")
+    schema_: Literal["assay.board/2"] = Field(alias="schema")
     firmware: Literal["any"] = Field(description="nothing that speaks SMP runs there")
     name: Name
     revision: int = Field(ge=0)

@@ -110,7 +110,7 @@ class Recovery(Value):
 class ForeignBoard(Value):
     """A board of somebody else (`boards/*.toml` with `firmware = "mcuboot"`)."""
 
-    schema_: Literal["assay.board/1"] = Field(alias="schema")
+    schema_: Literal["assay.board/2"] = Field(alias="schema")
     firmware: Literal["mcuboot"] = Field(description="whose firmware runs there")
     name: Name
     revision: int = Field(ge=0)

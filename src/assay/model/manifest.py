@@ -8,6 +8,7 @@ Sizes and offsets are bytes, addresses are as the core sees them, times carry `_
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
@@ -52,6 +53,9 @@ PAYLOAD = "payload.bin"
 
 Requirement = Annotated[str, StringConstraints(pattern=r"^(==|>=)[0-9]+\.[0-9]+\.[0-9]+$")]
 """`>=1.2.3` (same major) or `==1.2.3`."""
+
+VersionRange = Annotated[str, StringConstraints(pattern=r"^(==|<=|<)[0-9]+\.[0-9]+\.[0-9]+$")]
+"""`<1.2.3`, `<=1.2.3` or `==1.2.3`: older releases, over all majors; a build number is not looked at."""
 
 
 class Area(Value):
@@ -179,11 +183,12 @@ class MaskRom(Value):
 class Board(Value):
     """A board design (`boards/*.toml`)."""
 
-    schema_: Literal["assay.board/1"] = Field(alias="schema")
+    schema_: Literal["assay.board/2"] = Field(alias="schema")
     name: Name
     revision: int = Field(ge=0)
     emulated: bool = False
     description: str = ""
+    peripherals: tuple[Name, ...] = Field(default=(), description="what the design has besides processor and memory")
     toolchain: Toolchain
     flash: Flash
     ram: dict[str, RamRange]
@@ -228,10 +233,18 @@ class Board(Value):
 
 
 class BoardNeed(Value):
-    """A board that a module runs on, from a revision upwards."""
+    """A board that a module runs on: from a revision upwards, and perhaps up to one."""
 
     name: Name
     min_revision: int = Field(ge=0)
+    max_revision: int | None = Field(default=None, ge=0, description="the last one that it runs on")
+
+    @model_validator(mode="after")
+    def _range_is_not_empty(self) -> Self:
+        if self.max_revision is not None and self.max_revision < self.min_revision:
+            text = f"max_revision ({self.max_revision}) is below min_revision ({self.min_revision})"
+            raise FieldFault(text, "max_revision")
+        return self
 
 
 class Interfaces(Value):
@@ -242,10 +255,45 @@ class Interfaces(Value):
 
 
 class Dependency(Value):
-    """Another module that has to be there."""
+    """Another module that has to be there, in a version, and able to do something. Without `capabilities` it is None,
+    so that what was signed before there were any keeps its bytes.
+    """
 
     name: Name
     version: Requirement
+    capabilities: tuple[Name, ...] | None = Field(default=None, description="what the module has to be able to do")
+
+
+class Resources(Value):
+    """What a module takes of its board. The image is held to `flash`, and the board to all of it."""
+
+    flash: int | None = Field(default=None, gt=0, description="bytes that the image has at most")
+    ram: int | None = Field(default=None, gt=0, description="bytes of the range in which it runs")
+    peripherals: tuple[Name, ...] = Field(default=(), description="what the board's file has to list")
+
+
+class Deprecation(Value):
+    """Older releases of a module that should no longer be used from a day on, and may not from another."""
+
+    versions: VersionRange
+    since: date = Field(description="from this day on (UTC) another release is preferred")
+    ends: date | None = Field(default=None, description="from this day on (UTC) they are not chosen at all")
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=400)]
+
+    @model_validator(mode="after")
+    def _ends_later(self) -> Self:
+        if self.ends is not None and self.ends < self.since:
+            raise FieldFault(f"ends ({self.ends}) is before since ({self.since})", "ends")
+        return self
+
+
+class Contract(Value):
+    """What a module promises and asks beyond interfaces and dependencies, for one board; carried in its provenance."""
+
+    capabilities: tuple[Name, ...] = ()
+    max_revision: int | None = None
+    resources: Resources = Resources()
+    deprecations: tuple[Deprecation, ...] = ()
 
 
 class BuildRecipe(Value):
@@ -308,12 +356,15 @@ class UpdatePolicy(Value):
     policy: Literal["test-then-confirm", "none"]
     health_timeout_s: float = Field(default=10.0, gt=0, le=3600, allow_inf_nan=False, description="seconds")
     security_counter: int = Field(ge=0, le=0xFFFFFFFF)
+    min_from_version: VersionText | None = Field(
+        default=None, description="the oldest version that is updated to this one in the field"
+    )
 
 
 class Module(Value):
     """A hardware module's firmware (`module.toml`): its contract."""
 
-    schema_: Literal["assay.module/1"] = Field(alias="schema")
+    schema_: Literal["assay.module/2"] = Field(alias="schema")
     name: Name
     kind: Literal["app", "bootloader", "rom", "radio"]
     version: VersionText
@@ -322,8 +373,21 @@ class Module(Value):
     boards: tuple[BoardNeed, ...] = Field(min_length=1)
     build: BuildRecipe
     interfaces: Interfaces = Interfaces()
+    capabilities: tuple[Name, ...] = Field(default=(), description="what it can do, by names that others may ask for")
     dependencies: tuple[Dependency, ...] = ()
+    resources: Resources = Resources()
+    deprecations: tuple[Deprecation, ...] = ()
     update: UpdatePolicy
+
+    def contract(self, board: str) -> Contract:
+        """What holds for the board called `board`, which the module names."""
+        need = next(need for need in self.boards if need.name == board)
+        return Contract(
+            capabilities=self.capabilities,
+            max_revision=need.max_revision,
+            resources=self.resources,
+            deprecations=self.deprecations,
+        )
 
 
 class SerialScheme(Value):

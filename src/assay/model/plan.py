@@ -39,6 +39,7 @@ class UpdateRules(Value):
     dependencies: tuple[Dependency, ...] = ()
     allow_older_version: bool = False
     full: bool = False
+    min_from_version: VersionText | None = None
 
 
 class PlanPatch(Value):

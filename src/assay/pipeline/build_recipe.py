@@ -19,6 +19,7 @@ from assay.errors import NotVerified, UsageFault
 from assay.formats import public_key
 from assay.interfaces.builder import Builder
 from assay.model.artifact import ToolIdentity
+from assay.model.compatibility import what_lacks
 from assay.model.identifiers import Version
 from assay.model.manifest import Board, Module
 from assay.model.source_file import SourceFile
@@ -136,6 +137,12 @@ def _check_board(module: Module, board: Board) -> None:
     if board.revision < need.min_revision:
         text = f"{module.name} needs revision {need.min_revision} of {board.name}, the board file says {board.revision}"
         raise UsageFault(text, remedy="build for a board of that revision")
+    if need.max_revision is not None and board.revision > need.max_revision:
+        until = f"{module.name} runs on {board.name} up to revision {need.max_revision}"
+        text = f"{until}, the board file says {board.revision}"
+        raise UsageFault(text, remedy="build for a board of that revision")
+    if lacks := what_lacks(module.kind, module.resources, board):
+        raise UsageFault(f"{module.name} needs {lacks}", remedy="build for another board, or correct [resources]")
 
 
 def _public_pem(name: str, text: str) -> str:

@@ -12,7 +12,10 @@ from pathlib import Path
 
 from assay.errors import Refused
 from assay.interfaces.step_book import Say, say_nothing
+from assay.interfaces.store import Store
 from assay.model.artifact import Release
+from assay.model.compatibility import offer_of, offers_of_board, unmet_need
+from assay.model.manifest import Board
 from assay.model.policy import Point, PolicyNote
 from assay.model.record import RecordRef, RecordType
 from assay.model.trust import Role
@@ -30,12 +33,15 @@ from assay.stages.provenance.statements import release_statement
 
 @dataclass(frozen=True)
 class Published:
-    """A release as the store has it, the digest of its manifest there, its record, and who decided."""
+    """A release as the store has it, the digest of its manifest there, its record, and who decided. `cautions`: what
+    it needs and nothing in the store offers yet; releases may be published in any order.
+    """
 
     release: Release
     manifest_sha256: str
     record: RecordRef
     policy: PolicyNote
+    cautions: tuple[str, ...] = ()
 
 
 def publish_signed(
@@ -63,7 +69,13 @@ def publish_signed(
     _check_same_patches(signed.release, release)
     attach_logged(site, release)
     record = site.recorder.record(release_statement(release, policy), RecordType.RELEASE, Role.BUILDER)
-    return Published(release, manifest, record, policy)
+    return Published(release, manifest, record, policy, _cautions(site.store, release, board))
+
+
+def _cautions(store: Store, release: Release, board: Board) -> tuple[str, ...]:
+    others = [each for each in store.releases() if each.board == board.name and each.name != release.name]
+    need = unmet_need(release, (*offers_of_board(board), *map(offer_of, others)))
+    return (f"nothing in the store serves it yet: {need}",) if need else ()
 
 
 def _check_same_patches(wanted: Release, published: Release) -> None:

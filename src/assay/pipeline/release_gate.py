@@ -20,6 +20,7 @@ from assay.formats.rauc_bundle import check_holds
 from assay.formats.statement_verifier import verify_statement
 from assay.interfaces.store import Store
 from assay.model.artifact import Release, VerifiedImage
+from assay.model.compatibility import check_hardware
 from assay.model.identifiers import Version
 from assay.model.manifest import Board
 from assay.model.statement import PredicateType
@@ -202,6 +203,7 @@ def _check_image(release: Release, image: CheckedImage, board: Board) -> tuple[C
     if (image.file_sha256, image.image_hash) != (release.image.file_sha256, release.image.image_hash):
         raise NotVerified(f"the image of {release.reference} is not the one that was published", remedy="publish again")
     check_says(image, release.artifact)
+    check_hardware(release, board)
     return (
         Check(f"file SHA-256 {image.file_sha256}"),
         Check(f"image for {says.board} from revision {says.min_revision} on, {says.name} {says.version}"),

@@ -235,6 +235,8 @@ def _tell_build(link: Link, predicate: Mapping[str, Any]) -> None:
     for name, said in (("needs", needs), ("offers", interfaces.get("provides", []))):
         if said:
             link.tell(name, ", ".join(f"{one.get('name')} {one.get('version')}" for one in said))
+    if able := internal.get("contract", {}).get("capabilities"):
+        link.tell("can do", ", ".join(map(str, able)))
 
 
 def _tell_parts(link: Link, bom: Mapping[str, Any]) -> None:

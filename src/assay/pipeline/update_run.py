@@ -9,6 +9,7 @@ Leaves to others: what may be updated (`stages.field.plan`), the walk (`stages.f
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -17,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from assay.errors import AssayError, ExitStatus, InfrastructureError, NotVerified, Refused, UnitFailed, gravest
 from assay.interfaces.device import DeviceInfo, Stage
 from assay.interfaces.step_book import DETAIL, ProgressFor, Say, StepBook, say_nothing
-from assay.model.artifact import VerifiedImage
-from assay.model.compatibility import Offer, check_interfaces, offer_of
+from assay.model.artifact import Release, VerifiedImage
+from assay.model.compatibility import Offer, check_capabilities, check_interfaces, offer_of
 from assay.model.outcome import Outcome, exit_status
 from assay.model.plan import Plan, UnitState, UpdateRules
 from assay.model.policy import Point, PolicyNote
@@ -182,9 +183,9 @@ class _Field:
         room, radio = self.place.board.patch_room, self.radio.release if self.radio else None
         unit = self._unit(verified, offers)
         plan = planning.plan_update(unit, release, self._rules(), baud=baud, patch_room=room, radio=radio)
-        check_interfaces(release, (*offers, offer_of(radio)) if radio else offers)
+        _check_offers(release, (*offers, offer_of(radio)) if radio else offers)
         if radio:
-            check_interfaces(radio, (*offers, offer_of(release)))
+            _check_offers(radio, (*offers, offer_of(release)))
         return PlannedUpdate(plan, planning.digest(plan), verified.report, baud)
 
     def questions(self) -> tuple[Question, ...]:
@@ -232,13 +233,19 @@ class _Field:
         artifact = self.image.release.artifact
         said: dict[str, Any] = {}
         if artifact.update is not None:
-            said = {"policy": artifact.update.policy, "health_timeout_s": artifact.update.health_timeout_s}
+            said = artifact.update.model_dump(include={"policy", "health_timeout_s", "min_from_version"})
         return UpdateRules(
             dependencies=artifact.dependencies,
             allow_older_version=self.order.allow_older_version,
             full=self.order.full or goes_by_summary(self.trust),  # no summary speaks of patches
             **said,
         )
+
+
+def _check_offers(release: Release, offers: Sequence[Offer]) -> None:
+    """Versions of modules were checked by the plan; interfaces and capabilities are left."""
+    check_interfaces(release, offers)
+    check_capabilities(release, offers)
 
 
 class _FieldRun:

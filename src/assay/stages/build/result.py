@@ -63,6 +63,7 @@ def artifact_of(subject: BuildSubject, builder: Builder, files: Mapping[str, byt
         dependencies=module.dependencies,
         interfaces=module.interfaces,
         builder_parts=builder.parts() or None,
+        contract=module.contract(subject.board.name),
     )
     return BuiltArtifact(artifact, files, sbom)
 
@@ -98,3 +99,9 @@ def _check_outputs(module: Module, found: Mapping[str, bytes]) -> None:
         raise UnitFailed(text, remedy="add it to [build] outputs, or have the build leave it out of {out}")
     if not found[PAYLOAD]:
         raise UnitFailed(f"the build of {module.name} made an empty {PAYLOAD}", remedy="correct the build")
+    room = module.resources.flash
+    if room is not None and len(found[PAYLOAD]) > room:
+        text = (
+            f"{PAYLOAD} of {module.name} has {len(found[PAYLOAD])} bytes, and its module.toml promises at most {room}"
+        )
+        raise UnitFailed(text, remedy="make it smaller, or correct [resources] flash")

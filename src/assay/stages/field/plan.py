@@ -145,6 +145,13 @@ def _check_board(unit: UnitState, release: Release) -> None:
             f"unit {unit.serial} is a {unit.board} revision {unit.revision}",
             remedy="update with a release for this board",
         )
+    contract = release.artifact.contract
+    last = contract.max_revision if contract is not None else None
+    if last is not None and unit.revision > last:
+        text = (
+            f"{release.reference} is for {release.board} up to revision {last}, unit {unit.serial} is {unit.revision}"
+        )
+        raise WrongBoard(text, remedy="update with a release for this board")
 
 
 def _check_rules(unit: UnitState, release: Release, rules: UpdateRules, radio: Release | None) -> None:
@@ -188,6 +195,12 @@ def _check_rules(unit: UnitState, release: Release, rules: UpdateRules, radio: R
 
 
 def _check_newer(unit: UnitState, release: Release, rules: UpdateRules) -> None:
+    oldest = rules.min_from_version
+    if oldest is not None and Version(unit.version) < Version(oldest):
+        _refuse(
+            f"{release.reference} takes over from {oldest} and later, unit {unit.serial} runs {unit.version}",
+            f"update to a release between the two first: {oldest} or later",
+        )
     if Version(release.version) > Version(unit.version) or rules.allow_older_version:
         return
     same = release.version == unit.version

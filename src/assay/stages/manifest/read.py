@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """TOML text to a manifest's model; every fault with its file, line, and what was expected.
 
-Guards: what comes out has the schema version that we know, no unknown key, no coerced value. All faults are told at
-once. Leaves to others: finding and reading files (`pipeline.manifest_files`), the words (`stages.manifest.faults`).
+Guards: what comes out has the newest schema version, no unknown key, no coerced value; a file of an older version is
+read as what it meant (`model.upgrades`). All faults are told at once.
+Leaves to others: finding and reading files (`pipeline.manifest_files`), the words (`stages.manifest.faults`).
 """
 
 from __future__ import annotations
 
+import copy
 import json
-import typing
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from assay.errors import ManifestFault
 from assay.formats.toml_document import TomlDocument
+from assay.model.upgrades import Upgrade, schema_of, steps_to, too_new, upgrade
 from assay.model.value import Value
 from assay.stages.manifest.faults import Path, faults_of
 
@@ -31,11 +33,10 @@ def read_documents(documents: Sequence[TomlDocument], model: type[M]) -> M:
     """The manifest that the first of `documents` is, with what it inherits from the next, and so on: tables are
     joined, anything else is replaced. Raises `ManifestFault` that names the file in which the key stands.
     """
-    for document in documents:
-        _check_schema(document, model)
+    newest = [_newest(document, model) for document in documents]
     data: dict[str, Any] = {}
-    for document in reversed(documents):
-        data = _joined(data, document.data)
+    for above in reversed(newest):
+        data = _joined(data, above)
     try:
         # By way of JSON: in strict mode a tuple is made from a JSON array, and from nothing else that TOML has.
         return model.model_validate_json(json.dumps(data, default=str))
@@ -48,16 +49,25 @@ def _joined(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     return {**below, **above, **{key: _joined(below[key], above[key]) for key in both}}
 
 
-def schema_of(model: type[Value]) -> str:
-    """The `schema` that a manifest of this model starts with (`assay.module/1`)."""
-    schema: str = typing.get_args(model.model_fields["schema_"].annotation)[0]
-    return schema
+def _newest(document: TomlDocument, model: type[Value]) -> dict[str, Any]:
+    """What `document` says, as the newest version says it. Raises `ManifestFault`."""
+    steps = _check_schema(document, model)
+    if not steps:
+        return document.data
+    data = copy.deepcopy(document.data)
+    if (found := too_new(data, steps)) is not None:
+        path, version = found
+        text = f"{path[-1]!r} is a key of {version}, and the file says {data['schema']}"
+        raise ManifestFault(document.file, document.line_of(path), text, remedy="run: assay migrate")
+    upgrade(data, steps)
+    return data
 
 
-def _check_schema(document: TomlDocument, model: type[Value]) -> None:
+def _check_schema(document: TomlDocument, model: type[Value]) -> tuple[Upgrade, ...]:
+    """The steps from the version of `document` to the newest."""
     expected, found = schema_of(model), document.data.get("schema")
-    if found == expected:
-        return
+    if isinstance(found, str) and (steps := steps_to(found, expected)) is not None:
+        return steps
     kind, _, known = expected.rpartition("/")
     if found is None:
         raise ManifestFault(document.file, 1, f'expected schema = "{expected}" at the top', remedy="add it")

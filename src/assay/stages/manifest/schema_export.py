@@ -21,6 +21,7 @@ from assay.model.policy import PackTests, PolicyPack
 from assay.model.policy_facts import Facts
 from assay.model.powercut import CutPlan
 from assay.model.trust import TrustFile
+from assay.model.upgrades import schema_of
 from assay.model.value import Value
 from assay.model.wire import WireFile
 from assay.model.witness import WitnessPolicy
@@ -52,7 +53,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def schema_text(name: str) -> str:
     """The JSON Schema of the manifest `name` (a key of `MANIFESTS`), the same bytes each time."""
     schema = _boards() if name == "board" else MANIFESTS[name].model_json_schema()
-    schema = {"$schema": DIALECT, "$id": f"urn:assay:schema:{name}:1", **schema}
+    version = schema_of(MANIFESTS[name]).rpartition("/")[2]
+    schema = {"$schema": DIALECT, "$id": f"urn:assay:schema:{name}:{version}", **schema}
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 

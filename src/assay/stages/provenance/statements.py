@@ -88,6 +88,8 @@ def _internal(artifact: Artifact) -> dict[str, Any]:
     }
     if artifact.interfaces is not None:
         said["interfaces"] = canonical_json.plain(artifact.interfaces)
+    if artifact.contract is not None:
+        said["contract"] = canonical_json.plain(artifact.contract)
     return said
 
 
