@@ -50,6 +50,7 @@ QEMU_ARM64 = ("qemu-system-aarch64", "qemu-system-arm")
 LINUX_PROGRAMS = (("mksquashfs", "squashfs-tools"), ("rauc", "rauc"), ("/usr/sbin/sfdisk", "fdisk"))
 U_BOOT = "/usr/lib/u-boot/qemu_arm64/u-boot.bin"
 SOFT_HSM = ("softhsm2-util", "softhsm2")
+DOCKER_REGISTRY = ("docker-registry", "docker-registry")
 SER2NET = ("/usr/sbin/ser2net", "ser2net")  # labgrid's exporter starts it
 NODE = ("node", "nodejs")
 NPM = ("npm", "npm")
@@ -122,7 +123,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests but the long campaigns."""
     need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT, HOST_COMPILER, OPENSSL, SOFT_HSM)
-    need(session, *SOURCE_PACKAGES, *BENCH_PROGRAMS, *LINUX_PROGRAMS, *FLASH_PROGRAMS)
+    need(session, *SOURCE_PACKAGES, *BENCH_PROGRAMS, *LINUX_PROGRAMS, *FLASH_PROGRAMS, DOCKER_REGISTRY)
     install(session, "test")
     fetch_foreign_firmware(session)
     session.run("pytest", "-n", "auto", *session.posargs)

@@ -10,8 +10,11 @@ import pytest
 from published_release import MODULE, SCRIPT, Published
 from tiny_build import ROOT
 
+from assay.model.trust import TrustFile
 from assay.pipeline.image_signing import sign_artifact
 from assay.pipeline.publishing import publish_signed
+from assay.pipeline.site import Site
+from assay.pipeline.trust_file import site_trust
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +32,15 @@ def made_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
         publish_signed(published.signed, published.site)
     published.site.signers.close()  # type: ignore[attr-defined]
     return root
+
+
+@pytest.fixture(scope="module")
+def made_trust(made_release: Path) -> TrustFile:
+    """Who trusts the maker of the release; made once, since asking the signer process costs a second each time."""
+    site = Site(made_release / "site")
+    trust = site_trust(site, "test", allow_development=True, allow_emulated=True)
+    site.signers.close()  # type: ignore[attr-defined]
+    return trust
 
 
 @pytest.fixture

@@ -30,6 +30,12 @@ __all__ = ["memory_dir"]
 
 
 @pytest.fixture
+def published(published: Published, made_trust: TrustFile) -> Published:
+    published.trust = lambda **changes: made_trust.model_copy(update=changes)  # type: ignore[method-assign]
+    return published
+
+
+@pytest.fixture
 def bundle(published: Published, tmp_path: Path) -> Path:
     out = tmp_path / "bundle.tar"
     export(published, out)

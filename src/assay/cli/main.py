@@ -32,6 +32,7 @@ VERBS: dict[str, str] = {
     "keys": "Say which key signs what, show public keys, write a trust file.",
     "lab": "A private Sigstore on loopback, for labs and tests.",
     "log": "Verify the audit log, show entries.",
+    "oci": "Releases to and from an OCI registry.",
     "policy": "Test, adopt, explain and replay policy packs.",
     "power": "Switch the power of a place.",
     "provision": "Give a blank unit its firmware, its identity and its serial number.",

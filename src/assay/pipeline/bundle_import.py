@@ -14,11 +14,10 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.backends.durable_file import exclusive, make_folder, write_durably
+from assay.backends.durable_file import make_folder, write_durably
 from assay.backends.stores.oci_layout import OciLayoutStore
 from assay.errors import NotVerified, StorageError, UsageFault
 from assay.formats import checkpoint, oci_layout, release_bundle, tar_stream
@@ -28,11 +27,10 @@ from assay.formats.tar_stream import Member
 from assay.model.artifact import Release
 from assay.model.predicates import Withdrawal
 from assay.model.trust import Check, TrustFile
+from assay.pipeline.incoming_folder import incoming_folder
 from assay.pipeline.incoming_release import check_withdrawals, verify_incoming
 from assay.pipeline.site import Site
 
-INCOMING = "incoming"
-"""Folder of the site in which a bundle is taken apart; what is there is not kept."""
 IMPORTS = "imports"
 """Folder of the site with the newest checkpoint of each log that a bundle came with."""
 ROOM_KEPT = 64 * 1024 * 1024
@@ -58,7 +56,7 @@ def import_bundle(site: Site, file: Path, trust: TrustFile, *, keep: bool = True
     Raises `NotVerified` or `Refused` for what must not be kept, `StorageError`, `UsageFault`.
     """
     try:
-        with _incoming(site) as folder:
+        with incoming_folder(site) as folder:
             index = _take_apart(file, folder)
             staged = OciLayoutStore(folder)
             _check_layout(staged, index)
@@ -77,20 +75,6 @@ def import_bundle(site: Site, file: Path, trust: TrustFile, *, keep: bool = True
     except OSError as error:
         text = f"the bundle cannot be taken apart: {error.strerror} ({error.filename})"
         raise StorageError(text, remedy="free disk space, and make the site folder writable") from error
-
-
-@contextmanager
-def _incoming(site: Site) -> Iterator[Path]:
-    """An empty folder that is gone afterwards, whatever happened; importers take turns."""
-    make_folder(site.folder)
-    folder = site.folder / INCOMING
-    with exclusive(site.folder / f"{INCOMING}.lock"):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700)
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _take_apart(file: Path, folder: Path) -> BundleIndex:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PINs in the environment, taken out of it before anything else is started.
+"""PINs and passwords in the environment, taken out of it before anything else is started.
 
 Guards: no process that `assay` starts inherits a PIN, and /proc/PID/environ of `assay` itself shows none (its memory is
 overwritten); only the signer process is handed them, through its pipe. Imports next to nothing: every verb calls it.
@@ -12,21 +12,29 @@ import os
 PIN_PREFIX = "ASSAY_PIN"
 """As `model.keys.PIN_PREFIX`, which a test holds together with this: the model is not imported by every verb."""
 
+PASSWORD = "ASSAY_REGISTRY_PASSWORD"  # noqa: S105 (the name of the variable)
+
 _taken: dict[str, str] = {}
 
 
 def withhold() -> None:
-    """Take the variables with PINs out of the environment of this process."""
-    for name in [name for name in os.environ if name.startswith(PIN_PREFIX)]:
+    """Take the variables with PINs, and the password of a registry, out of the environment of this process."""
+    for name in [name for name in os.environ if name.startswith(PIN_PREFIX) or name == PASSWORD]:
         _taken[name] = os.environ[name]
         _overwrite(name)
         del os.environ[name]
 
 
 def withheld() -> dict[str, str]:
-    """What was taken out, and what came into the environment since, which is taken out now."""
+    """The PINs that were taken out, and what came into the environment since, which is taken out now."""
     withhold()
-    return dict(_taken)
+    return {name: value for name, value in _taken.items() if name != PASSWORD}
+
+
+def withheld_password() -> str | None:
+    """The password of the registry; it goes to no other process."""
+    withhold()
+    return _taken.get(PASSWORD)
 
 
 def _overwrite(name: str) -> None:
