@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from published_release import MODULE, SCRIPT, Published
+from repository_pair import Pair
 from tiny_build import ROOT
 
 from assay.model.trust import TrustFile
@@ -49,3 +50,8 @@ def published(made_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     shutil.copytree(made_release, root)
     monkeypatch.chdir(root)
     return Published(root)
+
+
+@pytest.fixture
+def pair(published: Published, monkeypatch: pytest.MonkeyPatch) -> Pair:
+    return Pair(published, monkeypatch)

@@ -14,17 +14,21 @@ from assay.cli.working import working
 
 @click.command()
 @click.argument("signed_dir", type=click.Path(path_type=Path))
+@click.option("--repo", is_flag=True, help="Also put it into the site's repository (assay repo init).")
 @skip_policy
 @verb
-def command(session: Session, signed_dir: Path, unsafe_skip_policy: str | None) -> Answer:
+def command(session: Session, signed_dir: Path, repo: bool, unsafe_skip_policy: str | None) -> Answer:
     """Publish what `assay sign` left in SIGNED_DIR, and record the release.
 
-    The same image again is fine; another image under the same name, version and board is refused.
+    The same image again is fine; another image under the same name, version and board is refused. With --repo again
+    after tests, their results are listed with it.
     """
     from assay.pipeline.publishing import publish_signed
+    from assay.pipeline.repository_publish import publish_to_repository
 
     with working(session, f"publishing {signed_dir}"):
         published = publish_signed(signed_dir, session.site, skip_policy=unsafe_skip_policy, say=session.say)
+        listed = publish_to_repository(session.site, published.release) if repo else None
     release = published.release
     text = "\n".join(
         (
@@ -34,6 +38,7 @@ def command(session: Session, signed_dir: Path, unsafe_skip_policy: str | None) 
             f"  policy    {policy_words(published.policy)}",
             f"  log       entry {published.record.index} of {published.record.origin}",
             *(f"  caution   {caution}" for caution in published.cautions),
+            *([f"  target    {listed.name}"] if listed else []),
         )
     )
     data = {
@@ -47,4 +52,6 @@ def command(session: Session, signed_dir: Path, unsafe_skip_policy: str | None) 
         "record": published.record.model_dump(mode="json"),
         "cautions": list(published.cautions),
     }
+    if listed is not None:
+        data["target"] = {"name": listed.name, "changed": listed.changed, **listed.target.model_dump(mode="json")}
     return Answer(text, data)

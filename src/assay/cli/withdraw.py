@@ -20,12 +20,17 @@ def command(session: Session, release: str, board: str, reason: str) -> Answer:
 
     It cannot be taken back: what was withdrawn by mistake is published again under another version.
     """
+    from assay.pipeline.repository_publish import publish_withdrawals
+    from assay.pipeline.site_repository import SiteRepository
     from assay.pipeline.withdrawing import withdraw
 
     with working(session, f"withdrawing {release}"):
         done = withdraw(session.site, release, board, reason)
+        in_repository = SiteRepository(session.site).is_there
+        if in_repository:
+            publish_withdrawals(session.site)
     says = done.withdrawn.says
     head = f"{says.release} for {says.board} is withdrawn" + ("" if done.made_now else " (it was before)")
     text = "\n".join((head, f"  reason  {says.reason}", f"  by      {says.by}, {says.at}"))
-    data = {"withdrawal": says.model_dump(mode="json"), "made_now": done.made_now}
+    data = {"withdrawal": says.model_dump(mode="json"), "made_now": done.made_now, "in_repository": in_repository}
     return Answer(text, data)

@@ -38,7 +38,7 @@ class KeyFolder:
         try:
             found = self._table().roles.get(role) if self._toml.exists() else None
             found = found or self._make(role)
-            self._check_private(found)
+            self.check_private(found)
         except OSError as error:
             raise self._unusable(error) from error
         return found
@@ -62,6 +62,18 @@ class KeyFolder:
     def set_token(self, label: str, token: Token) -> None:
         """From now on the token `label` is reached so."""
         self._change(lambda table: {"tokens": {**table.tokens, label: token}})
+
+    def named_development_key(self, name: str) -> RoleKey:
+        """The Ed25519 development key called `name`, made now if there is none. `Refused` in another folder."""
+        try:
+            make_folder(self.folder, mode=0o700)
+            with exclusive(self.folder / ".lock"):
+                if not (self._table().development if self._toml.exists() else True):
+                    remedy = "name the keys: --key ROLE=file2:FILE (openssl genpkey -algorithm ed25519 makes one)"
+                    raise Refused(f"{self.folder} is no folder of development keys", remedy=remedy)
+                return self._named(name, ed25519=True)
+        except OSError as error:
+            raise self._unusable(error) from error
 
     @property
     def _toml(self) -> Path:
@@ -104,17 +116,20 @@ class KeyFolder:
 
     def _development_key(self, role: Role) -> RoleKey:
         """A key that an earlier process made and did not come to list is taken up: it was never used."""
+        return self._named(role.value, ed25519=role in ED25519_ROLES)
+
+    def _named(self, name: str, *, ed25519: bool) -> RoleKey:
         from securesystemslib.signer import CryptoSigner  # type: ignore[attr-defined]  # no __all__ there
 
-        name = f"{role}-{DEVELOPMENT}"
+        name = f"{name}-{DEVELOPMENT}"
         path = self.folder / f"{name}.pem"
         if not path.exists():
-            signer = CryptoSigner.generate_ed25519() if role in ED25519_ROLES else CryptoSigner.generate_ecdsa()
+            signer = CryptoSigner.generate_ed25519() if ed25519 else CryptoSigner.generate_ecdsa()
             write_durably(path, signer.private_bytes, mode=0o600)
         sync_folder(self.folder)
         return RoleKey(uri=f"file2:{path.name}", public=public_pem(path), name=name, development=True)
 
-    def _check_private(self, key: RoleKey) -> None:
+    def check_private(self, key: RoleKey) -> None:
         """A private key in a file is its owner's alone, as ssh asks for it."""
         scheme, _, name = key.uri.partition(":")
         if scheme == "file2":

@@ -47,6 +47,13 @@ class KeySetup:
         self._keys.folder.set_role(role, RoleKey(uri=uri, public=found, name=name, development=development))
         self._keys.forget(role)
 
+    def repository_key(self, uri: str, name: str, *, production: bool) -> RoleKey:
+        """The key at `uri`, for a repository: its public part, and whether it is a development key."""
+        public, development = self._look(uri, None, production)
+        parse_public_key(public)
+        name = f"{name}-{DEVELOPMENT}" if development and DEVELOPMENT not in name else name
+        return RoleKey(uri=uri, public=public, name=name, development=development)
+
     def login(self, label: str) -> dict[str, Any]:
         """Give the token `label` its PIN once, also if it was wrong before."""
         hardware = pkcs11_key.login(label, self._keys.place(_unknown("hsm:"), again=True))

@@ -24,7 +24,7 @@ from assay.backends.signers.key_setup import KeySetup
 from assay.backends.signers.role_keys import RoleKeys
 from assay.errors import InfrastructureError
 from assay.formats import dsse
-from assay.model.keys import Token
+from assay.model.keys import RoleKey, Token
 from assay.model.trust import Role
 
 PR_SET_PDEATHSIG = 1
@@ -50,6 +50,20 @@ def _use(keys: RoleKeys, request: Answer) -> Answer:
     return keys.public(Role(request["role"]))
 
 
+def _metadata(keys: RoleKeys, request: Answer) -> Answer:
+    data = dsse.decode_base64(request["data"], "the data to sign")
+    key = RoleKey.model_validate_json(request["key"])
+    return {"signature": dsse.encode_base64(keys.sign_metadata(key, data))}
+
+
+def _repository_key(keys: RoleKeys, request: Answer) -> Answer:
+    name, uri = str(request["name"]), request.get("uri")
+    if uri is None:
+        return {"key": keys.folder.named_development_key(name).model_dump(mode="json")}
+    found = KeySetup(keys).repository_key(str(uri), name, production=bool(request["production"]))
+    return {"key": found.model_dump(mode="json")}
+
+
 def _token(keys: RoleKeys, request: Answer) -> Answer:
     keys.folder.set_token(str(request["label"]), Token.model_validate_json(request["token"]))
     return {}
@@ -61,6 +75,8 @@ _ANSWERS: Mapping[str, Callable[[RoleKeys, Answer], Answer]] = {
     "sign": _sign,
     "statement": _statement,
     "use": _use,
+    "metadata": _metadata,
+    "repository-key": _repository_key,
     "token": _token,
     "login": lambda keys, request: KeySetup(keys).login(str(request["label"])),
 }

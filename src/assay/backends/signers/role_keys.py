@@ -14,16 +14,16 @@ from typing import Any
 
 from assay.backends.entry_points import installed_driver
 from assay.backends.signers.key_folder import KeyFolder
-from assay.backends.signers.signed_forms import may_sign_bytes
+from assay.backends.signers.signed_forms import is_repository_metadata, may_sign_bytes
 from assay.errors import InfrastructureError, Refused
 from assay.formats import dsse, sigstore_bundle
 from assay.formats.key_uri import scheme_of
-from assay.formats.public_key import signature_is_good
+from assay.formats.public_key import signature_is_good, trusted_key
 from assay.formats.statement_verifier import read_statement, signers_of
 from assay.interfaces.signer import Announce, KeyPlace, KeySigner, announce_nothing
 from assay.model.keys import RoleKey
 from assay.model.statement import PAYLOAD_TYPE
-from assay.model.trust import Role
+from assay.model.trust import Role, TrustedKey
 
 
 class RoleKeys:
@@ -64,6 +64,19 @@ class RoleKeys:
         signature = self._sign(role, dsse.pae(PAYLOAD_TYPE, payload))
         return sigstore_bundle.encode(dsse.Envelope(payload, signature), self.folder.trusted(role).keyid)
 
+    def sign_metadata(self, key: RoleKey, data: bytes) -> bytes:
+        """A raw signature by `key`, which is a key of a TUF repository, over the metadata in `data`."""
+        if not is_repository_metadata(data):
+            raise Refused("a key of a repository signs TUF metadata only", remedy="use the role that may sign this")
+        self.folder.check_private(key)
+        signer = open_signer(self.place(key))
+        try:
+            signature = signer.sign(data)
+        finally:
+            signer.close()
+        public = trusted_key(key.public, Role.BUILDER, name=key.name, development=key.development)
+        return _checked(public, signature, data, f"repository key '{key.name}'")
+
     def place(self, key: RoleKey, *, again: bool = False) -> KeyPlace:
         """Where `key` is, for a driver. `again`: a person has asked to give a PIN that was wrong again."""
         table = self.folder.table()
@@ -80,12 +93,17 @@ class RoleKeys:
         if role not in self._signers:
             self._signers[role] = open_signer(self.place(key))
         signature = self._signers[role].sign(data)
-        if not signature_is_good(self.folder.trusted(role), signature, data):
-            raise InfrastructureError(
-                f"the signature of the {role} key does not verify with its public key",
-                remedy="the URI and the public key in keys.toml belong to different keys, or the device is faulty",
-            )
-        return signature
+        return _checked(self.folder.trusted(role), signature, data, f"{role} key")
+
+
+def _checked(public: TrustedKey, signature: bytes, data: bytes, what: str) -> bytes:
+    """`signature` when it verifies. Raises `InfrastructureError`."""
+    if not signature_is_good(public, signature, data):
+        raise InfrastructureError(
+            f"the signature of the {what} does not verify with its public key",
+            remedy="its URI and its public key belong to different keys, or the device is faulty",
+        )
+    return signature
 
 
 def open_signer(place: KeyPlace) -> KeySigner:

@@ -25,7 +25,7 @@ from assay.backends.signers import messages
 from assay.backends.signers.withheld import withheld, withhold
 from assay.errors import InfrastructureError
 from assay.formats.dsse import decode_base64, encode_base64
-from assay.model.keys import Token
+from assay.model.keys import RoleKey, Token
 from assay.model.trust import Role, TrustedKey
 
 ANSWER_TIMEOUT_S = 60.0
@@ -90,6 +90,16 @@ class SignerProcess:
         self._public.pop(role, None)
         self._public[role] = _key_of(self._ask({"op": "use", "role": role.value, "uri": uri, **options}))
         return self._public[role]
+
+    def repository_key(self, name: str, uri: str | None = None, *, production: bool = False) -> RoleKey:
+        """A key for a TUF repository: the one at `uri`, or a development key called `name`, made on first use."""
+        asked = {"op": "repository-key", "name": name, "uri": uri, "production": production}
+        return RoleKey.model_validate_json(json.dumps(self._ask(asked).get("key")))
+
+    def sign_metadata(self, key: RoleKey, data: bytes) -> bytes:
+        """Raw signature over TUF metadata by a key of a repository. Raises `StorageError` for one that is away."""
+        asked = {"op": "metadata", "key": key.model_dump_json(), "data": encode_base64(data)}
+        return decode_base64(self._ask(asked).get("signature"), "the signature")
 
     def set_token(self, label: str, token: Token) -> None:
         """From now on the token `label` is reached so."""

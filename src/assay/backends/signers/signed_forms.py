@@ -4,8 +4,8 @@ manifest of RAUC.
 
 Guards: a signature that one role gives can never be taken for something that another one says. The forms exclude
 each other and a statement's encoding: 32 bytes; text of three lines; text of five lines, the first `cosignature/v1`;
-one DER SEQUENCE of more than 32 bytes; text that begins with `[update]`. The key for RAUC bundles signs its own
-certificate, too.
+one DER SEQUENCE of more than 32 bytes; text that begins with `[update]`; canonical JSON that begins with `{"_type":`.
+The key for RAUC bundles signs its own certificate, too.
 Leaves to others: whether the content is right (whoever asks), roles of statements (`model.trust`).
 """
 
@@ -21,12 +21,18 @@ from assay.model.trust import Role
 
 DER_SEQUENCE = 0x30
 RAUC_MANIFEST_BYTES_MAX = 4096
+_TUF_TYPES = tuple(b'{"_type":"%b",' % kind for kind in (b"root", b"targets", b"snapshot", b"timestamp"))
 
 
 def may_sign_bytes(role: Role, data: bytes) -> bool:
     """Whether the key of `role` is for signing `data` as it is. False for every role that signs statements."""
     form = _FORMS.get(role)
     return form is not None and form(data)
+
+
+def is_repository_metadata(data: bytes) -> bool:
+    """Whether `data` is what a key of a TUF repository signs: canonical JSON, whose first member is its type."""
+    return data.startswith(_TUF_TYPES)
 
 
 def _is_image_hash(data: bytes) -> bool:

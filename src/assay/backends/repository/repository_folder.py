@@ -1,0 +1,307 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A TUF repository in a folder: what any file server serves, changed so that a reader sees the old state or the new.
+
+Guards: what is there is verified before anything is built on it, from the newest state that this site has published, so
+that nobody who can write to the folder has their own entries signed. `timestamp.json` is written last of all: a process
+that is killed before that has changed nothing that a client sees, and the next one begins again from there.
+Leaves to others: keys (`metadata_signer`), what the targets are (`pipeline.repository_publish`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.backends.durable_file import exclusive, make_folder, remove_unfinished, write_durably
+from assay.backends.repository.floor import Floor, FloorState
+from assay.backends.repository.metadata_signer import MetadataSigner
+from assay.errors import NotVerified, Refused, StorageError
+from assay.formats.tuf_names import check_name
+from assay.model.repository import RepositoryRole
+
+if TYPE_CHECKING:
+    from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
+
+MADE = "x-assay-made"
+"""A member of `timestamp.json`: when it was made. A clock that is behind it is wrong (docs/adr/0232)."""
+
+DEVELOPMENT_MARK = "x-assay-development"
+"""A member of the root: one of the keys is a development key."""
+
+_OTHER = "put the folder back as this site published it last, or begin a new repository; see who changed it"
+
+
+@dataclass
+class Current:
+    """The metadata that a client sees now, verified. Bins are read when they are asked for."""
+
+    root: Metadata[Root]
+    timestamp: Metadata[Timestamp]
+    snapshot: Metadata[Snapshot]
+    targets: Metadata[Targets]
+    raw: dict[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Who signs what is written, when, and for how many days each role is good."""
+
+    signer: MetadataSigner
+    now: datetime
+    days: Callable[[RepositoryRole], int]
+
+    def expires(self, role: RepositoryRole) -> datetime:
+        """When metadata of `role` that is made now expires (TUF: whole seconds, UTC)."""
+        return self.now.astimezone(UTC).replace(microsecond=0) + timedelta(days=self.days(role))
+
+
+class RepositoryFolder:
+    """The repository in `folder`, as the site with `floor` publishes it. Raises `StorageError`."""
+
+    def __init__(self, folder: Path, floor: Floor) -> None:
+        self.folder = folder
+        self._floor = floor
+        self._metadata = folder / "metadata"
+
+    @property
+    def exists(self) -> bool:
+        """Whether a client would find something here."""
+        return (self._metadata / "timestamp.json").is_file()
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """The folder to ourselves, and tidy."""
+        try:
+            for part in (self._metadata, self.folder / "targets" / "blobs"):
+                make_folder(part)
+            with exclusive(self._metadata):
+                for part in (self._metadata, *(path for path in (self.folder / "targets").rglob("*") if path.is_dir())):
+                    remove_unfinished(part)
+                yield
+        except OSError as error:
+            text = f"the repository {self.folder} cannot be written: {error.strerror}"
+            raise StorageError(text, remedy="free disk space, and make its folder writable") from error
+
+    def create(self, root: Root, targets: Targets, bins: Mapping[str, Targets], maker: Maker) -> Current:
+        """The first state; a process that was killed in the middle is repeated from the start."""
+        from tuf.api.metadata import Metadata, MetaFile, Snapshot, Timestamp
+
+        snapshot = Snapshot(1, expires=maker.expires(RepositoryRole.SNAPSHOT), meta={"targets.json": MetaFile(1)})
+        timestamp = Timestamp(1, expires=maker.expires(RepositoryRole.TIMESTAMP), snapshot_meta=MetaFile(1))
+        signed = Metadata(root)
+        maker.signer.sign(signed, root.roles["root"], what="root.json")
+        empty = Current(signed, Metadata(timestamp), Metadata(snapshot), Metadata(targets), {"root": _bytes(signed)})
+        for metadata in (snapshot, timestamp, targets, *bins.values()):
+            metadata.version = 0  # that of the first one that is made is 1
+        self._write("1.root.json", empty.raw["root"])
+        return self.commit(empty, maker, bins=bins, targets=targets)
+
+    def current(self, first_keys: frozenset[str] = frozenset()) -> Current:
+        """What is there, verified. Without a floor the first root has to be by `first_keys` (key ids) alone.
+
+        Raises `NotVerified` for what was changed, `Refused` for an older state than this site published.
+        """
+        from tuf.api.exceptions import RepositoryError
+
+        floor = self._floor.read()
+        try:
+            found = self._verified(floor, first_keys)
+        except (RepositoryError, ValueError, KeyError) as error:
+            text = f"the repository {self.folder} does not verify: {type(error).__name__}: {error}"
+            raise NotVerified(text, remedy=_OTHER) from error
+        if floor is not None:
+            self._check_not_older(found, floor)
+        return found
+
+    def bin_of(self, current: Current, target: str) -> str:
+        """The name of the bin that `target` belongs to."""
+        roles = current.targets.signed.delegations
+        assert roles is not None and roles.succinct_roles is not None
+        return roles.succinct_roles.get_role_for_target(target)
+
+    def bin(self, current: Current, name: str) -> Targets:
+        """The bin `name`, verified; a copy that may be changed. Raises `NotVerified`."""
+        from tuf.api.exceptions import RepositoryError
+        from tuf.api.metadata import Metadata
+
+        version = current.snapshot.signed.meta[f"{name}.json"].version
+        try:
+            found = Metadata[Any].from_bytes(self._read(f"{version}.{name}.json"))
+            current.targets.signed.verify_delegate(name, found.signed_bytes, found.signatures)
+        except (RepositoryError, ValueError) as error:
+            text = f"the repository {self.folder} does not verify: {name}: {error}"
+            raise NotVerified(text, remedy=_OTHER) from error
+        if found.signed.version != version:
+            raise NotVerified(f"{name} in {self.folder} is version {found.signed.version}", remedy=_OTHER)
+        signed: Targets = found.signed
+        return signed
+
+    def put_target(self, path: str, data: bytes) -> None:
+        """Keep a file below `targets/`, durably; one that is there and whole is left as it is."""
+        at = self.folder / "targets" / check_name(path)
+        if at.is_file() and not at.is_symlink() and at.read_bytes() == data:
+            return
+        make_folder(at.parent)
+        write_durably(at, data)
+
+    def commit(
+        self,
+        current: Current,
+        maker: Maker,
+        *,
+        bins: Mapping[str, Targets] | None = None,
+        targets: Targets | None = None,
+        next_root: Root | None = None,
+    ) -> Current:
+        """The next state: the changed `bins`, `targets` when it changed, and a new snapshot and time stamp.
+
+        With `next_root` they are signed for the root that is there and for the next one.
+        """
+        from tuf.api.metadata import MetaFile
+
+        roots = [current.root.signed, *([next_root] if next_root else [])]
+        fresh = copy.deepcopy(current)
+        meta = fresh.snapshot.signed.meta
+        if targets is not None:
+            fresh.targets.signed = targets
+            self._make(fresh.targets, "targets", RepositoryRole.TARGETS, maker, roots)
+            meta["targets.json"] = MetaFile(targets.version)
+        for name, signed in (bins or {}).items():
+            self._make_bin(name, signed, fresh.targets.signed, maker)
+            meta[f"{name}.json"] = MetaFile(signed.version)
+        data = self._make(fresh.snapshot, "snapshot", RepositoryRole.SNAPSHOT, maker, roots)
+        return self._stamp(fresh, data, maker, roots)
+
+    def stamp(self, current: Current, maker: Maker) -> Current:
+        """The state that is there, with a new time stamp: it is still the newest."""
+        data = current.raw["snapshot"]
+        return self._stamp(copy.deepcopy(current), data, maker, [current.root.signed])
+
+    def put_root(self, current: Current, root: Root, maker: Maker) -> Current:
+        """The next root. Clients follow it from the moment that its file is there."""
+        from tuf.api.metadata import Metadata
+
+        fresh, signed = copy.deepcopy(current), Metadata(root)
+        maker.signer.sign(signed, current.root.signed.roles["root"], root.roles["root"], what="root.json")
+        fresh.root, fresh.raw["root"] = signed, _bytes(signed)
+        self._write(f"{root.version}.root.json", fresh.raw["root"])
+        return self._done(fresh)
+
+    def _stamp(self, fresh: Current, snapshot: bytes, maker: Maker, roots: list[Root]) -> Current:
+        from tuf.api.metadata import MetaFile
+
+        timestamp = fresh.timestamp.signed
+        digest = hashlib.sha256(snapshot).hexdigest()
+        timestamp.snapshot_meta = MetaFile(fresh.snapshot.signed.version, len(snapshot), {"sha256": digest})
+        timestamp.unrecognized_fields[MADE] = maker.now.astimezone(UTC).replace(microsecond=0).isoformat()
+        self._make(fresh.timestamp, "timestamp", RepositoryRole.TIMESTAMP, maker, roots, final="timestamp.json")
+        return self._done(self._reread(fresh, snapshot))
+
+    def _reread(self, fresh: Current, snapshot: bytes) -> Current:
+        version = fresh.snapshot.signed.meta["targets.json"].version
+        fresh.raw |= {"snapshot": snapshot, "timestamp": _bytes(fresh.timestamp)}
+        fresh.raw["targets"] = self._read(f"{version}.targets.json")
+        return fresh
+
+    def _done(self, fresh: Current) -> Current:
+        self._floor.write(FloorState({role: fresh.raw[role] for role in ("root", "timestamp", "snapshot", "targets")}))
+        return fresh
+
+    def _make(
+        self, metadata: Metadata[Any], name: str, role: RepositoryRole, maker: Maker, roots: list[Root], final: str = ""
+    ) -> bytes:
+        """The next version of a top-level role. Its last root has to be satisfied, an older one where that can be."""
+        metadata.signed.version += 1
+        metadata.signed.expires = maker.expires(role)
+        roles = [root.roles[name] for root in roots]
+        maker.signer.sign(metadata, *roles, what=f"{name}.json", needed=roles[-1:])
+        data = _bytes(metadata)
+        self._write(final or f"{metadata.signed.version}.{name}.json", data)
+        return data
+
+    def _make_bin(self, name: str, signed: Targets, targets: Targets, maker: Maker) -> None:
+        from tuf.api.metadata import Metadata
+
+        signed.version += 1
+        signed.expires = maker.expires(RepositoryRole.RELEASES)
+        metadata = Metadata(signed)
+        assert targets.delegations is not None and targets.delegations.succinct_roles is not None
+        maker.signer.sign(metadata, targets.delegations.succinct_roles, what=f"{name}.json")
+        self._write(f"{signed.version}.{name}.json", _bytes(metadata))
+
+    def _verified(self, floor: FloorState | None, first_keys: frozenset[str]) -> Current:
+        from tuf.api.metadata import Metadata
+
+        root, raw_root = self._newest_root(floor, first_keys)
+        raw = {"root": raw_root, "timestamp": self._read("timestamp.json")}
+        found: dict[str, Any] = {"root": root}
+
+        def take(name: str, data: bytes) -> Any:
+            metadata = Metadata[Any].from_bytes(data)
+            root.signed.verify_delegate(name, metadata.signed_bytes, metadata.signatures)
+            found[name], raw[name] = metadata, data
+            return metadata.signed
+
+        meta = take("timestamp", raw["timestamp"]).snapshot_meta
+        data = self._read(f"{meta.version}.snapshot.json")
+        meta.verify_length_and_hashes(data)
+        versions = take("snapshot", data).meta
+        take("targets", self._read(f"{versions['targets.json'].version}.targets.json"))
+        return Current(**found, raw=raw)
+
+    def _newest_root(self, floor: FloorState | None, first_keys: frozenset[str]) -> tuple[Metadata[Root], bytes]:
+        from tuf.api.metadata import Metadata
+
+        raw = floor.metadata["root"] if floor else self._read("1.root.json")
+        root = Metadata[Any].from_bytes(raw)
+        root.signed.verify_delegate("root", root.signed_bytes, root.signatures)
+        if floor is None and not set(root.signed.roles["root"].keyids) <= first_keys:
+            raise ValueError("its root is by keys that this site does not have")
+        while (path := self._metadata / f"{root.signed.version + 1}.root.json").is_file():
+            data = path.read_bytes()
+            following = Metadata[Any].from_bytes(data)
+            for signed in (root.signed, following.signed):
+                signed.verify_delegate("root", following.signed_bytes, following.signatures)
+            root, raw = following, data
+        return root, raw
+
+    def _check_not_older(self, found: Current, floor: FloorState) -> None:
+        for role in ("root", "timestamp", "snapshot", "targets"):
+            version = getattr(found, role).signed.version
+            if version < floor.version(role):
+                raise Refused(
+                    f"the repository {self.folder} was put back: {role} is version {version}, this site has published"
+                    f" {floor.version(role)}",
+                    remedy=_OTHER,
+                )
+
+        before = json.loads(floor.metadata["snapshot"])["signed"]["meta"]
+        for name, meta in before.items():
+            now = found.snapshot.signed.meta.get(name)
+            if now is None or now.version < meta["version"]:
+                raise Refused(f"the repository {self.folder} was put back: {name} is missing or older", remedy=_OTHER)
+
+    def _read(self, name: str) -> bytes:
+        path = self._metadata / name
+        try:
+            if path.is_symlink():
+                raise NotVerified(f"{path} is a symbolic link; a repository has none", remedy=_OTHER)
+            return path.read_bytes()
+        except OSError as error:
+            raise StorageError(f"{path} cannot be read: {error.strerror}", remedy=_OTHER) from error
+
+    def _write(self, name: str, data: bytes) -> None:
+        write_durably(self._metadata / name, data)
+
+
+def _bytes(metadata: Metadata[Any]) -> bytes:
+    from tuf.api.serialization.json import JSONSerializer
+
+    return metadata.to_bytes(JSONSerializer(compact=True))

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where a repository is read from: a folder, or any static file server.
+
+Guards: a folder gives files below it and nothing that a link leads to; a server gives what it was asked for and not
+what it redirects to; whoever is silent, or drips, is given up. Nothing that comes is trusted.
+Leaves to others: verifying it (`tuf_client`, `blob_download`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import quote, urlsplit
+
+from assay.errors import LinkError, NotVerified, StorageError, UsageFault
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse, PoolManager
+
+CHUNK_BYTES = 65536
+SILENT_S = 20.0
+"""Seconds without a byte after which a server is given up."""
+
+CONNECT_S = 10.0
+SLOWEST_BYTES_PER_S = 200
+"""A server that gives less for `SILENT_S` is given up: 1 KiB of metadata would keep a station for a day."""
+
+
+class NotThere(StorageError):
+    """The repository does not have the file."""
+
+
+class RepositorySource(Protocol):
+    """A repository as files. Raises `NotThere`, `LinkError`, `StorageError`, `NotVerified` for a way out."""
+
+    def read(self, path: str, offset: int = 0) -> Iterator[bytes]:
+        """The file at `path`, from `offset` on where it can be had so, else from its beginning (see `resumes`)."""
+        ...
+
+    def resumes(self) -> bool:
+        """Whether the last `read` began at its offset."""
+        ...
+
+
+class FolderSource:
+    """A repository in a folder, on a stick or a mounted share."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.resolve()
+
+    def read(self, path: str, offset: int = 0) -> Iterator[bytes]:
+        """As the protocol says."""
+        at = self._folder / path
+        if not at.resolve().is_relative_to(self._folder):
+            raise NotVerified(f"{path[:80]!r} leads out of the repository", remedy="get the repository again")
+        try:
+            if not at.is_file():
+                raise NotThere(f"the repository has no {path}", remedy="copy all of it again")
+            with at.open("rb") as file:
+                file.seek(offset)
+                while chunk := file.read(CHUNK_BYTES):
+                    yield chunk
+        except OSError as error:
+            raise StorageError(f"{at} cannot be read: {error.strerror}", remedy="check the medium") from error
+
+    def resumes(self) -> bool:
+        """Always."""
+        return True
+
+
+class HttpSource:
+    """A repository on a static file server, over HTTP or HTTPS with the system's certificates."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+        self._pool: PoolManager | None = None
+        self._resumed = False
+
+    def read(self, path: str, offset: int = 0) -> Iterator[bytes]:
+        """As the protocol says."""
+        from urllib3.exceptions import HTTPError
+
+        url = f"{self._url}/{quote(path)}"
+        try:
+            answer = self._ask(url, offset)
+            self._resumed = answer.status == 206
+            with answer:
+                yield from _at_pace(answer, url)
+        except HTTPError as error:
+            told = f"{url} cannot be read: {type(error).__name__}"
+            raise LinkError(told, remedy="check the network and the server; what came already is kept") from error
+
+    def resumes(self) -> bool:
+        """Whether the server gave a part (206)."""
+        return self._resumed
+
+    def _ask(self, url: str, offset: int) -> BaseHTTPResponse:
+        from urllib3 import PoolManager, Timeout
+
+        self._pool = self._pool or PoolManager(timeout=Timeout(connect=CONNECT_S, read=SILENT_S), retries=False)
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
+        answer = self._pool.request("GET", url, headers=headers, preload_content=False, redirect=False)
+        if answer.status in (200, 206):
+            _check_range(answer, url, offset)
+            return answer
+        answer.close()
+        if answer.status in (403, 404):
+            raise NotThere(f"{url}: {answer.status}", remedy="the copy on the server is not whole, or the URL is wrong")
+        if 300 <= answer.status < 400:
+            text = f"{url} leads elsewhere ({answer.status}), which is not followed"
+            raise NotVerified(text, remedy="give the URL that the files are at")
+        raise LinkError(f"{url}: the server says {answer.status}", remedy="try again later, or ask who runs it")
+
+
+def _check_range(answer: BaseHTTPResponse, url: str, offset: int) -> None:
+    if answer.status == 206 and not str(answer.headers.get("Content-Range", "")).startswith(f"bytes {offset}-"):
+        answer.close()
+        raise NotVerified(f"{url}: the server gives another part than it was asked for", remedy="use another server")
+
+
+def _at_pace(answer: BaseHTTPResponse, url: str) -> Iterator[bytes]:
+    """The body; a server that drips is given up like one that is silent."""
+    began, count = time.monotonic(), 0
+    while chunk := answer.read1(CHUNK_BYTES):
+        count += len(chunk)
+        yield chunk
+        late_s = time.monotonic() - began
+        if late_s > SILENT_S and count < late_s * SLOWEST_BYTES_PER_S:
+            raise LinkError(f"{url}: {count} bytes in {late_s:.0f} s", remedy="use another server or network")
+
+
+def open_source(where: str) -> RepositorySource:
+    """The repository at `where`: a URL, or a folder. Raises `UsageFault`."""
+    scheme = urlsplit(where).scheme
+    if scheme in ("http", "https"):
+        return HttpSource(where)
+    folder = Path(where)
+    if not (folder / "metadata").is_dir():
+        raise UsageFault(f"{where} is no repository: no folder 'metadata' in it", remedy="name its folder, or its URL")
+    return FolderSource(folder)

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A repository of releases: published, fetched, refreshed, its keys rotated; what a generic TUF client sees of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from repository_pair import BOARD, REFERENCE, Pair, files_below
+from tuf.ngclient.updater import Updater
+
+from assay.backends.repository.sources import FolderSource
+from assay.backends.repository.tuf_client import BASE, source_fetcher
+from assay.cli.main import main
+from assay.errors import ExitStatus, Refused, UsageFault
+from assay.model.repository import RepositoryRole
+from assay.pipeline.release_gate import verify_release
+from assay.pipeline.repository_publish import publish_withdrawals
+from assay.pipeline.repository_setup import KeyChange, NewRepository, init, refresh, rotate, status
+from assay.pipeline.withdrawing import withdraw
+
+
+def test_a_station_fetches_what_was_published(pair: Pair) -> None:
+    pair.init()
+    pair.publish()
+    done = pair.fetch()
+    assert done.release == pair.owner.store.find("tiny", "1.0.0", BOARD)
+    assert pair.station.store.releases() == pair.owner.store.releases()
+    assert not list((pair.station.folder / "repositories" / "releases" / "incoming").glob("*"))
+    assert pair.fetch().manifest_sha256 == done.manifest_sha256
+
+
+def test_without_a_version_the_highest_that_is_left(pair: Pair) -> None:
+    pair.init()
+    pair.publish()
+    pair.publish("1.10.0")
+    assert pair.fetch("tiny").release.version == "1.10.0"  # type: ignore[union-attr]
+    withdraw(pair.owner, "tiny@1.10.0", BOARD, "too warm")
+    publish_withdrawals(pair.owner)
+    other = pair.new_station("other")
+    assert pair.fetch("tiny", station=other).release.version == "1.0.0"  # type: ignore[union-attr]
+
+
+def test_the_signed_target_says_what_it_is_for(pair: Pair) -> None:
+    """By python-tuf's own client, as anybody would use it."""
+    pair.init()
+    pair.publish()
+    state = pair.published.root / "generic"
+    (state / "targets").mkdir(parents=True)
+    updater = Updater(
+        str(state),
+        f"{BASE}metadata",
+        str(state / "targets"),
+        f"{BASE}targets",
+        source_fetcher(FolderSource(pair.folder)),
+        bootstrap=pair.first_root.read_bytes(),
+    )
+    info = updater.get_targetinfo(f"{BOARD}/tiny/1.0.0.json")
+    assert info is not None
+    release = pair.owner.store.find("tiny", "1.0.0", BOARD)
+    custom = info.custom
+    assert custom["hardware_ids"] == [BOARD]
+    assert custom["release_counter"] == release.security_counter
+    assert custom["provenance_sha256"] == release.attestations["https://slsa.dev/provenance/v1"]
+    assert "tests_sha256" in custom
+    document = json.loads(Path(updater.download_target(info)).read_bytes())
+    assert document["image"]["file_sha256"] == custom["image_sha256"]
+    blob = (pair.folder / "targets" / "blobs" / custom["image_sha256"]).read_bytes()
+    assert hashlib.sha256(blob).hexdigest() == custom["image_sha256"]
+
+
+def test_the_same_again_changes_nothing(pair: Pair) -> None:
+    pair.init()
+    pair.publish()
+    before = files_below(pair.folder)
+    pair.publish()
+    pair.init()
+    assert files_below(pair.folder) == before
+
+
+def test_a_withdrawal_reaches_who_has_the_release_already(pair: Pair) -> None:
+    pair.init()
+    pair.publish()
+    pair.fetch()
+    withdraw(pair.owner, REFERENCE, BOARD, "the watchdog is off")
+    assert publish_withdrawals(pair.owner)
+    assert not publish_withdrawals(pair.owner)
+    done = pair.fetch(None)
+    assert [each.says.reason for each in done.withdrawn] == ["the watchdog is off"]
+    assert pair.fetch(None).withdrawn == ()
+    with pytest.raises(Refused, match="the watchdog is off"):
+        verify_release(pair.station.store, pair.published.trust(), "tiny", None, pair.published.board)
+    with pytest.raises(Refused, match="the watchdog is off"):
+        pair.fetch()
+
+
+def test_refresh_keeps_it_fresh_without_the_offline_keys(pair: Pair) -> None:
+    pair.init()
+    pair.publish()
+    keys = pair.owner.keys_dir
+    for role in ("root", "targets", "releases"):
+        (keys / f"repository-{role}-UNSAFE-DEVELOPMENT.pem").rename(keys / f"away-{role}")
+    pair.at(timedelta(days=6))
+    before = status(pair.owner)
+    pair.refresh()
+    after = {role.role: role.version for role in status(pair.owner).roles}
+    assert after["timestamp"] == {role.role: role.version for role in before.roles}["timestamp"] + 1
+    pair.at(timedelta(days=12))
+    pair.fetch()
+    with pytest.raises(Refused, match=r"needs 1 of 1 keys, and 0 sign: .*the key file .* is missing"):
+        refresh(pair.owner, everything=True)
+
+
+@pytest.mark.parametrize("role", list(RepositoryRole))
+def test_every_key_can_be_rotated_and_clients_follow(pair: Pair, role: RepositoryRole) -> None:
+    pair.init()
+    pair.publish()
+    pair.fetch()
+    old = next(each for each in status(pair.owner).roles if each.role == role)
+    new = pair.owner.keys.repository_key("another").uri
+    change = KeyChange(add=((role, new),), remove=((role, old.keys[0][:16]),))
+    state = rotate(pair.owner, change)
+    found = next(each for each in state.roles if each.role == role)
+    assert len(found.keys) == 1 and found.keys != old.keys
+    assert rotate(pair.owner, change).roles == state.roles
+    pair.fetch()
+    pair.refresh()
+    pair.fetch()
+
+
+def test_a_root_with_a_threshold_wants_as_many_keys(pair: Pair) -> None:
+    uris = [pair.owner.keys.repository_key(f"root-{number}").uri for number in range(3)]
+    online = pair.owner.keys.repository_key("online").uri
+    named = [(RepositoryRole.ROOT, uri) for uri in uris]
+    named += [(role, online) for role in RepositoryRole if role is not RepositoryRole.ROOT]
+    pair.init(keys=tuple(named), thresholds={RepositoryRole.ROOT: 2})
+    pair.publish()
+    pair.fetch()
+    keys = pair.owner.keys_dir
+    (keys / "root-0-UNSAFE-DEVELOPMENT.pem").unlink()
+    rotate(pair.owner, KeyChange())
+    (keys / "root-1-UNSAFE-DEVELOPMENT.pem").unlink()
+    with pytest.raises(Refused, match="needs 2 of 3 keys, and 1 sign"):
+        rotate(pair.owner, KeyChange())
+    pair.fetch()
+
+
+def test_init_says_what_cannot_be(pair: Pair) -> None:
+    with pytest.raises(UsageFault, match="12 bins cannot be"):
+        pair.init(bins=12)
+    with pytest.raises(UsageFault, match="2 keys cannot sign for root"):
+        pair.init(thresholds={RepositoryRole.ROOT: 2})
+    pair.init()
+    with pytest.raises(UsageFault, match="somebody else"):
+        init(pair.new_station("third"), pair.folder, NewRepository())
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, [*words])
+
+
+def test_the_verbs(pair: Pair) -> None:
+    site, folder = ["--site", str(pair.owner.folder), "--json"], str(pair.folder)
+    assert run("repo", "init", folder, "--bins", "4", "--expires", "timestamp=3", *site).exit_code == 0
+    answer = run("publish", str(pair.published.signed), "--repo", *site)
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout)["target"]["changed"] is True
+    words = ["fetch", "tiny", "--repo", folder, "--board", BOARD, "--trust", str(pair.trust), "--json"]
+    words += ["--site", str(pair.station.folder), "--root", f"{folder}/metadata/1.root.json"]
+    answer = run(*words)
+    assert answer.exit_code == 0, answer.output
+    assert json.loads(answer.stdout)["reference"] == REFERENCE
+    answer = run("withdraw", REFERENCE, "--board", BOARD, "--reason", "too warm", *site)
+    assert json.loads(answer.stdout)["in_repository"] is True
+    answer = run(*words)
+    assert answer.exit_code == ExitStatus.REFUSED and "too warm" in answer.output
+    assert run("repo", "refresh", *site).exit_code == 0
+    assert run("repo", "rotate", *site).exit_code == 0
+    roles = json.loads(run("repo", "status", *site).stdout)["roles"]
+    assert next(role for role in roles if role["role"] == "root")["version"] == 2
+    assert run("repo", "rotate", "--remove", "root=00000000", *site).exit_code == ExitStatus.USAGE
