@@ -158,6 +158,26 @@ def submit(session: Session, files: tuple[Path, ...]) -> Answer:
     return Answer("\n".join(lines) or "nothing waits for the log", data, gravest(statuses))
 
 
+@command.command("stamp")
+@click.argument("files", nargs=-1, required=True, type=FILE)
+@click.option("--trust", "trust_path", type=FILE, required=True, envvar="ASSAY_TRUST", help="Whom to trust.")
+@click.option("--trust-config", "config", type=FILE, required=True, help="Whose authority stamps: its trust config.")
+@verb
+def stamp(_session: Session, files: tuple[Path, ...], trust_path: Path, config: Path) -> Answer:
+    """Stamp bundles again, so that they outlive the services that vouch for them: FILE.1.tsr, FILE.2.tsr and so on.
+
+    Each stamp (RFC 3161) is over the bundle and all its stamps before. `assay verify FILE` reads them.
+    """
+    from assay.pipeline.archive_stamps import stamp_file
+    from assay.pipeline.trust_file import load_trust
+
+    trust = load_trust(trust_path)
+    done = [stamp_file(file, config, trust) for file in files]
+    lines = [f"{new}: {time.when:%Y-%m-%d %H:%M:%S} UTC, as {time.source} says" for new, time in done]
+    said = [{"file": str(new), "when": time.when.isoformat(), "source": time.source} for new, time in done]
+    return Answer("\n".join(lines), {"stamps": said})
+
+
 def _kept(path: Path) -> bytes:
     """The note in `path`, cut where it is longer than a note can be, which makes it none."""
     from assay.formats.signed_note import NOTE_BYTES_MAX

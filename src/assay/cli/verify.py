@@ -78,7 +78,7 @@ def command(
             raise UsageFault(text, remedy="leave it out")
     if kind == "statement":
         content = offline_verify.read_input(artifact) if artifact is not None else None
-        return _statements(datas, trust, content, role, at)
+        return _statements(what, datas, trust, content, role, at)
     if kind == "image":
         return _node_answer(kind, offline_verify.verify_signed_image(datas[0], trust))
     if kind == "release":
@@ -111,12 +111,21 @@ def _kind(what: tuple[str, ...]) -> tuple[str, list[bytes]]:
     return kinds.pop(), datas
 
 
-def _statements(datas: list[bytes], trust: TrustFile, artifact: bytes | None, role: str | None, at: datetime) -> Answer:
+def _statements(
+    what: tuple[str, ...],
+    datas: list[bytes],
+    trust: TrustFile,
+    artifact: bytes | None,
+    role: str | None,
+    at: datetime,
+) -> Answer:
     from assay.model.trust import Role
     from assay.pipeline import offline_verify
+    from assay.pipeline.archive_stamps import read_stamps
 
     chosen = Role(role) if role is not None else None
-    node, verified = offline_verify.verify_bundles(datas, trust, artifact=artifact, role=chosen, at=at)
+    stamps = {data: read_stamps(Path(each)) for each, data in zip(what, datas, strict=True)}
+    node, verified = offline_verify.verify_bundles(datas, trust, artifact=artifact, role=chosen, at=at, stamps=stamps)
     answer = _node_answer("statement", node)
     answer.data["signed"] = [_signed(each) for each in verified]
     return answer

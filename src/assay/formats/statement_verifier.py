@@ -11,7 +11,7 @@ Leaves to others: what the predicate means, which signer may say what (`signer_c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -32,7 +32,7 @@ from assay.formats.log_entry_proof import LoggedSignature
 from assay.formats.sigstore_bundle import Bundle, KeyHint
 from assay.formats.statement_types import signers_of as signers_of  # callers ask the verifier who may sign
 from assay.formats.time_stamps import proved_times
-from assay.model.signer_limits import LogPlace, ProvedTime
+from assay.model.signer_limits import LogPlace, ProvedTime, TrustedServices
 from assay.model.statement import STATEMENT_TYPE, Statement
 from assay.model.trust import Check, Role, TrustedKey, TrustedSigner, TrustFile, VerifiedStatement
 
@@ -48,17 +48,24 @@ def verify_statement(
     predicate_types: Collection[str],
     subject_sha256: str | None = None,
     at: datetime | None = None,
+    existed: Mapping[str, datetime] | None = None,
 ) -> VerifiedStatement:
     """The statement in `bundle`, signed for `role` by a key or an identity of `trust`, of one of `predicate_types`,
     about `subject_sha256`.
 
     `subject_sha256` is the SHA-256 of the file that the caller is about to rely on; None if the statement is not
     about a file. `at`: when the question is asked, for signers that count for a time only; without it they need a
-    statement whose time is proved. Raises `NotVerified`, whatever is wrong; the message names the link of the chain
-    that broke.
+    statement whose time is proved. `existed`: when bundles (by SHA-256) were there already, as archive stamps prove.
+    Raises `NotVerified`, whatever is wrong; the message names the link of the chain that broke.
     """
     return verify_statements(
-        (bundle,), trust, role=role, predicate_types=predicate_types, subject_sha256=subject_sha256, at=at
+        (bundle,),
+        trust,
+        role=role,
+        predicate_types=predicate_types,
+        subject_sha256=subject_sha256,
+        at=at,
+        existed=existed,
     )[0]
 
 
@@ -70,14 +77,16 @@ def verify_statements(
     predicate_types: Collection[str],
     subject_sha256: str | None = None,
     at: datetime | None = None,
+    existed: Mapping[str, datetime] | None = None,
 ) -> tuple[VerifiedStatement, ...]:
     """As `verify_statement`, for statements that several signers made about the same: each verifies, and there are
     as many distinct signers as the trust file asks for (`thresholds`). Raises `NotVerified`.
     """
     roles = frozenset({role}) if isinstance(role, Role) else frozenset(role)
+    known = existed or {}
     try:
         found = tuple(
-            _verify(bundle, trust, roles, frozenset(predicate_types), subject_sha256, at) for bundle in bundles
+            _verify(bundle, trust, roles, frozenset(predicate_types), subject_sha256, at, known) for bundle in bundles
         )
         _check_threshold(found, trust)
         return found
@@ -154,12 +163,14 @@ def _verify(
     predicate_types: frozenset[str],
     subject: str | None,
     at: datetime | None,
+    existed: Mapping[str, datetime],
 ) -> VerifiedStatement:
     opened = sigstore_bundle.decode(bundle)
+    there_at = existed.get(hashlib.sha256(bundle).hexdigest()) if existed else None
     if isinstance(opened.material, KeyHint):
-        signed = _by_key(opened, opened.material, trust, roles)
+        signed = _by_key(opened, opened.material, trust, roles, there_at)
     else:
-        signed = _by_certificate(bundle, opened, trust, roles)
+        signed = _by_certificate(bundle, opened, trust, roles, there_at)
     signer_choice.check_order(signed.time, at)
     statement = read_statement(opened.envelope.payload)
     checks = [*_told(signed), _check_type(statement, signed.signer, predicate_types)]
@@ -181,7 +192,9 @@ class _Signed:
     place: LogPlace | None = None
 
 
-def _by_key(opened: Bundle, hint: KeyHint, trust: TrustFile, roles: frozenset[Role]) -> _Signed:
+def _by_key(
+    opened: Bundle, hint: KeyHint, trust: TrustFile, roles: frozenset[Role], there_at: datetime | None
+) -> _Signed:
     key = signer_choice.allowed_key(trust, roles, hint.hint)
     envelope = opened.envelope
     if not public_key.signature_is_good(key, envelope.signature, envelope.signed):
@@ -189,11 +202,24 @@ def _by_key(opened: Bundle, hint: KeyHint, trust: TrustFile, roles: frozenset[Ro
             f"the signature by the {key.role} key '{key.name}' is wrong: the statement was changed after it was signed",
             remedy="get the statement again from who made it",
         )
-    time, place = _logged(opened, key, trust)
+    time, place = _logged(opened, key, trust, there_at)
     return _Signed(key, f"signature by the {key.role} key", time, place)
 
 
-def _logged(opened: Bundle, key: TrustedKey, trust: TrustFile) -> tuple[ProvedTime | None, LogPlace | None]:
+def _check_services(services: TrustedServices, there_at: datetime | None) -> None:
+    """What services vouch for that count until some time has to have been there by then, as others say."""
+    until = services.valid_until
+    if until is not None and (there_at is None or there_at > until):
+        raise NotVerified(
+            f"'{services.name}' counts until {until:%Y-%m-%d %H:%M:%S} UTC, and no archive stamp of others says that "
+            "the bundle was there by then",
+            remedy="verify it with its archive stamps beside it (`assay log stamp` made them), or have it signed again",
+        )
+
+
+def _logged(
+    opened: Bundle, key: TrustedKey, trust: TrustFile, there_at: datetime | None
+) -> tuple[ProvedTime | None, LogPlace | None]:
     """When and where, by the services that the trust file names for the key; without any, nothing is believed."""
     services = trust.services(key.sigstore)
     if services is None:
@@ -206,6 +232,8 @@ def _logged(opened: Bundle, key: TrustedKey, trust: TrustFile) -> tuple[ProvedTi
             f"'{trust.name}' refuses",
             remedy="name production services for the key, or allow development keys in a demonstration's trust file",
         )
+    if opened.stamps or opened.entries:
+        _check_services(services, there_at)
     root = trusted_root.read(services.trusted_root)
     envelope = opened.envelope
     times = proved_times(opened.stamps, envelope.signature, root)
@@ -227,7 +255,9 @@ def _logged(opened: Bundle, key: TrustedKey, trust: TrustFile) -> tuple[ProvedTi
     return (times[0] if times else None), (places[0] if places else None)
 
 
-def _by_certificate(bundle: bytes, opened: Bundle, trust: TrustFile, roles: frozenset[Role]) -> _Signed:
+def _by_certificate(
+    bundle: bytes, opened: Bundle, trust: TrustFile, roles: frozenset[Role], there_at: datetime | None
+) -> _Signed:
     """The first services of the trust file by whose root the bundle verifies say whom it names."""
     refused: NotVerified | None = None
     for name, identities in signer_choice.identities_for(trust, roles).items():
@@ -236,6 +266,7 @@ def _by_certificate(bundle: bytes, opened: Bundle, trust: TrustFile, roles: froz
             raise NotVerified(f"'{trust.name}' names no services '{name}'", remedy="correct the trust file")
         try:
             proof = keyless_proof.verify_keyless(bundle, opened, services.trusted_root)
+            _check_services(services, there_at)
         except NotVerified as error:
             refused = refused or error
             continue

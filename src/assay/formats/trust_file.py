@@ -112,6 +112,7 @@ def _limits(signer: SignerLimits) -> list[str]:
 
 def _services(services: TrustedServices) -> list[str]:
     lines = [f"name = {_text(services.name)}", f"trusted_root = {_text(services.trusted_root)}"]
+    lines += [f"valid_until = {services.valid_until.isoformat()}"] if services.valid_until is not None else []
     return lines + (["development = true"] if services.development else [])
 
 

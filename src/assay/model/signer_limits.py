@@ -50,11 +50,16 @@ class SignerLimits(Value):
 
 
 class TrustedServices(Value):
-    """A Sigstore instance: its trusted root, as the Sigstore project writes it (`trusted_root.json`)."""
+    """A Sigstore instance: its trusted root, as the Sigstore project writes it (`trusted_root.json`).
+
+    `valid_until`: from then on its keys may be in other hands: what it vouches for counts only where an archive stamp
+    of other services says that it was there by then.
+    """
 
     name: Name
     trusted_root: str
     development: bool = False
+    valid_until: AwareDatetime | None = None
 
 
 class Threshold(Value):

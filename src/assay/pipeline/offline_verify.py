@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from assay.backends.named_file import read_named
 from assay.errors import NotVerified, StorageError, UsageFault
 from assay.formats import sigstore_bundle, trace_archive
+from assay.formats.archive_stamp import archive_times
 from assay.formats.mcuboot_image import verify_image
 from assay.formats.statement_verifier import read_statement, signers_of, verify_statements
 from assay.formats.trace_archive import EXPORT_BYTES_MAX
 from assay.model.statement import PredicateType, Statement
 from assay.model.trace import Trace, TraceNode
-from assay.model.trust import Role, TrustFile, VerifiedStatement
+from assay.model.trust import Check, Role, TrustFile, VerifiedStatement
 from assay.pipeline.manifest_files import board_file, load_board, project_root
 from assay.pipeline.release_gate import verify_release
 from assay.pipeline.site import Site
@@ -79,12 +80,19 @@ def parse_time(text: str | None) -> datetime:
 
 
 def verify_bundles(
-    datas: Sequence[bytes], trust: TrustFile, *, artifact: bytes | None, role: Role | None, at: datetime
+    datas: Sequence[bytes],
+    trust: TrustFile,
+    *,
+    artifact: bytes | None,
+    role: Role | None,
+    at: datetime,
+    stamps: Mapping[bytes, Sequence[bytes]] | None = None,
 ) -> tuple[TraceNode, tuple[VerifiedStatement, ...]]:
     """Statements about one subject: signature, role and limits of each, and that there are as many signers as the trust
-    file asks for; with `artifact`, that they are about that file.
+    file asks for; with `artifact`, that they are about that file. `stamps`: the archive stamps of each.
     """
     link = Link("statement", "Statement")
+    existed = _existed(link, stamps or {}, trust)
     claims = [link.attempt(functools.partial(_claimed, data)) for data in datas]
     kinds = {claim.predicateType for claim in claims if claim is not None}
     if len(kinds) != 1 or not link.holds:
@@ -98,7 +106,9 @@ def verify_bundles(
         return link.node(), ()
     subject = hashlib.sha256(artifact).hexdigest() if artifact is not None else None
     verified = link.attempt(
-        lambda: verify_statements(datas, trust, role=roles, predicate_types={kind}, subject_sha256=subject, at=at)
+        lambda: verify_statements(
+            datas, trust, role=roles, predicate_types={kind}, subject_sha256=subject, at=at, existed=existed
+        )
     )
     if verified is None:
         return link.node(), ()
@@ -112,6 +122,18 @@ def verify_bundles(
     if artifact is None:
         link.tell("artifact", "no --artifact was given: that a file is the one that is meant is not shown")
     return link.node(), verified
+
+
+def _existed(link: Link, stamps: Mapping[bytes, Sequence[bytes]], trust: TrustFile) -> dict[str, datetime]:
+    """When each bundle was there already, by its SHA-256, as far as its archive stamps say."""
+    found: dict[str, datetime] = {}
+    for data, stamped in stamps.items():
+        times = link.attempt(functools.partial(archive_times, data, stamped, trust)) or ()
+        link.take(
+            tuple(Check(f"was there at {each.when:%Y-%m-%d %H:%M:%S} UTC, as {each.source} says") for each in times)
+        )
+        found |= {hashlib.sha256(data).hexdigest(): times[0].when} if times else {}
+    return found
 
 
 def _summary(link: Link, verified: VerifiedStatement, trust: TrustFile) -> None:

@@ -59,12 +59,17 @@ def log_key_signature(
 
 def stamp(services: Services, signature: bytes, timeout_s: float) -> bytes:
     """A time stamp over `signature`. Raises `InfrastructureError`, `Refused`, `ToolMissing`."""
+    return stamp_at(services.stamp_url, signature, timeout_s)
+
+
+def stamp_at(url: str, data: bytes, timeout_s: float) -> bytes:
+    """A time stamp over `data` by the authority at `url`. Raises `InfrastructureError`, `Refused`, `ToolMissing`."""
     try:
         from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
     except ImportError as error:
         raise ToolMissing("time stamps need the package rfc3161-client, which is not there", remedy=INSTALL) from error
-    builder = TimestampRequestBuilder().hash_algorithm(HashAlgorithm.SHA256).data(signature).nonce(nonce=True)
-    return _post(services.stamp_url, builder.build().as_bytes(), "application/timestamp-query", timeout_s)
+    builder = TimestampRequestBuilder().hash_algorithm(HashAlgorithm.SHA256).data(data).nonce(nonce=True)
+    return _post(url, builder.build().as_bytes(), "application/timestamp-query", timeout_s)
 
 
 def _post(url: str, body: bytes, kind: str, timeout_s: float) -> bytes:
