@@ -30,6 +30,7 @@ from assay.drivers.twin.control import open_twin_power
 SER2NET = shutil.which("ser2net", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 PROGRAMS = ROOT / ".nox" / "labgrid" / "bin"
 PATIENCE_S = 60.0
+SOME_CASES = "cycle_ends_with_on and off or a_cut_is_off or not_there or option_that"
 
 pytestmark = [
     pytest.mark.skipif(
@@ -185,6 +186,34 @@ def test_power_by_whatever_switch_labgrid_has(lab: Lab) -> None:
     assert (told.status, told.data.get("power"), power.is_on()) == (0, "off", False), told.said
     told = lab.verb("power", "cycle", "far", "--off-time", "0.1")
     assert (told.status, told.data.get("power"), power.is_on()) == (0, "on", True), told.said
+
+
+SWITCH = """
+from assay.drivers.labgrid.client import LabgridPower
+from assay.model.bench import LabgridPlace
+
+def switch(address, *, place, program):
+    return LabgridPower(LabgridPlace(place=place, coordinator=address, program=program))
+"""
+
+
+def test_its_switch_conforms(lab: Lab, tmp_path: Path) -> None:
+    """The cases that switch once, and those about faults: each call of labgrid's client takes a second."""
+    (tmp_path / "theirs.py").write_text(SWITCH)
+    suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "assay.conformance.power"]
+    words = ["--assay-driver=theirs:switch", f"--assay-driver-address={lab.coordinator}", "-k", SOME_CASES]
+    for option in ('place="desk"', f'program="{PROGRAMS / "labgrid-client"}"'):
+        words += ["--assay-driver-option", option]
+    assert lab.labgrid("-p", "desk", "acquire").returncode == 0
+    try:
+        done = subprocess.run(
+            [*suite, *words, "--assay-driver-absent=127.0.0.1:1"], cwd=tmp_path, capture_output=True, text=True,
+            timeout=PATIENCE_S * 3, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        )  # fmt: skip
+        assert done.returncode == 0 and "4 passed" in done.stdout, done.stdout + done.stderr
+    finally:
+        lab.verb("power", "on", "far")
+        lab.labgrid("-p", "desk", "release")
 
 
 def test_the_console_and_what_is_sent_to_it(lab: Lab, tmp_path: Path) -> None:

@@ -61,6 +61,16 @@ def test_a_twins_life(assay: Assay, arm: Firmware, tmp_path: Path) -> None:
     assert (status, answer["result"]) == (3, "ERROR") and "assay twin start t1" in answer["remedy"]
 
 
+def test_a_twins_switch_conforms(assay: Assay, arm: Firmware, tmp_path: Path) -> None:
+    assay("twin", "start", "t1", "--board", "ast1030-evb", "--rom", str(arm.rom))
+    suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "assay.conformance.power"]
+    where = [f"--assay-driver-address={tmp_path / 'twins' / 't1'}", f"--assay-driver-absent={tmp_path / 'none'}"]
+    done = subprocess.run(
+        [*suite, "--assay-driver=twin", *where], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0 and "10 passed" in done.stdout, done.stdout + done.stderr
+
+
 def test_another_wire(assay: Assay, arm: Firmware, tmp_path: Path) -> None:
     bad = tmp_path / "bad.toml"
     bad.write_text('schema = "assay.wire/1"\nbaud = 57600\nseed = 4\n[to_host]\nlost = 0.1\n')

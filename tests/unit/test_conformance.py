@@ -19,6 +19,7 @@ from esp_rom import EspRom
 from nrf_chip import NrfChip, serve_bits, serve_words
 from pyocd_mock_probe import plugged_in
 from relay_boards import SerialRelayBoard, on_a_port, web_relay
+from test_flash_dfu import Desk
 from test_flash_openocd import config as openocd_config
 from uf2_bootloader import Uf2Bootloader
 
@@ -100,7 +101,7 @@ def conform(folder: Path, suite: str, *options: str, paths: str = "") -> subproc
 
 def passed_all(done: subprocess.CompletedProcess[str], at_least: int) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
-    counted = re.search(r"(\d+) passed in", done.stdout)
+    counted = re.search(r"(\d+) passed\b", done.stdout)
     assert counted is not None and int(counted[1]) >= at_least, done.stdout
 
 
@@ -204,6 +205,17 @@ def test_the_pyocd_flasher_conforms(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         some = ["-k", PYOCD_CASES] if PYOCD_CASES else []
         done = conform(tmp_path, "flashers", "--assay-driver=pyocd", *words, *where, *some, paths=probe["PYTHONPATH"])
         assert done.returncode == 0 and ("5 passed, 2 deselected" if some else "7 passed") in done.stdout, done.stdout
+
+
+def test_the_dfu_util_flasher_conforms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mock of the program: what our side makes of it, and nothing of what a device does."""
+    desk = Desk(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    options = ["vendor=0x0483", "product=0xdf11", 'alt="Internal Flash"', "dfuse=true"]
+    words = [word for option in options for word in ("--assay-driver-option", option)]
+    where = ["--assay-driver-address=ABC", "--assay-driver-absent=GHI", "--assay-flash-at=0x08000000"]
+    passed_all(conform(tmp_path, "flashers", "--assay-driver=dfu-util", *words, *where), 7)
+    assert desk.log.exists()
 
 
 def test_the_esptool_flasher_conforms(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -290,10 +290,11 @@ def sshd(folder: Path) -> Iterator[tuple[str, ...]]:
                     break
             assert server.poll() is None, (folder / "sshd.log").read_text()
             time.sleep(0.05)
-        yield (
-            "-p", str(port), "-i", str(folder / "user"), "-o", f"UserKnownHostsFile={folder / 'known'}",
-            "-o", "IdentitiesOnly=yes", "-F", "none",
-        )  # fmt: skip
+        (folder / "ssh_config").write_text(
+            f"UserKnownHostsFile {folder / 'known'}\nGlobalKnownHostsFile /dev/null\nStrictHostKeyChecking no\n"
+            "NoHostAuthenticationForLocalhost yes\nIdentitiesOnly yes\n"
+        )
+        yield "-p", str(port), "-i", str(folder / "user"), "-F", str(folder / "ssh_config")
     finally:
         server.terminate()
         server.wait()
@@ -319,6 +320,24 @@ def test_a_host_whose_key_is_not_known_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "s").exists()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-o", "StrictHostKeyChecking=no"),
+        ("-ostricthostkeychecking no",),
+        ("-To", "UserKnownHostsFile=/dev/null"),
+        ("-o", "GlobalKnownHostsFile /dev/null"),
+        ("-o", "KnownHostsCommand=/bin/keyscan %H"),
+        ("-o", "HostKeyAlias=other"),
+        ("-o", "NoHostAuthenticationForLocalhost=yes"),
+        ("-o", "VerifyHostKeyDNS=yes"),
+    ],
+)
+def test_the_check_of_a_hosts_key_is_not_turned_off(words: tuple[str, ...]) -> None:
+    with pytest.raises(UsageFault, match="decides which host keys are accepted"):
+        open_power("ssh", "127.0.0.1", {"on": ("true",), "off": ("true",), "options": words})
+
+
 @needs_sshd
 def test_a_command_that_fails_there_is_told(tmp_path: Path) -> None:
     with sshd(tmp_path) as words:
@@ -341,27 +360,26 @@ def rfc2217() -> Iterator[tuple[str, serial.SerialBase]]:
     port = serial.serial_for_url("loop://", timeout=0.05)
     listener = socket.create_server(("127.0.0.1", 0))
 
-    def serve() -> None:
-        link, _ = listener.accept()
+    def serve(link: socket.socket) -> None:
         with link:
-            link.settimeout(0.05)
             manager = serial.rfc2217.PortManager(port, _Writer(link))
-            while True:
-                try:
-                    data = link.recv(1024)
-                except TimeoutError:
-                    continue
-                except OSError:
-                    return
-                if not data:
-                    return
-                port.write(b"".join(manager.filter(data)))
+            with suppress(OSError):
+                while data := link.recv(1024):
+                    port.write(b"".join(manager.filter(data)))
+                    if echoed := port.read(port.in_waiting):
+                        link.sendall(b"".join(manager.escape(echoed)))
 
-    thread = threading.Thread(target=serve, daemon=True)
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=listener.accept()[:1], daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
     thread.start()
     try:
         yield f"rfc2217://127.0.0.1:{listener.getsockname()[1]}", port
     finally:
+        listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(5)
 

@@ -2,7 +2,8 @@
 """Power by a GPIO line of this host: driver `gpio`, over the kernel's character device and libgpiod's Python package.
 
 Guards: asking for the state does not move the line; the line is ours from the first `on` or `off` until this process
-ends. What the level is then is the chip's matter: most keep it. Needs the extra `gpio`.
+ends, and is shared by all who open it in this process: the kernel gives a line once. What the level is after the
+process is the chip's matter: most keep it. Needs the extra `gpio`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ CONSUMER = "assay"
 """What `gpioinfo` shows as the user of the line."""
 
 
+_TAKEN: dict[tuple[str, int, bool], Any] = {}
+"""The lines that this process has, with their polarity."""
+
+
 class GpioSwitch(Switch):
     """One line of one chip."""
 
@@ -23,7 +28,7 @@ class GpioSwitch(Switch):
         super().__init__()
         self._gpiod = _library()
         self._chip, self._line, self._active_low = chip, line, active_low
-        self._request: Any = None
+        self._key = (chip, line, active_low)
         self.name = f"line {line} of {chip}"
 
     def tell(self, on: bool) -> None:
@@ -31,19 +36,19 @@ class GpioSwitch(Switch):
         values = self._gpiod.line.Value
         value = values.ACTIVE if on else values.INACTIVE
         try:
-            if self._request is None:
-                output = self._gpiod.line.Direction.OUTPUT
-                self._request = self._ask_for(direction=output, output_value=value)
+            if self._key in _TAKEN:
+                _TAKEN[self._key].set_value(self._line, value)
             else:
-                self._request.set_value(self._line, value)
+                output = self._gpiod.line.Direction.OUTPUT
+                _TAKEN[self._key] = self._ask_for(direction=output, output_value=value)
         except (OSError, ValueError) as error:
             raise self._broken(error) from error
 
     def ask(self) -> bool:
         """Raises LinkError."""
         try:
-            if self._request is not None:
-                return self._is_active(self._request)
+            if self._key in _TAKEN:
+                return self._is_active(_TAKEN[self._key])
             with self._ask_for(direction=self._gpiod.line.Direction.AS_IS) as request:
                 return self._is_active(request)
         except (OSError, ValueError) as error:

@@ -20,7 +20,16 @@ from assay.formats.visible_text import visible
 PROGRAM_WAIT_S = 20.0  # uhubctl tries a hub several times; a login over a slow link takes 6 s
 WORDS_SHOWN = 200  # characters of what a program said last
 
-SSH_OPTIONS = ("BatchMode=yes", "StrictHostKeyChecking=yes", "ConnectTimeout=10", "ServerAliveInterval=3")
+SSH_OPTIONS = (
+    "BatchMode=yes", "StrictHostKeyChecking=yes", "NoHostAuthenticationForLocalhost=no", "VerifyHostKeyDNS=no",
+    "ConnectTimeout=10", "ServerAliveInterval=3",
+)  # fmt: skip
+"""Of an option that is given twice ssh takes the first."""
+SSH_HOST_KEYS = (
+    "stricthostkeychecking", "userknownhostsfile", "globalknownhostsfile", "knownhostscommand", "hostkeyalias",
+    "nohostauthenticationforlocalhost", "verifyhostkeydns",
+)  # fmt: skip
+"""ssh's options that decide which host key is accepted, in small letters: not for a bench file."""
 SSH_BROKEN = 255  # ssh's own status when the link or the login failed
 
 _UHUBCTL_PORT = re.compile(r"^\s*Port\s+(\d+):\s+([0-9a-fA-F]{4})\b(.*)$", re.MULTILINE)
@@ -82,10 +91,11 @@ def open_ssh(
 ) -> ProgramSwitch:
     """Driver `ssh`: commands on the host `address` (`user@host`, or a name of ssh_config); `options` are words for ssh.
 
-    The host's key has to be known. Raises UsageFault.
+    The host's key has to be known, and no option says which are. Raises UsageFault.
     """
     if not address or address.startswith("-"):
         raise UsageFault(f"{address!r} is no host for ssh", remedy="write it as user@host in the place's power.address")
+    _leave_host_keys(options)
     ssh = ("ssh", *(word for option in SSH_OPTIONS for word in ("-o", option)), "-T", *options, address, "--")
 
     def over_ssh(name: str, words: Sequence[str]) -> tuple[str, ...]:
@@ -103,6 +113,15 @@ def open_uhubctl(address: str, *, port: int) -> UhubctlSwitch:
     if isinstance(port, bool) or not isinstance(port, int) or port < 1:
         raise UsageFault(f"{port!r} is no port of a hub", remedy="ports are numbered from 1")
     return UhubctlSwitch(address, port)
+
+
+def _leave_host_keys(options: Sequence[str]) -> None:
+    for word in options:
+        if any(name in word.lower() for name in SSH_HOST_KEYS):
+            raise UsageFault(
+                f"power option {word!r} decides which host keys are accepted",
+                remedy="take it out: the key belongs into the known_hosts of who runs assay",
+            )
 
 
 def _command(name: str, words: Sequence[str], address: str) -> tuple[str, ...]:
