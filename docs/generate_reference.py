@@ -39,6 +39,7 @@ PREDICATES = {
     "update": predicates.Update,
     "evidence": predicates.EvidenceRecord,
     "patch": predicates.Patch,
+    "rebuild": predicates.Rebuild,
     "run": predicates.InterruptedRun,
     "policy": policy.Adoption,
     "decision": policy.DecisionRecord,

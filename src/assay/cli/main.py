@@ -38,6 +38,7 @@ VERBS: dict[str, str] = {
     "power": "Switch the power of a place.",
     "provision": "Give a blank unit its firmware, its identity and its serial number.",
     "publish": "Publish a signed image with its attestations.",
+    "rebuild": "Build a release again from its provenance, and compare.",
     "repo": "The repository of releases: begin, rotate keys, refresh, status.",
     "run": "Run a pipeline.",
     "schema": "Write the JSON Schemas of the manifests.",

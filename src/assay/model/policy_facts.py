@@ -54,6 +54,18 @@ class ProvenanceFacts(Value):
     signer: SignerFacts
 
 
+class RebuildFacts(Value):
+    """A signed statement of somebody who built this release again; `other_builder` unless it is the provenance's
+    signer.
+    """
+
+    result: Literal["identical", "different"]
+    builder_id: str
+    other_builder: bool
+    other_tools: tuple[str, ...]
+    signer: SignerFacts
+
+
 class PartFacts(Value):
     """A part in the bill of materials."""
 
@@ -96,7 +108,11 @@ class SummaryFacts(Value):
 
 
 class ReleaseFacts(Value):
-    """The release that is decided about. `numbers`: major, minor, revision, build of the version."""
+    """The release that is decided about. `numbers`: major, minor, revision, build of the version.
+
+    `builders_agree` counts distinct signers: of the provenance, and of rebuilds that came out identical. Both are
+    absent from facts of before there were rebuilds.
+    """
 
     reference: str
     name: Name
@@ -115,6 +131,8 @@ class ReleaseFacts(Value):
     summary: SummaryFacts | None = None
     tests: tuple[TestFacts, ...] = ()
     patches: int = 0
+    rebuilds: tuple[RebuildFacts, ...] | None = None
+    builders_agree: int | None = None
 
 
 class BoardFacts(Value):

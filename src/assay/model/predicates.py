@@ -58,6 +58,14 @@ class DeviceReport(Value):
         return f"{self.state} at this boot, confirmed by the image since" if self.confirmed_since else self.state
 
 
+class BuildTool(Value):
+    """A tool of a build: name, version, SHA-256 of its package or file tree."""
+
+    name: str
+    version: str
+    sha256: FileSha256
+
+
 class Patch(Value):
     """`urn:assay:predicate:patch:v1`: a patch gives one image out of another, which was tried before it was signed.
 
@@ -73,6 +81,41 @@ class Patch(Value):
     format: Literal["detools-sequential"]
     compression: str
     tool: str
+
+
+class ComparedPart(Value):
+    """One thing that a rebuild compared: `payload.bin` and the other outputs, `image` up to its signature, and
+    `sbom.cdx.json`; by SHA-256, `attested` by the provenance and `found` by the rebuild.
+    """
+
+    name: str
+    attested: FileSha256
+    found: FileSha256
+
+
+class RebuildSource(Value):
+    """The sources that were fetched: by commit, and by the digest over the declared inputs."""
+
+    commit: str
+    digest: FileSha256
+
+
+class Rebuild(Value):
+    """`urn:assay:predicate:rebuild:v1`: somebody built again what a provenance says, and whether it is the same.
+
+    `provenance` is the SHA-256 of the statement that was followed; `other_tools` those that were not the ones it names.
+    """
+
+    release: str
+    board: Name
+    provenance: FileSha256
+    result: Literal["identical", "different"]
+    compared: tuple[ComparedPart, ...] = Field(min_length=1)
+    source: RebuildSource
+    builder_id: str
+    builds_compared: int = Field(ge=2)
+    tools: tuple[BuildTool, ...]
+    other_tools: tuple[str, ...] = ()
 
 
 class RunHeader(Value):

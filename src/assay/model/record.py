@@ -31,6 +31,7 @@ class RecordType(StrEnum):
     POLICY = "policy"
     DECISION = "decision"
     SUMMARY = "summary"
+    REBUILD = "rebuild"
     WITHDRAWAL = "withdrawal"
 
 
@@ -51,6 +52,7 @@ PREDICATES: Mapping[RecordType, PredicateType] = {
     RecordType.POLICY: PredicateType.POLICY,
     RecordType.DECISION: PredicateType.DECISION,
     RecordType.SUMMARY: PredicateType.SUMMARY,
+    RecordType.REBUILD: PredicateType.REBUILD,
     RecordType.WITHDRAWAL: PredicateType.WITHDRAWAL,
 }
 """The predicate type of the statement in a record of each type."""

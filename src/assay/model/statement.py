@@ -33,6 +33,7 @@ class PredicateType(StrEnum):
     POLICY = "urn:assay:predicate:policy:v1"
     DECISION = "urn:assay:predicate:decision:v1"
     WITHDRAWAL = "urn:assay:predicate:withdrawal:v1"
+    REBUILD = "urn:assay:predicate:rebuild:v1"
     SUMMARY = "https://slsa.dev/verification_summary/v1"
 
 

@@ -42,6 +42,7 @@ _RUNS = frozenset({Role.BENCH, Role.STATION, Role.FIELD})
 
 SIGNERS: Mapping[PredicateType, frozenset[Role]] = {
     PredicateType.PROVENANCE: frozenset({Role.BUILDER}),
+    PredicateType.REBUILD: frozenset({Role.BUILDER}),
     PredicateType.SBOM: frozenset({Role.BUILDER}),
     PredicateType.RELEASE: frozenset({Role.BUILDER}),
     PredicateType.PATCH: frozenset({Role.BUILDER}),

@@ -23,7 +23,7 @@ from assay.model.compatibility import what_lacks
 from assay.model.identifiers import Version
 from assay.model.manifest import Board, Module
 from assay.model.source_file import SourceFile
-from assay.pipeline.manifest_files import board_file, load_board, project_root
+from assay.pipeline.manifest_files import board_file, load_board, load_module, project_root
 from assay.stages.build.inputs import digest_of, lane_key
 from assay.stages.build.result import BuildSubject
 from assay.stages.build.systems import tools_of
@@ -67,21 +67,40 @@ def module_file(request: BuildRequest) -> Path:
     return (request.module_toml / "module.toml" if request.module_toml.is_dir() else request.module_toml).absolute()
 
 
-def prepare(request: BuildRequest, cache: Path, builder: Builder, module: Module) -> Recipe:
-    """Read everything that `request` depends on. `cache` keeps digests of the tools. Raises `UsageFault`."""
+@dataclass(frozen=True)
+class Inputs:
+    """The declared inputs of a build, and where they are: project root, manifest and board file below it."""
+
+    module: Module
+    board: Board
+    root: Path
+    manifest: str
+    board_path: str
+    files: tuple[SourceFile, ...]
+
+
+def declared_inputs(request: BuildRequest) -> Inputs:
+    """Read the manifests and everything that they declare. Raises `UsageFault`."""
     path = module_file(request)
+    module = load_module(path)
     root = project_root(path.parent)
     board_path = board_file(root, request.board)
     board = load_board(board_path)
     _check_board(module, board)
-    version = str(Version(request.version)) if request.version else module.version
     named = [path.relative_to(root).as_posix(), board_path.relative_to(root).as_posix()]
-    files = collect(root, [*module.build.sources, *named])
+    return Inputs(module, board, root, named[0], named[1], collect(root, [*module.build.sources, *named]))
+
+
+def prepare(request: BuildRequest, cache: Path, builder: Builder) -> Recipe:
+    """Read everything that `request` depends on. `cache` keeps digests of the tools. Raises `UsageFault`."""
+    inputs = declared_inputs(request)
+    module, board, files, root = inputs.module, inputs.board, inputs.files, inputs.root
+    version = str(Version(request.version)) if request.version else module.version
     pems = {name: _public_pem(name, text) for name, text in request.keys.items()}
     parameters = {
         "module": module.name,
         "kind": module.kind,
-        "manifest": path_in_repository(root, named[0]),
+        "manifest": path_in_repository(root, inputs.manifest),
         "version": version,
         "board": board.name,
         "defines": dict(request.defines),
@@ -91,7 +110,7 @@ def prepare(request: BuildRequest, cache: Path, builder: Builder, module: Module
     trees = _trees(module, request.trees)
     tools = _tools(module, builder, trees, cache / "tools.json")
     subject = BuildSubject(module, board, version, source, tools, parameters)
-    return Recipe(subject, named[1], files, pems, lane_key(_tree_digest(root, files), tools), root, trees)
+    return Recipe(subject, inputs.board_path, files, pems, lane_key(_tree_digest(root, files), tools), root, trees)
 
 
 def _tools(module: Module, builder: Builder, trees: Mapping[str, Path], kept: Path) -> tuple[ToolIdentity, ...]:

@@ -29,7 +29,7 @@ from assay.pipeline.manifest_files import load_module
 from assay.pipeline.site import Site
 from assay.stages.build.comparison import difference
 from assay.stages.build.inputs import result_key
-from assay.stages.build.result import artifact_of
+from assay.stages.build.result import BuildSubject, artifact_of
 from assay.stages.build.surroundings import FIRST, SECOND
 from assay.stages.build.systems import copies_sources
 from assay.stages.build.twice import run_both
@@ -53,6 +53,7 @@ class BuildReport:
     built: BuiltArtifact
     from_cache: bool
     checked: bool = False
+    subject: BuildSubject | None = None
 
 
 class _Parts:
@@ -80,7 +81,7 @@ def build_module(
     parts = _Parts(progress)
     module = load_module(request.module_toml)
     builder, why_host = choose(request.builder, BuilderSettings(image=request.image or module.build.image))
-    recipe = prepare(request, site.cache_dir, builder, module)
+    recipe = prepare(request, site.cache_dir, builder)
     parts.one_more()
     if why_host:
         say(f"without a sandbox ({why_host}): the build can read what you can read")
@@ -93,7 +94,7 @@ def build_module(
         if before is not None:
             _compare_with_kept(before.built, built, out or kept)
         write_artifact(kept, built)
-        report = BuildReport(built, from_cache=False, checked=before is not None)
+        report = BuildReport(built, from_cache=False, checked=before is not None, subject=recipe.subject)
     if out is not None:
         write_artifact(out, report.built)
     progress(PARTS, PARTS)

@@ -31,6 +31,7 @@ from assay.model.policy_facts import (
     Facts,
     PartFacts,
     ProvenanceFacts,
+    RebuildFacts,
     ReleaseFacts,
     RequestFacts,
     SbomFacts,
@@ -46,6 +47,7 @@ from assay.model.record import RecordType
 from assay.model.statement import PredicateType
 from assay.model.trust import Role, TrustedKey, TrustedSigner, TrustFile, VerifiedStatement
 from assay.model.verdict import SuiteVerdict
+from assay.pipeline.rebuild_statements import VerifiedRebuild, agreeing, rebuilds_of
 
 if TYPE_CHECKING:
     from assay.pipeline.site import Site
@@ -120,6 +122,8 @@ def _release(site: Site, trust: TrustFile, image: VerifiedImage, bundles: Mappin
     major, minor, revision, build = version.numbers
     stated = {kind: _statement(bundle, kind, trust, release) for kind, bundle in bundles.items()}
     provenance, bom = stated.get(PredicateType.PROVENANCE.value), stated.get(PredicateType.SBOM.value)
+    verified_rebuilds = rebuilds_of(site, trust, release)
+    rebuilds = tuple(_rebuild(each, provenance) for each in verified_rebuilds)
     return ReleaseFacts(
         reference=release.reference,
         name=release.name,
@@ -138,6 +142,8 @@ def _release(site: Site, trust: TrustFile, image: VerifiedImage, bundles: Mappin
         summary=_summary(image.summary) if image.summary else None,
         tests=tuple(_tests(site, trust, release)),
         patches=len(release.patches),
+        rebuilds=rebuilds,
+        builders_agree=agreeing(provenance, verified_rebuilds) if provenance else 0,
     )
 
 
@@ -180,6 +186,17 @@ def _provenance(verified: VerifiedStatement) -> ProvenanceFacts:
             for tool in tools
         ),
         signer=signer_facts(verified.signer),
+    )
+
+
+def _rebuild(found: VerifiedRebuild, provenance: VerifiedStatement | None) -> RebuildFacts:
+    signer = found.statement.signer
+    return RebuildFacts(
+        result=found.said.result,
+        builder_id=found.said.builder_id,
+        other_builder=provenance is None or signer.is_who != provenance.signer.is_who,
+        other_tools=found.said.other_tools,
+        signer=signer_facts(signer),
     )
 
 

@@ -41,7 +41,7 @@ def artifact_of(subject: BuildSubject, builder: Builder, files: Mapping[str, byt
     _check_outputs(subject.module, files)
     module = subject.module
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-    sbom = bom_json(_bill(subject, digests))
+    sbom = bill_of(subject, files)
     artifact = Artifact(
         module=module.name,
         kind=module.kind,
@@ -66,6 +66,11 @@ def artifact_of(subject: BuildSubject, builder: Builder, files: Mapping[str, byt
         contract=module.contract(subject.board.name),
     )
     return BuiltArtifact(artifact, files, sbom)
+
+
+def bill_of(subject: BuildSubject, files: Mapping[str, bytes]) -> bytes:
+    """The bill of materials of a build of `subject` that gave `files`."""
+    return bom_json(_bill(subject, {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}))
 
 
 def _bill(subject: BuildSubject, digests: dict[str, str]) -> BomSubject:
