@@ -139,7 +139,7 @@ def labgrid(session: nox.Session) -> None:
 
 @nox.session
 def linux(session: nox.Session) -> None:
-    """A Linux module, from Debian's packages to a unit with a history that verifies; with cuts. Takes minutes."""
+    """A Linux module, from Debian's packages to a unit with a history that verifies; `-- --cuts N`. Takes minutes."""
     need(session, QEMU_ARM64, BUBBLEWRAP, GIT, *LINUX_PROGRAMS)
     if not Path(U_BOOT).exists():
         need(session, ("u-boot of package u-boot-qemu", "u-boot-qemu"))

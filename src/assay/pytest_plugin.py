@@ -16,11 +16,13 @@ import pytest
 
 if TYPE_CHECKING:
     from assay.interfaces.device import Device
+    from assay.interfaces.smp_server import SmpServer
     from assay.pipeline.test_attempts import Attempts
-    from assay.pipeline.test_place import BenchPlace
+    from assay.pipeline.test_place import TestedPlace
     from assay.pipeline.test_places import OpenPlaces, UnitAccess
     from assay.pipeline.test_session import SuiteSession
     from assay.stages.hil.case_watch import CaseWatch
+    from assay.stages.hil.foreign_proof import ForeignUnit
     from assay.stages.hil.measuring import DeclaredMeasurement
     from assay.stages.hil.unit_under_test import ConsoleLines, UnitPower, UnitUnderTest
 
@@ -43,22 +45,29 @@ _OPTIONS = (
     ("place", "NAME", "A place of the bench, a twin of the site, or twin:BOARD for a fresh twin; may be repeated."),
     ("board", "BOARD", "The board that has to be on the place."),
     ("release", "NAME@VERSION", "The release under test."),
+    ("image", "[N=]FILE", "Instead of a release, on somebody else's board: the image file; N is its image number."),
     ("trust", "FILE", "The trust file that the release has to verify with."),
     ("site", "DIR", "The site folder [default: the nearest .assay]."),
     ("bench", "FILE", "The bench.toml with the places."),
     ("results", "DIR", "Write events, suite.json, junit.xml and openhtf.json to this new folder."),
     ("events", "DIR", "Write only the events."),
 )
+_FLAGS = ("quarantined", "accept-unverified-image")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Every option has a variable: `--assay-place` is `ASSAY_PLACE`, several places with commas."""
     group = parser.getgroup("assay", "tests on a board (assay)")
     for name, metavar, help_text in _OPTIONS:
-        action = "append" if name == "place" else "store"
+        action = "append" if name in ("place", "image") else "store"
         group.addoption(f"--assay-{name}", action=action, default=None, metavar=metavar, help=help_text)
     group.addoption(
         "--assay-quarantined", action="store_true", help="Use places that are in quarantine, too (ASSAY_QUARANTINED=1)."
+    )
+    group.addoption(
+        "--assay-accept-unverified-image",
+        action="store_true",
+        help="Test an image that nobody signed, or with a key that the trust file does not name.",
     )
     for name, metavar, help_text in _DRIVER_OPTIONS:
         action = "append" if name == "driver-option" else "store"
@@ -77,9 +86,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from assay.errors import AssayError
     from assay.pipeline.test_session import SuiteSession, wish_of
 
-    wish = wish_of(
-        {name: config.getoption(f"--assay-{name}") for name in (*(row[0] for row in _OPTIONS), "quarantined")}
-    )
+    wish = wish_of({name: config.getoption(f"--assay-{name}") for name in (*(row[0] for row in _OPTIONS), *_FLAGS)})
     if fault := wish.incomplete():
         raise pytest.UsageError(fault)
     try:
@@ -100,7 +107,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say what is tested, before it is."""
     wish = config.stash[_SESSION].wish
-    return [f"assay: {wish.release} on {', '.join(wish.places)}"] if wish.places else []
+    return [f"assay: {wish.release or ', '.join(wish.images)} on {', '.join(wish.places)}"] if wish.places else []
 
 
 # What happens in the session
@@ -237,13 +244,13 @@ def _assay_places(request: pytest.FixtureRequest) -> Iterator[OpenPlaces]:
 
 
 @pytest.fixture
-def _assay_place(request: pytest.FixtureRequest, _assay_places: OpenPlaces) -> BenchPlace:
+def _assay_place(request: pytest.FixtureRequest, _assay_places: OpenPlaces) -> TestedPlace:
     """A place with what the test needs."""
     markers = [marker for marker in request.node.iter_markers("unit") if not marker.args]
     return _place_for(_assay_places, markers[0].kwargs if markers else {}, ())
 
 
-def _place_for(places: OpenPlaces, words: dict[str, Any], besides: Collection[str]) -> BenchPlace:
+def _place_for(places: OpenPlaces, words: dict[str, Any], besides: Collection[str]) -> TestedPlace:
     from assay.pipeline.test_places import Needs, NothingFits
 
     try:
@@ -253,7 +260,7 @@ def _place_for(places: OpenPlaces, words: dict[str, Any], besides: Collection[st
 
 
 @pytest.fixture
-def _assay_unit(request: pytest.FixtureRequest, _assay_place: BenchPlace) -> Iterator[UnitUnderTest]:
+def _assay_unit(request: pytest.FixtureRequest, _assay_place: TestedPlace) -> Iterator[UnitUnderTest | ForeignUnit]:
     """The unit, proved before the test and after it; stale console lines are dropped."""
     session = request.config.stash[_SESSION]
     yield session.ready(_assay_place, request.node.stash[_WATCH])
@@ -269,7 +276,7 @@ def units(request: pytest.FixtureRequest, _assay_places: OpenPlaces) -> Iterator
 
     session, watch = request.config.stash[_SESSION], request.node.stash[_WATCH]
     taken = {request.getfixturevalue("_assay_place").name} if "_assay_place" in request.fixturenames else set()
-    places: dict[str, BenchPlace] = {}
+    places: dict[str, TestedPlace] = {}
     for marker in request.node.iter_markers("unit"):
         if marker.args and marker.args[0] not in places:
             places[marker.args[0]] = _place_for(_assay_places, marker.kwargs, taken)
@@ -285,19 +292,23 @@ def units(request: pytest.FixtureRequest, _assay_places: OpenPlaces) -> Iterator
 
 
 @pytest.fixture
-def unit(_assay_unit: UnitUnderTest) -> UnitUnderTest:
-    """The unit: `info`, `serial`, `board`, `emulated`, `release`, `place`."""
+def unit(_assay_unit: UnitUnderTest | ForeignUnit) -> UnitUnderTest | ForeignUnit:
+    """The unit: `info`, `serial`, `board`, `emulated`, `release`, `place`; somebody else's: `board`, `emulated`,
+    `images`, `says`, `slots`, `place`.
+    """
     return _assay_unit
 
 
 @pytest.fixture
-def console(_assay_unit: UnitUnderTest, _assay_place: BenchPlace) -> ConsoleLines:
+def console(_assay_unit: UnitUnderTest | ForeignUnit, _assay_place: TestedPlace) -> ConsoleLines:
     """The unit's console: `wait_for(pattern, timeout_s)`, `send(text)`, `lines()`."""
+    if _assay_place.console is None:
+        pytest.skip(f"place {_assay_place.name} has no console: its unit is reached over SSH alone")
     return _assay_place.console
 
 
 @pytest.fixture
-def power(_assay_unit: UnitUnderTest, _assay_place: BenchPlace) -> UnitPower:
+def power(_assay_unit: UnitUnderTest | ForeignUnit, _assay_place: TestedPlace) -> UnitPower:
     """The unit's power: `on()`, `off()`, `cut()`, `cycle(off_s)`, `is_on()`."""
     if _assay_place.power is None:
         pytest.skip(f"place {_assay_place.name} has no power switch")
@@ -305,6 +316,6 @@ def power(_assay_unit: UnitUnderTest, _assay_place: BenchPlace) -> UnitPower:
 
 
 @pytest.fixture
-def smp(_assay_unit: UnitUnderTest, _assay_place: BenchPlace) -> Device:
-    """The unit as SMP sees it (`assay.interfaces.device.Device`)."""
+def smp(_assay_unit: UnitUnderTest | ForeignUnit, _assay_place: TestedPlace) -> Device | SmpServer:
+    """The unit as SMP sees it (`assay.interfaces.device.Device`; somebody else's: `...smp_server.SmpServer`)."""
     return _assay_place.device

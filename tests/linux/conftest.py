@@ -7,6 +7,14 @@ from pathlib import Path
 
 import pytest
 
+CUTS = 10
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long the campaign of power cuts is, and where its dice begin."""
+    parser.addoption("--cuts", type=int, default=CUTS, help=f"power cuts of the Linux module [{CUTS}]")
+    parser.addoption("--cut-seed", type=int, default=20261126, help="of the moments when the power goes")
+
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Not with all the others."""

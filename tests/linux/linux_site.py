@@ -22,14 +22,16 @@ from assay.pipeline.site import Site
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / ".assay-linux"
 BOARD = "linux-arm64"
+GOOD = ("1.0.0", "1.1.0", "1.1.1")
+"""Three for two slots: there is always one that is in neither, and has to be sent."""
 TIMEOUT_S = 1200.0
-RELEASES = {
-    "boot": ("firmware/linux/boot", "1.0.0", ()),
-    "first": ("firmware/linux", "1.0.0", ()),
-    "second": ("firmware/linux", "1.1.0", ()),
-    "broken": ("firmware/linux", "1.2.0", ("--define", "SELFTEST_FAULT=3")),
-    "panics": ("firmware/linux", "1.3.0", ("--define", "LINUX_PANIC=1")),
+BOOT_VERSION = "1.0.0"
+DEFINES = {
+    "1.2.0": ("SELFTEST_FAULT=3",),
+    "1.3.0": ("LINUX_PANIC=1",),
+    "1.4.0": ("LINUX_HANG=1", "LINUX_CONFIRM_WITHIN_S=30"),
 }
+"""What is wrong with the bad ones."""
 
 
 @dataclass(frozen=True)
@@ -78,17 +80,32 @@ def full(version: str) -> str:
     return f"{version}+{number()}"
 
 
-def made_site() -> Path:
-    """The kept site, with all releases and a trust file."""
-    site = Site(KEPT / "site")
-    for name, (module, short, more) in RELEASES.items():
-        version = full(short)
-        out = KEPT / name
-        good("build", module, "--board", BOARD, "--version", version, *more, "--out", str(out))
-        published = {release.reference for release in site.store.releases()}
-        if f"{'linux-boot' if name == 'boot' else 'demo-linux'}@{version}" not in published:
-            good("sign", str(out))
-            good("publish", str(out) + ".signed")
+@cache
+def bootloader() -> str:
+    """The boot chooser's release, made on first use."""
+    return _published("linux-boot", "firmware/linux/boot", BOOT_VERSION, ())
+
+
+@cache
+def release(version: str) -> str:
+    """The system's release of that short version, made on first use."""
+    return _published("demo-linux", "firmware/linux", version, DEFINES.get(version, ()))
+
+
+def _published(name: str, module: str, short: str, defines: tuple[str, ...]) -> str:
+    version = full(short)
+    reference, out = f"{name}@{version}", str(KEPT / f"{name}-{short}")
+    if reference not in {each.reference for each in Site(KEPT / "site").store.releases()}:
+        words = [word for define in defines for word in ("--define", define)]
+        good("build", module, "--board", BOARD, "--version", version, *words, "--out", out)
+        good("sign", out)
+        good("publish", out + ".signed")
+    return reference
+
+
+def made_trust() -> Path:
+    """The trust file of the kept site."""
+    good("keys", "init")
     trust = ("keys", "trust", "--name", "linux", "--allow-development", "--allow-emulated")
     good(*trust, "--out", str(KEPT / "trust.toml"))
     return KEPT / "trust.toml"

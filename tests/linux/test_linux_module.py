@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import shutil
 import signal
@@ -13,20 +14,27 @@ from typing import Any
 
 import pytest
 from cut_relay import cut_relay
-from linux_site import BOARD, KEPT, ROOT, assay, full, good, made_site, start
+from linux_site import BOARD, GOOD, KEPT, ROOT, assay, bootloader, good, made_trust, release, start
 
 from assay.drivers.twin.linux_disk import PORT_FILE, chosen_port
+from assay.formats import rauc_bundle
+from assay.formats.rauc_bundle import BundleFacts
+from assay.interfaces.device import DeviceRefusal
+from assay.model.trust import Role
+from assay.pipeline.places import open_place
+from assay.pipeline.rauc_signing import certificate
 from assay.pipeline.site import Site
 
 TWIN = "module"
-CUT_SEED, CUTS = 20261126, 4
+AFTER_ITS_END = 1.05
+"""Of the time that an update took: some cuts come when it is over."""
 
 
 @pytest.fixture(scope="module")
 def trust() -> Path:
     if not (ROOT / "linux-base" / "root.tar").exists():
         pytest.fail("linux-base is not there: python firmware/linux/fetch_base.py")
-    return made_site()
+    return made_trust()
 
 
 @pytest.fixture(scope="module")
@@ -38,16 +46,15 @@ def unit(trust: Path) -> Iterator[str]:
         shutil.rmtree(folder)
     good("twin", "start", TWIN, "--board", BOARD)
     try:
-        bootloader, app = f"linux-boot@{full('1.0.0')}", f"demo-linux@{full('1.0.0')}"
         words = ("provision", "--place", TWIN, "--profile", "provisioning/linux.toml", "--trust", str(trust))
-        made = good(*words, "--bootloader", bootloader, "--app", app)
+        made = good(*words, "--bootloader", bootloader(), "--app", release("1.0.0"))
         yield made["serial"]
     finally:
         assay("twin", "stop", TWIN, "--force")
 
 
 def update(version: str, trust: Path, *more: str) -> Any:
-    return assay("update", f"demo-linux@{full(version)}", "--place", TWIN, "--trust", str(trust), *more)
+    return assay("update", release(version), "--place", TWIN, "--trust", str(trust), *more)
 
 
 def runs(trust: Path) -> tuple[str, str]:
@@ -62,15 +69,25 @@ def test_provisioned_units_prove_themselves(unit: str, trust: Path) -> None:
     assert runs(trust) == ("1.0.0", "confirmed")
 
 
-def test_a_good_update_stays(unit: str, trust: Path) -> None:
-    answer = update("1.1.0", trust)
-    assert answer.status == 0, answer
-    assert runs(trust) == ("1.1.0", "confirmed")
-    good("twin", "power", "cycle", TWIN)
+@pytest.fixture(scope="module")
+def update_s(unit: str, trust: Path) -> float:
+    """Seconds of a whole update, on this host today."""
+    release("1.1.0")
+    begun_s = time.monotonic()
+    assert update("1.1.0", trust).status == 0
+    return time.monotonic() - begun_s
+
+
+def test_a_good_update_stays(unit: str, trust: Path, update_s: float) -> None:
+    """What the unit has acknowledged is on its medium: the power goes right after that."""
+    good("twin", "power", "cut", TWIN)
+    good("twin", "power", "on", TWIN)
     assert runs(trust) == ("1.1.0", "confirmed")
 
 
-@pytest.mark.parametrize(("version", "reason"), [("1.2.0", "selftest-failed (code 3)"), ("1.3.0", "reverted")])
+@pytest.mark.parametrize(
+    ("version", "reason"), [("1.2.0", "selftest-failed (code 3)"), ("1.3.0", "reverted"), ("1.4.0", "reverted")]
+)
 def test_a_bad_update_goes_back_by_itself(unit: str, trust: Path, version: str, reason: str) -> None:
     before = runs(trust)
     answer = update(version, trust)
@@ -81,26 +98,41 @@ def test_a_bad_update_goes_back_by_itself(unit: str, trust: Path, version: str, 
 
 def test_an_older_version_is_flashed_at_a_bench(unit: str, trust: Path) -> None:
     assert update("1.0.0", trust).status == 4
-    good("flash", f"demo-linux@{full('1.0.0')}", "--place", TWIN, "--trust", str(trust))
+    good("flash", release("1.0.0"), "--place", TWIN, "--trust", str(trust))
     assert runs(trust) == ("1.0.0", "confirmed")
 
 
-def test_the_power_goes_at_any_moment_and_a_slot_boots(unit: str, trust: Path) -> None:
-    """Somewhere in the upload, the installation or the start; the same command then goes on."""
-    dice = random.Random(CUT_SEED)
-    for _ in range(CUTS):
-        before = runs(trust)
-        wanted = "1.1.0" if before[0] == "1.0.0" else "1.0.0"
-        words = ("update", f"demo-linux@{full(wanted)}", "--place", TWIN, "--trust", str(trust))
+def new_version() -> str:
+    """A good one that is in neither slot."""
+    with open_place(Site(KEPT / "site"), TWIN, verb="test", start=ROOT) as place:
+        there = {row.version.partition("+")[0] for row in place.device.image_state()}
+    return next(version for version in GOOD if version not in there)
+
+
+def test_the_power_goes_at_any_moment_and_a_slot_boots(
+    unit: str, trust: Path, update_s: float, pytestconfig: pytest.Config
+) -> None:
+    """Somewhere in the upload, the installation, the restart or after it, and the disk forgets what was not flushed: a
+    slot that verifies runs, and the same command then goes on to its end.
+    """
+    dice = random.Random(pytestconfig.getoption("--cut-seed"))
+    log = KEPT / "site" / "twins" / TWIN / "wire.log"
+    for number in range(pytestconfig.getoption("--cuts")):
+        before, wanted = runs(trust), new_version()
+        release(wanted)
+        words = ("update", release(wanted), "--place", TWIN, "--trust", str(trust))
         words += ("--unsafe-allow-older-version",)
-        process = start(*words)
-        time.sleep(dice.uniform(1, 20))
+        process, after_s = start(*words), dice.uniform(0, AFTER_ITS_END * update_s)
+        time.sleep(after_s)
         good("twin", "power", "cut", TWIN, "--force")
         time.sleep(1)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=300)
         good("twin", "power", "on", TWIN, "--force")
-        assert runs(trust)[0] in ("1.0.0", "1.1.0")
+        after = runs(trust)
+        lost = [line for line in log.read_text().splitlines() if line.startswith("power cut: ")][-1]
+        print(f"cut {number}: {after_s:.1f} s into the update {before[0]} -> {wanted}: runs {after}; {lost}")
+        assert after[0] in (before[0], wanted)
         answer = assay(*words)
         assert answer.status == 0, answer
         assert runs(trust) == (wanted, "confirmed")
@@ -108,7 +140,7 @@ def test_the_power_goes_at_any_moment_and_a_slot_boots(unit: str, trust: Path) -
 
 def test_the_link_is_cut_in_the_middle_of_an_upload(unit: str, trust: Path) -> None:
     """Twice; the upload goes on where it was, in the same command."""
-    wanted = "1.1.0" if runs(trust)[0] == "1.0.0" else "1.0.0"
+    wanted = new_version()
     folder = KEPT / "site" / "twins" / TWIN
     port = chosen_port(folder)
     try:
@@ -119,38 +151,55 @@ def test_the_link_is_cut_in_the_middle_of_an_upload(unit: str, trust: Path) -> N
         (folder / PORT_FILE).write_text(str(port))
     assert relay.cut == 2
     assert answer.status == 0, answer
+    assert answer.data["bytes_sent"] < 30_000_000  # 25 MB, and what was under way twice
     assert runs(trust) == (wanted, "confirmed")
 
 
-def test_units_of_another_site_take_no_bundle_of_ours(trust: Path, tmp_path: Path, unit: str) -> None:
-    """The keyring decides: the same twin, with the keyring of another site, refuses the bundle and runs on."""
-    other = Site(tmp_path / "other")
-    from assay.drivers.twin.linux_disk import make_outfit
-    from assay.drivers.twin.twin_folder import TwinFolder
-    from assay.formats.device_certificate import pem
-    from assay.pipeline.manifest_files import load_board
-    from assay.pipeline.rauc_signing import certificate
+def bundle(site: Site, compatible: str = BOARD) -> bytes:
+    """A small one, signed by the bundle key of `site`."""
+    from assay.backends.builders.squashfs_program import squashfs_of
 
-    folder = TwinFolder(KEPT / "site" / "twins" / TWIN)
-    outfit = make_outfit(pem(certificate(other)))
-    area = load_board(ROOT / "boards" / f"{BOARD}.toml").flash.areas["factory"]
-    before = runs(trust)
-    good("twin", "power", "off", TWIN)
-    with folder.flash.open("r+b") as file:
-        file.seek(area.offset)
-        file.write(outfit.archive.ljust(area.size, b"\0"))
-    for name, (mode, data) in outfit.files.items():
-        (folder.path / name).write_bytes(data)
-        (folder.path / name).chmod(mode)
-    good("twin", "power", "on", TWIN)
-    wanted = "1.1.0" if before[0] == "1.0.0" else "1.0.0"
-    answer = update(wanted, trust, "--unsafe-allow-older-version")
-    assert answer.status != 0
-    assert "bad-signature" in answer.words + str(answer.data)
+    image = random.Random(1).randbytes(1 << 20)
+    facts = BundleFacts(compatible, "9.0.0", hashlib.sha256(image).hexdigest(), len(image))
+    squashfs, key = squashfs_of(rauc_bundle.IMAGE_FILE, image), site.signers.public_key(Role.RAUC)
+    return rauc_bundle.assemble(
+        squashfs, facts, certificate(site), key, lambda data: site.signers.sign(Role.RAUC, data)
+    )
+
+
+def flipped(data: bytes, at: int) -> bytes:
+    """One bit of `data` is another."""
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+
+
+def test_what_is_no_bundle_for_this_unit_is_refused_in_words(unit: str, trust: Path, tmp_path: Path) -> None:
+    """By the unit itself, over the same upload: no gate of ours is in between. It runs on as before."""
+    ours, other, before = Site(KEPT / "site"), Site(tmp_path / "other"), runs(trust)
+    whole = bundle(ours)
+    cases = {
+        "board-mismatch": bundle(ours, "another-board"),
+        "bad-signature": bundle(other),
+        "bad-hash": flipped(whole, 1 << 19),
+        "bad-header": whole[: len(whole) // 2],
+    }
+    with open_place(ours, TWIN, verb="test", start=ROOT) as place:
+        for word, data in cases.items():
+            with pytest.raises(DeviceRefusal) as refused:
+                place.device.upload(data, hashlib.sha256(data).digest())
+            assert refused.value.word == word, (word, refused.value.message)
+        (rest,) = [row for row in place.device.image_state() if row.slot == 0]
+        assert rest.active
     assert runs(trust) == before
+
+
+def test_a_suite_runs_on_it(unit: str, trust: Path, tmp_path: Path) -> None:
+    words = ("test", "suites/demo-linux", "--place", TWIN, "--trust", str(trust), "--serial", unit)
+    done = good(*words, "--release", release(runs(trust)[0]), "--results", str(tmp_path / "results"))
+    assert (done["outcome"], done["serial"], len(done["cases"])) == ("PASS", unit, 2)
+    assert done["record_type"] == "test"
 
 
 def test_the_history_verifies(unit: str, trust: Path) -> None:
     found = good("trace", unit, "--trust", str(trust))
     assert found["broken"] == []
-    assert found["links"] > 10
+    assert found["links"] >= 6

@@ -154,3 +154,45 @@ def test_servers_of_every_kind_answer(tmp_path: Path, server: str, framing: str,
         assert (told["stage"], (told["buf_size"], told["buf_count"]), told["slots"]) == ("app", buffers, None)
         image = image_of("microbit", tmp_path / "new.bin", "1.1.0")
         assert "knows no images" in theirs.flash(image, UNSIGNED, expect=3)["error"]
+
+
+SUITE = """
+import pytest
+
+
+def test_answers(unit, smp):
+    assert unit.serial is None and unit.says and not hasattr(unit, "release")
+    assert smp.echo("hello") == "hello"
+
+
+def test_comes_back_after_a_reset(smp, console):
+    smp.ask_reset()
+
+
+def test_still_runs_the_image(unit):
+    assert [row.version for row in unit.slots if row.active] == ["1.1.0"]
+
+
+def test_has_no_switch(power):
+    power.cycle()
+"""
+
+
+def suite(folder: Path, text: str = SUITE) -> Path:
+    (folder / "suite").mkdir()
+    (folder / "suite" / "test_theirs.py").write_text(text)
+    return folder / "suite"
+
+
+def test_a_suite_with_nothing_but_a_board_toml(mps2: Bench, tmp_path: Path) -> None:
+    image = image_of("mps2", tmp_path / "new.bin", "1.1.0")
+    words = ["test", suite(tmp_path), "--place", "theirs", "--trust", "trust.toml", "--image", image, UNSIGNED]
+    other = mps2.assay(*words, "--results", "before", expect=3)
+    assert (other["layer"], "under test is image 0 1.1.0" in other["error"]) == ("flasher", True)
+    mps2.flash(image, UNSIGNED)
+    done = mps2.assay(*words, "--results", "after")
+    assert (done["outcome"], len(done["cases"]), done["record_type"]) == ("PASS", 3, "foreign-test")
+    assert "no power switch" in done["skipped"][0]["reason"]
+    assert (done["how"], done["images"][0]["image_hash"], done["serial"]) == ("quoted", hash_of(image), None)
+    assert [line.partition(":")[0] for line in done["cannot"]] == ["identity", "evidence"]
+    mps2.assay("log", "verify", "--trust", "trust.toml")

@@ -271,3 +271,22 @@ def test_two_places_of_one_name_are_refused() -> None:
     place = '[[places]]\nname = "a"\nboard = "b"\nport = "x"\n'
     with pytest.raises(ManifestFault, match=r"bench.toml:7: .*two places called 'a'"):
         read_manifest(f'schema = "assay.bench/1"\n{place}{place}'.encode(), "bench.toml", Bench)
+
+
+HOST_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "A" * 43
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "key"),
+    [
+        ('port = "x"\nprobe = "123"', 'probe = "123"', "probe"),
+        ('port = "x"\nchip = "00ff"', 'port = "y"\nchip = "00ff"', "chip"),
+        (f'ssh = {{ host = "UNIT", user = "a", host_keys = ["{HOST_KEY}"] }}',
+         f'port = "y"\nssh = {{ host = "unit", user = "b", host_keys = ["{HOST_KEY}"] }}', "ssh"),
+    ],
+)  # fmt: skip
+def test_a_unit_in_two_places_is_refused(one: str, two: str, key: str) -> None:
+    """Each would have its own lock."""
+    text = "".join(f'[[places]]\nname = "{name}"\nboard = "b"\n{rest}\n' for name, rest in (("a", one), ("b", two)))
+    with pytest.raises(ManifestFault, match=f"places 'a' and 'b' are one unit, with the {key} "):
+        read_manifest(f'schema = "assay.bench/1"\n{text}'.encode(), "bench.toml", Bench)

@@ -207,7 +207,7 @@ def test_a_suite_is_given_no_pin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """Also where `assay` was not what started: the environment of a suite is a list of what it may have."""
     monkeypatch.setenv("ASSAY_PIN_A", "nine")
     view = SandboxView((), (), (), ())
-    command = TestCommand(tmp_path, ("a",), "tiny@1.0.0", tmp_path, tmp_path, tmp_path, view)
+    command = TestCommand(tmp_path, ("a",), (), tmp_path, tmp_path, tmp_path, view)
     assert "nine" not in str(command.environment)
 
 

@@ -108,7 +108,8 @@ def command(
         return _by_flasher(session, order)
     if dry_run:
         raise UsageFault("--dry-run goes with --flasher", remedy="say --flasher, or leave it out")
-    from assay.pipeline.foreign_flash import ForeignOrder, parse_images
+    from assay.pipeline.foreign_flash import ForeignOrder
+    from assay.pipeline.foreign_images import parse_images
 
     smp_order = ForeignOrder(
         parse_images(images), place, trust, wait_s, bench, recovery, unverified, unsafe_skip_policy
@@ -149,6 +150,7 @@ def _release(session: Session, order: FlashOrder) -> Answer:
 
 def _foreign(session: Session, order: ForeignOrder) -> Answer:
     from assay.pipeline import foreign_flash
+    from assay.pipeline.foreign_images import CANNOT
 
     with upload_progress(session) as display:
         result = foreign_flash.flash_foreign(session.site, order, display.say, display.progress_for)
@@ -175,7 +177,7 @@ def _foreign(session: Session, order: ForeignOrder) -> Answer:
         "read_back": [vars(each) for each in report.read_back] if report else None,
         "how": "quoted" if report else None,
         "bytes_sent": report.bytes_sent if report else None,
-        "cannot": list(foreign_flash.CANNOT),
+        "cannot": list(CANNOT),
         "record": result.record.entry.record,
         "log_index": result.record.index,
     }
@@ -185,7 +187,7 @@ def _foreign(session: Session, order: ForeignOrder) -> Answer:
         text += (
             f"\n  image {read.number}: hash {read.image_hash[:16]} in slot {read.slot}, as the firmware there quotes"
         )
-    text += "".join(f"\n  no {line}" for line in foreign_flash.CANNOT)
+    text += "".join(f"\n  no {line}" for line in CANNOT)
     text += f"\n  next: {result.remedy}" if result.remedy else ""
     text += f"\n  record {result.record.entry.record[:16]}, entry {result.record.index} of the log"
     return Answer(text, data, result.status)

@@ -41,10 +41,23 @@ CASES_SHOWN_MAX = 20
 )
 @click.option(
     "--release",
-    required=True,
+    default=None,
     metavar="NAME@VERSION",
     shell_complete=complete_release,
     help="The release that the unit has to run.",
+)
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="[N=]FILE",
+    help="Instead of a release: the image file that somebody else's board has to run; N is its image number [0].",
+)
+@click.option(
+    "--accept-unverified-image",
+    "unverified",
+    is_flag=True,
+    help="With --image: an image that nobody signed, or with a key that the trust file does not name.",
 )
 @click.option("--trust", required=True, type=FILE, envvar="ASSAY_TRUST", help="The trust file [ASSAY_TRUST].")
 @click.option("--results", required=True, type=FOLDER, help="Where the reports go.")
@@ -64,9 +77,10 @@ CASES_SHOWN_MAX = 20
 def command(session: Session, suite: Path, **options: Any) -> Answer:
     """Run the pytest suite in the folder SUITE on a unit, and sign what it found.
 
-    The unit is asked for its image hash before and after. The tests run in a sandbox with the project, its port, and
-    neither keys nor network; --sandbox-... opens it for instruments, and the record says so. Reports for other
-    tools (junit.xml, openhtf.json) and pytest's own words (pytest.log) go to the results folder.
+    The unit is asked for its image hash before and after; somebody else's board (--image) proves neither that nor
+    itself, and the record says so. The tests run in a sandbox with the project, its port, and neither keys nor network;
+    --sandbox-... opens it for instruments, and the record says so. Reports for other tools (junit.xml, openhtf.json)
+    and pytest's own words (pytest.log) go to the results folder.
     """
     from assay.pipeline.test_run import TestOrder, run_suite
 
@@ -93,8 +107,15 @@ def _tell(line: bytes) -> None:
 
 def _data(answer: TestAnswer, results: Path) -> dict[str, Any]:
     from assay.model.attempts import flaky
+    from assay.model.foreign_unit import ForeignTestedUnit
 
-    run, release = answer.run, answer.image.release
+    run = answer.run
+    units = [
+        {"place": unit.place, "says": unit.says, "emulated": unit.emulated}
+        if isinstance(unit, ForeignTestedUnit)
+        else {"place": unit.place, "serial": unit.serial, "chip": unit.chip, "emulated": unit.emulated}
+        for unit in answer.units
+    ]
     return {
         "outcome": run.outcome.value,
         "reason": run.reason,
@@ -102,13 +123,8 @@ def _data(answer: TestAnswer, results: Path) -> dict[str, Any]:
         "flaky": flaky(run.cases, run.retries),
         "retries": {name: rule.model_dump(mode="json") for name, rule in run.retries.items()},
         "suite": run.suite,
-        "release": release.reference,
-        "file_sha256": release.image.file_sha256,
-        "image_hash": release.image.image_hash,
-        "units": [
-            {"place": unit.place, "serial": unit.serial, "chip": unit.chip, "emulated": unit.emulated}
-            for unit in answer.units
-        ],
+        **answer.tested.as_json,
+        "units": units,
         "serial": answer.units[0].serial if len(answer.units) == 1 else None,
         "cases": [case.model_dump(mode="json", exclude_none=True) for case in run.cases],
         "skipped": [skipped.model_dump(mode="json") for skipped in run.skipped],
@@ -127,8 +143,8 @@ def _text(answer: TestAnswer, results: Path) -> str:
     run = answer.run
     counts = counted(run.cases, run.retries)
     passed = sum(case.outcome == "PASS" for case in counts)
-    units = ", ".join(f"{unit.place} ({unit.serial or 'chip ' + unit.chip[:8]})" for unit in answer.units)
-    lines = [f"{run.outcome} {run.suite} on {units}, {answer.image.release.reference}"]
+    units = ", ".join(f"{unit.place} ({unit.known_as})" for unit in answer.units)
+    lines = [f"{run.outcome} {run.suite} on {units}, {answer.tested.reference}"]
     lines[0] += f" ({run.layer})" if run.layer else ""
     lines[0] += f": {run.reason}" if run.reason else ""
     lines.append(f"  {passed} of {len(counts)} tests passed" + (f", {len(run.skipped)} skipped" if run.skipped else ""))
@@ -138,6 +154,7 @@ def _text(answer: TestAnswer, results: Path) -> str:
         lines.append(f"  {case.outcome}{layer} {case.name}: {case.message.strip().partition(chr(10))[0]}")
     lines += [f"  tried again, and passed by its rule: {name}" for name in flaky(run.cases, run.retries)]
     lines += [f"  {line}" for line in _measurements(answer)]
+    lines += [f"  no {line}" for line in answer.tested.cautions]
     lines.append(f"  reports in {results}: {', '.join(sorted(answer.files))}")
     record = answer.record
     lines.append(f"  {record.entry.type.value} record {record.entry.record[:16]}, entry {record.index} of the log")

@@ -5,7 +5,7 @@ Guards: sizes add up to the last byte; hash and signature are recomputed where t
 and never a matter of policy. What cannot be checked here (no signature, a key that nobody named, a payload that only
 the device can decrypt) is said in `Signature` and in the checks.
 Leaves to others: images of this project, which are read strictly (`mcuboot_image`), and whether one that is not
-verified may be used (`pipeline.foreign_flash`).
+verified may be used (`pipeline.foreign_images`).
 
 Format: docs.mcuboot.com/design.html, "Image format"; numbers of TLVs as in MCUboot's `bootutil/image.h`.
 """

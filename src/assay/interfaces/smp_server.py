@@ -44,6 +44,11 @@ class SmpServer(Console, Protocol):
         """The address of the link, as the user gave it."""
         ...
 
+    @property
+    def reset_asked(self) -> bool:
+        """True from `ask_reset` until `listen`: it may be starting, and takes no question then."""
+        ...
+
     def parameters(self) -> Parameters:
         """Its buffers: as it tells, else as the board TOML says."""
         ...

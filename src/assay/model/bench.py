@@ -114,6 +114,13 @@ class Place(Value):
             return f"probe:{self.probe}"
         return self.ssh.url if self.ssh is not None else "flash:" + ",".join(sorted(self.flash.values()))
 
+    @property
+    def unit_names(self) -> tuple[tuple[str, str], ...]:
+        """By which keys the unit is told from all others of the bench, and what they say."""
+        ssh = self.ssh.url.lower() if self.ssh is not None else None
+        named = (("chip", self.chip), ("probe", self.probe), ("ssh", ssh))
+        return tuple((key, value) for key, value in named if value)
+
     @model_validator(mode="after")
     def _has_one_identity(self) -> Self:
         named = [word for word in ("usb", "twin", "port", "labgrid") if getattr(self, word) is not None]
@@ -138,6 +145,21 @@ class Bench(Value):
             if place.name in seen:
                 raise FieldFault(f"there are two places called '{place.name}'", "places", index, "name")
             seen.add(place.name)
+        return self
+
+    @model_validator(mode="after")
+    def _units_are_in_one_place(self) -> Self:
+        """A unit in two places would have two locks, and be flashed by one while the other tests it."""
+        seen: dict[tuple[str, str], str] = {}
+        for index, place in enumerate(self.places):
+            for key, value in place.unit_names:
+                other = seen.setdefault((key, value), place.name)
+                if other != place.name:
+                    raise FieldFault(
+                        f"places '{other}' and '{place.name}' are one unit, with the {key} {value}: a place may have "
+                        "port, probe and ssh together",
+                        *("places", index, key),
+                    )
         return self
 
 

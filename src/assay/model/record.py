@@ -22,6 +22,7 @@ class RecordType(StrEnum):
     PROVISIONING = "provisioning"
     FLASH = "flash"
     FOREIGN_FLASH = "foreign-flash"
+    FOREIGN_TEST = "foreign-test"
     TOOL_FLASH = "tool-flash"
     TEST = "test"
     UPDATE = "update"
@@ -43,6 +44,7 @@ PREDICATES: Mapping[RecordType, PredicateType] = {
     RecordType.PROVISIONING: PredicateType.PROVISIONING,
     RecordType.FLASH: PredicateType.FLASH,
     RecordType.FOREIGN_FLASH: PredicateType.FOREIGN_FLASH,
+    RecordType.FOREIGN_TEST: PredicateType.FOREIGN_TEST,
     RecordType.TOOL_FLASH: PredicateType.TOOL_FLASH,
     RecordType.TEST: PredicateType.TEST_RESULT,
     RecordType.UPDATE: PredicateType.UPDATE,

@@ -23,6 +23,7 @@ class PredicateType(StrEnum):
     PROVISIONING = "urn:assay:predicate:provisioning:v1"
     FLASH = "urn:assay:predicate:flash:v1"
     FOREIGN_FLASH = "urn:assay:predicate:foreign-flash:v1"
+    FOREIGN_TEST = "urn:assay:predicate:foreign-test:v1"
     TOOL_FLASH = "urn:assay:predicate:tool-flash:v1"
     UPDATE = "urn:assay:predicate:update:v1"
     EVIDENCE = "urn:assay:predicate:evidence:v1"

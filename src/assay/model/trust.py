@@ -50,6 +50,7 @@ SIGNERS: Mapping[PredicateType, frozenset[Role]] = {
     PredicateType.PROVISIONING: frozenset({Role.STATION}),
     PredicateType.FLASH: _RUNS,
     PredicateType.FOREIGN_FLASH: _RUNS,
+    PredicateType.FOREIGN_TEST: frozenset({Role.BENCH}),
     PredicateType.TOOL_FLASH: _RUNS,
     PredicateType.UPDATE: _RUNS,
     PredicateType.EVIDENCE: _RUNS,

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field, StringConstraints
 
 from assay.errors import Layer
 from assay.model.attempts import RetryRule
+from assay.model.foreign_unit import ForeignUnitSeen
 from assay.model.identifiers import FileSha256, ImageHash, Name, SerialNumber
 from assay.model.outcome import MeasurementOutcome, Outcome
 from assay.model.predicates import DeviceReport, EvidenceQuote, ImageReference, RunHeader
@@ -85,7 +86,7 @@ class SuiteRun(Value):
     """
 
     suite: str
-    units: tuple[UnitSeen, ...] = ()
+    units: tuple[UnitSeen | ForeignUnitSeen, ...] = ()
     started: str
     finished: str
     cases: tuple[CaseResult, ...] = Field(default=())
@@ -121,6 +122,11 @@ class TestedUnit(Value):
     after_in_flash: ImageHash | None = None
     evidence_before: EvidenceQuote | None = None
     evidence_after: EvidenceQuote | None = None
+
+    @property
+    def known_as(self) -> str:
+        """For people: its serial number, else its chip."""
+        return self.serial or f"chip {self.chip}"
 
 
 class BenchRun(Value):

@@ -3,27 +3,25 @@
 
 Guards: an image whose signature nobody could verify is refused, or used because somebody said so, which is recorded;
 one that is wrong is never used. PASS only with the hash read back and the record durable.
-Leaves to others: how it is written (`stages.flashing.foreign`), reading images (`formats.foreign_image`).
+Leaves to others: how it is written (`stages.flashing.foreign`), the image files (`foreign_images`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.backends.named_file import read_named
-from assay.errors import ExitStatus, NotVerified, Refused, UnitFailed, UsageFault
-from assay.formats.foreign_image import IMAGE_BYTES_MAX, Signature, verify_foreign_image
+from assay.errors import ExitStatus, UnitFailed
 from assay.interfaces.step_book import ProgressFor, Say, StepBook
 from assay.model.foreign_board import ForeignBoard
 from assay.model.outcome import Outcome
 from assay.model.policy import Point, PolicyNote
-from assay.model.predicates import ForeignFlash, ForeignImageReference, ForeignSlot, RunHeader
+from assay.model.predicates import ForeignFlash, ForeignSlot, RunHeader
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Statement, Subject
-from assay.model.trust import Role, TrustFile
+from assay.model.trust import Role
+from assay.pipeline.foreign_images import CANNOT, ImageChoice, check_emulated, reference_of
 from assay.pipeline.foreign_place import ForeignPlace, into_recovery, open_foreign_place, what_answers
 from assay.pipeline.policy_gate import enforce_unreleased
 from assay.pipeline.recovery import conclude, keep_skipped
@@ -39,12 +37,6 @@ if TYPE_CHECKING:
 VERB = "flash"
 RECOVERY_WAIT_S = 60.0
 """Seconds for a person to press two buttons."""
-
-CANNOT = (
-    "identity: the board has no serial number or key of ours, so which unit this was is only known by its place",
-    "evidence: the hash is quoted by the firmware that runs, which nobody proved",
-)
-"""What a record about such a board never says, in the record itself."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +75,8 @@ def flash_foreign(site: Site, order: ForeignOrder, say: Say, progress_for: Progr
     """
     trust = load_trust(order.trust)
     with open_foreign_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench) as place:
-        images = tuple(_verified(order, number, path, trust, place.board, say) for number, path in order.images)
-        _check_emulated(trust, place.board)
+        images = ImageChoice(order.images, order.trust, order.unverified).verified(trust, place.board, say)
+        check_emulated(trust, place.board)
         foreign.check_images(place.board, images)
         policy = enforce_unreleased(site, trust, Point.FLASH, skip=order.skip_policy, say=say)
         found = what_answers(place)
@@ -152,7 +144,7 @@ def _record(site: Site, run: Run, header: RunHeader, told: _Told, book: StepBook
 def _statement(header: RunHeader, told: _Told, report: ForeignReport, book: StepBook) -> Statement:
     predicate = ForeignFlash(
         run=header,
-        images=tuple(_reference(each) for each in told.images),
+        images=tuple(reference_of(each) for each in told.images),
         mode=told.board.mcuboot.mode,
         way=report.way,
         says=told.found.info or "",
@@ -168,66 +160,8 @@ def _statement(header: RunHeader, told: _Told, report: ForeignReport, book: Step
     return statement_of(PredicateType.FOREIGN_FLASH, predicate, *subjects)
 
 
-def _reference(each: Numbered) -> ForeignImageReference:
-    return ForeignImageReference(
-        number=each.number,
-        version=each.image.says.version,
-        file_sha256=each.image.file_sha256,
-        image_hash=each.image_hash.hex(),
-        encrypted=each.image.says.encrypted,
-        signature=each.image.signature.value,
-        key=each.image.key,
-    )
-
-
-def _verified(
-    order: ForeignOrder, number: int, path: Path, trust: TrustFile, board: ForeignBoard, say: Say
-) -> Numbered:
-    """The image in the file at `path`. Raises `NotVerified` when it is wrong, or not verified and nobody allowed it."""
-    try:
-        image = verify_foreign_image(_read(path), trust, board.name)
-    except NotVerified as error:
-        raise NotVerified(f"{path}: {error.message}", remedy=error.remedy) from error
-    for line in (*image.checks, *image.cautions):
-        say(f"{path.name}: {line}")
-    if image.signature is not Signature.VERIFIED and not order.unverified:
-        raise NotVerified(
-            f"{path}: {image.cautions[-1]}",
-            remedy=f'name the key in {order.trust} under [[image_keys]] with boards = ["{board.name}"], or say '
-            "--accept-unverified-image, which the record will tell",
-        )
-    return Numbered(number, image)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return read_named(path, IMAGE_BYTES_MAX + 1)
-    except OSError as error:
-        raise UsageFault(f"{path} cannot be read: {error.strerror}", remedy="name the signed image") from error
-
-
-def _check_emulated(trust: TrustFile, board: ForeignBoard) -> None:
-    if board.emulated and not trust.allow_emulated:
-        raise Refused(
-            f"{board.name} is emulated, which '{trust.name}' refuses",
-            remedy="use a real board, or a trust file that allows emulated boards",
-        )
-
-
 def _describe(board: ForeignBoard, found: Answering) -> str:
     if not found.app:
         return f"the bootloader's recovery of a {board.name} answers"
     running = ", ".join(f"{row.version} in slot {row.slot}" for row in found.slots if row.active)
     return f"{found.info or 'an SMP server'} answers; it runs {running or 'what it does not tell'}"
-
-
-def parse_images(given: Sequence[str]) -> tuple[tuple[int, Path], ...]:
-    """`FILE` or `N=FILE`, each number once. Raises `UsageFault`."""
-    images: dict[int, Path] = {}
-    for text in given:
-        number, equals, file = text.partition("=")
-        at, path = (int(number), Path(file)) if equals and number.isdecimal() else (0, Path(text))
-        if at in images:
-            raise UsageFault(f"image {at} is given twice", remedy="write --image 0=FILE --image 1=FILE")
-        images[at] = path
-    return tuple(sorted(images.items()))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 from assay.errors import DeviceTimeout, Interrupted, LinkError, UsageFault
 from assay.interfaces.clock import Clock
+from assay.interfaces.power import Power
 from assay.interfaces.smp_server import ServerSlot, SmpServer
 from assay.interfaces.step_book import Say
 from assay.interfaces.transport import Transport
@@ -24,7 +25,7 @@ from assay.model.foreign_board import SmpServer as Settings
 from assay.pipeline import driver_doors
 from assay.pipeline.manifest_files import AnyBoard
 from assay.pipeline.place_hold import hold
-from assay.pipeline.places import PlaceAddress, find_place
+from assay.pipeline.places import PlaceAddress, find_place, switch_of
 from assay.stages.flashing.foreign import Answering
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class ForeignPlace:
     app: SmpServer
     recovery: SmpServer
     clock: Clock
+    power: Power | None = None
+    features: tuple[str, ...] = ()
     _held: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
@@ -93,7 +96,8 @@ def _connected(site: Site, address: PlaceAddress, port: str, board: ForeignBoard
         transport = driver_doors.open_transport(port, board.serial.baud, heard_as=address.port)
         held.callback(transport.close)
         app, recovery = _server(transport, board, board.smp), _recovery(transport, board)
-        return ForeignPlace(name, board, transport, app, recovery, site.clock, held.pop_all())
+        power, features = switch_of(address, transport), address.features
+        return ForeignPlace(name, board, transport, app, recovery, site.clock, power, features, held.pop_all())
 
 
 def _server(transport: Transport, board: ForeignBoard, settings: Settings) -> SmpServer:

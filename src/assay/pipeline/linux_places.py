@@ -8,6 +8,7 @@ Guards: the host key is the one that the bench names, or that the twin was made 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.errors import DeviceTimeout, LinkError, UsageFault
@@ -75,6 +76,16 @@ def ssh_of(address: PlaceAddress, board: Board) -> SshAddress:
         host_keys=((folder / linux_disk.HOST_KEY_FILE).read_text(),),
         identity=str(folder / linux_disk.LOGIN_KEY_FILE),
     )
+
+
+def key_files(address: PlaceAddress) -> tuple[Path, ...]:
+    """The files, of those that are there, that whoever connects to the unit reads beside a twin's own folder."""
+    found = []
+    for hop in address.ssh.way if address.ssh is not None else ():
+        for name in (hop.identity, hop.certificate, f"{hop.identity}-cert.pub" if hop.identity else None):
+            path = Path(name).expanduser().absolute() if name else None
+            found += [path] if path is not None and path.is_file() else []
+    return tuple(found)
 
 
 def ask_once(device: Device, loader: RomLoader) -> tuple[Found | None, str]:

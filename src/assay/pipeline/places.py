@@ -176,10 +176,10 @@ def open_place(
         port = hold(address, held, verb=verb, wait_s=wait_s, say=say)
         power = twin_power(site, address, held, say) if address.twin else None
         if board.ssh is not None:
-            return _open_linux(address, board, _switch(address) or power, held)
+            return _open_linux(address, board, switch_of(address) or power, held)
         transport = driver_doors.open_transport(port, serial.baud, heard_as=address.port)
         held.callback(transport.close)
-        power = _switch(address, transport) or power
+        power = switch_of(address, transport) or power
         device = driver_doors.device_driver(DEVICE)(transport, serial.baud, serial.framing)
         loader = driver_doors.loader_driver(board.loader.protocol)(transport, serial.baud)
         return OpenPlace(name, board, transport, device, loader, power, address.chip, address.features, held.pop_all())
@@ -225,7 +225,7 @@ def open_power(
     with ExitStack() as held:
         port = hold(address, held, verb=verb, wait_s=wait_s)
         if address.power is None and address.labgrid is not None:
-            power = _switch(address)
+            power = switch_of(address)
             assert power is not None
             yield power
             return
@@ -239,7 +239,7 @@ def open_power(
         if not switch.address and switch.usb is None and driver_doors.power_uses_port(switch.driver):
             transport = driver_doors.open_transport(port, address.board.serial.baud, heard_as=address.port)
             held.callback(transport.close)
-        power = _switch(address, transport)
+        power = switch_of(address, transport)
         assert power is not None
         yield power
 
@@ -331,7 +331,8 @@ def twin_power(site: Site, address: PlaceAddress, held: ExitStack, say: Say = sa
     return twin.power
 
 
-def _switch(address: PlaceAddress, transport: Transport | None = None) -> Power | None:
+def switch_of(address: PlaceAddress, transport: Transport | None = None) -> Power | None:
+    """The power switch of a place of the bench; None where it has none. Raises what its driver raises."""
     place, switch = address.name, address.power
     if switch is None and address.labgrid is not None:
         from assay.drivers.labgrid.client import LabgridPower

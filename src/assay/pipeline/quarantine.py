@@ -117,14 +117,15 @@ def _read(site: Site) -> dict[str, _Story]:
             word = Quarantine.model_validate(_predicate(site, entry), strict=False)
             story = stories.setdefault(word.place, _Story())
             story.word = story.word or word
-        elif entry.type in (RecordType.TEST, RecordType.RUN) and budget:
+        elif entry.type in (RecordType.TEST, RecordType.FOREIGN_TEST, RecordType.RUN) and budget:
             budget -= 1
             _add_run(stories, _predicate(site, entry))
     return stories
 
 
 def _add_run(stories: dict[str, _Story], predicate: dict[str, Any]) -> None:
-    bench = predicate.get(TEST_RUN) or (predicate if predicate.get("verb") == "test" else None)
+    alone = predicate.get("verb") == "test" or "suite_sha256" in predicate  # without a result, or a foreign board's
+    bench = predicate.get(TEST_RUN) or (predicate if alone else None)
     if not isinstance(bench, dict) or "run" not in bench:
         return  # a campaign of power cuts, or a run of another verb
     header = bench["run"]
@@ -135,13 +136,19 @@ def _add_run(stories: dict[str, _Story], predicate: dict[str, Any]) -> None:
     story.runs.append(
         RunSeen(
             outcome=Outcome(header["outcome"]),
-            what=f"{bench.get('suite_sha256', '')} {(bench.get('image') or {}).get('image_hash', '')}",
+            what=f"{bench.get('suite_sha256', '')} {_hashes(bench)}",
             layer=bench.get("layer"),
-            warned=len(predicate.get("warnedTests", ())),
+            warned=len(predicate.get("warnedTests") or bench.get("warned", ())),
             serial=bench.get("serial") or units[0].get("serial"),
             at=str(header["finished"]),
         )
     )
+
+
+def _hashes(bench: dict[str, Any]) -> str:
+    """Of the image, or of the images of somebody else's board; a run without a result has neither."""
+    several = bench.get("images") if "suite_sha256" in bench else None
+    return " ".join(str(image.get("image_hash", "")) for image in (bench.get("image"), *(several or ())) if image)
 
 
 def _predicate(site: Site, entry: LogEntry) -> dict[str, Any]:

@@ -12,27 +12,31 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from assay.errors import AssayError, InfrastructureError, PlaceBusy, UsageFault, WrongBoard, at_layer
+from assay.errors import AssayError, PlaceBusy, UsageFault, WrongBoard, at_layer
 from assay.interfaces.device import Stage
-from assay.stages.hil.running_image import Expected, prove
-from assay.stages.hil.unit_under_test import ConsoleLines, UnitPower, UnitUnderTest
+from assay.model.ssh import SSH_SCHEME
+from assay.stages.hil.running_image import Expected, how_at_boot, prove
+from assay.stages.hil.unit_under_test import ConsoleLines, UnitPower, UnitUnderTest, restart
 
 if TYPE_CHECKING:
-    from assay.interfaces.device import Device
+    from assay.interfaces.device import Console, Device
     from assay.model.artifact import Release, VerifiedImage
+    from assay.model.foreign_board import ForeignBoard
     from assay.model.manifest import Board
     from assay.model.trust import TrustFile
     from assay.model.verdict import UnitSeen
-    from assay.pipeline.places import OpenPlace
+    from assay.pipeline.places import OpenPlace, PlaceAddress
     from assay.pipeline.site import Site
+    from assay.pipeline.test_foreign import ForeignBenchPlace
     from assay.pipeline.test_session import Wish
 
 READY_TIMEOUT_S = 15.0
 """Seconds for the app to answer after power on: the emulated boards need 0.1 s, one with a swap to finish some more."""
 FRESH_TWIN = "twin:"
 VERB = "test"
+DEVICE = "mcumgr"
 
 
 @dataclass
@@ -43,10 +47,11 @@ class BenchPlace:
     board: Board
     release: Release
     device: Device
-    console: ConsoleLines
+    console: ConsoleLines | None
     power: UnitPower | None
     expected: Expected
     features: tuple[str, ...] = ()
+    _last: UnitUnderTest | None = None
 
     def ready(self) -> UnitUnderTest:
         """Power on, app up, image proved. Raises InfrastructureError or WrongBoard with the layer that is to blame."""
@@ -56,22 +61,12 @@ class BenchPlace:
             self.device.wait_ready(Stage.APP, READY_TIMEOUT_S)
         proof = prove(self.device, self.expected)
         self.expected = replace(self.expected, chip=proof.info.chip)
-        return UnitUnderTest(self.name, self.board, self.release, proof)
+        self._last = UnitUnderTest(self.name, self.board, self.release, proof)
+        return self._last
 
     def restart(self, how: str, off_s: float) -> None:
-        """The known power state before another attempt: `cycle`, `cut`, or `as-is`, which is none.
-
-        Raises InfrastructureError of layer power where it cannot be had.
-        """
-        if how == "as-is":
-            return
-        if self.power is None:
-            with at_layer("power"):
-                raise InfrastructureError(
-                    f"place {self.name} has no power switch, and the test is to be tried again from power {how}",
-                    remedy="give the place a switch in bench.toml (docs: reference/power), or leave from_power out",
-                )
-        self.power.cycle(off_s, hard=how == "cut")
+        """The known power state before another attempt. Raises InfrastructureError of layer power."""
+        restart(self.name, self.power, how, off_s)
 
     def answers(self) -> bool:
         """True when the device answers anything."""
@@ -81,11 +76,12 @@ class BenchPlace:
             return False
         return True
 
-    def seen(self, unit: UnitUnderTest) -> UnitSeen:
-        """The unit, for an event."""
+    def seen(self) -> UnitSeen:
+        """The unit at the last proof, for an event."""
         from assay.model.verdict import UnitSeen
 
-        info = unit.info
+        assert self._last is not None
+        info = self._last.info
         return UnitSeen(
             place=self.name,
             board=self.board.name,
@@ -98,24 +94,28 @@ class BenchPlace:
         )
 
 
+TestedPlace: TypeAlias = "BenchPlace | ForeignBenchPlace"
+
+
 @contextlib.contextmanager
-def open_bench_place(wish: Wish, worker: str) -> Iterator[BenchPlace]:
+def open_bench_place(wish: Wish, worker: str) -> Iterator[TestedPlace]:
     """The first place of the wish that is free. Raises PlaceBusy when none is, and what `places` raises."""
     from assay.pipeline.site import Site
 
     site = Site(wish.site or nearest_site(Path.cwd()))
     with contextlib.ExitStack() as stack:
-        place, image = _take_one(site, wish, worker, stack)
-        yield bench_place(site, place, image)
+        yield _take_one(site, wish, worker, stack)
 
 
-def bench_place(site: Site, place: OpenPlace, image: VerifiedImage) -> BenchPlace:
+def _bench_place(site: Site, place: OpenPlace, console: Console | None, image: VerifiedImage) -> BenchPlace:
     """`place`, with what the image under test makes of it."""
     release = image.release
     image_hash = bytes.fromhex(release.image.image_hash)
-    expected = Expected(image_hash, place.board.name, release.reference, place.chip)
-    power = UnitPower(place.power, place.device, site.clock.sleep) if place.power is not None else None
-    lines = ConsoleLines(place.device)
+    expected = Expected(image_hash, place.board.name, release.reference, place.chip, how_at_boot(place.board))
+    power = None
+    if place.power is not None:
+        power = UnitPower(place.power, console or place.device, site.clock.sleep)
+    lines = ConsoleLines(console) if console is not None else None
     return BenchPlace(place.name, place.board, release, place.device, lines, power, expected, place.features)
 
 
@@ -139,20 +139,52 @@ def check_quarantine(wish: Wish, name: str) -> None:
         check(Site(wish.site or nearest_site(Path.cwd())), name)
 
 
-def _named(site: Site, wish: Wish, name: str, stack: contextlib.ExitStack) -> tuple[OpenPlace, VerifiedImage]:
-    from assay.pipeline.places import open_place
+def _named(site: Site, wish: Wish, name: str, stack: contextlib.ExitStack) -> TestedPlace:
+    from assay.model.foreign_board import ForeignBoard
+    from assay.pipeline.places import find_place, open_place
 
-    place = stack.enter_context(open_place(site, name, verb=VERB, bench=wish.bench))
-    if wish.board is not None and wish.board != place.board.name:
+    address = find_place(site, name, bench=wish.bench)
+    if wish.board is not None and wish.board != address.board.name:
         raise WrongBoard(
-            f"place {name} has board {place.board.name}, asked for is {wish.board}", remedy="name another place"
+            f"place {name} has board {address.board.name}, asked for is {wish.board}", remedy="name another place"
         )
-    return place, _image(site, wish, place.board)
+    if isinstance(address.board, ForeignBoard):
+        return _foreign(site, wish, name, address.board, stack)
+    place = stack.enter_context(open_place(site, name, verb=VERB, bench=wish.bench))
+    return _bench_place(site, place, _console(address, place, stack), _image(site, wish, place.board))
 
 
-def _fresh(
-    site: Site, wish: Wish, board_name: str, worker: str, stack: contextlib.ExitStack
-) -> tuple[OpenPlace, VerifiedImage]:
+def _foreign(site: Site, wish: Wish, name: str, board: ForeignBoard, stack: contextlib.ExitStack) -> ForeignBenchPlace:
+    from assay.pipeline.foreign_images import ImageChoice, parse_images
+    from assay.pipeline.foreign_place import open_foreign_place
+    from assay.pipeline.test_foreign import foreign_bench_place, images_under_test
+
+    trust = _trust(wish)
+    choice = ImageChoice(parse_images(wish.images), wish.trust or Path(), wish.unverified)
+    tested = images_under_test(choice, board, trust, _nothing)
+    place = stack.enter_context(open_foreign_place(site, name, verb=VERB, bench=wish.bench))
+    return foreign_bench_place(place, tested.images)
+
+
+def _console(address: PlaceAddress, place: OpenPlace, stack: contextlib.ExitStack) -> Console | None:
+    """The lines for people: on the link itself, or on the port beside it; None for a unit that has only its link."""
+    if place.board.ssh is None:
+        return place.device
+    if address.port.startswith(SSH_SCHEME):
+        return None
+    from assay.pipeline import driver_doors
+
+    serial = place.board.serial
+    transport = driver_doors.open_transport(address.port, serial.baud)
+    stack.callback(transport.close)
+    return driver_doors.device_driver(DEVICE)(transport, serial.baud, "console")
+
+
+def _nothing(_line: str) -> None:
+    """What is known of an image's signature was said by who verified it."""
+
+
+def _fresh(site: Site, wish: Wish, board_name: str, worker: str, stack: contextlib.ExitStack) -> BenchPlace:
     from assay.pipeline.fresh_twin import fresh_twin
     from assay.pipeline.manifest_files import board_file, load_board, project_root
     from assay.pipeline.places import open_place
@@ -161,14 +193,20 @@ def _fresh(
     image = _image(site, wish, board)
     with at_layer("flasher"):
         name = stack.enter_context(fresh_twin(site, board, image, _trust(wish), worker))
-    return stack.enter_context(open_place(site, name, verb=VERB)), image
+    place = stack.enter_context(open_place(site, name, verb=VERB))
+    return _bench_place(site, place, place.device, image)
 
 
 def _image(site: Site, wish: Wish, board: Board) -> VerifiedImage:
     from assay.pipeline.release_gate import verify_release
     from assay.pipeline.unit_records import parse_reference
 
-    name, version = parse_reference(wish.release or "")
+    if not wish.release:
+        raise UsageFault(
+            f"no release to test on a {board.name}: an image file alone is for somebody else's board",
+            remedy="name it with --assay-release NAME@VERSION (or ASSAY_RELEASE)",
+        )
+    name, version = parse_reference(wish.release)
     return verify_release(site.store, _trust(wish), name, version, board)
 
 
@@ -180,7 +218,7 @@ def _trust(wish: Wish) -> TrustFile:
     return load_trust(wish.trust)
 
 
-def _take_one(site: Site, wish: Wish, worker: str, stack: contextlib.ExitStack) -> tuple[OpenPlace, VerifiedImage]:
+def _take_one(site: Site, wish: Wish, worker: str, stack: contextlib.ExitStack) -> TestedPlace:
     busy: list[PlaceBusy] = []
     for name in wish.places:
         try:

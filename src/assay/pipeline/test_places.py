@@ -19,8 +19,10 @@ from assay.pipeline import test_place
 
 if TYPE_CHECKING:
     from assay.interfaces.device import Device
-    from assay.pipeline.test_place import BenchPlace
+    from assay.interfaces.smp_server import SmpServer
+    from assay.pipeline.test_place import TestedPlace
     from assay.pipeline.test_session import Wish
+    from assay.stages.hil.foreign_proof import ForeignUnit
     from assay.stages.hil.unit_under_test import ConsoleLines, UnitPower, UnitUnderTest
 
 KNOWN = ("board", "feature")
@@ -56,12 +58,12 @@ class Needs:
 
 @dataclass(frozen=True)
 class UnitAccess:
-    """One of several units of a test; `power` is None where the place has no switch."""
+    """One of several units of a test; `power` is None where the place has no switch, `console` where it has none."""
 
-    unit: UnitUnderTest
-    console: ConsoleLines
+    unit: UnitUnderTest | ForeignUnit
+    console: ConsoleLines | None
     power: UnitPower | None
-    smp: Device
+    smp: Device | SmpServer
 
 
 class OpenPlaces:
@@ -70,10 +72,10 @@ class OpenPlaces:
     def __init__(self, wish: Wish, worker: str) -> None:
         self._wish, self._worker = wish, worker
         self._stack = contextlib.ExitStack()
-        self._open: list[BenchPlace] = []
+        self._open: list[TestedPlace] = []
         self._left = list(wish.places)
 
-    def place_for(self, needs: Needs, besides: Collection[str] = ()) -> BenchPlace:
+    def place_for(self, needs: Needs, besides: Collection[str] = ()) -> TestedPlace:
         """A place with what is needed that is none of `besides`: one that we have, else one that is free.
 
         Raises NothingFits; PlaceBusy when those that fit are used or in quarantine; and what
@@ -105,7 +107,7 @@ class OpenPlaces:
             )
         raise NothingFits("; ".join(dict.fromkeys(reasons)))
 
-    def _take(self, name: str) -> BenchPlace:
+    def _take(self, name: str) -> TestedPlace:
         if not self._wish.quarantined:
             test_place.check_quarantine(self._wish, name)
         wish = replace(self._wish, places=(name,))

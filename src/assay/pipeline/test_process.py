@@ -39,14 +39,14 @@ SUITE_VARIABLE_PREFIX = "ASSAY_SUITE_"
 @dataclass(frozen=True)
 class TestCommand:
     """What to run. `suite` is a copy of the suite, `events` a folder of this run, `places` one for each worker;
-    `view` is what a sandbox shows of the rest.
+    `tested` are the words for what is under test; `view` is what a sandbox shows of the rest.
     """
 
     __test__ = False
 
     suite: Path
     places: tuple[str, ...]
-    release: str
+    tested: tuple[str, ...]
     trust: Path
     site: Path
     events: Path
@@ -65,7 +65,7 @@ class TestCommand:
             words += ["-p", "xdist", "-n", str(len(self.places))]
         for place in self.places:
             words += ["--assay-place", place]
-        words += ["--assay-release", self.release, "--assay-trust", str(self.trust), "--assay-site", str(self.site)]
+        words += [*self.tested, "--assay-trust", str(self.trust), "--assay-site", str(self.site)]
         words += ["--assay-bench", str(self.bench)] if self.bench else []
         words += ["--assay-quarantined"]  # that was decided before the place was taken
         return [*words, "--assay-events", str(self.events), str(self.suite)]

@@ -51,13 +51,20 @@ def reports(run: SuiteRun, facts: Mapping[str, str]) -> dict[str, bytes]:
 
 def claims_of(run: SuiteRun) -> dict[str, str]:
     """What the test processes say that they tested."""
+    from assay.model.foreign_unit import ForeignUnitSeen
+    from assay.model.verdict import UnitSeen
+
+    ours = [unit for unit in run.units if isinstance(unit, UnitSeen)]
+    hashes = {unit.image_hash for unit in ours}
+    foreign = [row for unit in run.units if isinstance(unit, ForeignUnitSeen) for row in unit.slots if row.active]
     facts = {
         "assay.place": ",".join(unit.place for unit in run.units),
         "assay.board": ",".join(sorted({unit.board for unit in run.units})),
         "assay.emulated": ",".join(sorted({str(unit.emulated).lower() for unit in run.units})),
-        "assay.serial": ",".join(unit.serial for unit in run.units if unit.serial),
-        "assay.chip": ",".join(unit.chip for unit in run.units),
-        "assay.image.hash": ",".join(sorted({unit.image_hash for unit in run.units})),
+        "assay.serial": ",".join(unit.serial for unit in ours if unit.serial),
+        "assay.chip": ",".join(unit.chip for unit in ours),
+        "assay.image.hash": ",".join(sorted(hashes | {row.image_hash for row in foreign if row.image_hash})),
+        "assay.image.how": "quoted" if foreign else "",
     }
     return {name: value for name, value in facts.items() if value}
 

@@ -11,6 +11,7 @@ Leaves to others: pytest (`test_process`), the units (`test_units`), the verdict
 from __future__ import annotations
 
 import contextlib
+import functools
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,10 +21,11 @@ from typing import TYPE_CHECKING
 from assay.drivers.console_tap import make_tap_folder
 from assay.drivers.labgrid.client import folders_of
 from assay.errors import AssayError, ExitStatus, InfrastructureError, Interrupted, Layer, StorageError, UsageFault
+from assay.model.manifest import Board
 from assay.model.outcome import Outcome, exit_status
 from assay.model.trust import Role
-from assay.model.verdict import SuiteRun, TestedUnit
-from assay.pipeline import quarantine, test_sandbox
+from assay.model.verdict import SuiteRun
+from assay.pipeline import linux_places, quarantine, test_sandbox
 from assay.pipeline.manifest_files import BOARDS
 from assay.pipeline.proved_unit import parse_wanted
 from assay.pipeline.test_place import FRESH_TWIN
@@ -32,12 +34,13 @@ from assay.pipeline.test_record import VERB, SuiteFacts, record_run
 from assay.pipeline.test_suite import Suite, read_suite
 
 if TYPE_CHECKING:
-    from assay.model.artifact import VerifiedImage
-    from assay.model.manifest import Board
     from assay.model.record import RecordRef
     from assay.model.trust import TrustFile
+    from assay.pipeline.manifest_files import AnyBoard
+    from assay.pipeline.places import PlaceAddress
     from assay.pipeline.site import Site
-    from assay.pipeline.test_units import UnitExaminer
+    from assay.pipeline.test_record import AnyTestedUnit
+    from assay.pipeline.test_subject import Examiner, UnderTest
 
 WORKERS_MAX = 32
 """Twins at once: 32 boot in 2.4 s on two cores, and hold 40 MB each."""
@@ -51,14 +54,15 @@ Tell = Callable[[bytes], None] | None
 @dataclass(frozen=True)
 class TestOrder:
     """What the user asks for. `place` is a place's name, or `twin:BOARD`; `serial` the unit that has to be there; times
-    in seconds. `sandbox_*` open the sandbox: paths, with `:rw` behind them to be written, and the network.
+    in seconds. `images` (`FILE`, `N=FILE`) stand for a release on somebody else's board, `unverified` takes them if
+    nobody could verify who signed them, too. `sandbox_*` open the sandbox: paths, with `:rw` to write, and the network.
     """
 
     __test__ = False
 
     suite: Path
     place: str
-    release: str
+    release: str | None
     trust: Path
     results: Path
     workers: int = 1
@@ -69,6 +73,8 @@ class TestOrder:
     sandbox_bind: tuple[str, ...] = ()
     sandbox_net: bool = False
     quarantined: bool = False
+    images: tuple[str, ...] = ()
+    unverified: bool = False
 
     @property
     def opened(self) -> tuple[str, ...]:
@@ -83,8 +89,8 @@ class TestAnswer:
     __test__ = False
 
     run: SuiteRun
-    units: tuple[TestedUnit, ...]
-    image: VerifiedImage
+    units: tuple[AnyTestedUnit, ...]
+    tested: UnderTest
     record: RecordRef
     files: dict[str, str]
     sandbox: test_sandbox.Sandbox
@@ -100,9 +106,9 @@ def run_suite(site: Site, order: TestOrder, *, warn: Say, say: Say, tell: Tell =
 
     Raises what keeps a run from beginning: UsageFault, Refused and its kin, InfrastructureError; NotRecorded.
     """
-    from assay.pipeline.release_gate import verify_release
+    from assay.pipeline.foreign_images import ImageChoice, parse_images
+    from assay.pipeline.test_subject import under_test
     from assay.pipeline.trust_file import load_trust
-    from assay.pipeline.unit_records import parse_reference
 
     _check(order)
     if not order.quarantined and not order.place.startswith(FRESH_TWIN):
@@ -111,21 +117,20 @@ def run_suite(site: Site, order: TestOrder, *, warn: Say, say: Say, tell: Tell =
     suite, trust, sandbox = read_suite(order.suite), load_trust(order.trust), test_sandbox.choose()
     if sandbox == "none":
         warn(f"no sandbox, the tests could read this site's keys: {test_sandbox.why_not()}")
-    board = _board(site, order)
+    choice = ImageChoice(parse_images(order.images), order.trust, order.unverified)
     # What a unit runs may be tested for ever; a twin that is made for the run is not given what was withdrawn.
     there = not order.place.startswith(FRESH_TWIN)
-    image = verify_release(site.store, trust, *parse_reference(order.release), board, withdrawn=there)
+    tested = under_test(site, _board(site, order), order.release, choice, trust, say, withdrawn=there)
     site.signers.public_key(Role.BENCH)  # a bench that cannot sign finds out before the suite runs
     key = f"{order.place}#{secrets.token_hex(8)}"  # a suite is never taken up in its middle
     with contextlib.ExitStack() as stack:
-        places, ports = _hold_places(site, order, board, image, trust, stack, say)
+        places, ports = _hold_places(site, order, tested, trust, stack, say)
+        board = tested.board
         run = stack.enter_context(
             site.journals.open_run(VERB, key, place=order.place, board=board.name, emulated=board.emulated)
         )
         checkpoint = site.recorder.checkpoint()
-        facts = SuiteFacts(
-            site, run, order.place, board, image, suite.name, suite.sha256, checkpoint, sandbox, order.opened
-        )
+        facts = SuiteFacts(site, run, order.place, tested, suite.name, suite.sha256, checkpoint, sandbox, order.opened)
         return _SuiteRunner(order, facts, suite, trust, say, ports).carry_out(places, tell)
 
 
@@ -139,22 +144,30 @@ def _check(order: TestOrder) -> None:
         )
     if parse_wanted(order.serial) is not None and order.place.startswith(FRESH_TWIN):
         raise UsageFault("a fresh twin has no serial number", remedy="leave --serial out, or name the unit's place")
+    if (order.release is None) == (not order.images):
+        raise UsageFault(
+            "expected either --release or --image",
+            remedy="name the release under test, or, for somebody else's board, the image file that it runs",
+        )
+    if order.images and order.serial is not None:
+        raise UsageFault("somebody else's board cannot prove a serial number", remedy="leave --serial out")
+    if order.unverified and not order.images:
+        raise UsageFault("--accept-unverified-image goes with --image", remedy="leave it out")
 
 
-def _board(site: Site, order: TestOrder) -> Board:
+def _board(site: Site, order: TestOrder) -> AnyBoard:
     from assay.pipeline.manifest_files import board_file, load_board, project_root
     from assay.pipeline.places import find_place
 
     if order.place.startswith(FRESH_TWIN):
         return load_board(board_file(project_root(Path.cwd()), order.place.removeprefix(FRESH_TWIN)))
-    return find_place(site, order.place, bench=order.bench).our_board
+    return find_place(site, order.place, bench=order.bench).board
 
 
 def _hold_places(
     site: Site,
     order: TestOrder,
-    board: Board,
-    image: VerifiedImage,
+    tested: UnderTest,
     trust: TrustFile,
     stack: contextlib.ExitStack,
     say: Say,
@@ -165,11 +178,13 @@ def _hold_places(
     from assay.pipeline.fresh_twin import fresh_twin
     from assay.pipeline.place_hold import hold
     from assay.pipeline.places import find_place, twin_power
+    from assay.pipeline.test_subject import ReleaseUnderTest
 
     names, ports = [order.place], dict[str, str]()
     if order.place.startswith(FRESH_TWIN):
-        workers = range(order.workers)
-        names = [stack.enter_context(fresh_twin(site, board, image, trust, str(number))) for number in workers]
+        assert isinstance(tested, ReleaseUnderTest)  # a board of ours
+        twin = functools.partial(fresh_twin, site, tested.board, tested.image, trust)
+        names = [stack.enter_context(twin(str(number))) for number in range(order.workers)]
     for name in names:
         address = find_place(site, name, bench=order.bench)
         port = hold(address, stack, verb=VERB, wait_s=order.wait_s, say=say)
@@ -189,16 +204,11 @@ class _SuiteRunner:
     trust: TrustFile
     say: Say
     labgrid_ports: dict[str, str] = field(default_factory=dict)
-    units: list[TestedUnit] = field(default_factory=list)
+    units: list[AnyTestedUnit] = field(default_factory=list)
 
     def carry_out(self, places: tuple[str, ...], tell: Tell) -> TestAnswer:
         """Ask, test, ask again, judge, record."""
-        from assay.pipeline.test_units import UnitExaminer
-
-        facts = self.facts
-        examiner = UnitExaminer(
-            facts.site, facts.image, self.trust, facts.checkpoint, self.order.bench, self.order.serial
-        )
+        facts, examiner = self.facts, self._examiner()
         try:
             self._find(examiner, places)
         except AssayError as error:
@@ -210,16 +220,27 @@ class _SuiteRunner:
             verdict = _error(verdict, "the suite's files changed while it ran", "suite")
         facts.run.begin("record")
         record, files = record_run(facts, verdict, tuple(self.units), self.order.results)
-        return TestAnswer(verdict, tuple(self.units), facts.image, record, files, facts.sandbox)
+        return TestAnswer(verdict, tuple(self.units), facts.tested, record, files, facts.sandbox)
 
-    def _find(self, examiner: UnitExaminer, places: tuple[str, ...]) -> None:
+    def _examiner(self) -> Examiner:
+        from assay.pipeline.test_foreign import ForeignExaminer, ImagesUnderTest
+        from assay.pipeline.test_subject import ReleaseUnderTest
+        from assay.pipeline.test_units import UnitExaminer
+
+        facts, order = self.facts, self.order
+        if isinstance(facts.tested, ImagesUnderTest):
+            return ForeignExaminer(facts.site, facts.tested.images, order.bench)
+        assert isinstance(facts.tested, ReleaseUnderTest)
+        return UnitExaminer(facts.site, facts.tested.image, self.trust, facts.checkpoint, order.bench, order.serial)
+
+    def _find(self, examiner: Examiner, places: tuple[str, ...]) -> None:
         run = self.facts.run
         run.begin("find")
         self.units = [examiner.before(place) for place in places]
         run.identify(serial=self.units[0].serial if len(self.units) == 1 else None)
-        run.done("find", {"chips": [unit.chip for unit in self.units]})
+        run.done("find", {"units": [unit.known_as for unit in self.units]})
         for unit in self.units:
-            self.say(f"{unit.place}: {unit.serial or 'chip ' + unit.chip} runs {self.facts.image.release.reference}")
+            self.say(f"{unit.place}: {unit.known_as} runs {self.facts.tested.reference}")
 
     def _record_fault(self, error: AssayError) -> None:
         """A unit that cannot be tested leaves a record and reports, too; the error stays the answer."""
@@ -273,7 +294,7 @@ class _SuiteRunner:
                 stopped = str(interrupted)
             return child.end(), stopped
 
-    def _ask_again(self, examiner: UnitExaminer, verdict: SuiteRun) -> SuiteRun:
+    def _ask_again(self, examiner: Examiner, verdict: SuiteRun) -> SuiteRun:
         """The units after the suite. One that is silent, or another, or runs another image, makes the run ERROR."""
         run, faults, layer = self.facts.run, [], None
         run.begin("ask-again")
@@ -302,7 +323,7 @@ class _SuiteRunner:
         return TestCommand(
             suite=copy,
             places=places,
-            release=self.facts.image.release.reference,
+            tested=self.facts.tested.words,
             trust=order.trust.absolute(),
             site=site.folder.absolute(),
             events=events,
@@ -320,6 +341,7 @@ class _SuiteRunner:
         addresses = [find_place(site, name, bench=order.bench) for name in places]
         programs = [path for address in addresses if address.labgrid for path in folders_of(address.labgrid)]
         named = [path.absolute() for path in (order.trust, order.bench) if path is not None]
+        named += [*self.facts.tested.shown, *(path for each in addresses for path in linux_places.key_files(each))]
         keys = site.keys_dir.absolute()
         return test_sandbox.SandboxView(
             shown=(root, *_boards_behind_a_link(root), site.folder.absolute(), make_tap_folder(), *named, *programs),
@@ -327,9 +349,15 @@ class _SuiteRunner:
             fixed=(copy,),
             hidden=(keys, keys.resolve(), root / ".assay" / "keys"),
             ports=tuple(self.labgrid_ports.get(address.port, address.port) for address in addresses),
-            network=order.sandbox_net or any(address.power or address.labgrid for address in addresses),
+            network=order.sandbox_net or any(_by_network(address) for address in addresses),
             opened=order.sandbox_bind,
         )
+
+
+def _by_network(address: PlaceAddress) -> bool:
+    """Its power switch, its console or its unit is reached by one."""
+    ssh = isinstance(address.board, Board) and address.board.ssh is not None
+    return ssh or bool(address.power or address.labgrid)
 
 
 def _boards_behind_a_link(root: Path) -> tuple[Path, ...]:

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from assay.model.attempts import RetryRule
     from assay.model.verdict import Measurement
     from assay.pipeline.test_events import EventFile
-    from assay.pipeline.test_place import BenchPlace
+    from assay.pipeline.test_place import TestedPlace
     from assay.pipeline.test_places import OpenPlaces
     from assay.stages.hil.case_watch import CaseWatch
     from assay.stages.hil.events import Event
     from assay.stages.hil.faults import Fault
+    from assay.stages.hil.foreign_proof import ForeignUnit
     from assay.stages.hil.unit_under_test import UnitUnderTest
 
 VARIABLE_PREFIX = "ASSAY_"
@@ -52,13 +53,17 @@ class Wish:
     results: Path | None = None
     events: Path | None = None
     quarantined: bool = False
+    images: tuple[str, ...] = ()
+    unverified: bool = False
 
     def incomplete(self) -> str:
         """What is missing, with what to do; empty when nothing is."""
         if not self.places:
             return ""
-        missing = [f"--assay-{name}" for name in ("release", "trust") if getattr(self, name) is None]
-        needs = f"--assay-place needs {' and '.join(missing)}: which image is under test, and who vouches for it"
+        missing = [] if self.release or self.images else ["--assay-release"]
+        missing += [] if self.trust is not None else ["--assay-trust"]
+        what = "which image is under test (somebody else's board: --assay-image), and who vouches for it"
+        needs = f"--assay-place needs {' and '.join(missing)}: {what}"
         return needs if missing else ""
 
 
@@ -72,8 +77,14 @@ def wish_of(options: Mapping[str, Any]) -> Wish:
     places = tuple(place.strip() for place in named if place.strip())
     if found["board"]:
         places = tuple(f"twin:{found['board']}" if place == "twin" else place for place in places)
-    quarantined = bool(options.get("quarantined")) or os.environ.get(VARIABLE_PREFIX + "QUARANTINED") == "1"
-    return Wish(places=places, quarantined=quarantined, **found)
+    images = tuple(options.get("image") or filter(None, os.environ.get(VARIABLE_PREFIX + "IMAGE", "").split(",")))
+    quarantined, unverified = _said(options, "quarantined"), _said(options, "accept-unverified-image")
+    return Wish(places=places, images=images, quarantined=quarantined, unverified=unverified, **found)
+
+
+def _said(options: Mapping[str, Any], word: str) -> bool:
+    variable = VARIABLE_PREFIX + word.upper().replace("-", "_")
+    return bool(options.get(word)) or os.environ.get(variable) == "1"
 
 
 class SuiteSession:
@@ -85,7 +96,7 @@ class SuiteSession:
         self.suite = suite
         self._attempts: dict[str, int] = {}
         self._units: set[str] = set()
-        self._place: BenchPlace | None = None
+        self._place: TestedPlace | None = None
         self._file: EventFile | None = None
         self._aborted = False
         self._trying = 1
@@ -246,7 +257,7 @@ class SuiteSession:
             finally:
                 self._place = None
 
-    def ready(self, place: BenchPlace, watch: CaseWatch) -> UnitUnderTest:
+    def ready(self, place: TestedPlace, watch: CaseWatch) -> UnitUnderTest | ForeignUnit:
         """The unit, proved to run the image under test; nothing that its console said before is left."""
         watch.place = f"{watch.place}, {place.name}" if watch.place else place.name
         self._place = place
@@ -254,15 +265,15 @@ class SuiteSession:
             place.restart(self._from.from_power, self._from.off_s)
             self._restarted.add(place.name)
         unit = place.ready()
-        place.device.drop_console()
+        (place.console or place.device).drop_console()
         if self._file is not None and place.name not in self._units:
             from assay.stages.hil.events import UnitOpened
 
-            self._write(UnitOpened(unit=place.seen(unit)))
+            self._write(UnitOpened(unit=place.seen()))
             self._units.add(place.name)
         return unit
 
-    def prove_again(self, place: BenchPlace, watch: CaseWatch) -> None:
+    def prove_again(self, place: TestedPlace, watch: CaseWatch) -> None:
         """After the test, whatever it did to the power: the same image on the same chip, or the test does not count."""
         silent = any(fault.outcome is Outcome.TIMEOUT for fault in watch.faults) and not watch.device_answers
         if not self._aborted and not silent:

@@ -18,7 +18,7 @@ from assay.model.verdict import TestedUnit
 from assay.pipeline.places import open_place
 from assay.pipeline.proved_unit import attest, check_wanted
 from assay.pipeline.test_place import READY_TIMEOUT_S, VERB
-from assay.stages.hil.running_image import Expected, RunningImage, prove
+from assay.stages.hil.running_image import Expected, RunningImage, how_at_boot, prove
 
 if TYPE_CHECKING:
     from assay.model.artifact import VerifiedImage
@@ -85,7 +85,7 @@ class UnitExaminer:
     def _expected(self, place: OpenPlace) -> Expected:
         release = self.image.release
         image_hash = bytes.fromhex(release.image.image_hash)
-        return Expected(image_hash, place.board.name, release.reference, place.chip)
+        return Expected(image_hash, place.board.name, release.reference, place.chip, how_at_boot(place.board))
 
     def _examine(self, place: OpenPlace, expected: Expected) -> tuple[RunningImage, VerifiedEvidence | None]:
         if place.power is not None and not place.power.is_on():

@@ -55,6 +55,12 @@ class ForeignServer(McumgrDevice):
         self._tells = tells
         self._answer_timeout_s = answer_timeout_s
         self._erase_timeout_s = erase_timeout_s
+        self._reset_asked = False
+
+    @property
+    def reset_asked(self) -> bool:
+        """True from `ask_reset` until `listen`."""
+        return self._reset_asked
 
     def parameters(self) -> Parameters:
         """As the server tells; else as its board TOML says."""
@@ -154,6 +160,7 @@ class ForeignServer(McumgrDevice):
     def ask_reset(self, *, into_recovery: bool = False) -> None:
         """Reset once; whether it was done is seen from what answers afterwards."""
         mode = 1 if into_recovery else None
+        self._reset_asked = True
         try:
             self._session.request(
                 lambda n: theirs.Reset(boot_mode=mode, sequence=n), theirs.Anything, "to reset", tries=1
@@ -165,6 +172,7 @@ class ForeignServer(McumgrDevice):
         """Take in what comes, and say nothing, until a device that starts has nothing more to tell."""
         session = self._session
         begun_s = heard_s = session.monotonic_s()
+        self._reset_asked = False
         while True:
             now_s = session.monotonic_s()
             if now_s - begun_s >= at_most_s or (now_s - begun_s >= at_least_s and now_s - heard_s >= QUIET_S):

@@ -15,8 +15,10 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from assay.drivers.twin import volatile_disk
 from assay.drivers.twin.machine import AIO_ORDERED, AIO_PORTABLE, Connections, Disk, Machine, Trace, command_line
 from assay.drivers.twin.qmp import Monitor
 from assay.errors import InfrastructureError, LinkError, StorageError, ToolMissing
@@ -45,8 +47,16 @@ LOG_TAIL_BYTES = 600  # of qemu.log, enough for QEMU's last message
 class Emulator:
     """A running QEMU. `uart` and `entropy` are our ends of its sockets, not blocking."""
 
-    def __init__(self, process: subprocess.Popen[bytes], uart: socket.socket, entropy: socket.socket, monitor: Monitor):
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        uart: socket.socket,
+        entropy: socket.socket,
+        monitor: Monitor,
+        disk: subprocess.Popen[bytes] | None = None,
+    ):
         self._process = process
+        self._disk = disk
         self.uart = uart
         self.entropy = entropy
         self.monitor = monitor
@@ -62,12 +72,16 @@ class Emulator:
         """None while it runs; negative for a signal."""
         return self._process.poll()
 
-    def cut(self) -> bool:
+    def cut(self, *, hard: bool = False) -> bool:
         """Power off, at once: True when the flash file holds exactly what the chip held.
 
         `stop` ends the guest and waits for the writes under way; a plain SIGKILL loses writes that the guest has
-        seen acknowledged (measured: 9 to 23 % of kills).
+        seen acknowledged (measured: 9 to 23 % of kills). `hard`: a disk also loses what the guest did not flush, which
+        `stop` would.
         """
+        if hard and self._disk is not None:
+            self.kill()
+            return True
         try:
             self.monitor.execute("stop")
             exact = True
@@ -81,6 +95,8 @@ class Emulator:
         self._process.kill()
         try:
             self._process.wait(KILL_TIMEOUT_S)
+            if self._disk is not None:
+                self._disk.wait(KILL_TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
             raise InfrastructureError(
                 f"QEMU (pid {self.pid}) does not die", remedy="see if the disk under the twin hangs"
@@ -147,6 +163,11 @@ def _start(
     pairs = [socket.socketpair() for _ in range(3)]
     ours, theirs = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     fds = [end.fileno() for end in theirs]
+    medium = None
+    if disk is not None:
+        medium, end = volatile_disk.start(flash)
+        theirs.append(end)
+        disk = replace(disk, fd=end.fileno())
     command = command_line(machine, str(rom), str(flash), Connections(*fds), aio, trace, disk)
     try:
         with log.open("wb") as output:
@@ -155,7 +176,7 @@ def _start(
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                pass_fds=fds,
+                pass_fds=[end.fileno() for end in theirs],
                 env=os.environ | GENEROUS_HEAP if short_lived else None,
                 preexec_fn=_dies_with(os.getpid()),  # safe: the wire has one thread
             )
@@ -168,12 +189,11 @@ def _start(
     finally:
         for end in theirs:
             end.close()
-    emulator = Emulator(process, ours[0], ours[1], Monitor(ours[2]))
+    emulator = Emulator(process, ours[0], ours[1], Monitor(ours[2]), medium)
     try:
         emulator.monitor.hello()
     except LinkError:
-        process.kill()
-        process.wait(KILL_TIMEOUT_S)
+        emulator.kill()
         emulator.close()
         raise
     return emulator

@@ -96,11 +96,11 @@ def write_environment(path: Path, board: Board) -> None:
         file.write(struct.pack("<I", zlib.crc32(data)) + data)
 
 
-def arguments(folder: Path, flash: str, aio: str, port: int) -> tuple[str, ...]:
-    """What QEMU is told beyond the machine: disk, U-Boot's environment, network."""
+def arguments(folder: Path, disk_fd: int, port: int) -> tuple[str, ...]:
+    """What QEMU is told beyond the machine: the disk behind an inherited socket, U-Boot's environment, network."""
     environment = str(folder / ENVIRONMENT_FILE).replace(",", ",,")
     return (
-        *("-drive", f"if=none,id=disk0,format=raw,file={flash.replace(',', ',,')},aio={aio}"),
+        *("-drive", f"if=none,id=disk0,format=raw,file.driver=nbd,file.server.type=fd,file.server.str={disk_fd}"),
         *("-device", "virtio-blk-device,drive=disk0"),
         *("-drive", f"if=pflash,unit=1,format=raw,readonly=on,file={environment}"),
         *("-netdev", f"user,id=net0,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"),

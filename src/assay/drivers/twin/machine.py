@@ -92,10 +92,13 @@ class Trace:
 
 @dataclass(frozen=True)
 class Disk:
-    """Of a board whose flash is a disk: the twin's folder, and the port of the loopback that leads to its SSH."""
+    """Of a board whose flash is a disk: the twin's folder, and the port of the loopback that leads to its SSH; `fd` is
+    QEMU's end of the socket to the disk (`volatile_disk`), once that runs.
+    """
 
     folder: Path
     port: int
+    fd: int = -1
 
 
 def command_line(
@@ -112,11 +115,7 @@ def command_line(
         machine.qemu,
         *machine.arguments,
         *("-nodefaults", "-no-user-config", "-display", "none"),
-        *(
-            linux_disk.arguments(disk.folder, flash, aio, disk.port)
-            if disk
-            else ("-drive", _drive(machine, flash, aio))
-        ),
+        *(linux_disk.arguments(disk.folder, disk.fd, disk.port) if disk else ("-drive", _drive(machine, flash, aio))),
         *(machine.rom_option, rom),
         *_socket("uart0", fds.uart),
         *("-serial", "chardev:uart0"),

@@ -92,12 +92,14 @@ class Wire:
         self._counts["power_ons"] += 1
         _log(f"power on, qemu pid {self._emulator.pid}")
 
-    def power_off(self) -> bool:
-        """Cut the power; True when the flash holds exactly what the chip held. Nothing happens when it is off."""
+    def power_off(self, *, hard: bool = False) -> bool:
+        """Cut the power; True when the flash holds exactly what the chip held. Nothing happens when it is off. `hard`:
+        a disk loses what it was not told to keep.
+        """
         emulator, self._emulator, self._cut_at_s = self._emulator, None, None
         if emulator is None:
             return True
-        exact = emulator.cut()
+        exact = emulator.cut(hard=hard)
         self._cable.disconnect(time.monotonic())
         emulator.close()
         _log(f"power off{'' if exact else ', not exact: QEMU did not stop'}")
@@ -112,7 +114,7 @@ class Wire:
             self._ready(source, now_s)
         self._cable.hand_on(now_s)
         if self._cut_at_s is not None and now_s >= self._cut_at_s:
-            self.power_off()
+            self.power_off(hard=True)
 
     def _readers(self) -> list[Any]:
         readers: list[Any] = [self._wake, *self._control.sockets()]
@@ -181,7 +183,7 @@ class Wire:
         if action == "cut" and after_s > 0:
             self._cut_at_s = time.monotonic() + after_s
         elif action != "on":
-            exact = self.power_off()
+            exact = self.power_off(hard=action == "cut")
         if action == "cycle":
             time.sleep(_seconds(request.get("off_s", 0), OFF_MAX_S))
         if action in ("on", "cycle"):

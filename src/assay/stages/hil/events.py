@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from assay.errors import InfrastructureError
 from assay.model.attempts import RetryRule
+from assay.model.foreign_unit import ForeignUnitSeen
 from assay.model.value import Value
 from assay.model.verdict import CaseResult, Measurement, SkippedCase, UnitSeen
 
@@ -49,7 +50,7 @@ class UnitOpened(Value):
     """A unit was found, and proved to run the image under test."""
 
     event: Literal["unit"] = "unit"
-    unit: UnitSeen
+    unit: UnitSeen | ForeignUnitSeen
 
 
 class CaseStarted(Value):

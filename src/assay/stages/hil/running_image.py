@@ -14,7 +14,8 @@ from typing import Literal
 
 from assay.errors import InfrastructureError, WrongBoard, at_layer
 from assay.interfaces.device import Device, DeviceInfo, Stage
-from assay.model.predicates import DeviceReport
+from assay.model.manifest import Board
+from assay.model.predicates import DeviceReport, HashSource
 
 PRIMARY_SLOT = 0
 IMAGE_HASH_BYTES = 32  # SHA-256
@@ -22,12 +23,15 @@ IMAGE_HASH_BYTES = 32  # SHA-256
 
 @dataclass(frozen=True)
 class Expected:
-    """What has to be on the port: the image hash (32 bytes), the board, and, once it was seen, the chip."""
+    """What has to be on the port: the image hash (32 bytes), the board, and, once it was seen, the chip; `how` this
+    kind of unit comes to the hash of its boot.
+    """
 
     image_hash: bytes
     board: str
     release: str
     chip: bytes | None = None
+    how: HashSource = "verified-at-boot"
 
 
 @dataclass(frozen=True)
@@ -36,12 +40,18 @@ class RunningImage:
 
     info: DeviceInfo
     slot_hash: bytes
+    how: HashSource = "verified-at-boot"
 
     def report(self) -> DeviceReport:
         """For a record."""
         at_boot = (self.info.image_hash or b"").hex()
         state: Literal["confirmed", "testing"] = "confirmed" if self.info.state == "confirmed" else "testing"
-        return DeviceReport(version=self.info.version, image_hash=at_boot, how="verified-at-boot", state=state)
+        return DeviceReport(version=self.info.version, image_hash=at_boot, how=self.how, state=state)
+
+
+def how_at_boot(board: Board) -> HashSource:
+    """Who took the hash of the boot: a bootloader before it, or the system itself when it had started."""
+    return "verified-at-boot" if board.ssh is None else "recomputed"
 
 
 def prove(device: Device, expected: Expected) -> RunningImage:
@@ -63,7 +73,7 @@ def prove(device: Device, expected: Expected) -> RunningImage:
                 remedy="test an image that implements `measure` (docs: reference/device)",
             )
         _check_hash("has in its primary slot", slot.image_hash, expected)
-    return RunningImage(info, slot.image_hash)
+    return RunningImage(info, slot.image_hash, expected.how)
 
 
 def _check_identity(info: DeviceInfo, expected: Expected) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from assay.errors import at_layer
+from assay.errors import InfrastructureError, at_layer
 from assay.interfaces.device import Console, DeviceInfo
 from assay.interfaces.power import Power
 from assay.model.artifact import Release
@@ -70,6 +70,10 @@ class ConsoleLines:
         """The lines that came in and were not taken yet."""
         return self._console.console_lines()
 
+    def drop_console(self) -> None:
+        """Forget every line that came in before now."""
+        self._console.drop_console()
+
 
 class UnitPower:
     """The unit's power. After the test the plugin puts it on again and proves anew which image runs."""
@@ -109,3 +113,19 @@ class UnitPower:
         """True when the unit has power."""
         with at_layer("power"):
             return self._power.is_on()
+
+
+def restart(place: str, power: UnitPower | None, how: str, off_s: float) -> None:
+    """The known power state before another attempt: `cycle`, `cut`, or `as-is`, which is none.
+
+    Raises InfrastructureError of layer power where it cannot be had.
+    """
+    if how == "as-is":
+        return
+    if power is None:
+        with at_layer("power"):
+            raise InfrastructureError(
+                f"place {place} has no power switch, and the test is to be tried again from power {how}",
+                remedy="give the place a switch in bench.toml (docs: reference/power), or leave from_power out",
+            )
+    power.cycle(off_s, hard=how == "cut")

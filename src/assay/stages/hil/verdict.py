@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from assay.errors import Layer
 from assay.model.attempts import RetryRule, counted
+from assay.model.foreign_unit import ForeignUnitSeen
 from assay.model.outcome import Outcome
 from assay.model.verdict import CaseResult, SkippedCase, SuiteRun, UnitSeen
 from assay.stages.hil.events import (
@@ -49,7 +50,7 @@ class _Story:
     collected: list[str] = field(default_factory=list)
     retries: dict[str, RetryRule] = field(default_factory=dict)
     open: dict[tuple[str, int], CaseStarted] = field(default_factory=dict)
-    units: dict[str, UnitSeen] = field(default_factory=dict)
+    units: dict[str, UnitSeen | ForeignUnitSeen] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     aborted: str | None = None
     began: bool = False
