@@ -20,6 +20,7 @@ NAMES = (
     "policy-facts",
     "policy-tests",
     "powercut",
+    "product",
     "profile",
     "trust",
     "wire",

@@ -124,7 +124,7 @@ def check_interfaces(release: Release, offers: Sequence[Offer]) -> None:
     """Interfaces that `release` needs are among `offers`. Raises `Refused`."""
     interfaces = release.artifact.interfaces
     for needed in interfaces.requires if interfaces is not None else ():
-        if not any(_serves(offered, needed) for offer in offers for offered in offer.provides):
+        if not any(serves(offered, needed) for offer in offers for offered in offer.provides):
             raise Refused(
                 f"{release.reference} needs the interface {needed.name} {needed.version}: "
                 f"{_who_offers(needed, offers)}",
@@ -139,7 +139,7 @@ def satisfies(version: str, requirement: str) -> bool:
     return has == wanted if requirement.startswith("==") else has >= wanted and has.numbers[0] == wanted.numbers[0]
 
 
-def _serves(offered: Interface, needed: Interface) -> bool:
+def serves(offered: Interface, needed: Interface) -> bool:
     """The same interface with the same first number, and not older: `2.1` serves `2` and `2.0`, never `3` or `2.2`."""
     if offered.name != needed.name:
         return False

@@ -20,6 +20,7 @@ from assay.model.plan import Plan
 from assay.model.policy import Decision
 from assay.model.policy_facts import Facts
 from assay.model.predicates import ForeignFlash, Patch, Quarantine, ToolFlash, Withdrawal
+from assay.model.product import ProductLock
 from assay.model.repository import ReleaseList, ReleaseTarget, RepositorySettings, WithdrawalList
 from assay.model.statement import PredicateType
 from assay.model.trace import Trace
@@ -56,7 +57,7 @@ class Format:
 
 _DOCUMENTS: tuple[type[Value], ...] = (
     *(Artifact, Release, Plan, Trace, Decision),
-    *(RepositorySettings, ReleaseTarget, ReleaseList, WithdrawalList, BundleIndex),
+    *(RepositorySettings, ReleaseTarget, ReleaseList, WithdrawalList, BundleIndex, ProductLock),
 )
 _WITHOUT_MODEL = (SUITE_SCHEMA, SUMMARY_SCHEMA, TWIN_SCHEMA, trace_archive.SCHEMA)
 _STATEMENTS: dict[PredicateType, type[Value]] = MODELS | {

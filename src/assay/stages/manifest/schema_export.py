@@ -20,6 +20,7 @@ from assay.model.manifest import Board, Module, Pipeline, Profile
 from assay.model.policy import PackTests, PolicyPack
 from assay.model.policy_facts import Facts
 from assay.model.powercut import CutPlan
+from assay.model.product import Product
 from assay.model.trust import TrustFile
 from assay.model.upgrades import schema_of
 from assay.model.value import Value
@@ -37,6 +38,7 @@ MANIFESTS: dict[str, type[Value]] = {
     "policy-facts": Facts,
     "policy-tests": PackTests,
     "powercut": CutPlan,
+    "product": Product,
     "profile": Profile,
     "trust": TrustFile,
     "wire": WireFile,

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`assay product` and `assay compat` on real releases: built, signed, published, deprecated, withdrawn."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from published_release import SCRIPT, Published
+
+from assay.cli.compat import command as compat
+from assay.cli.product import command as product
+from assay.pipeline.image_signing import sign_artifact
+from assay.pipeline.publishing import publish_signed
+from assay.pipeline.withdrawing import withdraw
+
+ROOT = Path(__file__).parents[2]
+MODULE = """\
+schema = "assay.module/2"
+name = "{name}"
+kind = "{kind}"
+version = "{version}"
+license = "Apache-2.0"
+boards = [{{ name = "ast1030-evb", min_revision = 1, max_revision = 2 }}]
+
+[build]
+command = ["{{python}}", "mod/build.py", "{{out}}", "{{version}}"]
+sources = ["mod"]
+outputs = ["payload.bin"]
+
+[interfaces]
+{interfaces}
+
+{more}
+
+[update]
+policy = "test-then-confirm"
+security_counter = 1
+"""
+DEPRECATES = """\
+[[deprecations]]
+versions = "<1.1.0"
+since = 2026-02-01
+ends = 2026-08-01
+reason = "drifts"
+"""
+PRODUCT = """\
+schema = "assay.product/1"
+name = "node"
+
+[[modules]]
+name = "probe"
+
+[[modules]]
+name = "sensor"
+"""
+RELEASES = (
+    ("sensor", "app", "1.0.0", 'provides = [{ name = "link", version = "1" }]', ""),
+    ("sensor", "app", "1.1.0", 'provides = [{ name = "link", version = "2" }]', DEPRECATES),
+    ("probe", "radio", "1.0.0", 'requires = [{ name = "link", version = "1" }]', ""),
+)
+
+
+class Node(Published):
+    """A site with three releases, and a product of two modules."""
+
+    def release(self, name: str, kind: str, version: str, interfaces: str, more: str) -> None:
+        module = MODULE.format(name=name, kind=kind, version=version, interfaces=interfaces, more=more)
+        (self.root / "mod" / "module.toml").write_text(module)
+        out = self.root / f"{name}-{version}"
+        self.build(out, version)
+        sign_artifact(out, self.site, out.with_suffix(".signed"))
+        publish_signed(out.with_suffix(".signed"), self.site)
+
+    def ask(self, verb: Any, *words: str) -> tuple[int, dict[str, Any]]:
+        answer = CliRunner().invoke(verb, [*words, "--json", "--site", str(self.site.folder)])
+        assert answer.exception is None or isinstance(answer.exception, SystemExit), answer.exception
+        return answer.exit_code, json.loads(answer.stdout)
+
+    def resolve(self, *words: str) -> tuple[int, dict[str, Any]]:
+        return self.ask(product, "resolve", str(self.root), "--board", "ast1030-evb", *words)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("node")
+    (root / "mod").mkdir()
+    (root / "boards").mkdir()
+    shutil.copy(ROOT / "boards" / "ast1030-evb.toml", root / "boards")
+    (root / "mod" / "build.py").write_text(SCRIPT)
+    (root / "product.toml").write_text(PRODUCT)
+    node, patch = Node(root), pytest.MonkeyPatch()
+    patch.chdir(root)
+    for each in RELEASES:
+        node.release(*each)
+    patch.undo()
+    return root
+
+
+@pytest.fixture
+def node(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    copy = tmp_path / "node"
+    shutil.copytree(made, copy)
+    monkeypatch.chdir(copy)
+    return Node(copy)
+
+
+def references(document: dict[str, Any]) -> list[str]:
+    return [f"{each['name']}@{each['version']}" for each in document["lock"]["releases"]]
+
+
+def test_the_lock_names_what_fits_and_is_the_same_each_time(node: Node) -> None:
+    status, found = node.resolve("--at", "2026-01-15")
+    lock = Path(found["file"]).read_bytes()
+    assert (status, references(found)) == (0, ["probe@1.0.0", "sensor@1.0.0"])
+    assert node.resolve("--at", "2026-01-16")[0] == 0
+    assert Path(found["file"]).read_bytes() == lock
+    assert node.ask(product, "check", ".")[1] == {"status": 0, "result": "PASS", "product": "node", "faults": []}
+
+
+def test_a_deprecated_one_is_chosen_with_a_word_until_it_ends(node: Node) -> None:
+    _, found = node.resolve("--at", "2026-02-01", "--dry-run")
+    (said,) = [each["deprecated"] for each in found["lock"]["releases"] if "deprecated" in each]
+    assert said == "deprecated since 2026-02-01, ends on 2026-08-01: drifts (said by sensor@1.1.0)"
+    assert (found["file"], (node.root / "product.lock.json").exists()) == (None, False)
+    status, refused = node.resolve("--at", "2026-08-01")
+    assert status == 4
+    assert "probe@1.0.0 needs the interface link 1 on ast1030-evb" in refused["error"]
+    assert "not considered: sensor@1.0.0 for ast1030-evb: deprecated since 2026-02-01, ended on" in refused["error"]
+
+
+def test_a_withdrawn_one_is_never_chosen_and_its_lock_no_longer_holds(node: Node) -> None:
+    assert node.resolve("--at", "2026-01-15")[0] == 0
+    withdraw(node.site, "sensor@1.0.0", "ast1030-evb", "loses its calibration")
+    status, found = node.ask(product, "check", ".")
+    assert status == 4
+    assert "sensor@1.0.0 for ast1030-evb: withdrawn on" in found["faults"][0]
+    status, refused = node.resolve("--at", "2026-01-15")
+    assert (status, "loses its calibration" in refused["error"]) == (4, True)
+
+
+def test_a_release_that_does_not_verify_is_left_out(node: Node) -> None:
+    release = node.site.store.find("sensor", "1.0.0", "ast1030-evb")
+    blob = node.site.folder / "store" / "blobs" / "sha256" / release.image.file_sha256
+    blob.write_bytes(blob.read_bytes()[:-1] + b"!")
+    status, refused = node.resolve("--at", "2026-01-15")
+    assert (status, "not considered: sensor@1.0.0" in refused["error"]) == (4, True)
+
+
+def test_a_lock_of_another_product_or_board_file_is_told(node: Node) -> None:
+    node.resolve("--at", "2026-01-15")
+    (node.root / "product.toml").write_text(PRODUCT.replace('"probe"', '"probe"\nversion = ">=1.0.0"'))
+    assert "another product" in node.ask(product, "check", ".")[1]["faults"][0]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (("--revision", "3"), 4, "probe@1.0.0 is for revision 1 to 2 of ast1030-evb, this is 3"),
+        (("--at", "soon"), 2, "is not a day"),
+        (("--board", "none"), 2, "there is no boards/none.toml"),
+    ],
+)
+def test_what_cannot_be_is_told(node: Node, words: tuple[str, ...], status: int, said: str) -> None:
+    found, document = node.resolve(*words)
+    assert (found, said in document["error"]) == (status, True), document
+
+
+def cells(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {each["reference"]: each for each in document["releases"]}
+
+
+def test_the_matrix_shows_who_fits_what(node: Node) -> None:
+    status, found = node.ask(compat, "--at", "2026-03-01")
+    rows = cells(found)
+    assert status == 0
+    assert rows["probe@1.0.0"]["fits_with"] == ["sensor@1.0.0"]
+    assert rows["probe@1.0.0"]["hardware"] == [{"board": "ast1030-evb", "revision": 1, "why_not": None}]
+    assert rows["probe@1.0.0"]["revisions"] == [1, 2]
+    assert rows["sensor@1.0.0"]["state"] == "deprecated"
+    assert rows["sensor@1.1.0"]["state"] == "current"
+    withdraw(node.site, "sensor@1.0.0", "ast1030-evb", "loses its calibration")
+    rows = cells(node.ask(compat, "--at", "2026-03-01")[1])
+    assert rows["sensor@1.0.0"]["state"] == "withdrawn"
+    assert rows["probe@1.0.0"]["fits_with"] == []
+    assert "needs the interface link 1" in rows["probe@1.0.0"]["unserved"]
+
+
+def test_the_matrix_has_another_revision_and_the_formats(node: Node) -> None:
+    _, found = node.ask(compat, "--revision", "ast1030-evb=3")
+    (hardware,) = cells(found)["probe@1.0.0"]["hardware"]
+    assert "to 2 of ast1030-evb, this is 3" in hardware["why_not"]
+    module = next(each for each in found["formats"] if each["name"] == "assay.module")
+    assert (module["newest"], module["reads"]) == (2, [1, 2])
+
+
+@pytest.fixture
+def plain() -> Callable[..., str]:
+    def run(*words: str) -> str:
+        answer = CliRunner().invoke(compat, list(words))
+        assert answer.exit_code == 0, answer.output
+        return answer.stdout
+
+    return run
+
+
+def test_for_people_it_is_a_table(node: Node, plain: Callable[..., str]) -> None:
+    text = plain("--site", str(node.site.folder), "--at", "2026-03-01")
+    assert "sensor@1.1.0" in text and "assay.module" in text
+    assert all(len(line) <= 120 for line in text.splitlines())
