@@ -127,6 +127,10 @@ def at_layer(layer: Layer) -> Iterator[None]:
         raise
 
 
+class ServiceAway(InfrastructureError):
+    """A service on the network does not answer, or says that it is out of order: later it may."""
+
+
 class PlaceBusy(InfrastructureError):
     """Somebody else holds the place or the port; the message names the holder."""
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A PKCS#11 library that is SoftHSM with faults, for tests: files in the folder FAULTY_DIR say which.
  *
- * hang: C_Sign does not return. lost: the next C_Sign answers CKR_SESSION_HANDLE_INVALID, once. always-lost: each does.
+ * hang: C_Sign does not return. hang-login: nor does C_Login. lost: the next C_Sign answers CKR_SESSION_HANDLE_INVALID, once. always-lost: each does.
  * final-try: the token says that the next wrong PIN locks it. hardware: its slot says that it is a device. Each C_Login adds a byte to the file "logins", each
  * C_OpenSession one to "sessions".
  */
@@ -57,6 +57,9 @@ static void count(const char *name)
 static unsigned long login(unsigned long session, unsigned long user, void *pin, void *length, void *none)
 {
     count("logins");
+    while (access(path("hang-login"), F_OK) == 0) {
+        usleep(10000);
+    }
     return ((any)real->at[LOGIN])(session, user, pin, length, none);
 }
 

@@ -26,7 +26,7 @@ from assay.backends.signers.keyless import KeylessSigners, settings_text, verify
 from assay.cli.keys import command as keys
 from assay.cli.log import command as log
 from assay.cli.verify import command as verify
-from assay.errors import InfrastructureError, NotVerified, Refused, UsageFault
+from assay.errors import InfrastructureError, NotVerified, Refused, ServiceAway, UsageFault
 from assay.formats.statement_verifier import verify_statement
 from assay.interfaces.clock import Clock
 from assay.model.keyless import KeylessSettings
@@ -208,8 +208,25 @@ def test_what_does_not_verify_is_not_handed_out(folder: Path, lab: SigstoreLab) 
         config = lab.trust_config
         config["trustedRoot"] = {**config["trustedRoot"], "tlogs": other.trusted_root["tlogs"]}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(InfrastructureError, match="does not verify"):
-        _signers(folder).sign_statement(Role.BUILDER, PAYLOAD)
+    for when_away in ("refuse", "queue"):  # a service that lies is not one that is away
+        with pytest.raises(InfrastructureError, match="does not verify"):
+            _signers(folder, when_away=when_away).sign_statement(Role.BUILDER, PAYLOAD)
+    assert not (folder / "log-queue").exists()
+
+
+@pytest.mark.usefixtures("here")
+def test_only_what_is_away_is_queued(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token command that fails, or a client that does, is no reason to sign by key."""
+    with pytest.raises(InfrastructureError, match="ended with status 3"):
+        _signers(folder, when_away="queue", token_command=("sh", "-c", "exit 3")).sign_statement(Role.BUILDER, PAYLOAD)
+    for cause, kind in ((ValueError("x"), InfrastructureError), (ConnectionRefusedError("x"), ServiceAway)):
+        error = RuntimeError("no")
+        error.__cause__ = cause
+        assert type(keyless_process.told(error)) is kind
+    assert not (folder / "log-queue").exists()
+    monkeypatch.setattr(keyless_process, "sign", lambda _request: (_ for _ in ()).throw(TimeoutError("x")))
+    assert b"publicKey" in _signers(folder, when_away="queue").sign_statement(Role.BUILDER, PAYLOAD)
+    assert len(list((folder / "log-queue").glob("*.json"))) == 1
 
 
 @pytest.mark.usefixtures("here")
@@ -263,6 +280,9 @@ def test_signed_by_key_while_the_log_is_away_and_logged_later(tmp_path: Path, la
     finally:
         lab.out_of_order = {}
     assert len(signers.queue.waiting()) == 1
+    listed = CliRunner().invoke(keys, ["list", *site])
+    assert f"builder    signs keyless, as {WHO} (by {lab.url}); its key signs what is logged later" in listed.stdout
+    assert json.loads(CliRunner().invoke(keys, ["list", "--json", *site]).stdout)["keyless"]["identity"] == WHO
     key = signers.public_key(Role.BUILDER)
     wanted = key.model_copy(update={"sigstore": "lab", "log_required": True})
     trust = trust_file(lab, identities=(), keys=(wanted,), sigstore=(services(lab),))

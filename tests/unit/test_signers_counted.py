@@ -76,10 +76,10 @@ def test_the_log_and_the_time_of_a_lab_do_not_count_in_production(lab: SigstoreL
 def test_a_person_who_asks_for_one_more_try_gets_one(tmp_path: Path) -> None:
     """The session that `assay keys login` opens may be asked to sign, too."""
     asked = WrongPin("T", PinSource(env="ASSAY_PIN_T"), KeyPlace(uri="hsm:1", public="", folder=tmp_path, again=True))
-    asked.check()
+    asked.check(locked=True)
     asked.remember()
     with pytest.raises(Refused, match="was wrong the last time"):
-        asked.check()
+        asked.check(locked=True)
 
 
 def test_a_module_that_is_not_the_first_subject_is_not_passed_over() -> None:

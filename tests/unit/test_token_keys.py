@@ -425,6 +425,26 @@ def test_a_wrong_pin_is_tried_once(
     assert not list(keys_dir.glob("wrong-pin-*"))
 
 
+def test_a_pin_whose_answer_nobody_heard_is_not_given_again(
+    signers: SignerProcess, faults: Path, faulty: Path, keys_dir: Path, token: SoftToken
+) -> None:
+    """The signer process is killed inside of C_Login: whether that cost a try, only the token knows."""
+    (faults / "hang-login").touch()
+    reached(keys_dir, token.described(faulty, timeout_s=1.0))
+    with pytest.raises(InfrastructureError, match="did not answer within"):
+        signers.sign(Role.LOG, state("x"))
+    (faults / "hang-login").unlink()
+    for _ in range(2):
+        with pytest.raises(Refused, match="nobody heard the answer"):
+            signers.sign(Role.LOG, state("x"))
+        signers.close()
+    assert len((faults / "logins").read_text()) == 1
+    reached(keys_dir, token.described(faulty, timeout_s=30.0))
+    assert signers.login(LABEL) is False
+    assert signers.sign(Role.LOG, state("x"))
+    assert not list(keys_dir.glob("wrong-pin-*"))
+
+
 def test_a_person_may_try_again(
     signers: SignerProcess, keys_dir: Path, token: SoftToken, monkeypatch: pytest.MonkeyPatch
 ) -> None:

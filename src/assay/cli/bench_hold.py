@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from assay.backends.signers.withheld import withheld
+from assay.backends.signers.withheld import withheld, without_secrets
 from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
 from assay.errors import UsageFault
@@ -39,6 +39,9 @@ _UNIT_S = {"s": 1, "m": 60, "h": 3600}
 @click.option("--for", "limit", metavar="TIME", help="At most this long: 90s, 10m, 2h.")
 @click.option("--pid", type=click.IntRange(min=2), help="The process to hold it for [default: the one that calls us].")
 @click.option("--bench", type=FILE, help="The bench file [default: bench.toml of the project].")
+@click.option(
+    "--secrets", is_flag=True, help="COMMAND gets the PINs and identity tokens, so that verbs in it can sign."
+)
 @verb
 def acquire(
     session: Session,
@@ -49,18 +52,22 @@ def acquire(
     limit: str | None,
     pid: int | None,
     bench: Path | None,
+    secrets: bool,
 ) -> Answer:
     """Hold PLACE for COMMAND, or for the shell that you are in.
 
     With a COMMAND the place is held while it runs, and its exit status is ours. Without, it is held until the calling
     shell ends, the time is over, or `assay bench release`. What runs below the holder shares the place; everybody else
-    is told who has it. Options come before PLACE.
+    is told who has it. COMMAND finds no PIN and no identity token in its environment, unless --secrets is given.
+    Options come before PLACE.
     """
     from assay.drivers.locks.file_lock import FileLocks
     from assay.drivers.locks.keeper import start_keeper
     from assay.pipeline.places import find_place
 
     words = words[1:] if words[:1] == ("--",) else words
+    if secrets and not words:
+        raise UsageFault("--secrets is for a COMMAND", remedy="leave it out")
     if words and (limit or pid):
         raise UsageFault("--for and --pid are for a hold without a command", remedy="leave them out")
     limit_s = None if limit is None else _seconds(limit)
@@ -69,7 +76,8 @@ def acquire(
     lock = FileLocks().acquire(address.port, verb=VERB, place=place, wait_s=wait_s, note=note, bound_to=bound_to)
     labgrid = _of_labgrid(lock, address, wait_s)
     if words:
-        _run(session, lock, labgrid, place, words)
+        environment = {**os.environ, **withheld()} if secrets else without_secrets()
+        _run(session, lock, labgrid, words, {**environment, PLACE_VARIABLE: place})
     assert bound_to is not None
     holder = lock.holder
     keeper = start_keeper(lock, bound_to, limit_s)
@@ -93,12 +101,18 @@ def _of_labgrid(lock: FileLock, address: PlaceAddress, wait_s: float) -> Labgrid
         raise
 
 
-def _run(session: Session, lock: FileLock, labgrid: LabgridHold | None, place: str, words: tuple[str, ...]) -> None:
+def _run(
+    session: Session,
+    lock: FileLock,
+    labgrid: LabgridHold | None,
+    words: tuple[str, ...],
+    environment: dict[str, str],
+) -> None:
     from assay.drivers.locks.held_command import run_held
 
     with lock:
         try:
-            status = run_held(words, {**os.environ, **withheld(), PLACE_VARIABLE: place})
+            status = run_held(words, environment)
         finally:
             if labgrid is not None and (said := labgrid.release()):
                 session.say(said)

@@ -57,8 +57,13 @@ def list_keys(session: Session) -> Answer:
     signers = session.site.keys
     found = [(signers.public_key(role), signers.uri(role)) for role in signers.roles()]
     lines = [f"{line}\n  {uri}" for line, (_, uri) in zip(_lines([key for key, _ in found]), found, strict=True)]
+    keyless = session.site.keyless
+    if keyless is not None:
+        later = "; its key signs what is logged later" if keyless.when_away == "queue" else ""
+        lines.append(f"builder    signs keyless, as {keyless.identity} (by {keyless.issuer}){later}")
     text = "\n".join(lines) or "no role has a key: `assay keys use ROLE URI`"
-    return Answer(text, {"keys": [{**_json(key), "uri": uri} for key, uri in found]})
+    said = keyless.model_dump(mode="json", by_alias=True) if keyless is not None else None
+    return Answer(text, {"keys": [{**_json(key), "uri": uri} for key, uri in found], "keyless": said})
 
 
 @command.command("show")

@@ -3,7 +3,8 @@
 
 Guards: a signature takes no longer than its deadline, whatever the services do (the client itself waits for ever); what
 is refused is not tried again; a bundle is verified, with the services' trusted root and our own verifier, before it is
-handed out. With `when_away = "queue"` a statement is signed by key instead and durably kept for the log.
+handed out. With `when_away = "queue"` a statement is signed by key instead and durably kept for the log, when the
+services do not answer; not when what they give is wrong.
 Leaves to others: tokens and the client (`keyless_process`), the queue (`log_queue`), logging later
 (`pipeline.log_submit`).
 """
@@ -22,7 +23,7 @@ from typing import Any
 from assay.backends.durable_file import exclusive, write_durably
 from assay.backends.signers import messages
 from assay.backends.signers.log_queue import LogQueue
-from assay.errors import InfrastructureError, NotVerified, Refused, StorageError, ToolMissing, UsageFault
+from assay.errors import InfrastructureError, NotVerified, Refused, ServiceAway, StorageError, ToolMissing, UsageFault
 from assay.formats import keyless_proof, sigstore_bundle
 from assay.formats.dsse import decode_base64, encode_base64
 from assay.formats.signer_choice import names_fit
@@ -71,9 +72,7 @@ class KeylessSigners:
             return self._keys.sign_statement(role, payload)
         try:
             return self._keyless(payload)
-        except ToolMissing:
-            raise
-        except InfrastructureError:
+        except ServiceAway:
             if self._settings.when_away != "queue":
                 raise
             bundle = self._keys.sign_statement(role, payload)
@@ -94,7 +93,8 @@ class KeylessSigners:
                 left = self._settings.deadline_s - (self._clock.monotonic_s() - begin)
                 if left <= pause:
                     text = f"no keyless signature within {self._settings.deadline_s} s: {error.message}"
-                    raise InfrastructureError(text, remedy=error.remedy) from error
+                    kind = ServiceAway if isinstance(error, ServiceAway) else InfrastructureError
+                    raise kind(text, remedy=error.remedy) from error
                 self._clock.sleep(pause)
                 pause = min(2 * pause, PAUSE_MAX_S)
 
@@ -205,7 +205,7 @@ def _exchange(request: dict[str, Any], limit_s: float) -> dict[str, Any]:
         told, _ = process.communicate(messages.encode(request), timeout=max(limit_s, 0.1))
     except subprocess.TimeoutExpired as error:
         text = f"the Sigstore services did not answer within {limit_s:.0f} s"
-        raise InfrastructureError(text, remedy="try again later") from error
+        raise ServiceAway(text, remedy="try again later") from error
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

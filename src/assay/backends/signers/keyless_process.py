@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.backends.signers import messages
 from assay.backends.signers.process import shield
-from assay.errors import AssayError, InfrastructureError, Refused, ToolMissing, UsageFault
+from assay.errors import AssayError, InfrastructureError, Refused, ServiceAway, ToolMissing, UsageFault
 from assay.formats.dsse import decode_base64, encode_base64
 from assay.formats.time_stamps import INSTALL
 
@@ -113,9 +113,21 @@ def told(error: Exception) -> AssayError:
         cause = cause.__cause__ or cause.__context__  # type: ignore[assignment]
     if status in CLIENT_ERRORS and status not in TRY_AGAIN:
         return Refused(f"the Sigstore services refuse (HTTP {status}, {type(error).__name__})", remedy=_TOKEN)
+    if status is None and not _is_of_the_network(error):
+        text = f"the Sigstore client failed ({type(error).__name__})"
+        return InfrastructureError(text, remedy="see whether its version and the trust config belong together")
     where = f" (HTTP {status})" if status else ""
     text = f"the Sigstore services do not answer{where}: {type(error).__name__}"
-    return InfrastructureError(text, remedy='try again later; keyless.toml may say when_away = "queue"')
+    return ServiceAway(text, remedy='try again later; keyless.toml may say when_away = "queue"')
+
+
+def _is_of_the_network(error: BaseException | None) -> bool:
+    """Whether a connection, a name or a time-out is at the bottom of it: HTTP clients raise kinds of `OSError`."""
+    while error is not None:
+        if isinstance(error, OSError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def serve() -> None:

@@ -24,6 +24,7 @@ _CLASSES: dict[str, type[AssayError]] = {
         errors.NotVerified,
         errors.StorageError,
         errors.InfrastructureError,
+        errors.ServiceAway,
         errors.ToolMissing,
         errors.UsageFault,
     )

@@ -93,7 +93,7 @@ class TokenSession:
     def _get_pin(self) -> str:
         with self._pin_lock:
             if self._pin is None:
-                self._wrong.check()
+                self._wrong.check(locked=False)
                 self._pin = read_pin(self.label, self._token.pin, self._place)
             return self._pin
 
@@ -103,14 +103,23 @@ class TokenSession:
             token = self._find(library)
             self._check_tries(library, token)
             if not self._pin_was_good:
-                self._wrong.check()  # under the lock: several processes may have waited with the same wrong PIN
+                self._wrong.check(locked=True)  # several processes may have waited with the same wrong PIN
+                self._wrong.giving()
             try:
-                self._session = token.open(rw=writes, user_pin=pin)
-            except library.UserAlreadyLoggedIn:  # another session of this process, with the same token
-                self._session = token.open(rw=writes)
+                self._session = self._logged_in(library, token, pin, writes)
+            except library.PKCS11Error as error:
+                if not self._pin_was_good and not is_wrong_pin(error):
+                    self._wrong.not_given()
+                raise
             self._pin_was_good = True
             self._wrong.forget()
         return self._session
+
+    def _logged_in(self, library: Any, token: Any, pin: str, writes: bool) -> Any:
+        try:
+            return token.open(rw=writes, user_pin=pin)
+        except library.UserAlreadyLoggedIn:  # another session of this process, with the same token
+            return token.open(rw=writes)
 
     def _find(self, library: Any) -> Any:
         serial = self._token.serial.encode() if self._token.serial is not None else None

@@ -14,6 +14,17 @@ PIN_PREFIX = "ASSAY_PIN"
 
 PASSWORD = "ASSAY_REGISTRY_PASSWORD"  # noqa: S105 (the name of the variable)
 
+IDENTITY_TOKENS = (
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    "ACTIONS_ID_TOKEN_REQUEST_URL",
+    "BUILDKITE_AGENT_ACCESS_TOKEN",
+    "CIRCLE_OIDC_TOKEN",
+    "CIRCLE_OIDC_TOKEN_V2",
+    "SIGSTORE_ID_TOKEN",
+)
+"""Variables of CI systems by which whoever has them signs as the job. They stay in our own environment, where the
+Sigstore client looks for them."""
+
 _taken: dict[str, str] = {}
 
 
@@ -29,6 +40,12 @@ def withheld() -> dict[str, str]:
     """The PINs that were taken out, and what came into the environment since, which is taken out now."""
     withhold()
     return {name: value for name, value in _taken.items() if name != PASSWORD}
+
+
+def without_secrets() -> dict[str, str]:
+    """The environment for a command of somebody else: no PIN, no password, no identity token of a CI system."""
+    withhold()
+    return {name: value for name, value in os.environ.items() if name not in IDENTITY_TOKENS}
 
 
 def withheld_password() -> str | None:
