@@ -15,6 +15,7 @@ from assay.model.trust import TrustFile
 from assay.pipeline.image_signing import sign_artifact
 from assay.pipeline.publishing import publish_signed
 from assay.pipeline.site import Site
+from assay.pipeline.site_repository import SiteRepository
 from assay.pipeline.trust_file import site_trust
 
 
@@ -55,3 +56,27 @@ def published(made_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.fixture
 def pair(published: Published, monkeypatch: pytest.MonkeyPatch) -> Pair:
     return Pair(published, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def made_repository(made_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("repository") / "copy"
+    shutil.copytree(made_release, root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        pair = Pair(Published(root), patch)
+        pair.init()
+        pair.publish()
+    return root
+
+
+@pytest.fixture
+def served(made_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pair:
+    """One release is in the repository, and nobody has fetched it."""
+    root = tmp_path / "copy"
+    shutil.copytree(made_repository, root)
+    monkeypatch.chdir(root)
+    pair = Pair(Published(root), monkeypatch)
+    repository = SiteRepository(pair.owner)
+    repository.save(repository.settings.model_copy(update={"folder": str(pair.folder)}))
+    return pair

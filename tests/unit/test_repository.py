@@ -24,44 +24,38 @@ from assay.pipeline.repository_setup import KeyChange, NewRepository, init, refr
 from assay.pipeline.withdrawing import withdraw
 
 
-def test_a_station_fetches_what_was_published(pair: Pair) -> None:
-    pair.init()
-    pair.publish()
-    done = pair.fetch()
-    assert done.release == pair.owner.store.find("tiny", "1.0.0", BOARD)
-    assert pair.station.store.releases() == pair.owner.store.releases()
-    assert not list((pair.station.folder / "repositories" / "releases" / "incoming").glob("*"))
-    assert pair.fetch().manifest_sha256 == done.manifest_sha256
+def test_a_station_fetches_what_was_published(served: Pair) -> None:
+    done = served.fetch()
+    assert done.release == served.owner.store.find("tiny", "1.0.0", BOARD)
+    assert served.station.store.releases() == served.owner.store.releases()
+    assert not list((served.station.folder / "repositories" / "releases" / "incoming").glob("*"))
+    assert served.fetch().manifest_sha256 == done.manifest_sha256
 
 
-def test_without_a_version_the_highest_that_is_left(pair: Pair) -> None:
-    pair.init()
-    pair.publish()
-    pair.publish("1.10.0")
-    assert pair.fetch("tiny").release.version == "1.10.0"  # type: ignore[union-attr]
-    withdraw(pair.owner, "tiny@1.10.0", BOARD, "too warm")
-    publish_withdrawals(pair.owner)
-    other = pair.new_station("other")
-    assert pair.fetch("tiny", station=other).release.version == "1.0.0"  # type: ignore[union-attr]
+def test_without_a_version_the_highest_that_is_left(served: Pair) -> None:
+    served.publish("1.10.0")
+    assert served.fetch("tiny").release.version == "1.10.0"  # type: ignore[union-attr]
+    withdraw(served.owner, "tiny@1.10.0", BOARD, "too warm")
+    publish_withdrawals(served.owner)
+    other = served.new_station("other")
+    assert served.fetch("tiny", station=other).release.version == "1.0.0"  # type: ignore[union-attr]
 
 
-def test_the_signed_target_says_what_it_is_for(pair: Pair) -> None:
+def test_the_signed_target_says_what_it_is_for(served: Pair) -> None:
     """By python-tuf's own client, as anybody would use it."""
-    pair.init()
-    pair.publish()
-    state = pair.published.root / "generic"
+    state = served.published.root / "generic"
     (state / "targets").mkdir(parents=True)
     updater = Updater(
         str(state),
         f"{BASE}metadata",
         str(state / "targets"),
         f"{BASE}targets",
-        source_fetcher(FolderSource(pair.folder)),
-        bootstrap=pair.first_root.read_bytes(),
+        source_fetcher(FolderSource(served.folder)),
+        bootstrap=served.first_root.read_bytes(),
     )
     info = updater.get_targetinfo(f"{BOARD}/tiny/1.0.0.json")
     assert info is not None
-    release = pair.owner.store.find("tiny", "1.0.0", BOARD)
+    release = served.owner.store.find("tiny", "1.0.0", BOARD)
     custom = info.custom
     assert custom["hardware_ids"] == [BOARD]
     assert custom["release_counter"] == release.security_counter
@@ -69,67 +63,59 @@ def test_the_signed_target_says_what_it_is_for(pair: Pair) -> None:
     assert "tests_sha256" in custom
     document = json.loads(Path(updater.download_target(info)).read_bytes())
     assert document["image"]["file_sha256"] == custom["image_sha256"]
-    blob = (pair.folder / "targets" / "blobs" / custom["image_sha256"]).read_bytes()
+    blob = (served.folder / "targets" / "blobs" / custom["image_sha256"]).read_bytes()
     assert hashlib.sha256(blob).hexdigest() == custom["image_sha256"]
 
 
-def test_the_same_again_changes_nothing(pair: Pair) -> None:
-    pair.init()
-    pair.publish()
-    before = files_below(pair.folder)
-    pair.publish()
-    pair.init()
-    assert files_below(pair.folder) == before
+def test_the_same_again_changes_nothing(served: Pair) -> None:
+    before = files_below(served.folder)
+    served.publish()
+    served.init()
+    assert files_below(served.folder) == before
 
 
-def test_a_withdrawal_reaches_who_has_the_release_already(pair: Pair) -> None:
-    pair.init()
-    pair.publish()
-    pair.fetch()
-    withdraw(pair.owner, REFERENCE, BOARD, "the watchdog is off")
-    assert publish_withdrawals(pair.owner)
-    assert not publish_withdrawals(pair.owner)
-    done = pair.fetch(None)
+def test_a_withdrawal_reaches_who_has_the_release_already(served: Pair) -> None:
+    served.fetch()
+    withdraw(served.owner, REFERENCE, BOARD, "the watchdog is off")
+    assert publish_withdrawals(served.owner)
+    assert not publish_withdrawals(served.owner)
+    done = served.fetch(None)
     assert [each.says.reason for each in done.withdrawn] == ["the watchdog is off"]
-    assert pair.fetch(None).withdrawn == ()
+    assert served.fetch(None).withdrawn == ()
     with pytest.raises(Refused, match="the watchdog is off"):
-        verify_release(pair.station.store, pair.published.trust(), "tiny", None, pair.published.board)
+        verify_release(served.station.store, served.published.trust(), "tiny", None, served.published.board)
     with pytest.raises(Refused, match="the watchdog is off"):
-        pair.fetch()
+        served.fetch()
 
 
-def test_refresh_keeps_it_fresh_without_the_offline_keys(pair: Pair) -> None:
-    pair.init()
-    pair.publish()
-    keys = pair.owner.keys_dir
+def test_refresh_keeps_it_fresh_without_the_offline_keys(served: Pair) -> None:
+    keys = served.owner.keys_dir
     for role in ("root", "targets", "releases"):
         (keys / f"repository-{role}-UNSAFE-DEVELOPMENT.pem").rename(keys / f"away-{role}")
-    pair.at(timedelta(days=6))
-    before = status(pair.owner)
-    pair.refresh()
-    after = {role.role: role.version for role in status(pair.owner).roles}
+    served.at(timedelta(days=6))
+    before = status(served.owner)
+    served.refresh()
+    after = {role.role: role.version for role in status(served.owner).roles}
     assert after["timestamp"] == {role.role: role.version for role in before.roles}["timestamp"] + 1
-    pair.at(timedelta(days=12))
-    pair.fetch()
+    served.at(timedelta(days=12))
+    served.fetch()
     with pytest.raises(Refused, match=r"needs 1 of 1 keys, and 0 sign: .*the key file .* is missing"):
-        refresh(pair.owner, everything=True)
+        refresh(served.owner, everything=True)
 
 
 @pytest.mark.parametrize("role", list(RepositoryRole))
-def test_every_key_can_be_rotated_and_clients_follow(pair: Pair, role: RepositoryRole) -> None:
-    pair.init()
-    pair.publish()
-    pair.fetch()
-    old = next(each for each in status(pair.owner).roles if each.role == role)
-    new = pair.owner.keys.repository_key("another").uri
+def test_every_key_can_be_rotated_and_clients_follow(served: Pair, role: RepositoryRole) -> None:
+    served.fetch()
+    old = next(each for each in status(served.owner).roles if each.role == role)
+    new = served.owner.keys.repository_key("another").uri
     change = KeyChange(add=((role, new),), remove=((role, old.keys[0][:16]),))
-    state = rotate(pair.owner, change)
+    state = rotate(served.owner, change)
     found = next(each for each in state.roles if each.role == role)
     assert len(found.keys) == 1 and found.keys != old.keys
-    assert rotate(pair.owner, change).roles == state.roles
-    pair.fetch()
-    pair.refresh()
-    pair.fetch()
+    assert rotate(served.owner, change).roles == state.roles
+    served.fetch()
+    served.refresh()
+    served.fetch()
 
 
 def test_a_root_with_a_threshold_wants_as_many_keys(pair: Pair) -> None:

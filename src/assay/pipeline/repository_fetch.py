@@ -77,7 +77,7 @@ def fetch(site: Site, order: FetchOrder, say: Say = say_nothing) -> Fetched:
     state = site.folder / STATES / parse_name(order.name, "a repository")
     root = _read_root(order.root) if order.root is not None else None
     with _alone(state):
-        client, now = TufClient(state, source), site.clock.now()
+        client, now = TufClient(state / "metadata", state / "floor", source), site.clock.now()
         client.check_clock(now)
         client.refresh(root, now)
         if client.development and not trust.allow_development:

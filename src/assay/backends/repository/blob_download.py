@@ -16,7 +16,7 @@ from typing import Any
 
 from assay.backends.durable_file import make_folder, sync_folder
 from assay.backends.repository.sources import CHUNK_BYTES, NotThere, RepositorySource
-from assay.errors import NotVerified, StorageError
+from assay.errors import AssayError, NotVerified, StorageError
 from assay.formats.tuf_names import blob_path
 from assay.model.repository import FilePart
 
@@ -40,10 +40,15 @@ def _download(source: RepositorySource, part: FilePart, final: Path) -> Path:
     unfinished = final.with_name(final.name + PART_SUFFIX)
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     with os.fdopen(os.open(unfinished, flags, 0o600), "r+b") as file:
-        if not _continue(source, part, file):
-            # What was there from before may have been the fault: once more, from the beginning.
-            file.truncate(0)
-            _continue(source, part, file)
+        try:
+            if not _continue(source, part, file):
+                # What was there from before may have been the fault: once more, from the beginning.
+                file.truncate(0)
+                _continue(source, part, file)
+        except AssayError:
+            if file.seek(0, os.SEEK_END) == 0:
+                unfinished.unlink()
+            raise
         wrong = _digest(file) != part.sha256 or file.tell() != part.length
         if not wrong:
             os.fsync(file.fileno())

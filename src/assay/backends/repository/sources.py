@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from assay.errors import LinkError, NotVerified, StorageError, UsageFault
 
@@ -82,7 +82,7 @@ class HttpSource:
         """As the protocol says."""
         from urllib3.exceptions import HTTPError
 
-        url = f"{self._url}/{quote(path)}"
+        url = f"{self._url}/{path}"
         try:
             answer = self._ask(url, offset)
             self._resumed = answer.status == 206

@@ -53,11 +53,12 @@ class Target:
 
 
 class TufClient:
-    """A client with its state in `folder`. One at a time: the caller holds a lock."""
+    """A client with python-tuf's metadata in `cache` and its floor in the file `floor`. One at a time: the caller holds
+    a lock.
+    """
 
-    def __init__(self, folder: Path, source: RepositorySource) -> None:
-        self._cache, self._source = folder / "metadata", source
-        self._floor = Floor(folder / "floor")
+    def __init__(self, cache: Path, floor: Path, source: RepositorySource) -> None:
+        self._cache, self._floor, self._source = cache, Floor(floor), source
         self._updater: Updater | None = None
 
     def check_clock(self, now: datetime) -> None:
@@ -80,7 +81,7 @@ class TufClient:
                 self._raise_to(floor)
         except OSError as error:
             raise self._unwritable(error) from error
-        with self._told():
+        with self.told():
             self._updater = self._open(floor.metadata["root"] if floor else first_root)
             self._updater.refresh()
             verified = self._read_verified(now)
@@ -94,8 +95,8 @@ class TufClient:
 
     def target(self, name: str) -> Target | None:
         """The target called `name`, after a refresh; None when the repository does not have it."""
-        with self._told():
-            found = self._opened.get_targetinfo(check_name(name))
+        with self.told():
+            found = self.updater.get_targetinfo(check_name(name))
         if found is None:
             return None
         if found.path != name or set(found.hashes) != {"sha256"}:
@@ -108,13 +109,14 @@ class TufClient:
             raise NotVerified(f"the target {target.name} has {target.length} bytes", remedy=_REPOSITORY)
         folder, _, name = target.name.rpartition("/")
         path = f"targets/{folder}{'/' if folder else ''}{target.sha256}.{name}"
-        with self._told():
+        with self.told():
             data = source_fetcher(self._source).download_bytes(f"{BASE}{path}", target.length)
             _file_of(target).verify_length_and_hashes(data)
         return data
 
     @property
-    def _opened(self) -> Updater:
+    def updater(self) -> Updater:
+        """python-tuf's client, after a refresh."""
         if self._updater is None:
             raise RuntimeError("refresh first")
         return self._updater
@@ -147,7 +149,7 @@ class TufClient:
         return StorageError(f"{self._cache} cannot be written: {error.strerror}", remedy="make it writable for you")
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
+    def told(self) -> Iterator[None]:
         """Errors of the library as ours."""
         need_tuf()
         from tuf.api import exceptions
@@ -159,7 +161,7 @@ class TufClient:
         except exceptions.ExpiredMetadataError as error:
             raise NotVerified(f"the repository is refused: {_line(error)}", remedy=_EXPIRED) from error
         except exceptions.RepositoryError as error:
-            text = f"the repository is refused: {type(error).__name__}: {_line(error)}"
+            text = f"the repository is refused: {type(error).__name__}: {_line(error.__cause__ or error)}"
             raise NotVerified(text, remedy=_REPOSITORY) from error
         except exceptions.DownloadError as error:
             raise _of_download(error) from error
