@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whoever changes a repository, or fetches from one, dies at any write: clients see the old state or the new one, and
+the same again brings it to its end.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from crashing_files import Crash, CrashingFiles, memory_dir
+from published_release import Published
+from repository_pair import BOARD, TIMESTAMP, Pair
+
+from assay.pipeline.repository_publish import publish_withdrawals
+from assay.pipeline.repository_setup import KeyChange, refresh, rotate, status
+from assay.pipeline.site_repository import SiteRepository
+from assay.pipeline.withdrawing import withdraw
+
+__all__ = ["memory_dir"]
+
+Work = Callable[[Pair], object]
+
+STEP = 6
+"""Deaths are at every sixth operation, from another first one for each work and for whole and torn writes."""
+
+
+def _publish(pair: Pair) -> None:
+    pair.publish()
+
+
+def _rotate(pair: Pair) -> None:
+    new = pair.owner.keys.repository_key("new").uri
+    old = next(each for each in status(pair.owner).roles if each.role == TIMESTAMP).keys[0][:16]
+    known = {key.uri for key in SiteRepository(pair.owner).settings.keys}
+    gone = () if new in known else ((TIMESTAMP, old),)
+    rotate(pair.owner, KeyChange(add=((TIMESTAMP, new),), remove=gone))
+
+
+WORKS: dict[str, Work] = {
+    "publish": _publish,
+    "refresh": lambda pair: refresh(pair.owner, everything=True),
+    "rotate": _rotate,
+    "withdraw": lambda pair: publish_withdrawals(pair.owner),
+}
+
+
+@pytest.fixture
+def before(made_release: Path, memory_dir: Path) -> Path:
+    """A repository without a release, a release that is to be published, and one withdrawal that is to be told."""
+    root = memory_dir / "before"
+    shutil.copytree(made_release, root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        pair = Pair(Published(root), patch)
+        pair.init(bins=2)
+        pair.fetch(None)
+        withdraw(pair.owner, "tiny@1.0.0", BOARD, "to be told")
+    return root
+
+
+def _at(before: Path, root: Path, patch: pytest.MonkeyPatch) -> Pair:
+    shutil.rmtree(root, ignore_errors=True)
+    shutil.copytree(before, root, symlinks=True)
+    patch.chdir(root)
+    pair = Pair(Published(root), patch)
+    repository = SiteRepository(pair.owner)
+    repository.save(repository.settings.model_copy(update={"folder": str(pair.folder)}))
+    return pair
+
+
+@pytest.mark.parametrize("name", list(WORKS))
+def test_a_death_at_any_write(name: str, before: Path, memory_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work, root = WORKS[name], memory_dir / "turn"
+    files = CrashingFiles(monkeypatch, root)
+    pair = _at(before, root, monkeypatch)
+    files.arm(None)
+    work(pair)
+    count = len(files.operations)
+    assert count > 10
+    for torn in (False, True):
+        for die_at in range(len(name) % STEP + torn, count, STEP):
+            pair = _at(before, root, monkeypatch)
+            files.arm(die_at, torn=torn)
+            with pytest.raises(Crash):
+                work(pair)
+            files.arm(None)
+            pair.fetch(None)
+            work(pair)
+            pair.fetch(None)
+            assert not list(pair.folder.rglob(".tmp-*"))
+            assert status(pair.owner).expired == ()
+
+
+def test_a_death_while_fetching(before: Path, memory_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = memory_dir / "turn"
+    pair = _at(before, before.parent / "published", monkeypatch)
+    pair.publish()
+    source = before.parent / "published"
+    shutil.rmtree(pair.owner.folder / "store")  # the withdrawal was not told to anybody
+    files = CrashingFiles(monkeypatch, root)
+    pair = _at(source, root, monkeypatch)
+    files.arm(None)
+    pair.fetch()
+    count = len(files.operations)
+    for die_at in range(1, count, 2 * STEP):
+        pair = _at(source, root, monkeypatch)
+        files.arm(die_at, torn=bool(die_at % 2))
+        with pytest.raises(Crash):
+            pair.fetch()
+        files.arm(None)
+        done = pair.fetch()
+        assert done.release is not None
+        assert pair.station.store.releases() == (done.release,)
+
+
+def test_a_death_in_the_middle_of_the_beginning(
+    made_release: Path, memory_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = memory_dir / "turn"
+    files = CrashingFiles(monkeypatch, root)
+    count, die_at = 1, 0
+    while die_at < count:
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.copytree(made_release, root)
+        monkeypatch.chdir(root)
+        pair = Pair(Published(root), monkeypatch)
+        if count == 1:
+            files.arm(None)
+            pair.init(bins=2)
+            count = len(files.operations)
+            continue
+        files.arm(die_at)
+        with pytest.raises(Crash):
+            pair.init(bins=2)
+        files.arm(None)
+        pair.init(bins=2)
+        pair.publish()
+        assert pair.fetch().release is not None
+        die_at += 2 * STEP
