@@ -35,6 +35,7 @@ VERBS: dict[str, str] = {
     "lab": "A private Sigstore on loopback, for labs and tests.",
     "log": "Verify the audit log, show entries.",
     "oci": "Releases to and from an OCI registry.",
+    "migrate": "Bring manifests to the newest version of their format.",
     "policy": "Test, adopt, explain and replay policy packs.",
     "power": "Switch the power of a place.",
     "product": "Choose releases that make up a product.",

@@ -78,7 +78,7 @@ _FOREIGN = {"firmware", INHERITS}
 
 
 def _somebody_elses(document: TomlDocument, path: Path) -> ForeignBoard | PlainBoard:
-    documents = _with_ancestors(document, path)
+    documents = with_ancestors(document, path)
     firmware = next((each.data["firmware"] for each in documents if "firmware" in each.data), None)
     return read_documents(documents, PlainBoard) if firmware == "any" else read_documents(documents, ForeignBoard)
 
@@ -91,8 +91,8 @@ def not_ours(board: ForeignBoard | PlainBoard) -> UsageFault:
     )
 
 
-def _with_ancestors(document: TomlDocument, path: Path) -> list[TomlDocument]:
-    """`document`, the one that it inherits from, and so on."""
+def with_ancestors(document: TomlDocument, path: Path) -> list[TomlDocument]:
+    """`document` (of the file at `path`), the one that it inherits from, and so on. Raises `ManifestFault`."""
     documents, seen = [document], {path.name}
     while isinstance(parent := documents[-1].data.get(INHERITS), str):
         newest = documents[-1]
