@@ -11,6 +11,7 @@ import time
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from pseudo_board import PseudoBoard
 
@@ -75,6 +76,83 @@ def on_udp(board: PseudoBoard) -> Iterator[str]:
 
         with _pumping(board, read, lambda data: link.sendto(data, peer[0])):
             yield f"udp://127.0.0.1:{link.getsockname()[1]}"
+
+
+AWAY_S = 3.0  # longer than nothing is asked after a reset
+
+
+@contextmanager
+def on_usb(board: PseudoBoard, link: Path) -> Iterator[str]:
+    """A port at `link` that is gone for `AWAY_S` with each reset, as that of a chip with USB of its own is."""
+    ends: list[int] = []
+    resets, back_s = 0, 0.0
+
+    def plug_in() -> None:
+        ends[:] = os.openpty()
+        tty.setraw(ends[1])
+        link.symlink_to(os.ttyname(ends[1]))
+
+    def pull() -> None:
+        link.unlink(missing_ok=True)
+        while ends:
+            os.close(ends.pop())
+
+    def read() -> bytes:
+        nonlocal resets, back_s
+        if len(resets_of(board)) > resets:
+            resets, back_s = len(resets_of(board)), time.monotonic() + AWAY_S
+            pull()
+        if not ends and time.monotonic() >= back_s:
+            plug_in()
+        if not ends:
+            time.sleep(POLL_S)
+            return b""
+        return os.read(ends[0], READ_MAX) if select.select([ends[0]], [], [], POLL_S)[0] else b""
+
+    plug_in()
+    try:
+        with _pumping(board, read, lambda data: os.write(ends[0], data) if ends else None):
+            yield str(link)
+    finally:
+        pull()
+
+
+def resets_of(board: PseudoBoard) -> list[str]:
+    """The resets that the board was asked for."""
+    return [each for each in board.asked if each.startswith("reset")]
+
+
+@contextmanager
+def on_restarting_udp(board: PseudoBoard, _link: Path) -> Iterator[str]:
+    """An address `udp://...` where nobody listens for `AWAY_S` with each reset: the host there says so."""
+    links: list[socket.socket] = []
+    resets, back_s, where, peer = 0, 0.0, ("127.0.0.1", 0), ("", 0)
+
+    def listen() -> None:
+        nonlocal where
+        link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        link.bind(where)
+        where = link.getsockname()
+        links.append(link)
+
+    def read() -> bytes:
+        nonlocal resets, back_s, peer
+        if len(resets_of(board)) > resets:
+            resets, back_s = len(resets_of(board)), time.monotonic() + AWAY_S
+            links.pop().close()
+        if not links and time.monotonic() >= back_s:
+            listen()
+        if not links or not select.select(links, [], [], POLL_S)[0]:
+            time.sleep(POLL_S)
+            return b""
+        data, peer = links[0].recvfrom(READ_MAX)
+        return data
+
+    listen()
+    with _pumping(board, read, lambda data: links[0].sendto(data, peer) if links else None):
+        yield f"udp://127.0.0.1:{where[1]}"
+    while links:
+        links.pop().close()
 
 
 @contextmanager

@@ -14,6 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from assay.drivers.locks.file_lock import FileLocks
+from assay.drivers.locks.keeper import start_keeper
+from assay.errors import UsageFault
+
 ROOT = Path(__file__).parents[2]
 ASSAY = [sys.executable, "-m", "assay"]
 PATIENCE_S = 60.0
@@ -209,6 +213,34 @@ def test_nobody_else_gives_it_back(bench: Bench) -> None:
 def test_a_hold_ends_with_its_time(bench: Bench) -> None:
     shell_with_hold(bench, "--for 0.5s")
     wait_until("the end of the time", lambda: bench.holders() == [])
+
+
+def test_a_long_hold_is_held(bench: Bench) -> None:
+    """600 hours are more milliseconds than poll(2) takes at once."""
+    done = shell_with_hold(bench, "--for 600h")
+    assert [seen["place"] for seen in bench.holders()] == ["desk"]
+    done.kill()
+
+
+def test_a_hold_for_a_process_that_ended_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the moment between the question whether it runs and the keeper's own."""
+    monkeypatch.setenv("ASSAY_LOCK_DIR", str(tmp_path))
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with pytest.raises(UsageFault, match=f"process {ended.pid} has ended"):
+        start_keeper(FileLocks().acquire_all(("/dev/assay-no-such-port",), verb="test", place="desk"), ended.pid, None)
+
+
+def test_a_probe_that_a_place_with_a_port_has_is_not_free(bench: Bench) -> None:
+    places = '[[places]]\nname = "bare"\nboard = "rv32-virt"\nprobe = "E66"\n'
+    bench_file = bench.folder / "bench.toml"
+    bench_file.write_text(bench_file.read_text() + 'probe = "E66"\n' + places)
+    holder = bench.start("acquire", "desk", "--", "sh", "-c", "echo held; cat")
+    assert line_of(holder) == "held"
+    refused = bench.run("acquire", "bare", "--", "true")
+    assert refused.returncode == 3
+    assert f"bare is used by assay bench acquire (pid {holder.pid}, user " in refused.stderr
+    assert f"pid {holder.pid}" in bench.run("who", "bare").stdout
 
 
 def test_a_killed_keeper_holds_nothing(bench: Bench) -> None:

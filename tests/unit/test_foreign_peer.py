@@ -12,8 +12,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import board_server
 import pytest
-from board_server import on_pty, on_tcp, on_udp
+from board_server import on_pty, on_restarting_udp, on_tcp, on_udp, on_usb
 from click.testing import CliRunner
 from pseudo_board import PseudoBoard, Slot
 from smpclient import SMPClient
@@ -88,10 +89,11 @@ class Site:
             encode(TrustFile(schema="assay.trust/1", name="test", image_keys=(*keys, spare)))
         )
 
-    def flash(self, port: str, *data: bytes, mode: str = "swap", framing: str = "console", more: tuple[str, ...] = ()):
+    def flash(self, port: str, *data: bytes, mode: str = "swap", framing: str = "console", more: tuple[str, ...] = (),
+              place: str = ""):  # fmt: skip
         (self.folder / "boards" / "theirs.toml").write_text(BOARD.format(mode=mode, framing=framing))
-        place = f'[[places]]\nname = "theirs"\nboard = "theirs"\nport = "{port}"\n'
-        (self.folder / "bench.toml").write_text(f'schema = "assay.bench/1"\n{place}')
+        entry = f'[[places]]\nname = "theirs"\nboard = "theirs"\nport = "{port}"\n{place}'
+        (self.folder / "bench.toml").write_text(f'schema = "assay.bench/1"\n{entry}')
         files = []
         for number, each in enumerate(data):
             (self.folder / f"{number}.bin").write_bytes(each)
@@ -129,6 +131,30 @@ def test_a_signed_image_by_every_port(site: Site, serve: Any, framing: str, tmp_
     assert board.slots[0, 0].confirmed and board.slots[0, 0].version == "1.2.3+4"
 
 
+@pytest.mark.parametrize(("serve", "framing"), [(on_usb, "console"), (on_restarting_udp, "raw")])
+def test_a_port_that_goes_away_with_the_reset_is_waited_for(
+    site: Site, serve: Any, framing: str, tmp_path: Path
+) -> None:
+    """Else the board would run an image that nobody confirms, and go back with its next reset."""
+    board = pseudo(framing=Framing(framing))
+    with serve(board, tmp_path / "port") as address:
+        status, done = site.flash(address, site.maker.image("ecdsa-p256"), framing=framing)
+    assert (status, done.get("outcome")) == (0, "PASS"), done
+    assert board.slots[0, 0].confirmed and board.slots[0, 0].version == "1.2.3+4"
+
+
+@pytest.mark.parametrize(("serve", "framing"), [(on_usb, "console"), (on_restarting_udp, "raw")])
+def test_a_port_that_stays_away_is_named(
+    site: Site, serve: Any, framing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board_server, "AWAY_S", 60.0)
+    monkeypatch.setattr("test_foreign_peer.BOARD", BOARD.replace("reset_timeout_s = 10", "reset_timeout_s = 2"))
+    with serve(pseudo(framing=Framing(framing)), tmp_path / "port") as address:
+        status, done = site.flash(address, site.maker.image("ecdsa-p256"), framing=framing)
+    assert status == 3 and "for the app after the reset on" in done["error"], done
+    assert "there is no port" in done["error"] or "nobody listens there" in done["error"]
+
+
 def test_what_the_record_says_of_an_image_that_nobody_verified(site: Site) -> None:
     site.trust()
     with on_tcp(pseudo()) as address:
@@ -153,6 +179,17 @@ def test_what_is_asked_of_a_board_is_told_and_nothing_else(site: Site) -> None:
     told = json.loads(answer.stdout)
     assert (told["stage"], told["says"], told["bootloader_mode"]) == ("app", "Zephyr their_board", 3)
     assert [(row["slot"], row["version"]) for row in told["slots"]] == [(0, "1.0.0")]
+    assert not board.asked
+
+
+def test_a_chip_that_nobody_can_compare_is_refused(site: Site) -> None:
+    """A place that names its chip must not be flashed whatever answers there."""
+    board = pseudo()
+    with on_tcp(board) as address:
+        status, done = site.flash(address, site.maker.image("ecdsa-p256"), place='chip = "0011"\n')
+        answer = CliRunner().invoke(ask, ["theirs", "--json", "--site", str(site.folder / ".assay")])
+    assert status == 4 and "chip 0011 has to answer on theirs" in done["error"], done
+    assert answer.exit_code == 4 and "cannot be told over SMP" in json.loads(answer.stdout)["error"]
     assert not board.asked
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,7 +24,7 @@ PORT = "/dev/assay-no-such-port"
 HOLD = """
 import sys, time
 from assay.drivers.locks.file_lock import FileLocks
-lock = FileLocks().acquire(sys.argv[1], verb=sys.argv[2], place="bench-1")
+lock = FileLocks().acquire_all(sys.argv[3:], verb=sys.argv[1], place="bench-1")
 print("held", flush=True)
 time.sleep(60)
 """
@@ -50,8 +50,8 @@ def holder() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Starts a process that is no relative's lender: below this one, holding a port until it is killed."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(verb: str = "provision") -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([sys.executable, "-c", HOLD, PORT, verb, "SECRET"], stdout=subprocess.PIPE)
+    def start(verb: str = "provision", ports: Sequence[str] = (PORT,)) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([sys.executable, "-c", HOLD, verb, "SECRET", *ports], stdout=subprocess.PIPE)
         started.append(process)
         assert process.stdout is not None and process.stdout.readline() == b"held\n"
         return process
@@ -138,6 +138,49 @@ def test_names_of_one_port_meet(tmp_path: Path) -> None:
     assert place_key(str(by_id)) == place_key(str(port)) == place_key(f"{tmp_path}/../{tmp_path.name}/ttyUSB0")
     assert place_key("SOCKET://Host:1") == "socket://host:1"
     assert place_key(str(port)) != place_key(str(tmp_path / "ttyUSB1"))
+
+
+def test_a_unit_without_a_port_has_one_lock_in_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two checkouts that name one probe must meet."""
+    keys = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        keys.append([place_key("probe:E66"), place_key("flash:1-2.3"), place_key("ssh://10.0.0.7:22")])
+    assert keys[0] == keys[1]
+    assert len(set(keys[0])) == 3
+    assert place_key("probe:000683000001") == place_key("flash:683000001") != place_key("probe:683000002")
+
+
+def test_places_that_differ_in_case_alone_are_two() -> None:
+    assert place_key("labgrid://Host:20408/Desk") != place_key("labgrid://host:20408/desk")
+    assert place_key("labgrid://Host:20408/Desk") == place_key("LABGRID://host:20408/Desk")
+    assert place_key("socket://Ann@Host:1") != place_key("socket://ann@host:1")
+
+
+def test_units_meet_at_their_probe(holder: Callable[..., subprocess.Popen[bytes]]) -> None:
+    """One place has port and probe, another only the probe: it is one unit."""
+    process = holder(ports=(PORT, "probe:E66"))
+    with pytest.raises(PlaceBusy, match=rf"bare is used by assay provision \(pid {process.pid}"):
+        FileLocks().acquire_all(("probe:e66",), verb="flash", place="bare")
+    assert [seen.place for seen in FileLocks().held()] == ["bench-1"]
+    assert FileLocks().holder_of(("/dev/another", "flash:E66")) == FileLocks().holder(PORT) is not None
+    process.kill()
+    process.wait()
+    assert FileLocks().held() == []
+
+
+def test_who_gets_one_door_and_not_the_other_holds_none(holder: Callable[..., subprocess.Popen[bytes]]) -> None:
+    holder()
+    with pytest.raises(PlaceBusy, match="two is used by assay provision"):
+        FileLocks().acquire_all(("probe:E66", PORT), verb="flash", place="two")
+    assert [seen.place for seen in FileLocks().held()] == ["bench-1"]
+
+
+def test_a_record_does_not_outlive_its_lock(folder: Path) -> None:
+    """Between the next one's lock and its record, the record of the one before would name the wrong holder."""
+    FileLocks().acquire(PORT, verb="flash").release()
+    assert [path.read_bytes() for path in folder.glob("*.0.lock")] == [b""]
 
 
 def test_a_twins_port_is_its_lasting_path(tmp_path: Path) -> None:

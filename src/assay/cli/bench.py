@@ -108,7 +108,7 @@ def bench_rows(session: Session, bench: Path | None) -> list[PlaceRow]:
     for entry in bench_places(bench):
         if entry.twin is None:
             port, state = _where(entry)
-            rows.append(_row(entry.name, entry.board, port, _kind(entry), state))
+            rows.append(_row(entry.name, entry.board, port, _kind(entry), state, entry.doors))
         else:
             rows.append(_twin_row(session, entry.name, entry.twin))
     names = [row.name for row in rows]
@@ -149,16 +149,16 @@ def _kind(place: Place) -> str:
     return place.without_port.partition(":")[0]
 
 
-def _row(name: str, board: str, port: str, kind: str, state: str) -> PlaceRow:
+def _row(name: str, board: str, port: str, kind: str, state: str, doors: tuple[str, ...] = ()) -> PlaceRow:
     from assay.drivers.locks.file_lock import FileLocks
     from assay.drivers.port_users import programs_with
     from assay.pipeline.bench_watch import PlaceRow
 
-    holder = FileLocks().holder(port)
+    holder = FileLocks().holder_of((port, *doors))
     # A program that takes no locks (a terminal, another tool) is a user too.
     used_by = str(holder) if holder else ", ".join(programs_with(port)) or None
     facts = {**asdict(holder), "since": holder.since.isoformat()} if holder else None
-    return PlaceRow(name, board, port, kind, state, facts, used_by, tuple(FileLocks().waiting(port)))
+    return PlaceRow(name, board, port, kind, state, facts, used_by, tuple(FileLocks().waiting_of((port, *doors))))
 
 
 def bench_places(bench: Path | None) -> tuple[Place, ...]:

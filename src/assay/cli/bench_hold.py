@@ -21,7 +21,7 @@ from assay.errors import UsageFault
 
 if TYPE_CHECKING:
     from assay.drivers.labgrid.hold import LabgridHold
-    from assay.drivers.locks.file_lock import FileLock
+    from assay.drivers.locks.file_lock import HeldDoors
     from assay.pipeline.places import PlaceAddress
 
 VERB = "bench acquire"
@@ -73,7 +73,8 @@ def acquire(
     limit_s = None if limit is None else _seconds(limit)
     address = find_place(session.site, place, bench=bench)
     bound_to = None if words else _caller(pid)
-    lock = FileLocks().acquire(address.port, verb=VERB, place=place, wait_s=wait_s, note=note, bound_to=bound_to)
+    doors = (address.port, *address.doors)
+    lock = FileLocks().acquire_all(doors, verb=VERB, place=place, wait_s=wait_s, note=note, bound_to=bound_to)
     labgrid = _of_labgrid(lock, address, wait_s)
     if words:
         environment = {**os.environ, **withheld()} if secrets else without_secrets()
@@ -88,7 +89,7 @@ def acquire(
     return Answer(f"{place} is held {until}; give it back: assay bench release {place}", {"holder": facts})
 
 
-def _of_labgrid(lock: FileLock, address: PlaceAddress, wait_s: float) -> LabgridHold | None:
+def _of_labgrid(lock: HeldDoors, address: PlaceAddress, wait_s: float) -> LabgridHold | None:
     """The place in labgrid, too, where it is one of labgrid's; this host's lock is free again when that fails."""
     if address.labgrid is None or lock.lent:
         return None
@@ -103,7 +104,7 @@ def _of_labgrid(lock: FileLock, address: PlaceAddress, wait_s: float) -> Labgrid
 
 def _run(
     session: Session,
-    lock: FileLock,
+    lock: HeldDoors,
     labgrid: LabgridHold | None,
     words: tuple[str, ...],
     environment: dict[str, str],

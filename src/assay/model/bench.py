@@ -7,6 +7,7 @@ now (`drivers.usb_ports`), reading and writing the file (`pipeline`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -18,6 +19,10 @@ from assay.model.ssh import SshAddress
 from assay.model.value import Value
 
 USB_ID_MAX = 0xFFFF
+
+PROBE_DOOR, FLASH_DOOR = "probe:", "flash:"
+NO_PORTS = (PROBE_DOOR, FLASH_DOOR)
+"""What the lock of a place without a port is called by: where its flashers find it."""
 
 ChipId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2})+$")]
 """A chip's own number, lower-case hex."""
@@ -83,6 +88,19 @@ class LabgridPlace(Value):
         return f"labgrid://{self.coordinator}/{self.place}"
 
 
+def doors_of(
+    probe: str | None, flash: Mapping[str, str], ssh: SshAddress | None, power: PowerSwitch | None
+) -> tuple[str, ...]:
+    """The ways to a unit beside its port, by what their locks are called: its probe, its host, where its flashers find
+    it. Two places that have one of them are one unit.
+    """
+    doors = [f"{PROBE_DOOR}{probe}"] if probe else []
+    doors += [f"{PROBE_DOOR}{power.address}"] if power is not None and power.driver == "probe" and power.address else []
+    doors += [ssh.url] if ssh is not None else []
+    doors += [value if "/" in value else f"{FLASH_DOOR}{value}" for value in flash.values() if value]
+    return tuple(dict.fromkeys(doors))
+
+
 class Place(Value):
     """A unit on the bench. Its identity is one of `usb`, `twin`, `port` and `labgrid`; of a unit without a port that is
     used, its `probe`, its host (`ssh`, which may also join one of the others) or where its flashers find it.
@@ -111,8 +129,13 @@ class Place(Value):
         if self.labgrid is not None:
             return self.labgrid.url
         if self.probe:
-            return f"probe:{self.probe}"
-        return self.ssh.url if self.ssh is not None else "flash:" + ",".join(sorted(self.flash.values()))
+            return f"{PROBE_DOOR}{self.probe}"
+        return self.ssh.url if self.ssh is not None else FLASH_DOOR + ",".join(sorted(self.flash.values()))
+
+    @property
+    def doors(self) -> tuple[str, ...]:
+        """The ways to the unit beside its port (`doors_of`)."""
+        return doors_of(self.probe, self.flash, self.ssh, self.power)
 
     @property
     def unit_names(self) -> tuple[tuple[str, str], ...]:

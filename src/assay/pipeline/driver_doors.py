@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from assay.backends.entry_points import installed_driver as _driver
 from assay.errors import UsageFault, at_layer
 from assay.formats.near_names import did_you_mean
+from assay.model.bench import NO_PORTS
 from assay.model.ssh import SSH_SCHEME
 
 if TYPE_CHECKING:
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 TRANSPORT = "serial"
 """The driver of every address that is none of another's."""
 HOST = "ssh"
-
-NO_PORTS = ("probe:", "flash:")
-"""What the lock of a place without a port is called by: where its flashers find it."""
 
 
 def transport_driver(name: str) -> Callable[[str, int], Transport]:

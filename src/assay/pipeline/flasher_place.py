@@ -16,6 +16,7 @@ from assay.errors import UsageFault
 from assay.formats.near_names import did_you_mean
 from assay.interfaces.flasher import Flasher
 from assay.interfaces.step_book import Say
+from assay.model.bench import NO_PORTS
 from assay.model.flasher_settings import FlasherSettings, PlainBoard
 from assay.model.foreign_board import ForeignBoard
 from assay.model.ssh import SSH_SCHEME
@@ -60,7 +61,7 @@ def held_place(
 def port_of(address: PlaceAddress) -> str:
     """Its serial port; empty for a place that has none."""
     other = address.labgrid is not None and address.port == address.labgrid.url
-    return "" if other or address.port.startswith((*driver_doors.NO_PORTS, SSH_SCHEME)) else address.port
+    return "" if other or address.port.startswith((*NO_PORTS, SSH_SCHEME)) else address.port
 
 
 @contextmanager

@@ -51,6 +51,7 @@ class FlashJob:
     found: Identity
     folder: Path
     policy: PolicyNote
+    bench: Path | None = None
 
     @property
     def name(self) -> str:

@@ -108,7 +108,7 @@ def flash_by_flasher(site: Site, order: FlasherOrder, say: Say, progress_for: Pr
         check_named(address, settings)
         found = by_flasher.identify(flasher, expected(address, settings))
         say(f"{order.place}: {describe(found)}")
-        job = FlashJob(site, address, settings, images, plan, found, folder, policy)
+        job = FlashJob(site, address, settings, images, plan, found, folder, policy, order.bench)
         return _run(job, flasher, StepTellers(say, progress_for))
 
 
@@ -169,7 +169,7 @@ def _what_runs(job: FlashJob, book: StepBook) -> tuple[str, ...]:
     def act() -> dict[str, object]:
         for each in wanted:
             assert each.mcuboot is not None
-            row = running_after_flash(job.site, job.address, board, int(each.name))
+            row = running_after_flash(job.site, job.address, board, int(each.name), job.bench)
             quoted = row.image_hash if row is not None else None
             if quoted != each.mcuboot.says.image_hash:
                 raise UnitFailed(

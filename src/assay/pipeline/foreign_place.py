@@ -8,12 +8,12 @@ runs no command by accident. Leaves to others: what is written (`stages.flashing
 from __future__ import annotations
 
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from assay.errors import DeviceTimeout, Interrupted, LinkError, UsageFault
+from assay.errors import DeviceTimeout, Interrupted, LinkError, UsageFault, WrongUnit
 from assay.interfaces.clock import Clock
 from assay.interfaces.power import Power
 from assay.interfaces.smp_server import ServerSlot, SmpServer
@@ -67,13 +67,24 @@ def open_foreign_place(
     site: Site, name: str, *, verb: str, wait_s: float = 0.0, bench: Path | None = None
 ) -> ForeignPlace:
     """Lock the place and open its port. Raises `PlaceBusy` naming the holder after `wait_s` seconds, `UsageFault`,
-    `LinkError`.
+    `LinkError`; `WrongUnit` when the bench names a chip, which nobody could compare.
     """
     address = find_place(site, name, bench=bench)
     board = _that_speaks_smp(name, address.board)
+    if address.chip is not None:
+        raise _no_chip_over_smp(name, address.chip, board)
     with ExitStack() as held:
         port = hold(address, held, verb=verb, wait_s=wait_s)
-        return _connected(site, address, port, board, held)
+        return _connected(site, replace(address, port=port), board, held, bench, heard_as=address.port)
+
+
+def _no_chip_over_smp(name: str, chip: bytes, board: ForeignBoard) -> WrongUnit:
+    flashers = ", ".join(each.called for each in board.flashers)
+    by = f"flash it by a flasher that reads the chip (--flasher, of: {flashers}), or " if flashers else ""
+    return WrongUnit(
+        f"the bench says that chip {chip.hex()} has to answer on {name}, and its chip cannot be told over SMP",
+        remedy=f"{by}take `chip` out of the place in bench.toml; nothing was written",
+    )
 
 
 def _that_speaks_smp(name: str, board: AnyBoard) -> ForeignBoard:
@@ -89,15 +100,33 @@ def _that_speaks_smp(name: str, board: AnyBoard) -> ForeignBoard:
     )
 
 
-def _connected(site: Site, address: PlaceAddress, port: str, board: ForeignBoard, held: ExitStack) -> ForeignPlace:
-    """Open the port of a place that is ours; it is closed with the place that is given back."""
-    name = address.name
+def _connected(
+    site: Site, address: PlaceAddress, board: ForeignBoard, held: ExitStack, bench: Path | None, *,
+    heard_as: str, later: bool = False,
+) -> ForeignPlace:  # fmt: skip
+    """Open the port of a place that is ours (`later`: once its device is there); it is closed with the place that is
+    given back.
+    """
+    from assay.drivers.reopening_transport import ReopeningTransport
+
+    name, first = address.name, None if later else address.port
+
+    def open_now() -> Transport:
+        nonlocal first
+        port, first = first or _port_now(site, address, bench), None
+        return driver_doors.open_transport(port, board.serial.baud, heard_as=heard_as)
+
     with held:
-        transport = driver_doors.open_transport(port, board.serial.baud, heard_as=address.port)
+        transport = ReopeningTransport(address.port, open_now, later=later)
         held.callback(transport.close)
         app, recovery = _server(transport, board, board.smp), _recovery(transport, board)
         power, features = switch_of(address, transport), address.features
         return ForeignPlace(name, board, transport, app, recovery, site.clock, power, features, held.pop_all())
+
+
+def _port_now(site: Site, address: PlaceAddress, bench: Path | None) -> str:
+    """The port of a device that came back: under another name, perhaps. Raises `LinkError`."""
+    return address.port if address.labgrid is not None else find_place(site, address.name, bench=bench).port
 
 
 def _server(transport: Transport, board: ForeignBoard, settings: Settings) -> SmpServer:
@@ -163,10 +192,12 @@ def _remedy(place: ForeignPlace) -> str:
     return f"{plain}; its recovery: {recovery.how}" if recovery is not None and recovery.how else plain
 
 
-def running_after_flash(site: Site, address: PlaceAddress, board: ForeignBoard, image: int) -> ServerSlot | None:
+def running_after_flash(
+    site: Site, address: PlaceAddress, board: ForeignBoard, image: int, bench: Path | None = None
+) -> ServerSlot | None:
     """The slot of `image` that runs, on a place that is ours and that was just reset by a flasher. Raises LinkError."""
     timeout_s = board.smp.reset_timeout_s
-    with _connected(site, address, address.port, board, ExitStack()) as place:
+    with _connected(site, address, board, ExitStack(), bench, heard_as=address.port, later=True) as place:
         place.app.listen(board.smp.reset_quiet_s, timeout_s)
         slots = place.app.wait_for_slots(timeout_s, "the app after the flash")
         return next((row for row in slots if row.active and row.image == image), None)
@@ -189,7 +220,7 @@ def into_recovery(place: ForeignPlace, found: Answering, say: Say, wait_s: float
         say(f"{place.name}: bring it into its bootloader's recovery now{': ' if settings.how else ''}{settings.how}")
     deadline_s = place.clock.monotonic_s() + wait_s
     while place.clock.monotonic_s() < deadline_s:
-        with suppress(DeviceTimeout):
+        with suppress(LinkError):  # a port that goes away with the app comes back with the bootloader
             slots = place.recovery.wait_for_slots(TRY_S, "the bootloader's recovery")
             if not place.recovery.is_app():
                 return Answering(False, slots)

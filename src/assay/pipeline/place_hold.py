@@ -33,7 +33,8 @@ def hold(
     """
     from assay.drivers.locks.file_lock import FileLocks
 
-    lock = held.enter_context(FileLocks().acquire(address.port, verb=verb, place=address.name, wait_s=wait_s))
+    doors = (address.port, *address.doors)
+    lock = held.enter_context(FileLocks().acquire_all(doors, verb=verb, place=address.name, wait_s=wait_s))
     if address.labgrid is None:
         return address.port
     if (known := json.loads(os.environ.get(LABGRID_PORTS, "{}")).get(address.port)) is not None:

@@ -23,7 +23,7 @@ from assay.interfaces.place import Found
 from assay.interfaces.power import Power
 from assay.interfaces.step_book import Say, say_nothing
 from assay.interfaces.transport import Transport
-from assay.model.bench import LabgridPlace, Place, PowerSwitch
+from assay.model.bench import LabgridPlace, Place, PowerSwitch, doors_of
 from assay.model.manifest import Board
 from assay.model.ssh import SshAddress
 from assay.pipeline import driver_doors, linux_places, manifest_files
@@ -95,6 +95,11 @@ class PlaceAddress:
     flash: Mapping[str, str] = field(default_factory=dict)
     ssh: SshAddress | None = None
     labgrid: LabgridPlace | None = None
+
+    @property
+    def doors(self) -> tuple[str, ...]:
+        """The ways to the unit beside its port, which are held with it."""
+        return doors_of(self.probe, self.flash, self.ssh, self.power)
 
     @property
     def our_board(self) -> Board:

@@ -18,6 +18,8 @@ import signal
 import stat
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +30,7 @@ from assay.drivers.locks.lock_record import LockRecord, read_record, record_of, 
 from assay.drivers.locks.waiting_line import WaitingLine
 from assay.errors import PlaceBusy, Refused, StorageError
 from assay.interfaces.lock import Holder
+from assay.model.bench import NO_PORTS
 
 LOCK_DIR_VARIABLE = "ASSAY_LOCK_DIR"
 SYSTEM_LOCK_DIR = Path("/run/lock/assay")
@@ -45,13 +48,23 @@ def place_key(port: str) -> str:
     """One text for all names of one port: links resolved, but a twin's port by its lasting path, not /dev/pts/N, and a
     USB port by its socket: its name can change while somebody holds it.
     """
+    if port.startswith(NO_PORTS):
+        return f"id {port.partition(':')[2].lower().lstrip('0')}"  # one probe, in whichever field; some pad with zeros
     if "://" in port:
-        return port.lower()
+        return _url_key(port)
     resolved = os.path.realpath(port)
     if resolved.startswith("/dev/pts/"):
         path = Path(port)
         return str(Path(os.path.realpath(path.parent)) / path.name)
     return _usb_socket(Path(resolved).name) or resolved
+
+
+def _url_key(url: str) -> str:
+    """Scheme and host in small letters, which they may be written in; the rest as it is."""
+    scheme, _, rest = url.partition("://")
+    where, slash, path = rest.partition("/")
+    user, at, host = where.rpartition("@")
+    return f"{scheme.lower()}://{user}{at}{host.lower()}{slash}{path}"
 
 
 def _usb_socket(device: str) -> str | None:
@@ -79,8 +92,31 @@ class FileLocks:
 
         Raises PlaceBusy naming the holder after `wait_s`, StorageError when locks cannot be kept.
         """
-        deadline_s = time.monotonic() + max(wait_s, PROBE_PATIENCE_S)
         mine = record_of(bound_to or os.getpid(), verb, place or port, note)
+        return self._acquire(port, place, mine, time.monotonic() + max(wait_s, PROBE_PATIENCE_S))
+
+    def acquire_all(
+        self, doors: Sequence[str], *, verb: str, place: str, wait_s: float = 0.0, note: str = "",
+        bound_to: int | None = None,
+    ) -> HeldDoors:  # fmt: skip
+        """Take a unit with all ways to it, its port first, so that places which share one of them meet.
+
+        Two who want the same ones take them in the same order. Raises as `acquire`; then none is held.
+        """
+        mine = record_of(bound_to or os.getpid(), verb, place, note)
+        deadline_s = time.monotonic() + max(wait_s, PROBE_PATIENCE_S)
+        by_key = {place_key(door): door for door in reversed(doors)}
+        locks: dict[str, FileLock] = {}
+        try:
+            for key, door in sorted(by_key.items()):
+                locks[key] = self._acquire(door, place, mine, deadline_s)
+        except BaseException:
+            HeldDoors(tuple(locks.values())).release()
+            raise
+        first = locks.pop(place_key(doors[0]))
+        return HeldDoors((first, *locks.values()))
+
+    def _acquire(self, port: str, place: str, mine: LockRecord, deadline_s: float) -> FileLock:
         line = WaitingLine(self._path(port, 0).with_suffix(".line"), _open_or_create)
         if not line.waiters():
             lock, _ = self._try(port, mine)
@@ -117,7 +153,8 @@ class FileLocks:
         """Everybody who holds a place of this host now."""
         folder = _checked_folder(self._folder or lock_folder())
         records = [self._record_at(path) for path in sorted(folder.glob("*.0.lock"))]
-        return sorted((record.holder for record in records if record), key=lambda holder: holder.place)
+        holders = dict.fromkeys(record.holder for record in records if record)  # one who holds several doors, once
+        return sorted(holders, key=lambda holder: holder.place)
 
     def end_hold(self, place: str) -> Holder | None:
         """End a lasting hold (`FileLock.keep`) of this process or one above it on the place of that name, also when its
@@ -144,6 +181,14 @@ class FileLocks:
                 raise StorageError(f"the keeper of the lock (pid {record.keeper}) does not end", remedy="kill it")
             time.sleep(POLL_S)
         return record.holder
+
+    def holder_of(self, doors: Sequence[str]) -> Holder | None:
+        """Who holds one of the ways to a unit, the first one first; None when all are free."""
+        return next((holder for door in doors if (holder := self.holder(door))), None)
+
+    def waiting_of(self, doors: Sequence[str]) -> list[str]:
+        """Who waits for one of the ways to a unit."""
+        return list(dict.fromkeys(who for door in doors for who in self.waiting(door)))
 
     def holder(self, port: str) -> Holder | None:
         """Who holds the place now; None when it is free."""
@@ -228,9 +273,56 @@ class FileLock:
 
     def release(self) -> None:
         """Give the place back; a second call does nothing."""
+        if self._file is not None:
+            with suppress(OSError):
+                os.ftruncate(self._file, 0)  # else the next one is taken for us until it has written who it is
+        self.hand_over()
+
+    def hand_over(self) -> None:
+        """Let go of it where a process that was forked from this one keeps it."""
         file, self._file = self._file, None
         if file is not None:
             os.close(file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+class HeldDoors:
+    """A unit with all ways to it, which is ours; `locks` begin with its port's."""
+
+    def __init__(self, locks: tuple[FileLock, ...]) -> None:
+        self._locks = locks
+
+    def keep(self) -> None:
+        """As `FileLock.keep`."""
+        for lock in self._locks:
+            lock.keep()
+
+    @property
+    def holder(self) -> Holder:
+        """Who holds it: this process, or the process above it that lent it."""
+        return self._locks[0].holder
+
+    @property
+    def lent(self) -> bool:
+        """True when a process above this one has the place, and shares it."""
+        return self._locks[0].lent
+
+    def release(self) -> None:
+        """Give all back; a second call does nothing."""
+        for lock in reversed(self._locks):
+            lock.release()
+
+    def hand_over(self) -> None:
+        """Let go of all where a process that was forked from this one keeps them."""
+        for lock in self._locks:
+            lock.hand_over()
 
     def __enter__(self) -> Self:
         return self

@@ -15,7 +15,7 @@ from smp import os_management as osm
 from smp.message import Request
 
 from assay.drivers.mcumgr.device import AUTO, READY_ASKED_MAX, McumgrDevice
-from assay.drivers.mcumgr.session import LINES_MAX, Noise, Session, refusal
+from assay.drivers.mcumgr.session import ANSWER_TIMEOUT_S, LINES_MAX, Noise, Session, refusal
 from assay.drivers.mcumgr.upload import Upload
 from assay.errors import DeviceTimeout, LinkError
 from assay.interfaces.device import DeviceRefusal, Parameters, Progress, UploadReport
@@ -55,7 +55,7 @@ class ForeignServer(McumgrDevice):
         self._tells = tells
         self._answer_timeout_s = answer_timeout_s
         self._erase_timeout_s = erase_timeout_s
-        self._reset_asked = False
+        self._reset_asked = self._restarts = False
 
     @property
     def reset_asked(self) -> bool:
@@ -158,38 +158,59 @@ class ForeignServer(McumgrDevice):
         )
 
     def ask_reset(self, *, into_recovery: bool = False) -> None:
-        """Reset once; whether it was done is seen from what answers afterwards."""
-        mode = 1 if into_recovery else None
+        """Reset once; whether it was done is seen from what answers afterwards. Raises LinkError when it could not be
+        asked: a link that breaks then is what a reset does to a USB device.
+        """
+        session = self._session
+        message = theirs.Reset(boot_mode=1 if into_recovery else None, sequence=session.next_sequence())
+        session.send(message)
         self._reset_asked = True
         try:
-            self._session.request(
-                lambda n: theirs.Reset(boot_mode=mode, sequence=n), theirs.Anything, "to reset", tries=1
-            )
-        except (DeviceTimeout, Noise):
+            frame = session.receive([message], session.timeout_s(ANSWER_TIMEOUT_S))
+            answer = session.read(frame, theirs.Anything, "to reset") if frame is not None else None
+        except LinkError:
             return
+        if isinstance(answer, No):
+            raise refusal("to reset", answer)
 
     def listen(self, at_least_s: float, at_most_s: float) -> None:
-        """Take in what comes, and say nothing, until a device that starts has nothing more to tell."""
-        session = self._session
+        """Take in what comes, and say nothing, until a device that starts has nothing more to tell. From here on a link
+        that breaks is silence to `wait_for_slots`.
+        """
+        session, self._restarts = self._session, True
         begun_s = heard_s = session.monotonic_s()
         self._reset_asked = False
         while True:
             now_s = session.monotonic_s()
             if now_s - begun_s >= at_most_s or (now_s - begun_s >= at_least_s and now_s - heard_s >= QUIET_S):
                 return
-            if session.pump(LISTEN_POLL_S):
+            if self._hears_something():
                 heard_s = session.monotonic_s()
+
+    def _hears_something(self) -> bool:
+        """Within `LISTEN_POLL_S`. A device whose port is gone has not started yet."""
+        try:
+            return self._session.pump(LISTEN_POLL_S)
+        except LinkError:
+            self._session.sleep(LISTEN_POLL_S)
+            return True
 
     def wait_for_slots(self, timeout_s: float, what: str) -> Slots:
         """Ask again and again; the lines that came meanwhile tell why nobody answers."""
         session = self._session
         deadline_s = session.monotonic_s() + timeout_s
         asked: list[Request] = []
-        pause_s, refused = ASK_PAUSE_S, ""
+        pause_s, trouble = ASK_PAUSE_S, ""
         while session.monotonic_s() < deadline_s or not asked:
             asked = [*asked, image.ImageStatesReadRequest(sequence=session.next_sequence())][-READY_ASKED_MAX:]
-            session.send(asked[-1])
-            frame = session.receive(asked, pause_s + session.line_s(STATE_BYTES))
+            try:
+                session.send(asked[-1])
+                frame = session.receive(asked, pause_s + session.line_s(STATE_BYTES))
+            except LinkError as error:
+                if not self._restarts:
+                    raise
+                frame, trouble = None, f"; {error.message}"
+                session.sleep(ASK_PAUSE_S)
             if frame is not None:
                 answer = session.read(frame, theirs.SlotRows, "its image state")
                 if not isinstance(answer, No):
@@ -197,10 +218,10 @@ class ForeignServer(McumgrDevice):
                 no = refusal("its image state", answer)
                 if no.word == NOT_SUPPORTED:
                     raise self._no_images(no)
-                refused = f"; {no.message}"
+                trouble = f"; {no.message}"
                 session.sleep(ASK_PAUSE_S)
             pause_s = min(2 * pause_s, ASK_PAUSE_MAX_S)
-        raise self._nobody(f"waited {timeout_s:g} s for {what} on {self.address}{refused}", timeout_s)
+        raise self._nobody(f"waited {timeout_s:g} s for {what} on {self.address}{trouble}", timeout_s)
 
     def _nobody(self, message: str, timeout_s: float) -> LinkError:
         silence = self._session.silence("its image state", timeout_s)
