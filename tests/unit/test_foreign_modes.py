@@ -52,7 +52,7 @@ def board_toml(mode: str = "swap", **more: Any) -> ForeignBoard:
     mcuboot = {"mode": mode, **more.pop("mcuboot", {})}
     return ForeignBoard.model_validate(
         {
-            "schema": "assay.board/1",
+            "schema": "assay.board/2",
             "firmware": "mcuboot",
             "name": "theirs",
             "revision": 0,
