@@ -271,7 +271,7 @@ def lock(session: nox.Session) -> None:
     flags += " --no-emit-index-url --no-emit-find-links"
     extras = {
         "run": (),
-        "test": ("test", "delta", "gpio", "hsm", "policy", "repository", "sigstore", "ssh", "esptool", "pyocd", "top"),
+        "test": ("test", "container", "delta", "gpio", "hsm", "policy", "repository", "sigstore", "ssh", "esptool", "pyocd", "top"),
         "tools": ("test", "tools", "gpio", "hsm", "policy", "repository", "sigstore", "ssh", "pyocd", "top"),
         "docs": ("docs",),
         "interop": ("test", "interop", "sigstore"),

@@ -56,6 +56,11 @@ class Builder(Protocol):
         ...
 
     @property
+    def keeps_in(self) -> bool:
+        """Whether a build can reach nothing but what its task names: no other file, no network."""
+        ...
+
+    @property
     def changes(self) -> frozenset[Change]:
         """What of its task a build really sees."""
         ...

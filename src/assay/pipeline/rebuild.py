@@ -22,7 +22,7 @@ from assay.backends.stores.result_folder import write_result
 from assay.errors import NotVerified, UsageFault
 from assay.formats.mcuboot_image import parse_image
 from assay.formats.statement_verifier import verify_statement
-from assay.model.artifact import BuiltArtifact, Release
+from assay.model.artifact import BuiltArtifact, Release, ToolIdentity
 from assay.model.manifest import PAYLOAD
 from assay.model.predicates import ComparedPart
 from assay.model.record import RecordRef, RecordType
@@ -124,11 +124,11 @@ def _build(order: RebuildOrder, recipe: Recipe, checkout: Path, site: Site, say:
     manifest = checkout / recipe.manifest
     if not manifest.resolve().is_relative_to(checkout) or not manifest.is_file():
         raise NotVerified(f"the commit has no {recipe.manifest!r}", remedy="get the provenance again")
-    image = next((tool.sha256 for tool in recipe.tools if tool.name == "image"), None)
+    image = next((_image_of(tool) for tool in recipe.tools if tool.name == "image"), None)
     request = BuildRequest(
         *(manifest, recipe.board, recipe.version, recipe.defines, recipe.keys, order.builder),
         fresh=True,
-        image=f"sha256:{image}" if image is not None and order.builder == "container" else None,
+        image=image if order.builder == "container" else None,
         trees=order.trees,
     )
     if digest_of(declared_inputs(request).files) != recipe.source.digest:
@@ -137,6 +137,11 @@ def _build(order: RebuildOrder, recipe: Recipe, checkout: Path, site: Site, say:
             remedy="an input is not in version control, or the provenance is wrong: ask who built it",
         )
     return build_module(request, site, None, say)
+
+
+def _image_of(tool: ToolIdentity) -> str:
+    digest = f"sha256:{tool.sha256}"
+    return f"{tool.version}@{digest}" if tool.version else digest
 
 
 def _compare(recipe: Recipe, report: BuildReport, checkout: Path) -> tuple[ComparedPart, ...]:

@@ -52,7 +52,7 @@ class BuildProcesses:
         text = log.read_text(encoding="utf-8", errors="replace")
         if status != 0:
             _check_room(task)
-            raise _failure(status, text)
+            raise failure(status, text)
         return text
 
     def stop(self) -> None:
@@ -106,7 +106,8 @@ def _check_room(task: BuildTask) -> None:
             raise StorageError(f"the build failed, and there is no free disk at {folder}", remedy=remedy)
 
 
-def _failure(status: int, text: str) -> UnitFailed:
+def failure(status: int, text: str) -> UnitFailed:
+    """What is raised for a build that ended with `status` (negative: by that signal) and said `text`."""
     how = f"with status {status}" if status > 0 else f"by signal {signal.Signals(-status).name}"
     shown = text.strip()[-LOG_SHOWN_CHARACTERS:]
     return UnitFailed(f"the build ended {how}:\n{shown or '(it printed nothing)'}", remedy="correct the sources")

@@ -32,6 +32,7 @@ class HostBuilder:
     """Implements `interfaces.builder.Builder`."""
 
     name = "host"
+    keeps_in = False
     python = sys.executable
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
 

@@ -40,6 +40,7 @@ class SandboxBuilder:
     """Implements `interfaces.builder.Builder` with bubblewrap."""
 
     name = "sandbox"
+    keeps_in = True
     python = sys.executable
     path = f"{Path(sys.executable).parent}:/usr/bin:/bin"
 
@@ -103,7 +104,7 @@ def _walls(task: BuildTask) -> list[str]:
     for path in task.hidden:
         if path.is_dir() and any(path.is_relative_to(shown) for shown in (*seen, Path("/usr"))):
             arguments += ["--tmpfs", str(path)]
-    return [*arguments, "--chdir", str(task.source)]
+    return [*arguments, "--remount-ro", "/", "--chdir", str(task.source)]
 
 
 def _program() -> str:

@@ -21,8 +21,19 @@ _MARK = re.compile(r"ASSAY_OWNER_(\d+)_(\d+)_(\d+)")
 
 def owner_mark() -> tuple[str, str]:
     """Words for bubblewrap that name this process: a variable that nobody has is taken away, which changes nothing."""
+    return "--unsetenv", owner_word()
+
+
+def owner_word() -> str:
+    """A word that names this process and no later one of the same id."""
     pid = os.getpid()
-    return "--unsetenv", f"ASSAY_OWNER_{_namespace()}_{pid}_{_started(pid)}"
+    return f"ASSAY_OWNER_{_namespace()}_{pid}_{_started(pid)}"
+
+
+def owner_is_gone(word: str) -> bool:
+    """Whether the process that `word` names was in this namespace of process ids and has ended."""
+    mark = _MARK.fullmatch(word)
+    return mark is not None and int(mark[1]) == _namespace() and _started(int(mark[2])) != int(mark[3])
 
 
 def end_strays() -> list[int]:
