@@ -49,6 +49,8 @@ FLASH_PROGRAMS = (
 QEMU_ARM64 = ("qemu-system-aarch64", "qemu-system-arm")
 LINUX_PROGRAMS = (("mksquashfs", "squashfs-tools"), ("rauc", "rauc"), ("/usr/sbin/sfdisk", "fdisk"))
 U_BOOT = "/usr/lib/u-boot/qemu_arm64/u-boot.bin"
+CONTAINER_PROGRAMS = (("podman", "podman"), ("runc", "runc"), ("/bin/busybox", "busybox-static"))
+BUILD_SYSTEMS = (("make", "make"), ("cmake", "cmake"))
 SOFT_HSM = ("softhsm2-util", "softhsm2")
 DOCKER_REGISTRY = ("docker-registry", "docker-registry")
 SER2NET = ("/usr/sbin/ser2net", "ser2net")  # labgrid's exporter starts it
@@ -135,6 +137,14 @@ def labgrid(session: nox.Session) -> None:
     need(session, SER2NET)
     session.install("--require-hashes", "-r", "requirements/labgrid.txt")
     session.run("labgrid-client", "--help", silent=True)
+
+
+@nox.session
+def containers(session: nox.Session) -> None:
+    """Builds in containers, on a podman of their own; Make and CMake projects of other people. Wants root."""
+    need(session, BUBBLEWRAP, HOST_COMPILER, *CONTAINER_PROGRAMS, *BUILD_SYSTEMS)
+    install(session, "test")
+    session.run("pytest", "tests/unit/test_container_builder.py", "tests/unit/test_build_systems.py", *session.posargs)
 
 
 @nox.session
@@ -271,7 +281,20 @@ def lock(session: nox.Session) -> None:
     flags += " --no-emit-index-url --no-emit-find-links"
     extras = {
         "run": (),
-        "test": ("test", "container", "delta", "gpio", "hsm", "policy", "repository", "sigstore", "ssh", "esptool", "pyocd", "top"),
+        "test": (
+            "test",
+            "container",
+            "delta",
+            "gpio",
+            "hsm",
+            "policy",
+            "repository",
+            "sigstore",
+            "ssh",
+            "esptool",
+            "pyocd",
+            "top",
+        ),
         "tools": ("test", "tools", "gpio", "hsm", "policy", "repository", "sigstore", "ssh", "pyocd", "top"),
         "docs": ("docs",),
         "interop": ("test", "interop", "sigstore"),
