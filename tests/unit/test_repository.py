@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from repository_pair import BOARD, REFERENCE, Pair, files_below
+from soft_token import LABEL, SoftToken, make_keys, needs_softhsm
 from tuf.ngclient.updater import Updater
 
 from assay.backends.repository.sources import FolderSource
 from assay.backends.repository.tuf_client import BASE, source_fetcher
+from assay.backends.signers.service import SignerProcess
 from assay.cli.main import main
 from assay.errors import ExitStatus, Refused, UsageFault
 from assay.model.repository import RepositoryRole
+from assay.model.trust import Role
 from assay.pipeline.release_gate import verify_release
 from assay.pipeline.repository_publish import publish_withdrawals
 from assay.pipeline.repository_setup import KeyChange, NewRepository, init, refresh, rotate, status
@@ -169,3 +172,19 @@ def test_the_verbs(pair: Pair) -> None:
     roles = json.loads(run("repo", "status", *site).stdout)["roles"]
     assert next(role for role in roles if role["role"] == "root")["version"] == 2
     assert run("repo", "rotate", "--remove", "root=00000000", *site).exit_code == ExitStatus.USAGE
+
+
+@needs_softhsm
+def test_a_key_in_a_token_signs_by_its_uri(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = SoftToken(tmp_path / "token").make()
+    monkeypatch.setenv("SOFTHSM2_CONF", token.environment["SOFTHSM2_CONF"])
+    keys = SignerProcess(pair.owner.keys_dir)
+    pair.owner.__dict__["keys"] = keys
+    keys.set_token(LABEL, token.described())
+    make_keys(keys, (Role.BUILDER,))
+    uri, online = keys.uri(Role.BUILDER), keys.repository_key("online").uri
+    named = [(role, uri if role is RepositoryRole.RELEASES else online) for role in RepositoryRole]
+    pair.init(keys=tuple(named), bins=2)
+    pair.publish()
+    assert pair.fetch().release is not None
+    keys.close()

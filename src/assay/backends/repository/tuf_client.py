@@ -24,7 +24,7 @@ from assay.backends.repository.metadata_signer import need_tuf
 from assay.backends.repository.repository_folder import DEVELOPMENT_MARK, MADE
 from assay.backends.repository.sources import NotThere, RepositorySource
 from assay.errors import AssayError, LinkError, NotVerified, StorageError, UsageFault
-from assay.formats.signer_choice import CLOCK_FLOOR
+from assay.formats.signer_choice import CLOCK_FLOOR, CLOCK_SKEW
 from assay.formats.tuf_names import check_name
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class TufClient:
         """`NotVerified` for a clock that is behind what the repository has signed: expiry would mean nothing."""
         floor = self._floor.read()
         made = max(CLOCK_FLOOR, floor.made) if floor and floor.made else CLOCK_FLOOR
-        if now < made:
+        if now + CLOCK_SKEW < made:
             text = f"the clock says {now:%Y-%m-%d %H:%M}, and the repository was signed on {made:%Y-%m-%d %H:%M}"
             raise NotVerified(f"{text}: the clock is wrong", remedy="set the clock: expiry depends on it")
 
@@ -140,7 +140,7 @@ class TufClient:
         metadata = {role: (self._cache / f"{role}.json").read_bytes() for role in ROLES}
         signed = json.loads(metadata["timestamp"])["signed"]
         made = datetime.fromisoformat(signed[MADE]).astimezone(UTC) if MADE in signed else None
-        if made is not None and now < made:
+        if made is not None and now + CLOCK_SKEW < made:
             text = f"the repository was signed on {made:%Y-%m-%d %H:%M}, and the clock says {now:%Y-%m-%d %H:%M}"
             raise NotVerified(f"{text}: the clock is wrong", remedy="set the clock: expiry depends on it")
         return FloorState(metadata, made)
