@@ -106,6 +106,6 @@ def _published(name: str, module: str, short: str, defines: tuple[str, ...]) -> 
 def made_trust() -> Path:
     """The trust file of the kept site."""
     good("keys", "init")
-    trust = ("keys", "trust", "--name", "linux", "--allow-development", "--allow-emulated")
+    trust = ("keys", "trust", "--name", "linux", "--allow-development", "--allow-emulated", "--replace")
     good(*trust, "--out", str(KEPT / "trust.toml"))
     return KEPT / "trust.toml"

@@ -85,74 +85,11 @@ def test_a_good_update_stays(unit: str, trust: Path, update_s: float) -> None:
     assert runs(trust) == ("1.1.0", "confirmed")
 
 
-@pytest.mark.parametrize(
-    ("version", "reason"), [("1.2.0", "selftest-failed (code 3)"), ("1.3.0", "reverted"), ("1.4.0", "reverted")]
-)
-def test_a_bad_update_goes_back_by_itself(unit: str, trust: Path, version: str, reason: str) -> None:
-    before = runs(trust)
-    answer = update(version, trust)
-    assert answer.status == 1, answer
-    assert reason in answer.words + str(answer.data)
-    assert runs(trust) == before
-
-
-def test_an_older_version_is_flashed_at_a_bench(unit: str, trust: Path) -> None:
-    assert update("1.0.0", trust).status == 4
-    good("flash", release("1.0.0"), "--place", TWIN, "--trust", str(trust))
-    assert runs(trust) == ("1.0.0", "confirmed")
-
-
-def new_version() -> str:
-    """A good one that is in neither slot."""
-    with open_place(Site(KEPT / "site"), TWIN, verb="test", start=ROOT) as place:
-        there = {row.version.partition("+")[0] for row in place.device.image_state()}
-    return next(version for version in GOOD if version not in there)
-
-
-def test_the_power_goes_at_any_moment_and_a_slot_boots(
-    unit: str, trust: Path, update_s: float, pytestconfig: pytest.Config
-) -> None:
-    """Somewhere in the upload, the installation, the restart or after it, and the disk forgets what was not flushed: a
-    slot that verifies runs, and the same command then goes on to its end.
-    """
-    dice = random.Random(pytestconfig.getoption("--cut-seed"))
-    log = KEPT / "site" / "twins" / TWIN / "wire.log"
-    for number in range(pytestconfig.getoption("--cuts")):
-        before, wanted = runs(trust), new_version()
-        release(wanted)
-        words = ("update", release(wanted), "--place", TWIN, "--trust", str(trust))
-        words += ("--unsafe-allow-older-version",)
-        process, after_s = start(*words), dice.uniform(0, AFTER_ITS_END * update_s)
-        time.sleep(after_s)
-        good("twin", "power", "cut", TWIN, "--force")
-        time.sleep(1)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=300)
-        good("twin", "power", "on", TWIN, "--force")
-        after = runs(trust)
-        lost = [line for line in log.read_text().splitlines() if line.startswith("power cut: ")][-1]
-        print(f"cut {number}: {after_s:.1f} s into the update {before[0]} -> {wanted}: runs {after}; {lost}")
-        assert after[0] in (before[0], wanted)
-        answer = assay(*words)
-        assert answer.status == 0, answer
-        assert runs(trust) == (wanted, "confirmed")
-
-
-def test_the_link_is_cut_in_the_middle_of_an_upload(unit: str, trust: Path) -> None:
-    """Twice; the upload goes on where it was, in the same command."""
-    wanted = new_version()
-    folder = KEPT / "site" / "twins" / TWIN
-    port = chosen_port(folder)
-    try:
-        with cut_relay(port, (5_000_000, 15_000_000)) as relay:
-            (folder / PORT_FILE).write_text(str(relay.port))
-            answer = update(wanted, trust, "--unsafe-allow-older-version")
-    finally:
-        (folder / PORT_FILE).write_text(str(port))
-    assert relay.cut == 2
-    assert answer.status == 0, answer
-    assert answer.data["bytes_sent"] < 30_000_000  # 25 MB, and what was under way twice
-    assert runs(trust) == (wanted, "confirmed")
+def test_a_suite_runs_on_it(unit: str, trust: Path, tmp_path: Path) -> None:
+    words = ("test", "suites/demo-linux", "--place", TWIN, "--trust", str(trust), "--serial", unit)
+    done = good(*words, "--release", release(runs(trust)[0]), "--results", str(tmp_path / "results"))
+    assert (done["outcome"], done["serial"], len(done["cases"])) == ("PASS", unit, 2)
+    assert done["record_type"] == "test"
 
 
 def bundle(site: Site, compatible: str = BOARD) -> bytes:
@@ -192,11 +129,74 @@ def test_what_is_no_bundle_for_this_unit_is_refused_in_words(unit: str, trust: P
     assert runs(trust) == before
 
 
-def test_a_suite_runs_on_it(unit: str, trust: Path, tmp_path: Path) -> None:
-    words = ("test", "suites/demo-linux", "--place", TWIN, "--trust", str(trust), "--serial", unit)
-    done = good(*words, "--release", release(runs(trust)[0]), "--results", str(tmp_path / "results"))
-    assert (done["outcome"], done["serial"], len(done["cases"])) == ("PASS", unit, 2)
-    assert done["record_type"] == "test"
+def new_version() -> str:
+    """A good one that is in neither slot."""
+    with open_place(Site(KEPT / "site"), TWIN, verb="test", start=ROOT) as place:
+        there = {row.version.partition("+")[0] for row in place.device.image_state()}
+    return next(version for version in GOOD if version not in there)
+
+
+def test_the_link_is_cut_in_the_middle_of_an_upload(unit: str, trust: Path) -> None:
+    """Twice; the upload goes on where it was, in the same command."""
+    wanted = new_version()
+    folder = KEPT / "site" / "twins" / TWIN
+    port = chosen_port(folder)
+    try:
+        with cut_relay(port, (5_000_000, 15_000_000)) as relay:
+            (folder / PORT_FILE).write_text(str(relay.port))
+            answer = update(wanted, trust, "--unsafe-allow-older-version")
+    finally:
+        (folder / PORT_FILE).write_text(str(port))
+    assert relay.cut == 2
+    assert answer.status == 0, answer
+    assert answer.data["bytes_sent"] < 30_000_000  # 25 MB, and what was under way twice
+    assert runs(trust) == (wanted, "confirmed")
+
+
+def test_the_power_goes_at_any_moment_and_a_slot_boots(
+    unit: str, trust: Path, update_s: float, pytestconfig: pytest.Config
+) -> None:
+    """Somewhere in the upload, the installation, the restart or after it, and the disk forgets what was not flushed: a
+    slot that verifies runs, and the same command then goes on to its end.
+    """
+    dice = random.Random(pytestconfig.getoption("--cut-seed"))
+    log = KEPT / "site" / "twins" / TWIN / "wire.log"
+    for number in range(pytestconfig.getoption("--cuts")):
+        before, wanted = runs(trust), new_version()
+        release(wanted)
+        words = ("update", release(wanted), "--place", TWIN, "--trust", str(trust))
+        words += ("--unsafe-allow-older-version",)
+        process, after_s = start(*words), dice.uniform(0, AFTER_ITS_END * update_s)
+        time.sleep(after_s)
+        good("twin", "power", "cut", TWIN, "--force")
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=300)
+        good("twin", "power", "on", TWIN, "--force")
+        after = runs(trust)
+        lost = [line for line in log.read_text().splitlines() if line.startswith("power cut: ")][-1]
+        print(f"cut {number}: {after_s:.1f} s into the update {before[0]} -> {wanted}: runs {after}; {lost}")
+        assert after[0] in (before[0], wanted)
+        answer = assay(*words)
+        assert answer.status == 0, answer
+        assert runs(trust) == (wanted, "confirmed")
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"), [("1.2.0", "selftest-failed (code 3)"), ("1.3.0", "reverted"), ("1.4.0", "reverted")]
+)
+def test_a_bad_update_goes_back_by_itself(unit: str, trust: Path, version: str, reason: str) -> None:
+    before = runs(trust)
+    answer = update(version, trust)
+    assert answer.status == 1, answer
+    assert reason in answer.words + str(answer.data)
+    assert runs(trust) == before
+
+
+def test_an_older_version_is_flashed_at_a_bench(unit: str, trust: Path) -> None:
+    assert update("1.0.0", trust).status == 4
+    good("flash", release("1.0.0"), "--place", TWIN, "--trust", str(trust))
+    assert runs(trust) == ("1.0.0", "confirmed")
 
 
 def test_the_history_verifies(unit: str, trust: Path) -> None:
