@@ -25,7 +25,7 @@ from assay.drivers.twin.control_server import short_path
 from assay.drivers.twin.lifecycle import Twin, running_twin, start_twin
 from assay.drivers.twin.twin_folder import TwinFolder, create_twin
 from assay.drivers.twin.wire_profile import LineProfile, WireProfile
-from assay.errors import AssayError, InfrastructureError, LinkError, StorageError, ToolMissing, UsageFault
+from assay.errors import AssayError, InfrastructureError, LinkError, StorageError, ToolMissing, UsageFault, at_layer
 from assay.model.manifest import Board
 
 PSEUDO_QEMU = str(Path(__file__).with_name("pseudo_qemu.py"))
@@ -306,9 +306,10 @@ def test_nonsense_on_the_control_socket_harms_only_itself(folder: TwinFolder) ->
 
 
 def test_a_twin_that_does_not_run_says_so(folder: TwinFolder) -> None:
-    with pytest.raises(LinkError, match="does not run") as caught:
+    with pytest.raises(LinkError, match="does not run") as caught, at_layer("power"):
         Twin(folder).power.on()
     assert "assay twin start t" in caught.value.remedy
+    assert caught.value.layer == "port"  # its wire is gone, and it was the port
 
 
 def test_a_bench_file_may_name_a_twins_switch(folder: TwinFolder) -> None:

@@ -142,9 +142,9 @@ class TwinControl:
         try:
             line = self._exchange(json.dumps(request).encode() + b"\n")
         except OSError as error:
-            raise LinkError(
-                f"twin {self._folder.name!r} does not run", remedy=f"assay twin start {self._folder.name}"
-            ) from error
+            gone = LinkError(f"twin {self._folder.name!r} does not run", remedy=f"assay twin start {self._folder.name}")
+            gone.blame("port")  # whoever asked, for its power perhaps: the wire is gone, and with it the port
+            raise gone from error
         answer = json.loads(line)
         if not answer.get("ok"):
             raise error_of(answer)
