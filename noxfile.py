@@ -287,6 +287,7 @@ def lock(session: nox.Session) -> None:
             "delta",
             "gpio",
             "hsm",
+            "parts",
             "policy",
             "repository",
             "sigstore",
@@ -295,7 +296,7 @@ def lock(session: nox.Session) -> None:
             "pyocd",
             "top",
         ),
-        "tools": ("test", "tools", "gpio", "hsm", "policy", "repository", "sigstore", "ssh", "pyocd", "top"),
+        "tools": ("test", "tools", "gpio", "hsm", "parts", "policy", "repository", "sigstore", "ssh", "pyocd", "top"),
         "docs": ("docs",),
         "interop": ("test", "interop", "sigstore"),
     }

@@ -21,6 +21,7 @@ from assay.cli.signals import ignore_signals
 from assay.errors import ExitStatus
 
 VERBS: dict[str, str] = {
+    "affected": "Say which releases and serial numbers hold a component.",
     "bench": "Places of this host: find boards, list, lock, see who holds them.",
     "build": "Build a module twice and compare.",
     "bundle": "Releases in one file, for a place without a network.",
@@ -44,6 +45,7 @@ VERBS: dict[str, str] = {
     "rebuild": "Build a release again from its provenance, and compare.",
     "repo": "The repository of releases: begin, rotate keys, refresh, status.",
     "run": "Run a pipeline.",
+    "sbom": "Bills of materials: of boards, what differs, what a vulnerability means.",
     "schema": "Write the JSON Schemas of the manifests.",
     "sign": "Sign a built artifact and attest how it was built.",
     "test": "Test a unit, and sign what the tests found.",

@@ -33,6 +33,7 @@ class RecordType(StrEnum):
     DECISION = "decision"
     SUMMARY = "summary"
     REBUILD = "rebuild"
+    VEX = "vex"
     WITHDRAWAL = "withdrawal"
 
 
@@ -55,6 +56,7 @@ PREDICATES: Mapping[RecordType, PredicateType] = {
     RecordType.DECISION: PredicateType.DECISION,
     RecordType.SUMMARY: PredicateType.SUMMARY,
     RecordType.REBUILD: PredicateType.REBUILD,
+    RecordType.VEX: PredicateType.VEX,
     RecordType.WITHDRAWAL: PredicateType.WITHDRAWAL,
 }
 """The predicate type of the statement in a record of each type."""

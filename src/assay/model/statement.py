@@ -33,6 +33,7 @@ class PredicateType(StrEnum):
     QUARANTINE = "urn:assay:predicate:quarantine:v1"
     POLICY = "urn:assay:predicate:policy:v1"
     DECISION = "urn:assay:predicate:decision:v1"
+    VEX = "urn:assay:predicate:vex:v1"
     WITHDRAWAL = "urn:assay:predicate:withdrawal:v1"
     REBUILD = "urn:assay:predicate:rebuild:v1"
     SUMMARY = "https://slsa.dev/verification_summary/v1"

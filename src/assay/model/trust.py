@@ -59,6 +59,7 @@ SIGNERS: Mapping[PredicateType, frozenset[Role]] = {
     PredicateType.POLICY: frozenset({Role.POLICY}),
     PredicateType.DECISION: frozenset({Role.BUILDER, Role.STATION, Role.FIELD}),
     PredicateType.SUMMARY: frozenset({Role.VERIFIER}),
+    PredicateType.VEX: frozenset({Role.BUILDER}),
     PredicateType.WITHDRAWAL: frozenset({Role.BUILDER}),
 }
 """Which roles may sign statements of which type. The signer process and every verifier keep to it."""
