@@ -32,6 +32,7 @@ VERBS: dict[str, str] = {
     "evidence": "Ask a unit what it runs, and verify its answer.",
     "fetch": "Fetch a release from a repository.",
     "flash": "Write a release to a unit and read its hash back.",
+    "init": "Start a project that builds, passes its tests and runs on an emulated board.",
     "keys": "Say which key signs what, show public keys, write a trust file.",
     "lab": "A private Sigstore on loopback, for labs and tests.",
     "log": "Verify the audit log, show entries.",
