@@ -113,6 +113,19 @@ def test_a_medium_is_written_once_and_read_back(tmp_path: Path, board: Board) ->
         MediumLoader("there", board, None, None).wait_banner(0)
 
 
+def test_a_unit_that_an_update_was_broken_off_on_is_not_blank(tmp_path: Path, board: Board) -> None:
+    """It runs from the slot that the update did not write to, whichever that is."""
+    write_disk(tmp_path / "disk", board, OTP, make_outfit(b"").archive)
+    loader = MediumLoader("here", board, tmp_path / "disk", None)
+    loader.send(bytes.fromhex("3db8f396") + bytes(600))
+    with (tmp_path / "disk").open("r+b") as disk:
+        disk.seek(board.flash.areas["secondary"].offset)
+        disk.write(bytes.fromhex("3db8f396"))
+    assert not loader.lacks_app()
+    with pytest.raises(DeviceTimeout, match="no medium without a system"):
+        loader.wait_banner(0)
+
+
 def test_an_image_has_its_magic_when_all_else_is_durable(
     tmp_path: Path, board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -194,12 +194,14 @@ static result_t begin(const struct smp_request *request) {
     return begin_anew(length, name);
 }
 
-// RAUC's words become the numbers of the device contract.
-static result_t why_not(const char *said) {
+// RAUC's words become the numbers of the device contract: those about its error, since its steps name signatures, too.
+static result_t why_not(const char *words) {
+    const char *said = strstr(words, "LastError");
+    if (!said) said = words;
     if (strstr(said, "ompatible mismatch") || strstr(said, "doesn't match")) return RESULT_OF(ERROR_BOARD_MISMATCH);
-    if (strstr(said, "ignature") || strstr(said, "certificate")) return RESULT_OF(ERROR_BAD_SIGNATURE);
     if (strstr(said, "already processing")) return RESULT_OF(ERROR_BUSY);
-    if (strstr(said, "erity") || strstr(said, "nput/output")) return RESULT_OF(ERROR_BAD_HASH);
+    if (strstr(said, "nput/output") || strstr(said, "dm-verity")) return RESULT_OF(ERROR_BAD_HASH);
+    if (strstr(said, "ignature") || strstr(said, "certificate")) return RESULT_OF(ERROR_BAD_SIGNATURE);
     return RESULT_OF(ERROR_BAD_HEADER);
 }
 

@@ -45,7 +45,8 @@ class MediumLoader:
         """What a medium without a system says. Raises DeviceTimeout when there is one, or nobody can tell."""
         del timeout_s
         areas = self._board.flash.areas
-        missing = self._medium is not None and [name for name in ("boot", "primary") if not self._holds(areas[name])]
+        missing = [] if self._medium is None or self._holds(areas["boot"]) else ["boot"]
+        missing += ["primary"] if self.lacks_app() else []
         if not missing:
             raise DeviceTimeout(f"no medium without a system on {self._address}", remedy="see what the unit says")
         chip = self._read(areas["otp"], CHIP_AT + CHIP_BYTES)[CHIP_AT:]
@@ -56,8 +57,11 @@ class MediumLoader:
         return self._write(self._board.flash.areas["boot"], image, progress)
 
     def lacks_app(self) -> bool:
-        """True when slot A has no image, so that it can be written here."""
-        return self._medium is not None and not self._holds(self._board.flash.areas["primary"])
+        """True when no slot has an image, so that one can be written here. One alone is a unit that an update was
+        broken off on: it runs from the other.
+        """
+        areas = self._board.flash.areas
+        return self._medium is not None and not any(self._holds(areas[name]) for name in ("primary", "secondary"))
 
     def send_app(self, image: bytes, progress: Progress | None = None) -> bytes:
         """Write the system's image to slot A, and switch the unit on; gives its hash, read back."""
