@@ -258,6 +258,16 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session
+def atheris(session: nox.Session) -> None:
+    """Our parsers by coverage, 30 s a target; `-- --seconds 600 bundle` says how long and which."""
+    if sys.platform != "linux" or sys.version_info >= (3, 15):
+        session.skip("atheris has no wheel for this Python")
+    install(session, "test")
+    session.install("--require-hashes", "-r", "requirements/atheris.txt")
+    session.run("python", "tests/fuzz/run_atheris.py", *session.posargs)
+
+
+@nox.session
 def frames(session: nox.Session) -> None:
     """A million random frames into the client, and into the firmware of both boards; `-- --count N --seed N`."""
     need(session, QEMU_ARM, QEMU_RISCV, HOST_COMPILER, *SOURCE_PACKAGES)
@@ -304,8 +314,9 @@ def lock(session: nox.Session) -> None:
         chosen = [part for extra in wanted for part in ("--extra", extra)]
         inputs = ("pyproject.toml", "requirements/build.in", "-o", f"requirements/{name}.txt")
         session.run("uv", "pip", "compile", "-q", "--upgrade", *flags.split(), *chosen, *inputs)
-    alone = ("requirements/labgrid.in", "-o", "requirements/labgrid.txt")
-    session.run("uv", "pip", "compile", "-q", "--upgrade", *flags.split(), *alone)
+    for name in ("labgrid", "atheris"):
+        alone = (f"requirements/{name}.in", "-o", f"requirements/{name}.txt")
+        session.run("uv", "pip", "compile", "-q", "--upgrade", *flags.split(), *alone)
 
 
 def _present(paths: tuple[str, ...]) -> list[str]:

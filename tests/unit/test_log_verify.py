@@ -354,3 +354,25 @@ def test_a_copy_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
     (site / "outbox.sqlite").write_bytes(b"noise" * 1000)
     assert waiting(site / "outbox.sqlite") is None
     assert assay("log", "verify", "--site", site).exit_code == 5
+
+
+def test_tiles_and_a_checkpoint_of_another_log(site: tuple[Path, TrustFile], tmp_path: Path) -> None:
+    """Whole in themselves, of the same size, and signed: by another site's key, or by ours about another log."""
+    folder, trust = site
+    for name, signer in (("theirs", MemorySigner()), ("ours", SIGNER)):
+        other = SiteRecorder(tmp_path / name, signer, SystemClock())
+        fill(other)
+        for part, links in (
+            ("tile/0", {"log tile/0/000.p/6", "log entry 0"}),
+            ("tile/entries", {"log entry 0"}),
+            ("checkpoint", {"log checkpoint"}),
+        ):
+            work = tmp_path / f"{name}-{part.replace('/', '-')}"
+            shutil.copytree(folder, work)
+            source = tmp_path / name / "log" / part
+            if source.is_dir():
+                shutil.copytree(source, work / "log" / part, dirs_exist_ok=True)
+            else:
+                shutil.copy(source, work / "log" / part)
+            found = {fault.link for fault in look(work, trust).faults}
+            assert found & links, (name, part, found)
