@@ -30,7 +30,7 @@ from assay.drivers.twin.control import open_twin_power
 SER2NET = shutil.which("ser2net", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 PROGRAMS = ROOT / ".nox" / "labgrid" / "bin"
 PATIENCE_S = 60.0
-SOME_CASES = "cycle_ends_with_on and off or a_cut_is_off or not_there or option_that"
+SOME_CASES = "a_cut_is_off or option_that"
 
 pytestmark = [
     pytest.mark.skipif(
@@ -198,7 +198,7 @@ def switch(address, *, place, program):
 
 
 def test_its_switch_conforms(lab: Lab, tmp_path: Path) -> None:
-    """The cases that switch once, and those about faults: each call of labgrid's client takes a second."""
+    """The case that switches least, and one about faults: each call of labgrid's client takes a second."""
     (tmp_path / "theirs.py").write_text(SWITCH)
     suite = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--pyargs", "assay.conformance.power"]
     words = ["--assay-driver=theirs:switch", f"--assay-driver-address={lab.coordinator}", "-k", SOME_CASES]
@@ -210,7 +210,7 @@ def test_its_switch_conforms(lab: Lab, tmp_path: Path) -> None:
             [*suite, *words, "--assay-driver-absent=127.0.0.1:1"], cwd=tmp_path, capture_output=True, text=True,
             timeout=PATIENCE_S * 3, check=False, env={**os.environ, "PYTHONPATH": str(tmp_path)},
         )  # fmt: skip
-        assert done.returncode == 0 and "4 passed" in done.stdout, done.stdout + done.stderr
+        assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout + done.stderr
     finally:
         lab.verb("power", "on", "far")
         lab.labgrid("-p", "desk", "release")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pseudo board in real time: on a pseudo-terminal, a TCP socket or a UDP port, for as long as a block lasts."""
+"""A pseudo board in real time: on a pseudo-terminal, a TCP socket, a port server or a UDP port, while a block lasts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import threading
 import time
 import tty
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import serial
+import serial.rfc2217
 from pseudo_board import PseudoBoard
 
 POLL_S = 0.01
@@ -180,3 +182,40 @@ def on_tcp(board: PseudoBoard) -> Iterator[str]:
             yield "socket://{}:{}".format(*listener.getsockname())
         for peer in peers:
             peer.close()
+
+
+@contextmanager
+def on_rfc2217(board: PseudoBoard) -> Iterator[str]:
+    """An address `rfc2217://...`, as ser2net has it: pyserial's own server in front of the board's socket."""
+    far = serial.serial_for_url("loop://")  # takes the settings and control lines
+    with on_tcp(board) as plain, socket.create_server(("127.0.0.1", 0)) as listener:
+        host, port = plain.removeprefix("socket://").split(":")
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    with listener.accept()[0] as link, socket.create_connection((host, int(port))) as line:
+                        _relay(serial.rfc2217.PortManager(far, _Writer(link.sendall)), link, line)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield "rfc2217://{}:{}".format(*listener.getsockname())
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def _relay(manager: serial.rfc2217.PortManager, link: socket.socket, line: socket.socket) -> None:
+    while True:
+        for ready in select.select([link, line], [], [])[0]:
+            data = ready.recv(READ_MAX)
+            if not data:
+                return
+            if ready is link:
+                line.sendall(b"".join(manager.filter(data)))
+            else:
+                link.sendall(b"".join(manager.escape(data)))
+
+
+class _Writer:
+    """What the port manager writes to."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self.write = write

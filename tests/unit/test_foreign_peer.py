@@ -7,6 +7,7 @@ The pseudo board is held against `smpclient` here, which is nobody's of this pro
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 import board_server
 import pytest
-from board_server import on_pty, on_restarting_udp, on_tcp, on_udp, on_usb
+from board_server import on_pty, on_restarting_udp, on_rfc2217, on_tcp, on_udp, on_usb
 from click.testing import CliRunner
 from pseudo_board import PseudoBoard, Slot
 from smpclient import SMPClient
@@ -22,7 +23,7 @@ from smpclient.generics import success
 from smpclient.requests.image_management import ImageStatesRead, ImageStatesWrite
 from smpclient.requests.os_management import ResetWrite
 from smpclient.transport.serial import SMPSerialTransport
-from test_foreign_image import Maker
+from test_foreign_image import Maker, imgtool
 from test_foreign_modes import image
 
 from assay.cli.bench_ask import ask
@@ -32,6 +33,7 @@ from assay.drivers.port_address import resolved
 from assay.errors import LinkError, UsageFault
 from assay.formats.trust_file import encode
 from assay.model.trust import ImageKey, TrustFile
+from assay.pipeline.foreign_flash import BOOTLOADER_IS_MUTE
 from assay.pipeline.trust_file import load_trust
 from assay.protocols.smp.framing import Framing
 
@@ -89,18 +91,32 @@ class Site:
             encode(TrustFile(schema="assay.trust/1", name="test", image_keys=(*keys, spare)))
         )
 
-    def flash(self, port: str, *data: bytes, mode: str = "swap", framing: str = "console", more: tuple[str, ...] = (),
-              place: str = ""):  # fmt: skip
-        (self.folder / "boards" / "theirs.toml").write_text(BOARD.format(mode=mode, framing=framing))
+    def record(self) -> dict[str, Any]:
+        """The predicate of the flash that was recorded."""
+        (file,) = (self.folder / ".assay" / "records").glob("*.json")
+        bundle = json.loads(file.read_text())
+        predicate: dict[str, Any] = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))["predicate"]
+        return predicate
+
+    def flash(
+        self, port: str, *data: bytes, mode: str = "swap", framing: str = "console", more: tuple[str, ...] = (),
+        place: str = "", recovery: bool = False, json_too: bool = True,
+    ):  # fmt: skip
+        text = BOARD.format(mode=mode, framing=framing)
+        if recovery:
+            text += f'[recovery]\nenter = "reset"\nframing = "{framing}"\n'
+        (self.folder / "boards" / "theirs.toml").write_text(text)
         entry = f'[[places]]\nname = "theirs"\nboard = "theirs"\nport = "{port}"\n{place}'
         (self.folder / "bench.toml").write_text(f'schema = "assay.bench/1"\n{entry}')
         files = []
         for number, each in enumerate(data):
             (self.folder / f"{number}.bin").write_bytes(each)
             files += ["--image", f"{number}={self.folder / f'{number}.bin'}"]
-        arguments = ["--place", "theirs", "--trust", str(self.folder / "trust.toml"), "--json", *more]
+        arguments = ["--place", "theirs", "--trust", str(self.folder / "trust.toml"), *more]
+        arguments += ["--json"] if json_too else []
         answer = CliRunner().invoke(command, [*files, *arguments, "--site", str(self.folder / ".assay")])
-        return answer.exit_code, json.loads(answer.stdout) if answer.stdout else answer.output
+        told = json_too and answer.stdout
+        return answer.exit_code, json.loads(answer.stdout) if told else " ".join(answer.output.split())
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +135,9 @@ def pseudo(mode: str = "swap", **more: Any) -> PseudoBoard:
     return PseudoBoard(mode, {(0, 0): Slot(image("1.0.0"))}, **more)
 
 
-@pytest.mark.parametrize(("serve", "framing"), [(on_tcp, "console"), (on_tcp, "raw"), (on_udp, "raw")])
+@pytest.mark.parametrize(
+    ("serve", "framing"), [(on_tcp, "console"), (on_tcp, "raw"), (on_udp, "raw"), (on_rfc2217, "console")]
+)
 def test_a_signed_image_by_every_port(site: Site, serve: Any, framing: str, tmp_path: Path) -> None:
     board = pseudo(framing=Framing(framing))
     port: AbstractContextManager[str] = serve(board)
@@ -153,6 +171,62 @@ def test_a_port_that_stays_away_is_named(
         status, done = site.flash(address, site.maker.image("ecdsa-p256"), framing=framing)
     assert status == 3 and "for the app after the reset on" in done["error"], done
     assert "there is no port" in done["error"] or "nobody listens there" in done["error"]
+
+
+@pytest.mark.parametrize("kind", ["rsa-2048", "rsa-3072", "ecdsa-p384", "ed25519"])
+def test_an_image_with_each_kind_of_signature(site: Site, kind: str) -> None:
+    site.trust(ImageKey(name="vendor", boards=("theirs",), public=site.maker.public(kind)))
+    board = pseudo(framing=Framing.RAW)
+    with on_udp(board) as address:
+        status, done = site.flash(address, site.maker.image(kind), framing="raw")
+    assert (status, done["images"][0]["signature"], done["images"][0]["key"]) == (0, "verified", "vendor"), done
+    assert board.slots[0, 0].version == "1.2.3+4"
+
+
+def test_an_encrypted_image_passes_through_as_it_is(site: Site) -> None:
+    imgtool("keygen", "-k", site.folder / "enc.pem", "-t", "x25519")
+    public = site.folder / "enc-pub.pem"
+    public.write_text(imgtool("getpub", "-k", site.folder / "enc.pem", "-e", "pem"))
+    site.trust(ImageKey(name="vendor", boards=("theirs",), public=site.maker.public("ed25519")))
+    data = site.maker.image("ed25519", "-E", public)
+    board = pseudo(framing=Framing.RAW)
+    with on_udp(board) as address:
+        status, done = site.flash(address, data, framing="raw")
+    assert status == 0, done
+    assert board.slots[0, 0].data == data, "the board got the bytes of the file"
+    (told,) = site.record()["images"]
+    assert (told["encrypted"], told["signature"]) == (True, done["images"][0]["signature"])
+
+
+@pytest.mark.parametrize("info", ["their_board", None])
+def test_message_and_record_say_when_nobody_checked_which_board_it_is(site: Site, info: str | None) -> None:
+    """In recovery nothing tells. An app that told before it was reset did tell."""
+    board = pseudo(framing=Framing.RAW, in_recovery=info is None)
+    more = ("--recovery",) if info else ()
+    with on_udp(board) as address:
+        status, said = site.flash(
+            address, site.maker.image("ecdsa-p256"), framing="raw", more=more, recovery=True, json_too=False
+        )
+    assert status == 0 and board.asked[-2:] == ["upload 0 to 0", "reset"], said
+    record = site.record()
+    assert (record["way"], record["says"]) == ("recovery", f"Zephyr {info}" if info else "")
+    unchecked = [] if info else [BOOTLOADER_IS_MUTE]
+    assert [line for line in record["cannot"] if line.startswith("check of the board")] == unchecked
+    assert (f"no {BOOTLOADER_IS_MUTE}" in said) is (info is None)
+
+
+def test_a_pattern_of_pyserial_finds_the_port(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    from serial.tools import list_ports
+    from serial.tools.list_ports_common import ListPortInfo
+
+    board = pseudo()
+    with on_pty(board) as port:
+        theirs, other = ListPortInfo(port), ListPortInfo("/dev/ttyACM9")
+        theirs.hwid, other.hwid = "USB VID:PID=1366:1055 SER=2", "USB VID:PID=1366:1055 SER=1"
+        monkeypatch.setattr(list_ports, "comports", lambda include_links=False: [other, theirs])
+        status, done = site.flash("hwgrep://SER=2", site.maker.image("ecdsa-p256"))
+    assert status == 0, done
+    assert board.slots[0, 0].version == "1.2.3+4"
 
 
 def test_what_the_record_says_of_an_image_that_nobody_verified(site: Site) -> None:

@@ -150,7 +150,6 @@ def _release(session: Session, order: FlashOrder) -> Answer:
 
 def _foreign(session: Session, order: ForeignOrder) -> Answer:
     from assay.pipeline import foreign_flash
-    from assay.pipeline.foreign_images import CANNOT
 
     with upload_progress(session) as display:
         result = foreign_flash.flash_foreign(session.site, order, display.say, display.progress_for)
@@ -177,7 +176,7 @@ def _foreign(session: Session, order: ForeignOrder) -> Answer:
         "read_back": [vars(each) for each in report.read_back] if report else None,
         "how": "quoted" if report else None,
         "bytes_sent": report.bytes_sent if report else None,
-        "cannot": list(CANNOT),
+        "cannot": list(result.cannot),
         "record": result.record.entry.record,
         "log_index": result.record.index,
     }
@@ -187,7 +186,7 @@ def _foreign(session: Session, order: ForeignOrder) -> Answer:
         text += (
             f"\n  image {read.number}: hash {read.image_hash[:16]} in slot {read.slot}, as the firmware there quotes"
         )
-    text += "".join(f"\n  no {line}" for line in CANNOT)
+    text += "".join(f"\n  no {line}" for line in result.cannot)
     text += f"\n  next: {result.remedy}" if result.remedy else ""
     text += f"\n  record {result.record.entry.record[:16]}, entry {result.record.index} of the log"
     return Answer(text, data, result.status)

@@ -38,6 +38,10 @@ VERB = "flash"
 RECOVERY_WAIT_S = 60.0
 """Seconds for a person to press two buttons."""
 
+BOOTLOADER_IS_MUTE = "check of the board: a bootloader does not say which one it is, so that is the bench file's word"
+NOTHING_EXPECTED = "check of the board: its board TOML expects nothing of what it says (smp.info)"
+"""What a record does not say besides, when nobody could compare what was there with its board TOML."""
+
 
 @dataclass(frozen=True)
 class ForeignOrder:
@@ -66,6 +70,7 @@ class ForeignResult:
     record: RecordRef
     images: tuple[Numbered, ...]
     says: str
+    cannot: tuple[str, ...]
     report: ForeignReport | None
 
 
@@ -84,6 +89,8 @@ def flash_foreign(site: Site, order: ForeignOrder, say: Say, progress_for: Progr
         if order.recovery:
             found = into_recovery(place, found, say, RECOVERY_WAIT_S)
         say(f"{order.place}: {_describe(place.board, found)}")
+        for unchecked in _unchecked(place.board, found):
+            say(f"{order.place}: no {unchecked}")
         return _run(site, place, found, images, StepTellers(say, progress_for), policy)
 
 
@@ -119,7 +126,8 @@ def _run(
         header = run_header(site, run, place, checkpoint, outcome, reason, policy)
         record = _record(site, run, header, _Told(board, found, images, report), book)
         status, remedy = (failure.status, failure.remedy) if failure else (ExitStatus.PASS, "")
-        return ForeignResult(outcome, status, reason, remedy, record, images, found.info or "", report)
+        says, cannot = found.info or "", _cannot(board, found)
+        return ForeignResult(outcome, status, reason, remedy, record, images, says, cannot, report)
 
 
 @dataclass(frozen=True)
@@ -153,11 +161,22 @@ def _statement(header: RunHeader, told: _Told, report: ForeignReport, book: Step
         ),
         how="quoted",
         bytes_sent=report.bytes_sent,
-        cannot=CANNOT,
+        cannot=_cannot(told.board, told.found),
         steps=book.records,
     )
     subjects = [Subject(name=each.name, digest={"sha256": each.image.file_sha256}) for each in told.images]
     return statement_of(PredicateType.FOREIGN_FLASH, predicate, *subjects)
+
+
+def _cannot(board: ForeignBoard, found: Answering) -> tuple[str, ...]:
+    return (*CANNOT, *_unchecked(board, found))
+
+
+def _unchecked(board: ForeignBoard, found: Answering) -> tuple[str, ...]:
+    """Why nobody compared what is there with the board TOML before the first byte; empty when somebody did."""
+    if found.info is None and not found.app:
+        return (BOOTLOADER_IS_MUTE,)
+    return (NOTHING_EXPECTED,) if board.smp.info is None else ()
 
 
 def _describe(board: ForeignBoard, found: Answering) -> str:

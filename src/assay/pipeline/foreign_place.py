@@ -204,7 +204,10 @@ def running_after_flash(
 
 
 def into_recovery(place: ForeignPlace, found: Answering, say: Say, wait_s: float) -> Answering:
-    """Bring the board into MCUboot's serial recovery, or wait while a person does. Raises `UsageFault`, `LinkError`."""
+    """Bring the board into MCUboot's serial recovery, or wait while a person does; what its app said stays known.
+
+    Raises `UsageFault`, `LinkError`.
+    """
     if not found.app:
         return found
     settings = place.board.recovery
@@ -223,7 +226,7 @@ def into_recovery(place: ForeignPlace, found: Answering, say: Say, wait_s: float
         with suppress(LinkError):  # a port that goes away with the app comes back with the bootloader
             slots = place.recovery.wait_for_slots(TRY_S, "the bootloader's recovery")
             if not place.recovery.is_app():
-                return Answering(False, slots)
+                return Answering(False, slots, found.info)
         place.clock.sleep(TRY_S / 5)
     raise DeviceTimeout(
         f"waited {wait_s:g} s for the bootloader's recovery on {place.name}, and the app still answers or nobody does",
