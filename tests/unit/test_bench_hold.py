@@ -133,6 +133,40 @@ def test_a_killed_holder_leaves_neither_lock_nor_command(bench: Bench) -> None:
     assert bench.run("acquire", "desk", "--", "true").returncode == 0
 
 
+WORKS_BELOW = ["sleep 61 & echo $!; wait; true", "setsid sh -c 'echo $$; sleep 61; true'; true"]
+
+
+@pytest.mark.parametrize("command", WORKS_BELOW)
+def test_a_killed_holder_leaves_nobody_at_work(bench: Bench, command: str) -> None:
+    """What the command started works on the place as much as the command does."""
+    holder = bench.start("acquire", "desk", "--", "sh", "-c", command)
+    worker = int(line_of(holder))
+    holder.kill()
+    holder.wait()
+    wait_until("the end of what the command started", lambda: gone(worker))
+    assert bench.run("acquire", "--wait", "30", "desk", "--", "true").returncode == 0
+
+
+def test_who_ignores_the_hangup_goes_on_without_the_place(bench: Bench) -> None:
+    holder = bench.start("acquire", "desk", "--", "sh", "-c", "trap '' HUP; echo $$; while :; do sleep 0.1; done")
+    stubborn = int(line_of(holder))
+    holder.kill()
+    try:
+        assert bench.run("acquire", "--wait", "30", "desk", "--", "true").returncode == 0
+        assert not gone(stubborn)
+    finally:
+        os.kill(stubborn, signal.SIGKILL)
+
+
+def test_a_killed_guard_takes_the_command_along(bench: Bench) -> None:
+    holder = bench.start("acquire", "desk", "--", "sh", "-c", "echo $$ $PPID; exec sleep 61")
+    command, guard = map(int, line_of(holder).split())
+    assert guard != holder.pid
+    os.kill(guard, signal.SIGKILL)
+    assert holder.wait(PATIENCE_S) == 137
+    wait_until("the end of the command", lambda: gone(command))
+
+
 def test_a_daemon_that_the_command_leaves_holds_nothing(bench: Bench) -> None:
     done = bench.run("acquire", "desk", "--", "sh", "-c", "setsid sleep 30 >/dev/null 2>&1 & echo $!")
     daemon = int(done.stdout)

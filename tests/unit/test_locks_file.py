@@ -114,6 +114,34 @@ def test_a_child_shares_its_parents_place_and_nobody_else_does(
         FileLocks().acquire(PORT, verb="flash")
 
 
+BELOW = """
+import os, sys, time
+from assay.drivers.locks.file_lock import FileLocks
+lock = FileLocks().acquire(sys.argv[1], verb=f"level {sys.argv[2]}")
+if sys.argv[2] != "2" and os.fork() == 0:
+    os.execv(sys.executable, [sys.executable, "-c", sys.argv[3], sys.argv[1], str(int(sys.argv[2]) + 1), sys.argv[3]])
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_who_works_two_levels_below_the_killed_ones_has_the_place() -> None:
+    top = subprocess.Popen([sys.executable, "-c", BELOW, PORT, "0", BELOW], stdout=subprocess.PIPE)
+    assert top.stdout is not None
+    pids = [int(top.stdout.readline()) for _ in range(3)]
+    try:
+        for pid in pids[:2]:
+            os.kill(pid, signal.SIGKILL)
+        top.wait()
+        with pytest.raises(PlaceBusy, match=f"assay level 2 .pid {pids[2]}"):
+            FileLocks().acquire(PORT, verb="flash")
+        seen = FileLocks().holder(PORT)
+        assert seen is not None and seen.pid == pids[2]
+    finally:
+        os.kill(pids[2], signal.SIGKILL)
+        top.stdout.close()
+
+
 def test_the_same_process_may_take_it_twice() -> None:
     with FileLocks().acquire(PORT, verb="run"), FileLocks().acquire(PORT, verb="flash") as inner:
         assert inner.holder.verb == "run"

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Is that process above this one? From /proc, by process id and start time, so that a reused id does not count."""
+"""Is that process above this one, and which are below? From /proc, by process id and start time, so that a reused id
+does not count.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +33,19 @@ def is_self_or_ancestor(pid: int, started_ticks: int) -> bool:
             return int(fields[_AFTER_NAME_STARTED]) == started_ticks
         current = int(fields[_AFTER_NAME_PPID])
     return False
+
+
+def descendants(pid: int) -> list[int]:
+    """Who lives below that process now."""
+    pids = [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+    parents = {each: fields for each in pids if (fields := _stat(each))}
+    below, look = list[int](), [pid]
+    while look:
+        above = look.pop()
+        found = [each for each, fields in parents.items() if int(fields[_AFTER_NAME_PPID]) == above]
+        look += found
+        below += [each for each in found if parents[each][0] not in _ENDED]
+    return below
 
 
 def _stat(pid: int) -> list[str]:

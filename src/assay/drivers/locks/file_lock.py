@@ -192,13 +192,8 @@ class FileLocks:
 
     def holder(self, port: str) -> Holder | None:
         """Who holds the place now; None when it is free."""
-        for level in range(LEVELS_MAX):
-            record = self._seen(port, level)
-            if record is not None:
-                return record.holder
-            if not self._path(port, level).exists():
-                break
-        return None
+        records = (self._seen(port, level) for level in range(LEVELS_MAX))
+        return next((record.holder for record in records if record is not None), None)
 
     def _seen(self, port: str, level: int) -> LockRecord | None:
         """Who holds that level now."""
@@ -232,11 +227,12 @@ class FileLocks:
                     return None, record.holder if record else None
                 lender = lender or record.holder
                 continue
-            # A child may still work below a holder that was killed.
-            below = self._seen(port, level + 1)
-            if below is not None and not below.is_above():
+            # A child may still work below a holder that was killed, or its child below both.
+            below = [self._seen(port, under) for under in range(level + 1, LEVELS_MAX)]
+            stranger = next((record for record in below if record is not None and not record.is_above()), None)
+            if stranger is not None:
                 os.close(file)
-                return None, below.holder
+                return None, stranger.holder
             _write(path, file, mine)
             return FileLock(path, file, mine, lender or mine.holder), None
         return None, lender
