@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from published_release import SCRIPT, Published
 
 from assay.cli.compat import command as compat
 from assay.cli.product import command as product
+from assay.errors import Refused
+from assay.pipeline.deprecations import tell_deprecated
 from assay.pipeline.image_signing import sign_artifact
 from assay.pipeline.publishing import publish_signed
 from assay.pipeline.withdrawing import withdraw
@@ -64,6 +67,16 @@ RELEASES = (
     ("sensor", "app", "1.1.0", 'provides = [{ name = "link", version = "2" }]', DEPRECATES),
     ("probe", "radio", "1.0.0", 'requires = [{ name = "link", version = "1" }]', ""),
 )
+
+
+class At:
+    """A clock that stands."""
+
+    def __init__(self, day: str) -> None:
+        self._now = datetime.fromisoformat(day).replace(tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self._now
 
 
 class Node(Published):
@@ -132,6 +145,26 @@ def test_a_deprecated_one_is_chosen_with_a_word_until_it_ends(node: Node) -> Non
     assert status == 4
     assert "probe@1.0.0 needs the interface link 1 on ast1030-evb" in refused["error"]
     assert "not considered: sensor@1.0.0 for ast1030-evb: deprecated since 2026-02-01, ended on" in refused["error"]
+
+
+def test_what_is_written_to_a_unit_is_told_and_a_new_unit_gets_nothing_that_ended(node: Node) -> None:
+    release = node.site.store.find("sensor", "1.0.0", "ast1030-evb")
+    said: list[str] = []
+
+    def tell(day: str, *, new_unit: bool) -> list[str]:
+        said.clear()
+        node.site.__dict__["clock"] = At(day)
+        tell_deprecated(node.site, node.trust(), node.board, [release], said.append, new_unit=new_unit)
+        return said
+
+    assert tell("2026-01-31", new_unit=True) == []
+    assert tell("2026-02-01", new_unit=True)[0].startswith("caution: sensor@1.0.0 is deprecated since 2026-02-01")
+    assert len(tell("2026-08-01", new_unit=False)) == 1
+    with pytest.raises(Refused, match=r"sensor@1\.0\.0 is deprecated since 2026-02-01, ended on 2026-08-01"):
+        tell("2026-08-01", new_unit=True)
+    nobody = node.trust(keys=tuple(key for key in node.trust().keys if key.role != "builder"))
+    node.site.__dict__["clock"] = At("2026-08-01")
+    tell_deprecated(node.site, nobody, node.board, [release], said.append, new_unit=True)
 
 
 def test_a_withdrawn_one_is_never_chosen_and_its_lock_no_longer_holds(node: Node) -> None:

@@ -24,6 +24,7 @@ from assay.model.predicates import Flash, RunHeader
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Statement
 from assay.model.trust import Role, TrustFile
+from assay.pipeline.deprecations import tell_deprecated
 from assay.pipeline.places import OpenPlace, describe, open_place, what_answers
 from assay.pipeline.policy_facts import unit_facts
 from assay.pipeline.policy_gate import Question, enforce
@@ -95,6 +96,7 @@ def flash(site: Site, order: FlashOrder, say: Say, progress_for: ProgressFor) ->
         work.prove()
         execute.check_state(place, found, image)
         say(f"{order.place}: {describe(found)}")
+        tell_deprecated(site, trust, place.board, [image.release], say)
         work.ask_policy(order.skip_policy, say)
         board, key = place.board, f"{order.place} {found.chip.hex()} {image.release.reference}"
         with site.journals.open_run(

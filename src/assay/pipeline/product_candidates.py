@@ -8,11 +8,10 @@ Leaves to others: choosing (`stages.composition`), and verifying what was chosen
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from assay.errors import Refused
 from assay.interfaces.store import Store
 from assay.model.artifact import Release
 from assay.model.compatibility import hardware_fault
@@ -20,7 +19,7 @@ from assay.model.deprecation import deprecated
 from assay.model.manifest import Board
 from assay.model.product import Product
 from assay.model.trust import TrustFile
-from assay.pipeline.release_gate import verify_release
+from assay.pipeline.deprecations import speakers
 from assay.pipeline.withdrawals import Withdrawn, withdrawals
 from assay.stages.composition.resolve import Candidate, LeftOut
 
@@ -44,15 +43,15 @@ def consider(
     """The releases of the modules of `product` on `boards`, as of `day` (UTC)."""
     wanted = {(module.board or default, module.name) for module in product.modules}
     releases = [each for each in store.releases() if (each.board, each.name) in wanted]
-    speakers = tuple(_speakers(store, trust, releases, boards))
+    said_by = tuple(speakers(store, trust, releases, boards))
     taken_back = withdrawals(store)
     candidates, left_out = [], []
     for release in releases:
-        why = why_not(release, boards[release.board], taken_back) or _ended(release, speakers, day)
+        why = why_not(release, boards[release.board], taken_back) or _ended(release, said_by, day)
         if why is not None:
             left_out.append(LeftOut(release.reference, release.board, why))
             continue
-        old = deprecated(release, speakers, day)
+        old = deprecated(release, said_by, day)
         candidates.append(Candidate(release, old.words if old is not None else None))
     return Considered(tuple(candidates), tuple(left_out))
 
@@ -65,21 +64,6 @@ def why_not(release: Release, board: Board, taken_back: Sequence[Withdrawn]) -> 
     return hardware_fault(release, board)
 
 
-def _ended(release: Release, speakers: Sequence[Release], day: date) -> str | None:
-    found = deprecated(release, speakers, day)
+def _ended(release: Release, said_by: Sequence[Release], day: date) -> str | None:
+    found = deprecated(release, said_by, day)
     return found.words if found is not None and found.ended else None
-
-
-def _speakers(
-    store: Store, trust: TrustFile, releases: Sequence[Release], boards: Mapping[str, Board]
-) -> Iterator[Release]:
-    """Those that deprecate others, and verify. One that is withdrawn, or not for this revision, may still speak."""
-    for release in releases:
-        contract = release.artifact.contract
-        if contract is None or not contract.deprecations:
-            continue
-        board = boards[release.board].model_copy(update={"revision": release.min_revision})
-        try:
-            yield verify_release(store, trust, release.name, release.version, board).release
-        except Refused:
-            continue

@@ -30,6 +30,7 @@ from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Statement, Subject
 from assay.model.trust import Role, TrustFile
 from assay.pipeline import device_ca, manifest_files
+from assay.pipeline.deprecations import tell_deprecated
 from assay.pipeline.places import OpenPlace, describe, open_place, what_answers
 from assay.pipeline.policy_facts import unit_facts
 from assay.pipeline.policy_gate import Judged, Question, enforce, judge
@@ -98,6 +99,7 @@ def plan_only(site: Site, order: ProvisionOrder) -> ProvisionPlan:
     """Everything that is checked before the first byte, and the steps; the unit is asked and not changed."""
     with _Factory(site, order) as factory:
         planned = factory.plan()
+        factory.check_not_ended(say_nothing)
         return replace(planned, judged=judge(site, *factory.questions()))
 
 
@@ -106,6 +108,7 @@ def provision(site: Site, order: ProvisionOrder, say: Say, progress_for: Progres
     with _Factory(site, order, say) as factory:
         planned = factory.plan()
         say(f"{order.place}: {planned.found}")
+        factory.check_not_ended(say)
         policy = enforce(site, *factory.questions(), skip=order.skip_policy, say=say)
         board, key = factory.place.board, f"{order.place} {factory.found.chip.hex()}"  # another unit, another run
         with site.journals.open_run(
@@ -145,6 +148,11 @@ class _Factory:
         return ProvisionPlan(
             self.place.name, describe(self.found), self.place.board.name, steps, self.bootloader, self.app
         )
+
+    def check_not_ended(self, say: Say) -> None:
+        """After `plan`: no new unit gets a release that ended. Raises `Refused`."""
+        releases = [self.bootloader.release, self.app.release]
+        tell_deprecated(self.site, self.trust, self.place.board, releases, say, new_unit=True)
 
     def questions(self) -> tuple[Question, ...]:
         """What the site's policies are asked: about the bootloader, and about the app."""

@@ -28,6 +28,7 @@ from assay.model.predicates import DeviceReport, RadioReport, Update
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Statement
 from assay.model.trust import Role, TrustFile
+from assay.pipeline.deprecations import tell_deprecated
 from assay.pipeline.patch_gate import verify_patch
 from assay.pipeline.places import OpenPlace, describe, open_place, what_answers
 from assay.pipeline.policy_facts import unit_facts
@@ -120,6 +121,8 @@ def update(site: Site, order: UpdateOrder, say: Say, progress_for: ProgressFor) 
         key += f" with {field.radio.release.reference}" if field.radio else ""
         say(f"{order.place}: {describe(field.info)}")
         planned = field.plan()
+        releases = [image.release for image in (field.image, field.radio) if image]
+        tell_deprecated(site, field.trust, board, releases, say)
         policy = enforce(site, *field.questions(), skip=order.skip_policy, say=say)
         with site.journals.open_run(
             VERB, key, serial=field.info.serial, place=order.place, board=board.name, emulated=board.emulated
