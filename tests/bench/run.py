@@ -23,6 +23,7 @@ import log_rows
 import many_rows
 import measuring
 import policy_rows
+import repository_rows
 import sign_rows
 import start_rows
 import update_rows
@@ -52,6 +53,7 @@ ROWS: dict[str, Row] = {
     "log-append": log_rows.durable_append,
     "log-100k": lambda _rounds: log_rows.a_batch(),
     "proof": log_rows.proof_of_one,
+    "cold-client": repository_rows.cold_client,
 }
 
 

@@ -13,9 +13,12 @@ from click.testing import CliRunner
 from made_site import OTHER, SERIAL, MadeSite
 from traced_site import names_in, reopened, run, trace
 
+from assay.backends.stores.oci_layout import OciLayoutStore
 from assay.cli.trace import command
 from assay.formats import canonical_json
 from assay.model.trace import Trace
+from assay.pipeline.trace_store import verify_store
+from assay.pipeline.withdrawing import withdraw
 
 
 def test_the_whole_chain_is_shown(finished: Path) -> None:
@@ -177,3 +180,15 @@ def test_predicates_are_what_the_site_recorded(finished: Path) -> None:
     data = (finished / ".assay/records" / f"{record}.json").read_bytes()
     assert hashlib.sha256(data).hexdigest() == record
     assert canonical_json.encode(json.loads(data)) == data
+
+
+def test_a_withdrawal_is_shown_with_the_release_and_is_no_fault(finished_copy: Path, tmp_path: Path) -> None:
+    made = reopened(finished_copy)
+    board = made.releases["demo-sensor@1.1.0"].board
+    done = withdraw(made.site, "demo-sensor@1.1.0", board, "the sensor reads low")
+    result = run(finished_copy)
+    assert result.exit_code == 0, result.output
+    assert f"WITHDRAWN on {done.withdrawn.says.at}: the sensor reads low" in result.stdout
+    other = OciLayoutStore(tmp_path / "store")
+    other.withdraw((done.withdrawn.says.manifest_sha256, done.withdrawn.says.manifest_size), done.withdrawn.bundle)
+    assert not verify_store(tmp_path / "store").faults

@@ -21,6 +21,9 @@ from assay.pipeline.withdrawing import withdraw
 
 __all__ = ["memory_dir"]
 
+LAST = 12
+"""Operations at the end, at each of which there is a death: the time stamp and the floor are written there."""
+
 Work = Callable[[Pair], object]
 
 STEP = 6
@@ -81,7 +84,7 @@ def test_a_death_at_any_write(name: str, before: Path, memory_dir: Path, monkeyp
     count = len(files.operations)
     assert count > 10
     for torn in (False, True):
-        for die_at in range(len(name) % STEP + torn, count, STEP):
+        for die_at in (*range(len(name) % STEP + torn, count - LAST, STEP), *range(count - LAST, count)):
             pair = _at(before, root, monkeypatch)
             files.arm(die_at, torn=torn)
             with pytest.raises(Crash):

@@ -26,7 +26,10 @@ from assay.pipeline.trace_log import size_of
 from assay.pipeline.trace_record import claim_of, payload_of
 from assay.pipeline.trace_site_log import UNREADABLE, SiteLog
 
-RELEASE_KINDS = (RecordType.PROVENANCE, RecordType.SBOM, RecordType.RELEASE)
+ABOUT_IMAGES = (
+    *(RecordType.PROVENANCE, RecordType.SBOM, RecordType.RELEASE),
+    *(RecordType.DECISION, RecordType.WITHDRAWAL),
+)
 NEAR_NAMES_MAX = 5
 """Serial numbers that are offered when one is not known."""
 
@@ -68,7 +71,7 @@ class _Found:
 
     def is_about_image(self, files: set[str]) -> bool:
         """Whether it says how one of `files` was made."""
-        if self.entry is not None and self.entry.type not in (*RELEASE_KINDS, RecordType.DECISION):
+        if self.entry is not None and self.entry.type not in ABOUT_IMAGES:
             return False
         if self.is_decision and "chip" in self.predicate:
             return False  # about what some unit was to get

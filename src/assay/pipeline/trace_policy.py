@@ -60,7 +60,7 @@ def adoptions_in(opened: Iterable[OpenedRecord]) -> Adoptions:
     return Adoptions(tuple(entries))
 
 
-_RELEASE_KINDS = (RecordType.PROVENANCE, RecordType.SBOM, RecordType.RELEASE)
+_RELEASE_KINDS = (RecordType.PROVENANCE, RecordType.SBOM, RecordType.RELEASE, RecordType.WITHDRAWAL)
 
 
 def is_about_release(record: OpenedRecord) -> bool:

@@ -22,7 +22,7 @@ from assay.formats.statement_verifier import read_statement, signers_of, verify_
 from assay.model.campaign import CAMPAIGN, CampaignVerdict
 from assay.model.outcome import Outcome
 from assay.model.policy import Adoption, DecisionRecord
-from assay.model.predicates import EvidenceRecord, Flash, InterruptedRun, Provisioning, RunHeader, Update
+from assay.model.predicates import EvidenceRecord, Flash, InterruptedRun, Provisioning, RunHeader, Update, Withdrawal
 from assay.model.record import PREDICATES, LogEntry, RecordType
 from assay.model.statement import PredicateType, Statement
 from assay.model.trace import LoggedRecord, Mark, TraceNode
@@ -41,8 +41,9 @@ MODELS: dict[PredicateType, type[Value]] = {
     PredicateType.RUN: InterruptedRun,
     PredicateType.DECISION: DecisionRecord,
     PredicateType.POLICY: Adoption,
+    PredicateType.WITHDRAWAL: Withdrawal,
 }
-"""Predicates about units, with their strict models; those about releases are read by `trace_release`."""
+"""Predicates with their strict models; how a release was made is read by `trace_release`."""
 
 
 @dataclass
@@ -85,8 +86,8 @@ def header_of(predicate: Value | None) -> RunHeader | None:
 
 
 def checkpoint_of(predicate: Value | None) -> str | None:
-    """The checkpoint that a record keeps: in its run's header, or, of a decision or an adoption, its own."""
-    if isinstance(predicate, DecisionRecord | Adoption):
+    """The checkpoint that a record keeps: its own, or that of its run's header."""
+    if isinstance(predicate, DecisionRecord | Adoption | Withdrawal):
         return predicate.checkpoint
     header = header_of(predicate)
     return header.checkpoint if header is not None else None
@@ -122,7 +123,7 @@ def open_record(logged: LoggedRecord, view: LogView) -> OpenedRecord:
         opened.predicate = _check_predicate(link, opened.verified, entry)
     if (header := opened.header) is not None:
         _check_header(link, header, view)
-    elif isinstance(opened.predicate, DecisionRecord | Adoption):
+    elif isinstance(opened.predicate, DecisionRecord | Adoption | Withdrawal):
         view.prove_ancestor(link, opened.predicate.checkpoint)
     return opened
 

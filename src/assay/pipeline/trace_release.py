@@ -16,7 +16,7 @@ from assay.formats import strict_json
 from assay.formats.mcuboot_image import CheckedImage, verify_image
 from assay.model.artifact import Release
 from assay.model.policy import DecisionRecord, Point, PolicyNote
-from assay.model.predicates import ImageReference
+from assay.model.predicates import ImageReference, Withdrawal
 from assay.model.record import PREDICATES, RecordType
 from assay.model.trace import TraceNode
 from assay.pipeline.trace_life import Life
@@ -53,6 +53,7 @@ class ReleaseChain:
         nodes += [self._image(release)]
         nodes += [self._decided(record) for record in self._by_kind(RecordType.DECISION)]
         nodes += [self._published(record) for record in published]
+        nodes += [self._withdrawn(record) for record in self._by_kind(RecordType.WITHDRAWAL)]
         for kind, found in zip(RELEASE_KINDS, (provenance, bom, published), strict=True):
             if not found:
                 nodes.append(self._lost(kind))
@@ -175,6 +176,23 @@ class ReleaseChain:
         for predicate_type, digest in sorted(release.attestations.items()):
             link.expect(
                 digest in known, f"attestation {predicate_type}", f"its attestation {predicate_type} is not in the log"
+            )
+        return link.node()
+
+    def _withdrawn(self, record: OpenedRecord) -> TraceNode:
+        """It was withdrawn: what a unit got before that is as true as ever, and whoever reads this wants to know."""
+        link = record.link
+        link.link = f"{self._name}/withdrawal"
+        link.tell("record", link.title)
+        link.title = "Withdrawn"
+        found = record.predicate
+        if isinstance(found, Withdrawal):
+            link.title = f"WITHDRAWN on {found.at}: {found.reason}"
+            link.tell("by", found.by)
+            link.expect(
+                found.image_hash == self.image.image_hash,
+                "about this image",
+                f"it withdraws an image with the hash {found.image_hash}",
             )
         return link.node()
 
