@@ -113,6 +113,15 @@ def fetch_foreign_firmware(session: nox.Session) -> None:
         session.run("python", "-m", "pip", "download", "-q", *source, *lock, "-d", str(folder))
 
 
+def fetch_cyclonedx_files(session: nox.Session) -> None:
+    """CycloneDX's own valid and invalid files, for the tests of bills of materials; once, and by their package's hash."""
+    folder = Path(".nox", "cyclonedx-files")
+    if not list(folder.glob("*.tar.gz")):
+        lock = ["--require-hashes", "-r", "requirements/cyclonedx-files.txt"]
+        source = ["--no-deps", "--no-binary", ":all:"]
+        session.run("python", "-m", "pip", "download", "-q", *source, *lock, "-d", str(folder))
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """The main job: from firmware source to a unit with a history that verifies. Arguments go to `assay run`."""
@@ -128,6 +137,7 @@ def tests(session: nox.Session) -> None:
     need(session, *SOURCE_PACKAGES, *BENCH_PROGRAMS, *LINUX_PROGRAMS, *FLASH_PROGRAMS, DOCKER_REGISTRY)
     install(session, "test")
     fetch_foreign_firmware(session)
+    fetch_cyclonedx_files(session)
     session.run("pytest", "-n", "auto", *session.posargs)
 
 

@@ -9,11 +9,13 @@ import json
 import shutil
 import tarfile
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from crashing_files import Crash, CrashingFiles, memory_dir
 from published_release import Published
+from repository_pair import Pair
 
 from assay.errors import NotVerified, Refused, StorageError, UsageFault
 from assay.formats import canonical_json, canonical_tar
@@ -21,6 +23,7 @@ from assay.model.statement import PredicateType
 from assay.model.trust import TrustFile
 from assay.pipeline.bundle_export import export_bundle, find_releases
 from assay.pipeline.bundle_import import import_bundle
+from assay.pipeline.bundle_metadata import MetadataOrder
 from assay.pipeline.image_signing import sign_artifact
 from assay.pipeline.publishing import publish_signed
 from assay.pipeline.site import Site
@@ -381,3 +384,61 @@ def test_the_trust_file_decides_and_not_the_bundle(published: Published, bundle:
     stranger = TrustFile(schema="assay.trust/1", name="stranger", logs=published.trust().logs, allow_development=True)
     with pytest.raises(Refused):
         import_bundle(other_site(tmp_path), bundle, stranger)
+
+
+@pytest.fixture
+def pair(published: Published, monkeypatch: pytest.MonkeyPatch) -> Pair:
+    made = Pair(published, monkeypatch)
+    made.init()
+    made.publish()
+    return made
+
+
+def with_metadata(pair: Pair, out: Path) -> None:
+    releases = find_releases(pair.owner, ["tiny"], None)
+    export_bundle(pair.owner, releases, out, metadata=pair.folder / "metadata")
+
+
+def test_trust_metadata_travels_and_is_verified_from_the_root_that_the_site_has(pair: Pair, tmp_path: Path) -> None:
+    out, older, trust = tmp_path / "bundle.tar", tmp_path / "older.tar", pair.published.trust()
+    with_metadata(pair, out)
+    with pytest.raises(UsageFault, match="whose repository"):
+        import_bundle(pair.station, out, trust)
+    assert pair.station.store.releases() == ()
+    order = MetadataOrder(root=pair.first_root)
+    assert import_bundle(pair.station, out, trust, repository=order, keep=False).metadata
+    assert not (pair.station.folder / "repositories").exists(), "--check moves nothing"
+    assert import_bundle(pair.station, out, trust, repository=order).metadata
+    shutil.copy(out, older)
+    pair.refresh()
+    with_metadata(pair, out)
+    import_bundle(pair.station, out, trust)
+    with pytest.raises(NotVerified, match="refused"):
+        import_bundle(pair.station, older, trust)
+
+
+def test_metadata_that_expired_or_is_of_another_repository(pair: Pair, tmp_path: Path) -> None:
+    out, trust, order = tmp_path / "bundle.tar", pair.published.trust(), MetadataOrder(root=pair.first_root)
+    with_metadata(pair, out)
+    pair.at(timedelta(days=400))
+    with pytest.raises(NotVerified, match="expired"):
+        import_bundle(pair.station, out, trust, repository=order)
+    pair.at(timedelta())
+    files = canonical_tar.decode(out.read_bytes())
+    data = files["metadata/timestamp.json"]
+    out.write_bytes(changed({**files, "metadata/timestamp.json": data.replace(b'"version":', b'"version":1', 1)}))
+    with pytest.raises(NotVerified, match="refused"):
+        import_bundle(pair.station, out, trust, repository=order)
+    assert pair.station.store.releases() == ()
+
+
+def test_a_release_that_the_repository_in_the_bundle_does_not_name(pair: Pair, tmp_path: Path) -> None:
+    """Mix and match: the metadata of one state, and a release that was never published there."""
+    out, trust = tmp_path / "bundle.tar", pair.published.trust()
+    pair.published.build(pair.published.artifact, "1.0.1")
+    sign_artifact(pair.published.artifact, pair.owner, pair.published.signed)
+    publish_signed(pair.published.signed, pair.owner)
+    with_metadata(pair, out)
+    with pytest.raises(NotVerified, match=r"does not have tiny@1\.0\.1"):
+        import_bundle(pair.station, out, trust, repository=MetadataOrder(root=pair.first_root))
+    assert pair.station.store.releases() == ()

@@ -70,18 +70,24 @@ def export(
     "--trust", "trust_path", type=FILE, required=True, envvar="ASSAY_TRUST", help="Whom to trust [ASSAY_TRUST]."
 )
 @click.option("--check", is_flag=True, help="Verify, and keep nothing.")
+@click.option(
+    "--repository", default="releases", show_default=True, help="Whose metadata may come along: its name here."
+)
+@click.option("--root", type=FILE, help="The root.json of that repository that you trust, the first time.")
 @verb
-def import_(session: Session, file: Path, trust_path: Path, check: bool) -> Answer:
+def import_(session: Session, file: Path, trust_path: Path, check: bool, repository: str, root: Path | None) -> Answer:
     """Verify everything in FILE, and only then put its releases into the store: all of them, or none.
 
     Status 4 with the reason when anything is wrong; then nothing is left behind.
     """
     from assay.pipeline.bundle_import import import_bundle
+    from assay.pipeline.bundle_metadata import MetadataOrder
     from assay.pipeline.trust_anchor import load_anchor
 
     trust, _ = load_anchor(trust_path)
     with working(session, f"verifying {file}"):
-        done = import_bundle(session.site, file, trust, keep=not check)
+        order = MetadataOrder(repository, root)
+        done = import_bundle(session.site, file, trust, keep=not check, repository=order)
     return Answer("\n".join(_lines(done)), _data(done))
 
 
@@ -93,6 +99,7 @@ def _lines(done: Imported) -> list[str]:
         lines += [f"  verified  {len(checks)} checks"]
     lines += [f"withdrawn  {each.release} for {each.board}: {each.reason}" for each in done.withdrawn]
     lines += [f"log '{done.log.head.origin}', {done.log.head.size} entries"]
+    lines += ["the repository's metadata names these releases"] if done.metadata else []
     if done.log.continues:
         lines += [f"  goes on from the {done.log.continues} entries that this site had seen"]
     return [*lines, "kept in the store" if done.kept else "nothing was kept (--check)"]
@@ -105,4 +112,4 @@ def _data(done: Imported) -> dict[str, object]:
     ]
     log = {"origin": done.log.head.origin, "size": done.log.head.size, "continues": done.log.continues}
     withdrawn = [each.model_dump(mode="json") for each in done.withdrawn]
-    return {"releases": releases, "withdrawn": withdrawn, "log": log, "kept": done.kept}
+    return {"releases": releases, "withdrawn": withdrawn, "log": log, "metadata": done.metadata, "kept": done.kept}

@@ -27,6 +27,7 @@ from assay.formats.tar_stream import Member
 from assay.model.artifact import Release
 from assay.model.predicates import Withdrawal
 from assay.model.trust import Check, TrustFile
+from assay.pipeline.bundle_metadata import BundleMetadata, MetadataOrder
 from assay.pipeline.incoming_folder import incoming_folder
 from assay.pipeline.incoming_release import check_withdrawals, verify_incoming
 from assay.pipeline.site import Site
@@ -48,10 +49,14 @@ class Imported:
     withdrawn: tuple[Withdrawal, ...]
     log: LogPart
     kept: bool
+    metadata: bool = False
 
 
-def import_bundle(site: Site, file: Path, trust: TrustFile, *, keep: bool = True) -> Imported:
-    """Verify the bundle in `file` and keep its releases; with `keep` false only verify.
+def import_bundle(
+    site: Site, file: Path, trust: TrustFile, *, keep: bool = True, repository: MetadataOrder | None = None
+) -> Imported:
+    """Verify the bundle in `file` and keep its releases; with `keep` false only verify. `repository`: whose metadata
+    may have come along.
 
     Raises `NotVerified` or `Refused` for what must not be kept, `StorageError`, `UsageFault`.
     """
@@ -67,11 +72,16 @@ def import_bundle(site: Site, file: Path, trust: TrustFile, *, keep: bool = True
             checked = tuple((each, verify_incoming(staged, each, trust, log)) for each in staged.releases())
             if not checked and not withdrawn:
                 raise NotVerified("the bundle holds no release", remedy=_REMEDY)
+            metadata = BundleMetadata(site, folder, repository or MetadataOrder())
+            if metadata.is_there:
+                metadata.check([release for release, _ in checked], trust)
             if keep:
                 site.store.adopt(staged)
+                if metadata.is_there:
+                    metadata.keep()
                 make_folder(seen_file.parent)
                 write_durably(seen_file, note)
-            return Imported(checked, withdrawn, log, keep)
+            return Imported(checked, withdrawn, log, keep, metadata.is_there)
     except OSError as error:
         text = f"the bundle cannot be taken apart: {error.strerror} ({error.filename})"
         raise StorageError(text, remedy="free disk space, and make the site folder writable") from error

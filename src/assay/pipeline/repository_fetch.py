@@ -75,8 +75,8 @@ def fetch(site: Site, order: FetchOrder, say: Say = say_nothing) -> Fetched:
     """Fetch what is asked for. Raises `Refused` and its kin, `LinkError`, `StorageError`, `UsageFault`."""
     trust, source = load_trust(order.trust), open_source(order.where)
     state = site.folder / STATES / parse_name(order.name, "a repository")
-    root = _read_root(order.root) if order.root is not None else None
-    with _alone(state):
+    root = read_root(order.root) if order.root is not None else None
+    with alone(state):
         client, now = TufClient(state / "metadata", state / "floor", source), site.clock.now()
         client.check_clock(now)
         client.refresh(root, now)
@@ -125,8 +125,8 @@ class _Incoming:
         if target is None:
             raise UsageFault(f"the repository has no {name}@{version} for {board}", remedy=self._known(name, board))
         release = parse_document(self.client.read(target), Release, target.name)
-        custom = _custom(target)
-        _check_belongs(release, custom, (name, version, board))
+        custom = custom_of(target)
+        check_belongs(release, custom, (name, version, board))
         self._check_not_withdrawn(release)
         blobs: dict[str, bytes] = {}
         attachments: dict[str, tuple[bytes, ...]] = {}
@@ -189,7 +189,8 @@ class _Incoming:
         return download(self.source, part, self.folder).read_bytes()
 
 
-def _custom(target: Target) -> ReleaseTarget:
+def custom_of(target: Target) -> ReleaseTarget:
+    """What the signed target of a release says beside length and hash. Raises `NotVerified`."""
     import json
 
     if not isinstance(target.custom, dict):
@@ -197,7 +198,7 @@ def _custom(target: Target) -> ReleaseTarget:
     return parse_document(json.dumps(target.custom).encode(), ReleaseTarget, target.name)
 
 
-def _check_belongs(release: Release, custom: ReleaseTarget, wanted: tuple[str, str, str]) -> None:
+def check_belongs(release: Release, custom: ReleaseTarget, wanted: tuple[str, str, str]) -> None:
     """The document is the release that was asked for, and says what its signed target says."""
     said = (release.name, release.version, release.board)
     here = (
@@ -227,7 +228,8 @@ def _board_of(order: FetchOrder) -> str:
     return order.board
 
 
-def _read_root(path: Path) -> bytes:
+def read_root(path: Path) -> bytes:
+    """Root metadata that came on another way. Raises `UsageFault`."""
     try:
         return read_named(path, ROOT_BYTES_MAX)
     except OSError as error:
@@ -235,7 +237,7 @@ def _read_root(path: Path) -> bytes:
 
 
 @contextlib.contextmanager
-def _alone(state: Path) -> Iterator[None]:
+def alone(state: Path) -> Iterator[None]:
     """One process at a time has the state of a repository."""
     with contextlib.ExitStack() as held:
         try:
