@@ -18,6 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "system"))
 
+import build_rows
 import line_rows
 import log_rows
 import many_rows
@@ -40,6 +41,8 @@ def boot_to_first_test(rounds: int) -> None:
 
 ROWS: dict[str, Row] = {
     "start": start_rows.command_start,
+    "build": build_rows.built,
+    "walls": build_rows.walls,
     "first-test": boot_to_first_test,
     "line": lambda rounds: line_rows.line_filled(min(rounds, 3)),
     "foreign": lambda _rounds: line_rows.somebodys_servers(),

@@ -15,10 +15,12 @@ import pytest
 from click.testing import CliRunner
 from tiny_build import NoPause, request_for, tiny_project
 
+from assay.backends.builders import toolchain
 from assay.backends.builders.git_fetch import fetch_tree
 from assay.cli.main import main
 from assay.errors import InfrastructureError, NotVerified, Refused, UsageFault
 from assay.formats import canonical_json, sigstore_bundle
+from assay.model.artifact import ToolIdentity
 from assay.model.policy import Point
 from assay.model.statement import PredicateType
 from assay.model.trust import Role, TrustFile
@@ -136,6 +138,18 @@ def test_a_stranger_builds_the_same_from_the_provenance_alone(
     )
     assert said["source"]["commit"] == _git(house.root, "rev-parse", "HEAD")
     assert [entry.type.value for _, entry in stranger.records.entries()] == ["rebuild"]
+
+
+def test_other_tools_are_told_and_are_no_difference(
+    house: House, stranger: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine has another Python: the bytes are the same; the bill is made with the tools that were there."""
+    other = ToolIdentity(name="python", version="CPython 9.9", sha256="ab" * 32)
+    monkeypatch.setattr(toolchain, "_python", lambda _known: other)
+    rebuilt = again(house, stranger, tmp_path)
+    assert rebuilt.identical
+    assert len(rebuilt.other_tools) == 1 and "CPython 9.9 (abababababab) here" in rebuilt.other_tools[0]
+    assert predicate(rebuilt.bundle)["other_tools"] == list(rebuilt.other_tools)
 
 
 def test_the_same_rebuild_gives_the_same_statement_bytes(house: House, tmp_path: Path) -> None:
