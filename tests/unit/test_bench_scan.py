@@ -19,6 +19,7 @@ from assay.drivers.usb_ports import port_of
 from assay.errors import LinkError, ManifestFault, UsageFault
 from assay.formats.hardware_map import read_map, update_map, write_map
 from assay.model.bench import Bench, UsbIdentity
+from assay.model.probe_kinds import probe_id
 from assay.model.seen_port import SeenPort, identity_of
 from assay.pipeline.bench_scan import add_places, places_of_map
 from assay.stages.manifest.read import read_manifest
@@ -76,6 +77,7 @@ def test_scan_names_units_by_what_they_are(host: Host) -> None:
         {"vendor": 0x1366, "product": 0x1055, "serial": "000683000002"},
     ]
     assert [place["name"] for place in host.bench()] == ["rv32-virt-000001", "rv32-virt-000002"]
+    assert [place["probe"] for place in host.bench()] == ["683000001", "683000002"]  # as pyOCD and OpenOCD count
     assert "ttyACM" not in (host.project / "bench.toml").read_text()
     again = host.assay([LEFT, RIGHT], "bench", "scan", "--board", "rv32-virt", "--json")
     assert json.loads(again.stdout)["added"] == []
@@ -113,6 +115,50 @@ def test_one_device_with_two_ports_makes_two_places(host: Host) -> None:
     assert [place["usb"]["interface"] for place in host.bench()] == [2]  # type: ignore[index]
 
 
+PROBE = UsbBoard((), "1-3", 0x2E8A, 0x000C, "E6614103E7", "Raspberry Pi", "Debug Probe (CMSIS-DAP)")
+IN_DFU = UsbBoard((), "1-4", 0x0483, 0xDF11, "3568", "STMicroelectronics", "STM32 BOOTLOADER", dfu=True)
+MOUSE = UsbBoard((), "1-5", 0x046D, 0xC077, None, "Logitech", "Mouse")
+
+
+def test_a_probe_and_a_board_in_dfu_mode_are_found_without_a_port(host: Host) -> None:
+    """They are listed; a place is made of the one that is named, since a port of the board may be another device."""
+    there = [LEFT, PROBE, IN_DFU, MOUSE]
+    done = host.assay(there, "bench", "scan", "--board", "rv32-virt")
+    assert "no place yet, and no port: probe E6614103E7 (USB 2e8a:000c" in done.stdout, done.stdout + done.stderr
+    assert "no port: dfu-util 3568 (USB 0483:df11" in done.stdout and "Mouse" not in done.stdout
+    assert len(host.bench()) == 1
+    for which in ("E6614103E7", "1-4"):
+        done = host.assay(there, "bench", "scan", "--board", "rv32-virt", "--only", which)
+        assert done.returncode == 0, done.stdout + done.stderr
+    _, probe, dfu = host.bench()
+    assert probe == {"name": "rv32-virt-4103e7", "board": "rv32-virt", "probe": "E6614103E7"}
+    assert dfu == {"name": "rv32-virt-3568", "board": "rv32-virt", "flash": {"dfu-util": "3568"}}
+    assert json.loads(host.assay(there, "bench", "scan", "--json").stdout)["devices"] == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "probe"),
+    [
+        ((0x1366, 0x0105, "000683000001", "SEGGER J-Link"), "683000001"),
+        ((0x1366, 0x0105, "000000", "SEGGER J-Link"), None),
+        ((0x0483, 0x374B, "066DFF", "STM32 STLink"), "066DFF"),
+        ((0x0483, 0x3748, "\x1a", "STM32 STLink"), None),
+        ((0x0D28, 0x0204, "0240", "Arm BBC micro:bit CMSIS-DAP"), "0240"),
+        ((0x10C4, 0xEA60, "0001", "CP2102"), None),
+        ((0x0D28, 0x0204, None, "CMSIS-DAP"), None),
+    ],
+)
+def test_what_is_a_probe(facts: tuple[int, int, str | None, str], probe: str | None) -> None:
+    assert probe_id(*facts) == probe
+
+
+def test_the_probe_of_two_ports_is_of_the_first_place(host: Host) -> None:
+    both = [UsbBoard(("ttyACM0", "ttyACM1"), "1-1", serial="000683000001")]
+    done = host.assay(both, "bench", "scan", "--board", "rv32-virt")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [place.get("probe") for place in host.bench()] == ["683000001", None]
+
+
 def test_without_a_board_nothing_is_written(host: Host) -> None:
     done = host.assay([LEFT], "bench", "scan")
     assert done.returncode == 0 and "no place yet: /dev/ttyACM0" in done.stdout
@@ -137,6 +183,7 @@ def test_a_hardware_map_is_written_and_brought_up_to_date(host: Host) -> None:
         "connected": True,
         "id": "000683000001",
         "platform": "rv32-virt",
+        "probe_id": "683000001",
         "product": "J-Link",
         "runner": "unknown",
         "serial": "/dev/ttyACM0",
@@ -144,6 +191,7 @@ def test_a_hardware_map_is_written_and_brought_up_to_date(host: Host) -> None:
     file.write_text(yaml.safe_dump([{**first, "runner": "jlink", "pre_script": "/opt/x", "fixtures": ["i2c"]}]))
     host.assay([RIGHT], "bench", "scan", "--hardware-map", "map.yml")
     left, right = yaml.safe_load(file.read_text())
+    assert right["probe_id"] == "683000002" and "fixtures" not in right
     assert (left["connected"], left["serial"], left["pre_script"]) == (False, None, "/opt/x")
     assert left["fixtures"] == ["i2c"] and left["runner"] == "jlink"
     assert (right["id"], right["serial"], right["platform"]) == ("000683000002", "/dev/ttyACM1", "unknown")
@@ -163,6 +211,9 @@ def test_a_hardware_map_becomes_places(host: Host) -> None:
     assert place["probe"] == "683000001"
     rows = json.loads(host.assay([LEFT], "bench", "list", "--json").stdout)["places"]
     assert rows[0]["port"] == "/dev/ttyACM0"
+    host.assay([LEFT], "bench", "scan", "--hardware-map", "back.yml")
+    (back,) = yaml.safe_load((host.project / "back.yml").read_text())
+    assert (back["probe_id"], back["fixtures"]) == ("683000001", ["fixture-i2c-sensor"])
 
 
 def port(device: str, **facts: object) -> SeenPort:

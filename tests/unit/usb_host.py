@@ -15,7 +15,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class UsbBoard:
-    """A USB device with one port for each name in `devices` (`ttyACM0`)."""
+    """A USB device with one port for each name in `devices` (`ttyACM0`); `dfu`: it is in DFU mode."""
 
     devices: tuple[str, ...]
     socket: str
@@ -24,13 +24,14 @@ class UsbBoard:
     serial: str | None = None
     maker: str = "SEGGER"
     name: str = "J-Link"
+    dfu: bool = False
 
 
 def lay_out(sys_folder: Path, boards: list[UsbBoard]) -> None:
     """The part of sysfs that tells what a tty is."""
     (sys_folder / "class/tty").mkdir(parents=True)
-    (sys_folder / "bus/usb").mkdir(parents=True)
-    for board in boards:
+    (sys_folder / "bus/usb/devices").mkdir(parents=True)
+    for number, board in enumerate(boards, 1):
         device = sys_folder / "devices/usb1" / board.socket
         device.mkdir(parents=True)
         facts = {
@@ -40,10 +41,18 @@ def lay_out(sys_folder: Path, boards: list[UsbBoard]) -> None:
             "serial": board.serial,
             "manufacturer": board.maker,
             "product": board.name,
+            "busnum": "1",
+            "devnum": str(number),
         }
         for name, value in facts.items():
             if value is not None:
                 (device / name).write_text(value + "\n")
+        (sys_folder / "bus/usb/devices" / board.socket).symlink_to(device)
+        if board.dfu:
+            interface = sys_folder / "bus/usb/devices" / f"{board.socket}:1.0"
+            interface.mkdir()
+            for name, value in (("Class", "fe"), ("SubClass", "01"), ("Protocol", "02")):
+                (interface / f"bInterface{name}").write_text(value + "\n")
         for number, tty in enumerate(board.devices):
             interface = device / f"{board.socket}:1.{number * 2}"
             interface.mkdir()

@@ -27,7 +27,7 @@ LEAVE_OUT = "-"
 
 @click.command()
 @click.option("--board", shell_complete=complete_board, help="The board on the ports that have no place yet.")
-@click.option("--only", metavar="WHICH", help="Of the new ports this one: its device, USB serial number or socket.")
+@click.option("--only", metavar="WHICH", help="This one alone: a port's device, serial number, probe or socket.")
 @click.option("--twins", is_flag=True, help="Take the twins of the site, too.")
 @click.option("--import", "map_in", type=FILE, help="Take places from Zephyr's hardware map.")
 @click.option("--hardware-map", "map_out", type=FILE, help="Write Zephyr's hardware map, or bring it up to date.")
@@ -97,12 +97,13 @@ def _asked(session: Session, root: Path, found: Scan, only: str | None) -> list[
 def _answer(found: Scan, fresh: list[Place], faults: list[str], file: Path, dry_run: bool) -> Answer:
     new = {place.name for place in fresh}
     lines = [f"would add to {file}:" if dry_run else f"added to {file}:"] if fresh else []
-    lines += [f"  {place.name}: {place.board}, {place.usb or f'twin {place.twin}'}" for place in fresh]
+    lines += [f"  {place.name}: {place.board}, {_identity(place)}" for place in fresh]
     lines += [_line(place, ports) for place, ports in found.places if place.usb is not None and place.name not in new]
     left = [port for port in found.unplaced if dry_run or port.is_usb]
     lines += [f"no place yet: {port}" for port in left]
-    if left and not fresh:
-        lines.append("next: assay bench scan --board BOARD --only DEVICE")
+    lines += [f"no place yet, and no port: {device}" for device in found.devices]
+    if (left or found.devices) and not fresh:
+        lines.append("next: assay bench scan --board BOARD --only WHICH")
     lines += [f"not added: {fault}" for fault in faults]
     data: dict[str, Any] = {
         "bench": str(file),
@@ -112,9 +113,18 @@ def _answer(found: Scan, fresh: list[Place], faults: list[str], file: Path, dry_
             for place, ports in found.places
         ],
         "unplaced": [_port_facts(port) for port in found.unplaced],
+        "devices": [vars(device) for device in found.devices],
         "not_added": faults,
     }
     return Answer("\n".join(lines) or "no board is plugged in", data, ExitStatus.USAGE if faults else ExitStatus.PASS)
+
+
+def _identity(place: Place) -> str:
+    if place.usb is not None:
+        return f"{place.usb}, probe {place.probe}" if place.probe else str(place.usb)
+    if place.twin is not None:
+        return f"twin {place.twin}"
+    return f"probe {place.probe}" if place.probe else ", ".join(f"{key} {value}" for key, value in place.flash.items())
 
 
 def _line(place: Place, ports: tuple[SeenPort, ...]) -> str:

@@ -60,18 +60,19 @@ def _rule(device: UsbDevice) -> str:
 
 def _device(folder: Path) -> UsbDevice | None:
     try:
-        vendor, product = (int(_text(folder / name), 16) for name in ("idVendor", "idProduct"))
-        bus, number = (int(_text(folder / name)) for name in ("busnum", "devnum"))
+        vendor, product = (int(text_of(folder / name), 16) for name in ("idVendor", "idProduct"))
+        bus, number = (int(text_of(folder / name)) for name in ("busnum", "devnum"))
     except ValueError:
         return None
-    if _text(folder / "bDeviceClass") == "09":
+    if text_of(folder / "bDeviceClass") == "09":
         return None
-    name = " ".join(word for word in (_text(folder / "manufacturer"), _text(folder / "product")) if word)
+    name = " ".join(word for word in (text_of(folder / "manufacturer"), text_of(folder / "product")) if word)
     node = NODES / f"{bus:03d}" / f"{number:03d}"
-    return UsbDevice(vendor, product, _text(folder / "serial") or None, folder.name, node, visible(name))
+    return UsbDevice(vendor, product, text_of(folder / "serial") or None, folder.name, node, visible(name))
 
 
-def _text(file: Path) -> str:
+def text_of(file: Path) -> str:
+    """What a file of sysfs says; empty when it is not there."""
     try:
         return file.read_text(errors="replace").strip()
     except OSError:

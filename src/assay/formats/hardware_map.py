@@ -14,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 
 from assay.errors import ManifestFault
+from assay.model.bench import Place
 from assay.model.seen_port import SeenPort
 from assay.model.value import ForeignValue
 
@@ -82,10 +83,10 @@ def _plain(entry: MapEntry) -> dict[str, Any]:
     return {key: value for key, value in shown.items() if value is not None or key == "serial"}
 
 
-def update_map(entries: Sequence[MapEntry], seen: Sequence[SeenPort], boards: dict[str, str]) -> list[MapEntry]:
-    """The map as it is now: known boards get their port or lose it, new ones come at the end.
+def update_map(entries: Sequence[MapEntry], seen: Sequence[SeenPort], places: dict[str, Place]) -> list[MapEntry]:
+    """The map as it is now: known boards get their port or lose it, new ones come at the end, with probe and fixtures.
 
-    `boards` is the platform of each device that the bench file knows. Boards of one serial number stay as they are.
+    `places` is the place of each device that the bench file knows. Boards of one serial number stay as they are.
     """
     by_serial: dict[str, list[SeenPort]] = {}
     for port in seen:
@@ -94,7 +95,7 @@ def update_map(entries: Sequence[MapEntry], seen: Sequence[SeenPort], boards: di
     known = {entry.id for entry in entries}
     updated = [_now(entry, by_serial) for entry in entries]
     fresh = [ports[0] for serial, ports in by_serial.items() if serial not in known]
-    return updated + [_fresh(port, boards.get(port.device, UNKNOWN)) for port in fresh]
+    return updated + [_fresh(port, places.get(port.device)) for port in fresh]
 
 
 def _interfaces(port: SeenPort, seen: Sequence[SeenPort]) -> list[int]:
@@ -110,12 +111,18 @@ def _now(entry: MapEntry, by_serial: dict[str, list[SeenPort]]) -> MapEntry:
     return entry.model_copy(update={"connected": there, "serial": ports[0].device if there else None})
 
 
-def _fresh(port: SeenPort, platform: str) -> MapEntry:
+def _fresh(port: SeenPort, place: Place | None) -> MapEntry:
+    more: dict[str, Any] = {}
+    if probe := (place.probe if place is not None else None) or port.probe:
+        more["probe_id"] = probe
+    if place is not None and place.features:
+        more["fixtures"] = place.features
     return MapEntry(
         connected=True,
         id=port.serial,
-        platform=platform,
+        platform=place.board if place is not None else UNKNOWN,
         product=port.product_name or UNKNOWN,
         runner=UNKNOWN,
         serial=port.device,
+        **more,
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A serial port that is there now, and which identity means it.
+"""A serial port or another USB device that is there now, and which identity means it.
 
 Guards: an identity is made of what the unit is; the socket joins it only where nothing else tells two units apart.
 Leaves to others: looking (`drivers.usb_ports`).
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.model.bench import UsbIdentity
+from assay.model.probe_kinds import probe_id
 
 USELESS_SERIAL = re.compile(r"0*|0*1|0123456789(ABCDEF)?|1234567890|n/?a|none|unknown", re.IGNORECASE)
 """Serial numbers that makers of adapters leave in all of them: they tell nothing apart."""
@@ -31,6 +32,11 @@ class SeenPort:
     product_name: str = ""
 
     @property
+    def probe(self) -> str | None:
+        """The id of the debug probe that the port is a part of, as on most development boards; None: it is of none."""
+        return probe_id(self.vendor, self.product, self.serial, f"{self.maker} {self.product_name}")
+
+    @property
     def is_usb(self) -> bool:
         """True when it says what it is."""
         return self.vendor is not None
@@ -44,6 +50,21 @@ class SeenPort:
         words += [f"interface {self.interface}" if self.interface is not None else ""]
         words += [f"in socket {self.location}" if self.location else ""]
         return f"{self.device} ({', '.join(word for word in words if word)})"
+
+
+@dataclass(frozen=True)
+class SeenDevice:
+    """A USB device without a port, which a flasher finds: `kind` is `probe`, or the flasher; `id` what a place calls
+    it, `location` its socket, `words` what it says of itself.
+    """
+
+    kind: str
+    id: str
+    location: str
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id} ({self.words})"
 
 
 def matching(identity: UsbIdentity, seen: Sequence[SeenPort]) -> list[SeenPort]:

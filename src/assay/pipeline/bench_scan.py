@@ -2,8 +2,8 @@
 """Scanning a host: which places of the bench file are there, which ports no place means, and new places for them.
 
 Guards: what a person wrote in the bench file stays as it is, new places come at its end; the file that results is read
-before it replaces the old one; no port is opened. Leaves to others: looking (`drivers.usb_ports`), Zephyr's format
-(`formats.hardware_map`).
+before it replaces the old one; nothing is opened. Leaves to others: looking (`drivers.usb_ports`,
+`drivers.usb_flashable`), Zephyr's format (`formats.hardware_map`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 
 from assay.backends.durable_file import exclusive, write_durably
 from assay.backends.named_file import read_named
+from assay.drivers.usb_flashable import seen_devices
 from assay.drivers.usb_ports import seen_ports
 from assay.errors import StorageError, UsageFault
 from assay.formats.hardware_map import MAP_BYTES_MAX, MapEntry, read_map, update_map, write_map
 from assay.model.bench import Bench, Place, UsbIdentity
-from assay.model.seen_port import SeenPort, identity_of, matching
+from assay.model.seen_port import SeenDevice, SeenPort, identity_of, matching
 from assay.pipeline import manifest_files
 from assay.stages.manifest.read import read_manifest
 
@@ -34,19 +35,24 @@ SERIAL_SHOWN = 6
 
 @dataclass(frozen=True)
 class Scan:
-    """Each place with its ports now (none: not connected; several: ambiguous), the ports without a place, all ports."""
+    """Each place with its ports now (none: not connected; several: ambiguous), the ports without a place, all ports;
+    and the devices without a port and without a place that a flasher finds.
+    """
 
     places: tuple[tuple[Place, tuple[SeenPort, ...]], ...]
     unplaced: tuple[SeenPort, ...]
     seen: tuple[SeenPort, ...]
+    devices: tuple[SeenDevice, ...] = ()
 
 
 def scan(bench: Bench | None) -> Scan:
-    """Look at the host's ports, and compare with `bench` (None: there is no bench file yet)."""
+    """Look at what is plugged in, and compare with `bench` (None: there is no bench file yet)."""
     seen = seen_ports()
     places = [(place, tuple(_ports_of(place, seen))) for place in (bench.places if bench else ())]
     taken = {port.device for _, ports in places for port in ports}
-    return Scan(tuple(places), tuple(port for port in seen if port.device not in taken), tuple(seen))
+    known = {door for place, _ in places for door in (place.probe, *place.flash.values())}
+    devices = tuple(each for each in seen_devices(seen) if not known & {each.id, each.location})
+    return Scan(tuple(places), tuple(port for port in seen if port.device not in taken), tuple(seen), devices)
 
 
 def _ports_of(place: Place, seen: Sequence[SeenPort]) -> list[SeenPort]:
@@ -57,32 +63,46 @@ def _ports_of(place: Place, seen: Sequence[SeenPort]) -> list[SeenPort]:
 
 
 def new_places(found: Scan, board: str, only: str | None) -> list[Place]:
-    """A place with `board` for each USB port without one; `only` takes one by its device, serial number or socket.
+    """A place with `board` for each USB port without one; `only` takes one by its device, serial number or socket, and
+    then a probe or a device in DFU mode without a port, too: unasked it may belong to a board whose port is another's.
 
     Raises UsageFault when nothing is that.
     """
-    ports = [port for port in found.unplaced if port.is_usb]
-    if only is not None:
-        ports = [port for port in ports if only in (port.device, port.serial, port.location)]
-        if not ports:
-            listed = "; ".join(map(str, found.unplaced)) or "none"
-            raise UsageFault(f"no port without a place is {only!r}", remedy=f"ports without a place: {listed}")
     names = {place.name for place, _ in found.places}
-    return [_place(port, board, found.seen, names) for port in ports]
+    probes = {place.probe for place, _ in found.places}
+    ports = [port for port in found.unplaced if port.is_usb]
+    if only is None:
+        return [_place(port, board, found.seen, names, probes) for port in ports]
+    ports = [port for port in ports if only in (port.device, port.serial, port.location)]
+    devices = [] if ports else [each for each in found.devices if only in (each.id, each.location)]
+    if not ports and not devices:
+        listed = "; ".join(map(str, (*found.unplaced, *found.devices))) or "nothing"
+        raise UsageFault(f"nothing without a place is {only!r}", remedy=f"without a place: {listed}")
+    return [_place(port, board, found.seen, names, probes) for port in ports] + [
+        _place_of_device(each, board, names) for each in devices
+    ]
 
 
-def _place(port: SeenPort, board: str, seen: Sequence[SeenPort], names: set[str]) -> Place:
+def _place(port: SeenPort, board: str, seen: Sequence[SeenPort], names: set[str], probes: set[str | None]) -> Place:
+    """With the probe that its device is, for the first place of it, where its serial number tells it alone."""
     identity = identity_of(port, seen)
     assert identity is not None
-    name = _free_name(board, identity, names)
-    return Place(name=name, board=board, usb=identity)
+    name = _free_name(board, identity.serial or "", names)
+    probe = port.probe if identity.location is None and port.probe not in probes else None
+    probes.add(probe)
+    return Place(name=name, board=board, usb=identity, probe=probe)
 
 
-def _free_name(board: str, identity: UsbIdentity, names: set[str]) -> str:
+def _place_of_device(device: SeenDevice, board: str, names: set[str]) -> Place:
+    name = _free_name(board, device.id, names)
+    if device.kind == "probe":
+        return Place(name=name, board=board, probe=device.id)
+    return Place(name=name, board=board, flash={device.kind: device.id})
+
+
+def _free_name(board: str, serial: str, names: set[str]) -> str:
     """`BOARD-` and the end of the serial number; a number where that is taken or there is none."""
-    tail = "".join(char for char in (identity.serial or "").lower() if char.isascii() and char.isalnum())[
-        -SERIAL_SHOWN:
-    ]
+    tail = "".join(char for char in serial.lower() if char.isascii() and char.isalnum())[-SERIAL_SHOWN:]
     wanted = [f"{board[:40]}-{tail}"] if tail else []
     wanted += [f"{board[:40]}-{number}" for number in range(1, len(names) + 2)]
     name = next(name for name in wanted if name not in names)
@@ -118,7 +138,7 @@ def places_of_map(
             continue
         usb = UsbIdentity(serial=entry.id)
         features = tuple(_feature(fixture) for fixture in entry.fixtures or ())
-        name = _free_name(board, usb, names)
+        name = _free_name(board, entry.id, names)
         places.append(Place(name=name, board=board, usb=usb, probe=entry.probe_id, features=features))
     return places, faults
 
@@ -157,6 +177,8 @@ def _toml(place: Place) -> str:
         lines.append(f"twin = {json.dumps(place.twin)}")
     if place.probe:
         lines.append(f"probe = {_quoted(place.probe)}")
+    if place.flash:
+        lines.append(f"flash = {{ {', '.join(f'{key} = {_quoted(value)}' for key, value in place.flash.items())} }}")
     if place.features:
         lines.append(f"features = [{', '.join(map(_quoted, place.features))}]")
     return "\n".join(lines) + "\n"
@@ -189,7 +211,7 @@ def read_map_file(file: Path) -> list[MapEntry]:
 
 def write_map_file(file: Path, found: Scan) -> list[MapEntry]:
     """Bring the hardware map in `file` up to date, or make one. Raises ManifestFault, StorageError."""
-    boards = {ports[0].device: place.board for place, ports in found.places if len(ports) == 1}
+    boards = {ports[0].device: place for place, ports in found.places if len(ports) == 1}
     try:
         with exclusive(file.absolute().parent):
             entries = update_map(read_map_file(file) if file.exists() else [], found.seen, boards)
