@@ -23,6 +23,7 @@ from assay.model import (
     predicates,
     trust,
     wire,
+    witness,
 )
 
 HERE = Path(__file__).parent / "reference"
@@ -41,6 +42,7 @@ MANIFESTS = {
     "keys": keys.KeyTable,
     "trust": trust.TrustFile,
     "wire": wire.WireFile,
+    "witnesses": witness.WitnessPolicy,
 }
 PREDICATES = {
     "provisioning": predicates.Provisioning,

@@ -298,9 +298,8 @@ def roots(
 
 
 def _all_keys(session: Session) -> list[TrustedKey]:
-    from assay.model.trust import Role
-
-    return [session.site.signers.public_key(Role(role)) for role in ROLES]
+    signers = session.site.signers
+    return [signers.public_key(role) for role in signers.roles()]
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
