@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from esp_rom import CIPHER, EspRom
 from flash_project import FlashProject
 
-from assay.drivers.flash.esptool import EsptoolFlasher, open_esptool
-from assay.drivers.flash.tool_program import ToolProgram
-from assay.errors import DeviceTimeout, LinkError, Refused, ToolMissing, UsageFault
+from assay.drivers.flash.esptool import EsptoolFlasher, _failure, _limit_s, open_esptool
+from assay.drivers.flash.tool_program import Said, ToolProgram
+from assay.errors import DeviceTimeout, LinkError, PlaceBusy, Refused, ToolMissing, UsageFault
 from assay.interfaces.flasher import Part
 
 FLASHER = """
@@ -136,6 +137,32 @@ def test_an_address_outside_and_an_unknown_image(tmp_path: Path) -> None:
     assert rom.commands == []
 
 
+def test_a_port_that_a_terminal_has_open_is_busy(tmp_path: Path) -> None:
+    """esptool itself does not notice, and the two would take each other's bytes."""
+    with EspRom() as rom, Path(rom.port).open("rb", buffering=0) as port:
+        terminal = subprocess.Popen(["sleep", "60"], stdin=port)
+        try:
+            with pytest.raises(PlaceBusy, match=rf"{rom.port} is open in sleep .pid {terminal.pid}"):
+                flasher(rom.port, tmp_path).identify()
+            assert rom.commands == []
+        finally:
+            terminal.kill()
+            terminal.wait()
+
+
+def test_a_port_that_is_locked_is_busy_and_not_a_bad_cable(tmp_path: Path) -> None:
+    lines = (
+        "A fatal error occurred: Could not open /dev/x, the port is busy or doesn't exist.",
+        "([Errno 11] Could not exclusively lock port /dev/x: [Errno 11] Resource temporarily unavailable)",
+    )
+    told = _failure(ToolProgram("esptool", "", tmp_path), Said(2, lines, tmp_path), "write", "/dev/x")
+    assert isinstance(told, PlaceBusy) and told.message == "/dev/x is used by another program"
+
+
+def test_a_slow_line_is_given_the_time_that_it_needs() -> None:
+    assert _limit_s(16 * 1024 * 1024, 115200) > 24 * 60 + 100
+
+
 def test_a_dry_run_says_the_words(tmp_path: Path) -> None:
     with EspRom() as rom:
         theirs = project(tmp_path, rom)
@@ -164,7 +191,7 @@ def test_a_chip_that_goes_silent_in_the_middle(tmp_path: Path, monkeypatch: pyte
         one = flasher(rom.port, tmp_path)
         one.identify()
         rom.mute_after = len(rom.commands) + 40
-        monkeypatch.setattr("assay.drivers.flash.esptool.WRITE_S", 2.0)
+        monkeypatch.setattr("assay.drivers.flash.esptool._limit_s", lambda _size, _baud: 2.0)
         with pytest.raises((LinkError, DeviceTimeout), match=r"esptool did not end within 2 s while it was to write"):
             one.write(one.plan([Part("app", 0x10000, os.urandom(2_000_000))]), nothing)
 

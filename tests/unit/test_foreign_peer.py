@@ -272,6 +272,8 @@ def test_nobody_there_over_udp(site: Site) -> None:
     assert status == 3 and "udp://127.0.0.1:9" in done["error"], done
     status, done = site.flash("udp://:9", site.maker.image("ecdsa-p256"), framing="raw")
     assert status == 2 and "udp://HOST" in done["remedy"]
+    status, done = site.flash("udp://[::1", site.maker.image("ecdsa-p256"), framing="raw")
+    assert status == 2 and "'udp://[::1' is no address" in done["error"], done
 
 
 def test_a_pattern_that_fits_several_ports_is_a_question(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -162,6 +162,10 @@ def test_an_answer_that_says_neither_is_told(relay: WebRelay) -> None:
         ("h", {"kind": "kettle"}, "no relay of kind 'kettle'"),
         ("", {"kind": "shelly"}, "at ''"),
         ("", {"on": "file:///etc/passwd", "off": "http://h/"}, "no URL of a relay"),
+        ("[::1", {"kind": "shelly"}, "the URL on is none"),
+        ("h:port", {"kind": "shelly"}, "the URL on is none"),
+        ("h", {"kind": "tasmota", "channel": "x y"}, "holds a blank"),
+        ("h", {"on": "http://h/1", "off": "http://h/0\r\nX: y"}, "the URL off of the relay at h holds a blank"),
         ("h", {"on": "http://h/1", "off": "http://h/0", "status": "http://h/"}, "needs is_on and is_off"),
         ("h", {"on": "http://h/1", "off": "http://h/0", "is_on": "("}, "no regular expression"),
     ],
@@ -169,6 +173,16 @@ def test_an_answer_that_says_neither_is_told(relay: WebRelay) -> None:
 def test_a_wrong_web_relay_is_told(address: str, options: dict[str, object], says: str) -> None:
     with pytest.raises(UsageFault, match=says):
         open_power("http", address, options)
+
+
+@pytest.mark.parametrize("url", ["http://admin:geheim@relay.test/on", "ftp://admin:geheim@relay.test/on"])
+def test_a_password_in_a_url_is_refused_and_not_told(url: str) -> None:
+    with pytest.raises(UsageFault, match=r"has a user in it") as told:
+        open_power("http", "", {"on": url, "off": "http://relay.test/off"})
+    assert "geheim" not in f"{told.value} {told.value.message} {told.value.remedy}"
+    with pytest.raises(UsageFault) as told:
+        open_power("http", "admin:geheim@relay.test", {"kind": "shelly"})
+    assert "geheim" not in f"{told.value.message} {told.value.remedy}"
 
 
 # Programs

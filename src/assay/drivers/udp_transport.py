@@ -68,8 +68,8 @@ class UdpTransport:
 
 def open_udp(address: str, _baud: int) -> UdpTransport:
     """A socket to `udp://HOST[:PORT]` (entry point `assay.transports: udp`). Raises UsageFault, LinkError."""
-    parts = urlsplit(address)
     try:
+        parts = urlsplit(address)
         host, port = parts.hostname, parts.port or SMP_PORT
     except ValueError as error:
         raise UsageFault(f"{address!r} is no address: {error}", remedy="write udp://HOST or udp://HOST:PORT") from error

@@ -8,6 +8,7 @@ Leaves to others: serial ports (`usb_ports`).
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,15 +48,34 @@ def usb_devices() -> list[UsbDevice]:
 def check_permission(wanted: Callable[[UsbDevice], bool]) -> None:
     """Raises LinkError with the udev line when a device that is `wanted` is there and may not be written."""
     for device in usb_devices():
-        if wanted(device) and device.node.exists() and not os.access(device.node, os.R_OK | os.W_OK):
+        if wanted(device) and _is_forbidden(device):
             raise LinkError(f"no permission for {device.node} ({device})", remedy=_rule(device))
+
+
+def rules_for_probes() -> str:
+    """The udev lines for what calls itself a debug probe here and may not be used; empty when there is none."""
+    return "\n".join(_rule(device) for device in usb_devices() if _PROBE.search(device.name) and _is_forbidden(device))
+
+
+_PROBE = re.compile(r"DAP|J-?Link|ST-?Link|debug|probe|JTAG|SWD|FT[24]?232", re.IGNORECASE)
+
+
+def _is_forbidden(device: UsbDevice) -> bool:
+    return device.node.exists() and not os.access(device.node, os.R_OK | os.W_OK)
+
+
+def same_serial(one: str | None, other: str | None) -> bool:
+    """True for one serial number, however it is written: those of J-Link are numbers, which pyOCD writes without the
+    zeros that USB has in front.
+    """
+    return bool(one and other) and (one or "").lower().lstrip("0") == (other or "").lower().lstrip("0")
 
 
 def _rule(device: UsbDevice) -> str:
     ids = f'ATTRS{{idVendor}}=="{device.vendor:04x}", ATTRS{{idProduct}}=="{device.product:04x}"'
     rights = 'MODE="0660", GROUP="plugdev", TAG+="uaccess"'
     lines = [f"{kind}, {ids}, {rights}" for kind in ('SUBSYSTEM=="usb"', 'KERNEL=="hidraw*"')]
-    return f"put these lines into {RULES} and plug it in again: {' and '.join(lines)}"
+    return "\n".join([f"put these lines into {RULES} and plug it in again:", *lines])
 
 
 def _device(folder: Path) -> UsbDevice | None:

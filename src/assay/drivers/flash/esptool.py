@@ -19,10 +19,12 @@ from typing import Literal
 
 from assay.drivers.flash.compared import compare, file_of, keep, left_by_tool, progress_of
 from assay.drivers.flash.tool_program import OnLine, Said, ToolProgram
+from assay.drivers.port_users import programs_with
 from assay.errors import (
     AssayError,
     InfrastructureError,
     LinkError,
+    PlaceBusy,
     Refused,
     ToolMissing,
     UnitFailed,
@@ -37,8 +39,8 @@ VERSION_MIN = (5, 0)
 """esptool 5 names its commands with dashes, and Debian 12 has 4.4."""
 
 ASK_S = 60.0
-WRITE_S = 900.0  # 16 MB at 115200 bit/s take 24 minutes; at 460800 six
-READ_S = 900.0
+LINE_S = 300.0  # beside what the line needs: erasing 16 MB takes up to 100 s
+BITS_PER_BYTE = 10
 BAUD = 460800
 
 Encrypted = Literal["refuse", "by-chip", "beforehand"]
@@ -110,7 +112,7 @@ class EsptoolFlasher:
             keep(self._folder, part)
         total = sum(part.size for part in plan.parts)
         said = self._run(
-            self._words(), self._write_words(plan.parts), doing="write", limit_s=WRITE_S,
+            self._words(), self._write_words(plan.parts), doing="write", limit_s=_limit_s(total, self._baud),
             on_line=progress_of(_PERCENT, total, progress),
         )  # fmt: skip
         verified = said.text.count("Hash of data verified")
@@ -136,7 +138,7 @@ class EsptoolFlasher:
         words = self._read_words(part)
         file = Path(words[-1])
         file.unlink(missing_ok=True)
-        self._run(self._words(), words, doing="read back", limit_s=READ_S)
+        self._run(self._words(), words, doing="read back", limit_s=_limit_s(part.size, self._baud))
         return left_by_tool(file)
 
     def _words(self, after: str = "no-reset") -> tuple[str, ...]:
@@ -157,10 +159,16 @@ class EsptoolFlasher:
     def _run(
         self, first: Sequence[str], then: Sequence[str], *, doing: str, limit_s: float, on_line: OnLine | None = None
     ) -> Said:
+        self._check_free()
         said = self._esptool.run([*first, *then], doing=doing, limit_s=limit_s, on_line=on_line)
         if said.status != 0:
             raise _failure(self._esptool, said, doing, self._port)
         return said
+
+    def _check_free(self) -> None:
+        """esptool opens a port that a terminal has open, too, and the two take each other's bytes."""
+        if others := programs_with(self._port):
+            raise PlaceBusy(f"{self._port} is open in {', '.join(others)}", remedy="end it, then do it again")
 
     def _check_version(self) -> None:
         said = self._esptool.run(["version"], doing="tell its version", limit_s=ASK_S)
@@ -174,6 +182,7 @@ class EsptoolFlasher:
     def _burnt(self) -> tuple[str, str]:
         """Whether flash encryption and secure boot are on, as the eFuses say. Never "off" for what was not told."""
         words = ("--chip", self._chip, "--port", self._port, "--before", self._before, "summary", "--format", "json")
+        self._check_free()
         said = self._espefuse.run(words, doing="read the eFuses", limit_s=ASK_S)
         if said.status != 0:
             raise _failure(self._espefuse, said, "read the eFuses", self._port)
@@ -228,6 +237,13 @@ def open_esptool(
     return EsptoolFlasher(where, chip, baud, before, after, stub, how, folder)
 
 
+def _limit_s(size: int, baud: int) -> float:
+    """For `size` bytes over a line of `baud` bit/s, half of which may be frames and waiting: 16 MB at 115200 bit/s take
+    24 minutes.
+    """
+    return LINE_S + 2 * size * BITS_PER_BYTE / baud
+
+
 def _address(part: Part) -> int:
     assert isinstance(part.where, int)
     return part.where
@@ -248,7 +264,13 @@ _FAILURES: tuple[tuple[str, type[AssayError], str], ...] = (
 )
 
 
+_BUSY = re.compile(r"Could not exclusively lock|Resource temporarily unavailable|Device or resource busy")
+
+
 def _failure(tool: ToolProgram, said: Said, doing: str, port: str) -> AssayError:
+    if _BUSY.search(said.text):
+        others = ", ".join(programs_with(port)) or "another program"
+        return PlaceBusy(f"{port} is used by {others}", remedy="wait until it is done, or end it")
     for pattern, kind, remedy in _FAILURES:
         line = next((line.strip() for line in said.lines if re.search(pattern, line, re.IGNORECASE)), None)
         if line is not None:

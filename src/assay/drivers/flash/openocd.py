@@ -15,7 +15,7 @@ from pathlib import Path
 from assay.drivers.flash.compared import compare, file_of, keep, left_by_tool
 from assay.drivers.flash.probe_failures import failure
 from assay.drivers.flash.tool_program import Said, ToolProgram
-from assay.drivers.usb_devices import check_permission
+from assay.drivers.usb_devices import check_permission, same_serial
 from assay.errors import AssayError, LinkError, Refused, ToolMissing, UnitFailed, UsageFault
 from assay.interfaces.device import Progress
 from assay.interfaces.flasher import Action, FlashPlan, Identity, Part, ReadBack
@@ -155,7 +155,7 @@ class OpenocdFlasher:
 
     def _run(self, commands: Sequence[str], doing: str, limit_s: float) -> Said:
         if self._serial:
-            check_permission(lambda device: device.serial == self._serial)
+            check_permission(lambda device: same_serial(device.serial, self._serial))
         said = self._tool.run(self._words(commands), doing=doing, limit_s=limit_s)
         self._check(said, doing)
         return said

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 from assay.drivers.flash.tool_program import Said, ToolProgram
+from assay.drivers.usb_devices import rules_for_probes
 from assay.errors import AssayError, InfrastructureError, LinkError
 
 Failures = Sequence[tuple[str, type[AssayError], str]]
@@ -40,5 +41,6 @@ def failure_in(program: str, lines: Sequence[str], doing: str, known: Failures) 
     for pattern, kind, remedy in (*COMMON, *known):
         line = next((line.strip() for line in lines if re.search(pattern, line)), None)
         if line is not None:
-            return kind(f"{program} could not {doing}: {line}", remedy=remedy)
+            found = rules_for_probes() if remedy is _RULE else ""
+            return kind(f"{program} could not {doing}: {line}", remedy=found or remedy)
     return None

@@ -19,7 +19,7 @@ from assay.drivers.flash.compared import compare, file_of, keep, left_by_tool
 from assay.drivers.flash.probe_failures import Failures, failure_in
 from assay.drivers.flash.pyocd_worker import MARK
 from assay.drivers.flash.tool_program import OnLine, Said, ToolProgram
-from assay.drivers.usb_devices import check_permission
+from assay.drivers.usb_devices import check_permission, same_serial
 from assay.errors import AssayError, LinkError, Refused, ToolMissing, UnitFailed, UsageFault
 from assay.formats.visible_text import visible
 from assay.interfaces.device import Progress
@@ -102,7 +102,7 @@ class PyocdFlasher:
         """Ask the worker, and answer what it told."""
         if find_spec("pyocd") is None:
             raise ToolMissing("the package pyocd is not installed", remedy=INSTALL)
-        check_permission(lambda device: device.serial is not None and device.serial == self._uid)
+        check_permission(lambda device: same_serial(device.serial, self._uid))
         files = [
             {
                 "address": part.where,

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from assay.drivers.labgrid.client import CALL_TIMEOUT_S, environment, is_ours_already, judge, words_for
-from assay.drivers.locks.file_lock import lock_folder, place_digest
+from assay.drivers.locks.file_lock import checked_folder, lock_folder, open_or_create, place_digest
 from assay.errors import LinkError, PlaceBusy
 from assay.model.bench import LabgridPlace
 
@@ -122,12 +122,10 @@ def _read_until_held(guard: subprocess.Popen[bytes]) -> bytes:
 def _wait_for_guard(place: LabgridPlace, end_s: float) -> int:
     """A file that the guard of a hold has locked: whoever comes next waits until the one before has released.
 
-    Raises PlaceBusy when that lasts.
+    Raises PlaceBusy when that lasts, StorageError when locks cannot be kept.
     """
     end_s = max(end_s, time.monotonic() + CALL_TIMEOUT_S)
-    folder = lock_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    file = os.open(_path(folder, place), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    file = open_or_create(_path(checked_folder(lock_folder()), place))
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -117,7 +117,7 @@ class FileLocks:
         return HeldDoors((first, *locks.values()))
 
     def _acquire(self, port: str, place: str, mine: LockRecord, deadline_s: float) -> FileLock:
-        line = WaitingLine(self._path(port, 0).with_suffix(".line"), _open_or_create)
+        line = WaitingLine(self._path(port, 0).with_suffix(".line"), open_or_create)
         if not line.waiters():
             lock, _ = self._try(port, mine)
             if lock is not None:
@@ -146,12 +146,12 @@ class FileLocks:
 
     def waiting(self, port: str) -> list[str]:
         """Who waits for the place, the first one first."""
-        line = WaitingLine(self._path(port, 0).with_suffix(".line"), _open_or_create)
+        line = WaitingLine(self._path(port, 0).with_suffix(".line"), open_or_create)
         return [waiter.who for waiter in line.waiters()]
 
     def held(self) -> list[Holder]:
         """Everybody who holds a place of this host now."""
-        folder = _checked_folder(self._folder or lock_folder())
+        folder = checked_folder(self._folder or lock_folder())
         records = [self._record_at(path) for path in sorted(folder.glob("*.0.lock"))]
         holders = dict.fromkeys(record.holder for record in records if record)  # one who holds several doors, once
         return sorted(holders, key=lambda holder: holder.place)
@@ -162,7 +162,7 @@ class FileLocks:
 
         Raises Refused when it is somebody else's, or the lock of a verb that runs.
         """
-        folder = _checked_folder(self._folder or lock_folder())
+        folder = checked_folder(self._folder or lock_folder())
         found = [(path, record) for path in folder.glob("*.0.lock") if (record := self._record_at(path))]
         named = [(path, record) for path, record in found if record.holder.place == place]
         if not named:
@@ -219,7 +219,7 @@ class FileLocks:
         lender: Holder | None = None
         for level in range(LEVELS_MAX):
             path = self._path(port, level)
-            file = _open_or_create(path)
+            file = open_or_create(path)
             if not _flock(file):
                 record = read_record(file)
                 os.close(file)
@@ -238,7 +238,7 @@ class FileLocks:
         return None, lender
 
     def _path(self, port: str, level: int) -> Path:
-        return _checked_folder(self._folder or lock_folder()) / f"{place_digest(port)}.{level}.lock"
+        return checked_folder(self._folder or lock_folder()) / f"{place_digest(port)}.{level}.lock"
 
 
 class FileLock:
@@ -336,8 +336,8 @@ def lock_folder() -> Path:
     return SYSTEM_LOCK_DIR if SYSTEM_LOCK_DIR.parent.is_dir() else Path(tempfile.gettempdir()) / "assay-lock"
 
 
-def _checked_folder(folder: Path) -> Path:
-    """The folder, made if it is not there; never through a link that somebody laid there."""
+def checked_folder(folder: Path) -> Path:
+    """The folder, made if it is not there; never through a link that somebody laid there. Raises StorageError."""
     try:
         try:
             folder.mkdir(parents=True)
@@ -377,7 +377,8 @@ def _open(path: Path) -> int:
     return file
 
 
-def _open_or_create(path: Path) -> int:
+def open_or_create(path: Path) -> int:
+    """The lock file, for all users of the host; whoever made it. Raises StorageError."""
     for _ in range(2):
         try:
             return _open(path)

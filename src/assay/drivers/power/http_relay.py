@@ -60,6 +60,7 @@ TEMPLATES = {
 }
 """By the makers' documents: Shelly Gen2 and later (`shelly`), Gen1 (`shelly1`), Tasmota's web requests."""
 
+_URL_REMEDY = "write http://HOST/... or https://HOST/..., and the address as HOST or HOST:PORT"
 FIRST_CHANNEL = {"tasmota": 1}
 
 
@@ -69,7 +70,7 @@ class HttpSwitch(Switch):
     def __init__(self, urls: Template, method: str, authorization: str | None) -> None:
         super().__init__()
         self._urls, self._method, self._authorization = urls, method, authorization
-        self.name = f"the relay at {urllib.parse.urlsplit(urls.on).netloc}"
+        self.name = f"the relay at {_host(urllib.parse.urlsplit(urls.on))}"
         self._open = urllib.request.build_opener(_NoRedirect, urllib.request.ProxyHandler({})).open
 
     def tell(self, on: bool) -> None:
@@ -134,7 +135,10 @@ def open_http(
     if bool(kind) == bool(on or off):
         raise UsageFault("a relay has a kind, or URLs on and off", remedy=f"kinds: {', '.join(sorted(TEMPLATES))}")
     if kind and (kind not in TEMPLATES or not address):
-        raise UsageFault(f"no relay of kind {kind!r} at {address!r}", remedy=f"kinds: {', '.join(sorted(TEMPLATES))}")
+        raise UsageFault(
+            f"no relay of kind {kind!r} at {address.rpartition('@')[2]!r}",
+            remedy=f"kinds: {', '.join(sorted(TEMPLATES))}",
+        )
     template = TEMPLATES[kind] if kind else Template(on, off, status, is_on, is_off)
     number = FIRST_CHANNEL.get(kind, 0) if channel is None else channel
     urls = _filled(template, address, number)
@@ -148,16 +152,40 @@ def _filled(template: Template, address: str, channel: int) -> Template:
         return url.replace("{address}", address).replace("{channel}", str(channel))
 
     filled = replace(template, on=fill(template.on), off=fill(template.off), status=fill(template.status))
-    for url in (filled.on, filled.off, *([filled.status] if filled.status else [])):
-        parts = urllib.parse.urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageFault(f"{url!r} is no URL of a relay", remedy="write http://HOST/... or https://HOST/...")
+    for name, url in (("on", filled.on), ("off", filled.off), *([("status", filled.status)] if filled.status else [])):
+        _check(name, url)
     for word in (filled.is_on, filled.is_off):
         try:
             re.compile(word)
         except re.error as error:
             raise UsageFault(f"{word!r} is no regular expression: {error}", remedy="correct is_on or is_off") from error
     return filled
+
+
+def _check(name: str, url: str) -> None:
+    """It is a URL that can be asked and holds no password. It is not told as a whole: that would tell the password."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise UsageFault(f"the URL {name} is none: its host and port cannot be read", remedy=_URL_REMEDY) from error
+    if "@" in parts.netloc:
+        raise UsageFault(
+            f"the URL {name} of the relay at {_host(parts)} has a user in it, and perhaps a password",
+            remedy="take it out, and give the options user and password_file",
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageFault(f"the option {name}, or the address, is no URL of a relay", remedy=_URL_REMEDY)
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise UsageFault(
+            f"the URL {name} of the relay at {_host(parts)} holds a blank, or what no URL holds",
+            remedy="correct address and channel; write a blank as %20",
+        )
+
+
+def _host(parts: urllib.parse.SplitResult) -> str:
+    """Host and port, without a user."""
+    return parts.netloc.rpartition("@")[2]
 
 
 def _authorization(user: str, password_file: str) -> str | None:
