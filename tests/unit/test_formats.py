@@ -14,12 +14,14 @@ import pytest
 from format_shapes import FOLDER, kept, main, present, why_not
 from pydantic import Field
 
+from assay.backends.repository.floor import Floor
 from assay.errors import ManifestFault
 from assay.formats import strict_json
 from assay.formats.statement_verifier import read_statement
 from assay.formats.toml_document import TomlDocument
 from assay.model.artifact import Artifact
 from assay.model.manifest import Board, Module
+from assay.model.statement import PredicateType
 from assay.model.upgrades import UPGRADES, schema_of, steps_to, too_new, upgrade
 from assay.model.value import Value
 from assay.pipeline import format_table
@@ -48,7 +50,10 @@ def read_file(each: Format, path: Path) -> None:
         assert read_manifest(path.read_bytes(), str(path), model)
     elif each.kind == "statement":
         statement = read_statement(path.read_bytes())
-        assert read_predicate(each.models[0], statement.predicate)
+        assert statement.predicateType == f"{each.name}:v{path.name.split('.')[-2]}"
+        assert not each.models or read_predicate(each.models[0], statement.predicate)
+    elif each.name == "assay.tuf-floor":
+        assert Floor(path).read()
     elif path.suffix == ".json":
         document = strict_json.loads_object(path.read_bytes(), str(path))
         assert document["schema"] == f"{each.name}/{path.name.split('.')[-2]}"
@@ -92,6 +97,8 @@ def test_every_schema_in_the_sources_is_in_the_table() -> None:
         for name in re.findall(r'"(assay\.[a-z-]+)/[0-9]+"', path.read_text())
     }
     assert found - {each.name for each in EVERY} == set()
+    own = {kind.value.rpartition(":")[0] for kind in PredicateType if kind.value.startswith("urn:assay:")}
+    assert own - {each.name for each in EVERY} == set()
 
 
 @pytest.mark.parametrize(("name", "digest"), sorted(present().items()))

@@ -11,15 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from assay.backends.repository import floor
 from assay.formats import trace_archive
 from assay.formats.release_bundle import BundleIndex
 from assay.model.artifact import Artifact, Release
 from assay.model.flasher_settings import PlainBoard
 from assay.model.foreign_board import ForeignBoard
+from assay.model.foreign_verdict import ForeignTest
 from assay.model.plan import Plan
 from assay.model.policy import Decision
 from assay.model.policy_facts import Facts
-from assay.model.predicates import ForeignFlash, Patch, Quarantine, ToolFlash, Withdrawal
+from assay.model.predicates import ForeignFlash, Patch, Quarantine, Rebuild, ToolFlash, Withdrawal
 from assay.model.product import ProductLock
 from assay.model.repository import ReleaseList, ReleaseTarget, RepositorySettings, WithdrawalList
 from assay.model.statement import PredicateType
@@ -59,14 +61,18 @@ _DOCUMENTS: tuple[type[Value], ...] = (
     *(Artifact, Release, Plan, Trace, Decision),
     *(RepositorySettings, ReleaseTarget, ReleaseList, WithdrawalList, BundleIndex, ProductLock),
 )
-_WITHOUT_MODEL = (SUITE_SCHEMA, SUMMARY_SCHEMA, TWIN_SCHEMA, trace_archive.SCHEMA)
-_STATEMENTS: dict[PredicateType, type[Value]] = MODELS | {
+_WITHOUT_MODEL = (SUITE_SCHEMA, SUMMARY_SCHEMA, TWIN_SCHEMA, trace_archive.SCHEMA, floor.SCHEMA)
+_STATEMENTS: dict[PredicateType, type[Value] | None] = {
+    **MODELS,
     PredicateType.FOREIGN_FLASH: ForeignFlash,
     PredicateType.TOOL_FLASH: ToolFlash,
     PredicateType.RELEASE: Release,
     PredicateType.PATCH: Patch,
     PredicateType.QUARANTINE: Quarantine,
     PredicateType.WITHDRAWAL: Withdrawal,
+    PredicateType.FOREIGN_TEST: ForeignTest,
+    PredicateType.REBUILD: Rebuild,
+    PredicateType.VEX: None,  # CycloneDX's own document
 }
 
 
@@ -99,11 +105,14 @@ def _also_read(models: tuple[type[Value], ...]) -> tuple[str, ...]:
 
 def _statements() -> list[Format]:
     """Our own predicate types; the others are versioned by who defined them."""
-    own = sorted((kind.value, model) for kind, model in _STATEMENTS.items() if kind.value.startswith(_OWN))
+    own = sorted(
+        ((kind.value, model) for kind, model in _STATEMENTS.items() if kind.value.startswith(_OWN)),
+        key=lambda pair: pair[0],
+    )
     found = []
     for kind, model in own:
         name, _, version = kind.rpartition(":v")
-        found.append(Format(name, "statement", int(version), 1, (model,)))
+        found.append(Format(name, "statement", int(version), 1, (model,) if model else ()))
     return found
 
 
