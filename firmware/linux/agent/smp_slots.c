@@ -199,6 +199,7 @@ static result_t why_not(const char *words) {
     const char *said = strstr(words, "LastError");
     if (!said) said = words;
     if (strstr(said, "ompatible mismatch") || strstr(said, "doesn't match")) return RESULT_OF(ERROR_BOARD_MISMATCH);
+    if (strstr(said, "nvalid bundle format")) return RESULT_OF(ERROR_BAD_HEADER);  // "Signature size ... exceeds"
     if (strstr(said, "already processing")) return RESULT_OF(ERROR_BUSY);
     if (strstr(said, "nput/output") || strstr(said, "dm-verity")) return RESULT_OF(ERROR_BAD_HASH);
     if (strstr(said, "ignature") || strstr(said, "certificate")) return RESULT_OF(ERROR_BAD_SIGNATURE);
