@@ -136,7 +136,7 @@ def test_bash_completes_verbs_options_and_choices() -> None:
         ended = assay(_ASSAY_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1))
         return [row.partition(",")[2] for row in ended.stdout.splitlines()]
 
-    assert complete("assay pro") == ["provision"]
+    assert complete("assay prov") == ["provision"]
     assert complete("assay completion ") == ["bash", "zsh", "fish"]
     assert "--dry-run" in complete("assay run --")
     assert complete("assay --vers") == ["--version"]
