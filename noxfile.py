@@ -114,7 +114,7 @@ def fetch_foreign_firmware(session: nox.Session) -> None:
 
 
 def fetch_cyclonedx_files(session: nox.Session) -> None:
-    """CycloneDX's own valid and invalid files, for the tests of bills of materials; once, and by their package's hash."""
+    """CycloneDX's own valid and invalid files, for the tests of bills of materials; once, and by their hash."""
     folder = Path(".nox", "cyclonedx-files")
     if not list(folder.glob("*.tar.gz")):
         lock = ["--require-hashes", "-r", "requirements/cyclonedx-files.txt"]

@@ -23,6 +23,7 @@ import line_rows
 import log_rows
 import many_rows
 import measuring
+import parts_rows
 import policy_rows
 import repository_rows
 import sign_rows
@@ -57,6 +58,8 @@ ROWS: dict[str, Row] = {
     "log-100k": lambda _rounds: log_rows.a_batch(),
     "proof": log_rows.proof_of_one,
     "cold-client": repository_rows.cold_client,
+    "affected": parts_rows.affected_units,
+    "bundle": parts_rows.bundle_and_tar,
 }
 
 
