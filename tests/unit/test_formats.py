@@ -15,7 +15,7 @@ from format_shapes import FOLDER, kept, main, present, why_not
 from pydantic import Field
 
 from assay.backends.repository.floor import Floor
-from assay.errors import ManifestFault
+from assay.errors import ManifestFault, NotVerified
 from assay.formats import strict_json
 from assay.formats.statement_verifier import read_statement
 from assay.formats.toml_document import TomlDocument
@@ -25,6 +25,7 @@ from assay.model.statement import PredicateType
 from assay.model.upgrades import UPGRADES, schema_of, steps_to, too_new, upgrade
 from assay.model.value import Value
 from assay.pipeline import format_table
+from assay.pipeline.artifact_folder import read_artifact
 from assay.pipeline.format_table import Format, formats, shape_of
 from assay.pipeline.manifest_files import load_board, load_module
 from assay.pipeline.offline_verify import verify_export
@@ -88,6 +89,13 @@ def test_a_history_that_was_exported_before_verifies() -> None:
     raw = lzma.decompress((FOLDER / "assay.export.1.assay.xz").read_bytes())
     trace = verify_export(raw, load_trust(FOLDER / "assay.trust.1.toml"), "0" * 64)
     assert (trace.serial, trace.root.broken, trace.root.links) == ("DEMO-000001", (), 29)
+
+
+def test_a_document_of_a_newer_version_is_not_half_understood(tmp_path: Path) -> None:
+    document = json.loads((FOLDER / "assay.artifact.2.json").read_text())
+    (tmp_path / "artifact.json").write_text(json.dumps(document | {"schema": "assay.artifact/3"}))
+    with pytest.raises(NotVerified, match="is no artifact: schema"):
+        read_artifact(tmp_path)
 
 
 def test_every_schema_in_the_sources_is_in_the_table() -> None:

@@ -19,6 +19,7 @@ FILES = {
     "board": sorted((ROOT / "boards").glob("*.toml")),
     "module": sorted((ROOT / "firmware").glob("*/module.toml")),
     "pipeline": sorted((ROOT / "pipelines").glob("*.toml")),
+    "product": [ROOT / "product.toml"],
     "profile": sorted((ROOT / "provisioning").glob("*.toml")),
 }
 
