@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,11 @@ from tiny_build import (
     write_script,
 )
 
+from assay.backends.builders.fewer_cpus import can_pin
 from assay.errors import ManifestFault, UnitFailed, UsageFault
+from assay.pipeline import module_build
 from assay.pipeline.artifact_folder import read_artifact
+from assay.pipeline.build_places import MEMORY
 from assay.pipeline.site import Site
 from assay.stages.build.command import parse_defines
 from assay.stages.build.comparison import difference
@@ -83,6 +87,32 @@ def test_whatever_leaks_into_an_output_is_fail_and_shown(project: Path, site: Si
     assert str(kept) in caught.value.remedy
     assert (kept / "first/payload.bin").read_bytes() != (kept / "second/payload.bin").read_bytes()
     assert not (project / "out").exists()
+
+
+@pytest.mark.skipif(not can_pin(), reason="there is one processor, or no taskset")
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_the_number_of_processors_leaks_into_nothing(project: Path, site: Site, builder: str) -> None:
+    write_script(project, "open(sys.argv[1] + '/payload.bin', 'w').write(str(len(os.sched_getaffinity(0))))")
+    with pytest.raises(UnitFailed, match=r"payload\.bin differs"):
+        build(project, site, builder)
+
+
+@pytest.mark.skipif(not os.access(MEMORY, os.W_OK), reason=f"{MEMORY} cannot be written")
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_the_order_of_files_leaks_into_nothing_and_is_claimed(project: Path, site: Site, builder: str) -> None:
+    for number in range(12):
+        (project / "mod" / "data" / f"part-{number}").write_text("x")
+    assert "file order" in build(project, site, builder).built.artifact.variations
+    write_script(project, "open(sys.argv[1] + '/payload.bin', 'w').write(str(os.listdir('mod/data')))")
+    with pytest.raises(UnitFailed, match=r"payload\.bin differs"):
+        build(project, site, builder)
+
+
+def test_an_order_of_files_that_did_not_differ_is_not_claimed(
+    project: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module_build, "listed_otherwise", lambda _one, _other: False)
+    assert "file order" not in build(project, site).built.artifact.variations
 
 
 def test_a_file_that_nobody_declared_is_compared_too(project: Path, site: Site) -> None:

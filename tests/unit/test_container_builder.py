@@ -37,8 +37,8 @@ class Engine:
 
     def __init__(self, folder: Path) -> None:
         self.address = f"unix://{folder}/podman.sock"
-        words = ["--root", f"{folder}/root", "--runroot", f"{folder}/run", "--runtime", "runc"]
-        words += ["--cgroup-manager", "cgroupfs", "system", "service", "-t", "0", self.address]
+        words = ["--root", f"{folder}/root", "--runroot", f"{folder}/run", "--storage-driver", "vfs"]
+        words += ["--runtime", "runc", "--cgroup-manager", "cgroupfs", "system", "service", "-t", "0", self.address]
         die = ["setpriv", "--pdeathsig", "KILL", "--"]
         self.process = subprocess.Popen([*die, "podman", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         import docker
