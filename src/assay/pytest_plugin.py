@@ -49,6 +49,7 @@ _OPTIONS = (
     ("trust", "FILE", "The trust file that the release has to verify with."),
     ("site", "DIR", "The site folder [default: the nearest .assay]."),
     ("bench", "FILE", "The bench.toml with the places."),
+    ("wait", "SECONDS", "Wait for a place that somebody uses [default: 0]."),
     ("results", "DIR", "Write events, suite.json, junit.xml and openhtf.json to this new folder."),
     ("events", "DIR", "Write only the events."),
 )
@@ -86,7 +87,10 @@ def pytest_configure(config: pytest.Config) -> None:
     from assay.errors import AssayError
     from assay.pipeline.test_session import SuiteSession, wish_of
 
-    wish = wish_of({name: config.getoption(f"--assay-{name}") for name in (*(row[0] for row in _OPTIONS), *_FLAGS)})
+    try:
+        wish = wish_of({name: config.getoption(f"--assay-{name}") for name in (*(row[0] for row in _OPTIONS), *_FLAGS)})
+    except AssayError as error:
+        raise pytest.UsageError(str(error)) from error
     if fault := wish.incomplete():
         raise pytest.UsageError(fault)
     try:

@@ -9,6 +9,7 @@ place that somebody uses is passed over, and when all are, whoever uses them is 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from assay.stages.hil.unit_under_test import ConsoleLines, UnitPower, UnitUnderTest
 
 KNOWN = ("board", "feature")
+ASK_AGAIN_S = 0.5
 
 
 class NothingFits(Exception):
@@ -55,6 +57,10 @@ class Needs:
         missing = [feature for feature in self.features if feature not in features]
         return f"needs {', '.join(missing)}, the place has {', '.join(features) or 'no features'}" if missing else ""
 
+    def spares(self, features: Collection[str]) -> int:
+        """How many of a place's features the test does not need."""
+        return len(set(features) - set(self.features))
+
 
 @dataclass(frozen=True)
 class UnitAccess:
@@ -76,20 +82,38 @@ class OpenPlaces:
         self._left = list(wish.places)
 
     def place_for(self, needs: Needs, besides: Collection[str] = ()) -> TestedPlace:
-        """A place with what is needed that is none of `besides`: one that we have, else one that is free.
+        """A place with what is needed that is none of `besides`: one that we have, else one that is free, for which is
+        waited as long as the wish says. Of several that with the fewest features that are not needed: others may need
+        them.
 
         Raises NothingFits; PlaceBusy when those that fit are used or in quarantine; and what
         `test_place.open_bench_place` raises.
         """
+        deadline_s = time.monotonic() + self._wish.wait_s
+        while True:
+            found = self._place_now(needs, besides)
+            if not isinstance(found, list):
+                return found
+            if time.monotonic() >= deadline_s or not any(isinstance(error, PlaceBusy) for error in found):
+                raise PlaceBusy(
+                    "; ".join(error.message for error in found),
+                    remedy="give as many places as there are workers and units (--assay-place, -n), or wait "
+                    "(--assay-wait SECONDS)",
+                )
+            time.sleep(ASK_AGAIN_S)
+
+    def _place_now(self, needs: Needs, besides: Collection[str]) -> TestedPlace | list[AssayError]:
+        """The place, or who is in the way of those that fit. Raises NothingFits."""
         reasons = []
-        for place in self._open:
+        for place in sorted(self._open, key=lambda place: needs.spares(place.features)):
             reason = "is taken by this test" if place.name in besides else needs.lacks(place.board.name, place.features)
             if not reason:
                 return place
             reasons.append(reason)
         busy: list[AssayError] = []
-        for name in list(self._left):
-            if len(self._wish.places) > 1 and (reason := needs.lacks(*test_place.offer_of(self._wish, name))):
+        offers = {name: self._offer(name) for name in self._left}
+        for name, offer in sorted(offers.items(), key=lambda each: needs.spares(each[1][1]) if each[1] else 0):
+            if offer and (reason := needs.lacks(*offer)):
                 reasons.append(reason)
                 continue
             try:
@@ -101,11 +125,12 @@ class OpenPlaces:
                 return opened
             reasons.append(reason)
         if busy:
-            raise PlaceBusy(
-                "; ".join(error.message for error in busy),
-                remedy="give as many places as there are workers and units (--assay-place, -n), or wait",
-            )
+            return busy
         raise NothingFits("; ".join(dict.fromkeys(reasons)))
+
+    def _offer(self, name: str) -> tuple[str, tuple[str, ...]] | None:
+        """Board and features of a place that is not open; None for the only one, which is opened to see."""
+        return test_place.offer_of(self._wish, name) if len(self._wish.places) > 1 else None
 
     def _take(self, name: str) -> TestedPlace:
         if not self._wish.quarantined:

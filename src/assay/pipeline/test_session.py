@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import signal
 import threading
@@ -19,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from assay.errors import AssayError
+from assay.errors import AssayError, UsageFault
 from assay.model.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Wish:
     quarantined: bool = False
     images: tuple[str, ...] = ()
     unverified: bool = False
+    wait_s: float = 0.0
 
     def incomplete(self) -> str:
         """What is missing, with what to do; empty when nothing is."""
@@ -68,7 +70,9 @@ class Wish:
 
 
 def wish_of(options: Mapping[str, Any]) -> Wish:
-    """From `--assay-...`, else from `ASSAY_...`; several places in one variable are parted by commas."""
+    """From `--assay-...`, else from `ASSAY_...`; several places in one variable are parted by commas. Raises
+    UsageFault for a time that is none.
+    """
     found: dict[str, Any] = {}
     for name in ("board", "release", "trust", "site", "bench", "results", "events"):
         text = options.get(name) or os.environ.get(VARIABLE_PREFIX + name.upper())
@@ -79,7 +83,18 @@ def wish_of(options: Mapping[str, Any]) -> Wish:
         places = tuple(f"twin:{found['board']}" if place == "twin" else place for place in places)
     images = tuple(options.get("image") or filter(None, os.environ.get(VARIABLE_PREFIX + "IMAGE", "").split(",")))
     quarantined, unverified = _said(options, "quarantined"), _said(options, "accept-unverified-image")
-    return Wish(places=places, images=images, quarantined=quarantined, unverified=unverified, **found)
+    wait_s = _wait_s(options.get("wait") or os.environ.get(VARIABLE_PREFIX + "WAIT") or "0")
+    return Wish(places=places, images=images, quarantined=quarantined, unverified=unverified, wait_s=wait_s, **found)
+
+
+def _wait_s(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise UsageFault(f"{text!r} is no number of seconds to wait", remedy="write --assay-wait 60")
+    return seconds
 
 
 def _said(options: Mapping[str, Any], word: str) -> bool:
