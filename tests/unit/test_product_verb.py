@@ -16,10 +16,11 @@ from published_release import SCRIPT, Published
 
 from assay.cli.compat import command as compat
 from assay.cli.product import command as product
-from assay.errors import Refused
+from assay.errors import Refused, UnitFailed, UsageFault, WrongBoard
 from assay.pipeline.deprecations import tell_deprecated
 from assay.pipeline.image_signing import sign_artifact
 from assay.pipeline.publishing import publish_signed
+from assay.pipeline.release_gate import verify_release
 from assay.pipeline.withdrawing import withdraw
 
 ROOT = Path(__file__).parents[2]
@@ -246,3 +247,34 @@ def test_for_people_it_is_a_table(node: Node, plain: Callable[..., str]) -> None
     text = plain("--site", str(node.site.folder), "--at", "2026-03-01")
     assert "sensor@1.1.0" in text and "assay.module" in text
     assert all(len(line) <= 120 for line in text.splitlines())
+
+
+def test_the_gate_refuses_what_the_board_cannot_hold(node: Node) -> None:
+    later = node.board.model_copy(update={"revision": 3})
+    with pytest.raises(WrongBoard, match="is for revision 1 to 2 of ast1030-evb, this is 3"):
+        verify_release(node.site.store, node.trust(), "sensor", "1.0.0", later)
+    assert verify_release(node.site.store, node.trust(), "sensor", "1.0.0", node.board)
+
+
+def test_a_need_that_nothing_serves_yet_is_told_at_publish(node: Node) -> None:
+    shutil.rmtree(node.site.folder / "store")
+    published = publish_signed(node.root / "probe-1.0.signed", node.site)
+    assert len(published.cautions) == 1
+    assert "nothing in the store serves it yet: probe@1.0.0 needs the interface link 1" in published.cautions[0]
+    publish_signed(node.root / "sensor-1.0.signed", node.site)
+    assert publish_signed(node.root / "probe-1.0.signed", node.site).cautions == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "said"),
+    [
+        ("[update]", "[resources]\nflash = 100\n[update]", UnitFailed, "promises at most 100"),
+        ("[update]", '[resources]\nperipherals = ["can"]\n[update]', UsageFault, "needs can; ast1030-evb has uart"),
+        ("min_revision = 1, max_revision = 2", "min_revision = 0, max_revision = 0", UsageFault, "up to revision 0"),
+    ],
+)
+def test_a_build_is_held_to_its_contract(node: Node, old: str, new: str, error: type[Exception], said: str) -> None:
+    module = node.root / "mod" / "module.toml"
+    module.write_text(module.read_text().replace(old, new))
+    with pytest.raises(error, match=said):
+        node.build(node.root / "again")
