@@ -14,14 +14,16 @@ import threading
 import time
 import tty
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 import pytest
 
+from assay.drivers import console_tap
 from assay.drivers.console_tap import LOOK_EACH_S, Tap, TapFeed
 from assay.drivers.locks.file_lock import FileLocks
 from assay.errors import StorageError
+from assay.pipeline import console_watch
 from assay.pipeline.driver_doors import open_transport
 from assay.protocols.smp.framing import Framing, encode
 
@@ -219,6 +221,33 @@ def test_a_file_is_sent_and_refused_beside_others(unit: Unit, desk: Path, consol
     assert console.end() == 0
 
 
+@pytest.mark.parametrize("baud", [9600, 115200, 921600])
+def test_a_file_is_sent_at_the_speed_of_the_line(baud: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s, sent, rest = 0.0, 0, 64 * 100
+
+    class Line:
+        def read(self, _max_bytes: int, timeout_s: float) -> bytes:
+            nonlocal now_s
+            now_s += min(timeout_s, 0.001)  # its echo comes meanwhile
+            return b"."
+
+        def write(self, data: bytes) -> None:
+            nonlocal sent
+            sent += len(data)
+
+    def typed() -> bytes:
+        nonlocal rest
+        rest -= 64
+        return b"x" * 64 if rest >= 0 else b""
+
+    monkeypatch.setattr("assay.pipeline.console_watch.time.monotonic", lambda: now_s)
+    heard = console_watch._own(Line(), typed, baud)  # type: ignore[arg-type]
+    while sent < 64 * 100:
+        next(heard)
+    takes_s = 64 * 99 * 10 / baud
+    assert takes_s <= now_s <= 1.02 * takes_s + 0.2
+
+
 def test_a_flood_and_noise_end_cleanly(unit: Unit, desk: Path, consoles: list[Console]) -> None:
     console = opened(consoles, desk, "--seconds", "8")
     stop = time.monotonic() + 4
@@ -310,3 +339,23 @@ def test_a_folder_that_cannot_be_made_is_told(desk: Path, monkeypatch: pytest.Mo
         Tap("/dev/x")
     monkeypatch.setenv("ASSAY_TAP_DIR", str(desk / ("long" * 30) / ("path" * 30)))
     Tap("/dev/x").close()
+
+
+def test_a_listener_that_cannot_be_reached_keeps_nothing_from_the_others(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = console_tap.short_path
+
+    def short(path: Path) -> AbstractContextManager[str]:
+        if path == dead:
+            raise FileNotFoundError(path)
+        return real(path)
+
+    with Tap("/dev/x") as one, Tap("/dev/x") as other:
+        feed = TapFeed("/dev/x")
+        feed.send(b"")
+        dead = next(iter(feed._listeners))
+        monkeypatch.setattr(console_tap, "short_path", short)
+        feed.send(b"hello")
+        feed.close()
+        assert b"hello" in (one.read(0.2)[1], other.read(0.2)[1])

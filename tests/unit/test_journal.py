@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sqlite3
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 
 from assay.errors import LinkError, NotRecorded, PlaceBusy
 from assay.model.outcome import Outcome
-from assay.pipeline.journal import JournalDatabase
+from assay.pipeline.journal import JournalDatabase, user_name
 from assay.pipeline.run_journal import Run
 
 HOLDER = """
@@ -302,3 +303,8 @@ def test_a_journal_from_before_moves_were_counted_is_used_as_it_is(path: Path) -
         assert run.resumed
         run.move("upload", 7)
         assert run.moved("upload") == 7
+
+
+def test_a_uid_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("getpass.getuser", lambda: {}["no such uid"])
+    assert user_name() == f"uid {os.getuid()}"

@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.drivers.locks import ancestors
+from assay.drivers.locks import ancestors, file_lock
 from assay.drivers.locks.file_lock import FileLocks, lock_folder, place_key
 from assay.drivers.locks.waiting_line import WaitingLine
 from assay.errors import PlaceBusy, StorageError
@@ -283,6 +284,19 @@ def test_nonsense_in_a_lock_file_names_nobody_and_breaks_nothing(folder: Path) -
 def test_the_folder_without_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ASSAY_LOCK_DIR")
     assert lock_folder().parts[:2] in {("/", "run"), ("/", "tmp")}
+
+
+def test_a_lock_folder_of_root_alone_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As /run/lock is on Fedora; once somebody who may has made assay's folder there, all use that."""
+    monkeypatch.delenv("ASSAY_LOCK_DIR")
+    system = tmp_path / "lock" / "assay"
+    system.parent.mkdir()
+    monkeypatch.setattr(file_lock, "SYSTEM_LOCK_DIR", system)
+    assert lock_folder() == system
+    monkeypatch.setattr("os.access", lambda _path, _mode: False)
+    assert lock_folder() == Path(tempfile.gettempdir()) / "assay-lock"
+    system.mkdir()
+    assert lock_folder() == system
 
 
 def test_a_line_that_is_being_written_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:

@@ -211,11 +211,19 @@ def test_a_switch_behind_a_program(tmp_path: Path) -> None:
     [
         (("no-such-program",), ToolMissing, "no-such-program is not installed"),
         (("sh", "-c", "echo the fuse is out >&2; exit 4"), InfrastructureError, "status 4, and says: the fuse is out"),
+        (("sh", "-c", "echo trying; echo no; exit 4"), InfrastructureError, r"status 4, and says: no \(run"),
     ],
 )
 def test_a_program_that_fails_is_told(words: tuple[str, ...], error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         open_power("program", "", {"on": words, "off": words}).on()
+
+
+def test_a_program_by_its_path_is_no_package(tmp_path: Path) -> None:
+    words = (str(tmp_path / "switch"),)
+    with pytest.raises(ToolMissing) as told:
+        open_power("program", "", {"on": words, "off": words}).on()
+    assert told.value.remedy == "put it there, or correct its path"
 
 
 def test_a_command_that_is_a_text_is_refused() -> None:

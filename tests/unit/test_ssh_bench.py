@@ -20,7 +20,7 @@ from ssh_server import SshServer, make_key, needs_sshd, public_line, ssh_server
 from assay.cli.bench import command as bench
 from assay.drivers.ssh.host import SshHost
 from assay.drivers.ssh.sftp_flasher import open_sftp
-from assay.errors import DeviceTimeout, InfrastructureError, ManifestFault, Refused, UnitFailed, UsageFault
+from assay.errors import DeviceTimeout, InfrastructureError, LinkError, ManifestFault, Refused, UnitFailed, UsageFault
 from assay.formats.openssh_key import blob_of, fingerprint
 from assay.interfaces.flasher import Part
 from assay.model.ssh import SshAddress
@@ -259,6 +259,24 @@ def test_a_restart_is_another_boot(server: SshServer, monkeypatch: pytest.Monkey
     open_sftp(ssh=server.address(), reset=["true"], reboots=False).reset()
     with pytest.raises(UnitFailed, match="reset"):
         open_sftp(ssh=server.address(), reset=["false"], reboots=False).reset()
+
+
+def test_a_restart_that_nobody_was_asked_for_is_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link that is down before the command is sent is not one that the command brought down."""
+    looks = iter([LinkError("the link to h is down", remedy="plug it in"), None, None])
+
+    def wait_up(_host: SshHost, _timeout_s: float) -> None:
+        if error := next(looks):
+            raise error
+
+    def run(*_: object, **__: object) -> None:
+        raise LinkError("the link to h is down", remedy="plug it in")
+
+    monkeypatch.setattr(SshHost, "wait_up", wait_up)
+    monkeypatch.setattr(SshHost, "run", run)
+    address = SshAddress(host="h", user="u", host_keys=(KEY,))
+    with pytest.raises(LinkError, match="is down"):
+        open_sftp(ssh=address, reset=["restart"], reboots=False).reset()
 
 
 def test_what_the_flasher_cannot_do() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.drivers.flash.tool_program import ToolProgram
+from assay.drivers.flash.tool_program import LINE_BYTES_MAX, READ_BYTES, ToolProgram
 from assay.errors import DeviceTimeout
 
 MUCH = bytes(1 << 20)
@@ -47,3 +47,12 @@ def test_no_words_are_written_over_when_other_files_of_the_folder_go(tmp_path: P
             other.unlink()
     kept = [file.read_text().splitlines()[1] for file in sorted(tmp_path.glob("*.txt"))]
     assert kept == ["one", "two", "three", "four"]
+
+
+def test_a_line_without_an_end_costs_no_more_than_others(tmp_path: Path) -> None:
+    """All of it would be looked through again with each piece that is read, and kept in memory."""
+    lines: list[str] = []
+    command = f"head -c {10 * LINE_BYTES_MAX} /dev/zero | tr '\\0' x"
+    shell(tmp_path).run(["-c", command], doing="speak", limit_s=30, on_line=lines.append)
+    assert sum(map(len, lines)) == 10 * LINE_BYTES_MAX
+    assert max(map(len, lines)) <= LINE_BYTES_MAX + READ_BYTES

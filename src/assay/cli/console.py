@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path, dir_okay=False)
 LINES_KEPT = 1000  # for --json
-CHUNK_BYTES = 64  # of a file that is sent: as much as a UART's buffer takes between two looks
+CHUNK_BYTES = 64  # of a file that is sent: as much as a UART's buffer takes at once
 ENDS = {"lf": b"\n", "cr": b"\r", "crlf": b"\r\n"}
 
 

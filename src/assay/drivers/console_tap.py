@@ -91,10 +91,9 @@ class TapFeed:
             self._looked_s = now_s
             self._look()
         if data and self._listeners:
-            with contextlib.suppress(OSError):
-                for path in self._listeners:
-                    with short_path(path) as short:
-                        self._send_to(path, short, data)
+            for path in self._listeners:
+                with contextlib.suppress(OSError), short_path(path) as short:  # one that is gone: the others hear it
+                    self._send_to(path, short, data)
 
     def close(self) -> None:
         """A second call does nothing."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 VERB = "console"
 TICK_S = 0.05
+BITS_PER_BYTE = 10
 READ_MAX = 65536  # bytes
 QUIET_S = 0.3  # a line without its end, such as a prompt, is shown when nothing followed for so long
 RETRY_S = 0.3
@@ -65,7 +66,8 @@ def watch(
             with open_port(site, name, verb=VERB, bench=bench, say=say) as transport:
                 was_there, told = True, ""
                 yield Heard("note", f"connected to {transport.address}")
-                yield from _own(transport, typed)
+                baud = find_place(site, name, bench=bench).board.serial.baud
+                yield from _own(transport, typed, baud)
         except PlaceBusy as busy:
             if own:
                 raise
@@ -81,12 +83,16 @@ def watch(
             yield from _pause(RETRY_S)
 
 
-def _own(transport: Transport, typed: Callable[[], bytes]) -> Iterator[Heard | None]:
-    text = ConsoleText()
+def _own(transport: Transport, typed: Callable[[], bytes], baud: int) -> Iterator[Heard | None]:
+    """What comes, while what is typed is sent no faster than a line of `baud` bit/s takes it, and no slower."""
+    text, free_s = ConsoleText(), 0.0
     while True:
-        if data := typed():
+        now_s = time.monotonic()
+        if now_s >= free_s and (data := typed()):
             transport.write(data)
-        yield from text.heard(transport.read(READ_MAX, TICK_S))
+            free_s = now_s + len(data) * BITS_PER_BYTE / baud
+        wait_s = min(TICK_S, free_s - now_s) if free_s > now_s else TICK_S
+        yield from text.heard(transport.read(READ_MAX, wait_s))
         yield None
 
 

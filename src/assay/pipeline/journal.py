@@ -125,7 +125,7 @@ class JournalDatabase:
                 "INSERT INTO runs (run_id, verb, key, place, started, seen, attempts, owner_pid, owner_user)"
                 " VALUES (?1, ?2, ?3, ?4, ?5, ?5, 1, ?6, ?7) ON CONFLICT (run_id) DO UPDATE"
                 " SET attempts = attempts + 1, place = coalesce(?4, place), seen = ?5, owner_pid = ?6, owner_user = ?7",
-                (run_id, verb, key, place, now, os.getpid(), _user()),
+                (run_id, verb, key, place, now, os.getpid(), user_name()),
             )
         return run_id, found is not None
 
@@ -160,7 +160,8 @@ class JournalDatabase:
         )
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Who runs this."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a uid without a name (containers)

@@ -7,7 +7,6 @@ end, and what is counted are the records of the runs. Leaves to others: what run
 
 from __future__ import annotations
 
-import getpass
 import socket
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from assay.model.record import LogEntry, RecordType
 from assay.model.statement import PredicateType, Subject
 from assay.model.trust import Role
 from assay.model.verdict import TEST_RUN
+from assay.pipeline.journal import user_name
 from assay.pipeline.recovery import run_digest
 from assay.pipeline.run_journal import timestamp
 from assay.pipeline.unit_records import statement_of
@@ -88,7 +88,7 @@ def decide(site: Site, place: str, action: str, reason: str) -> PlaceState:
         serial=before.history.serial if before else None,
         action="lift" if action == "lift" else "begin",
         reason=reason,
-        by=f"{getpass.getuser()} on {socket.gethostname()}",
+        by=f"{user_name()} on {socket.gethostname()}",
         at=timestamp(site.clock),
         checkpoint=site.recorder.checkpoint().decode(),
     )

@@ -8,7 +8,6 @@ Leaves to others: what a withdrawal means (`withdrawals`), carrying it to statio
 
 from __future__ import annotations
 
-import getpass
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from assay.model.predicates import Withdrawal
 from assay.model.record import RecordType
 from assay.model.statement import PredicateType, Subject
 from assay.model.trust import Role
+from assay.pipeline.journal import user_name
 from assay.pipeline.policy_adoption import parse_reason
 from assay.pipeline.run_journal import timestamp
 from assay.pipeline.unit_records import parse_reference, statement_of
@@ -60,7 +60,7 @@ def _record(site: Site, release: Release, reason: str) -> Withdrawn:
         manifest_sha256=manifest,
         manifest_size=len(site.store.get(manifest)),
         reason=reason,
-        by=f"{getpass.getuser()} on {socket.gethostname()}",
+        by=f"{user_name()} on {socket.gethostname()}",
         at=timestamp(site.clock),
         checkpoint=site.recorder.checkpoint().decode(),
     )

@@ -31,6 +31,7 @@ _PDEATHSIG = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 READ_BYTES = 65536
 OUTPUT_BYTES_MAX = 16 * 1024 * 1024
 """Bytes of a tool's output that are kept: a tool that prints for ever must not fill the disk."""
+LINE_BYTES_MAX = 256 * 1024  # what is longer is told in pieces
 WORDS_SHOWN = 300  # characters of what a program said last
 END_WAIT_S = 5.0
 
@@ -180,6 +181,8 @@ class _Watch:
             self._kept.write(data)  # type: ignore[attr-defined]
         self._bytes += len(data)
         *whole, self._rest = _LINE_END.split(self._rest + data)
+        if len(self._rest) > LINE_BYTES_MAX:  # looked through again with each read, it would cost more and more
+            whole, self._rest = [*whole, self._rest], b""
         for raw in whole:
             line = raw.decode("utf-8", "replace")
             if self._bytes < OUTPUT_BYTES_MAX:

@@ -333,7 +333,9 @@ def lock_folder() -> Path:
     """`ASSAY_LOCK_DIR`, else /run/lock/assay, else a folder in the temporary folder that all users share."""
     if named := os.environ.get(LOCK_DIR_VARIABLE):
         return Path(named)
-    return SYSTEM_LOCK_DIR if SYSTEM_LOCK_DIR.parent.is_dir() else Path(tempfile.gettempdir()) / "assay-lock"
+    if SYSTEM_LOCK_DIR.is_dir() or os.access(SYSTEM_LOCK_DIR.parent, os.W_OK | os.X_OK):
+        return SYSTEM_LOCK_DIR
+    return Path(tempfile.gettempdir()) / "assay-lock"  # no such folder, or one that is root's alone (Fedora)
 
 
 def checked_folder(folder: Path) -> Path:

@@ -143,7 +143,8 @@ def _said(words: Sequence[str]) -> str:
 def _run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
     if shutil.which(words[0]) is None:
         package = {"ssh": "openssh-client"}.get(words[0], words[0])
-        raise ToolMissing(f"the program {words[0]} is not installed", remedy=f"apt-get install {package}")
+        remedy = "put it there, or correct its path" if "/" in words[0] else f"apt-get install {package}"
+        raise ToolMissing(f"the program {words[0]} is not installed", remedy=remedy)
     try:
         return subprocess.run(
             list(words), stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace",
@@ -158,8 +159,8 @@ def _run(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def _failed(words: Sequence[str], ended: subprocess.CompletedProcess[str]) -> InfrastructureError:
-    last = [line.strip() for line in (ended.stderr + ended.stdout).splitlines() if line.strip()]
-    said = visible(last[0])[:WORDS_SHOWN] if last else "nothing"
+    last = [line.strip() for line in (ended.stdout + "\n" + ended.stderr).splitlines() if line.strip()]
+    said = visible(last[-1])[:WORDS_SHOWN] if last else "nothing"
     if words[0] == "ssh" and ended.returncode == SSH_BROKEN:
         remedy = "the host's key has to be in known_hosts, and a key of yours allowed there: try the same ssh by hand"
         return InfrastructureError(f"ssh does not get there: {said}", remedy=remedy)

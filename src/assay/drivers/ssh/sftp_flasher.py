@@ -88,6 +88,8 @@ class SftpFlasher:
         if not words:
             return
         boot = self._boot() if self._reboots else b""
+        if not self._reboots:
+            self._host.wait_up(ASK_TIMEOUT_S)  # a link that is down already is no host that went down by the command
         with suppress(LinkError):  # it went down before it could say so
             ended = self._host.run(words, timeout_s=ASK_TIMEOUT_S)
             if ended.status not in (0, STATUS_UNKNOWN):
