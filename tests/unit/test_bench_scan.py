@@ -52,13 +52,13 @@ class Host:
     def __init__(self, tmp_path: Path, project: Path, terminals: list[str]) -> None:
         self._tmp, self.project, self._terminals, self._round = tmp_path, project, terminals, 0
 
-    def assay(self, boards: list[UsbBoard], *words: str) -> subprocess.CompletedProcess[str]:
+    def assay(self, boards: list[UsbBoard], *words: str, mighty: bool = True) -> subprocess.CompletedProcess[str]:
         self._round += 1
         folder = self._tmp / f"sys{self._round}"
         lay_out(folder, boards)
         names = [device for board in boards for device in board.devices]
         terminals = dict(zip(names, self._terminals, strict=False))
-        return run_on(folder, terminals, *words, cwd=self.project)
+        return run_on(folder, terminals, *words, cwd=self.project, mighty=mighty)
 
     def bench(self) -> list[dict[str, object]]:
         return list(tomllib.loads((self.project / "bench.toml").read_text())["places"])
@@ -214,6 +214,18 @@ def test_a_hardware_map_becomes_places(host: Host) -> None:
     host.assay([LEFT], "bench", "scan", "--hardware-map", "back.yml")
     (back,) = yaml.safe_load((host.project / "back.yml").read_text())
     assert (back["probe_id"], back["fixtures"]) == ("683000001", ["fixture-i2c-sensor"])
+
+
+def test_a_port_of_somebody_else_comes_with_the_udev_line(host: Host, terminals: list[str]) -> None:
+    host.assay([LEFT], "bench", "scan", "--board", "rv32-virt")
+    if os.geteuid() == 0:
+        os.chown(terminals[0], 65534, -1)
+    Path(terminals[0]).chmod(0o600 if os.geteuid() == 0 else 0)
+    done = host.assay([LEFT], "bench", "ask", "rv32-virt-000001", "--json", mighty=False)
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["layer"]) == (3, "port"), done.stdout + done.stderr
+    assert "no permission for /dev/ttyACM0" in told["error"]
+    assert 'ATTRS{idVendor}=="1366"' in told["remedy"] and "/etc/udev/rules.d/" in told["remedy"]
 
 
 def port(device: str, **facts: object) -> SeenPort:

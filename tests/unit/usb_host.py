@@ -63,10 +63,15 @@ def lay_out(sys_folder: Path, boards: list[UsbBoard]) -> None:
 
 
 def run_on(
-    sys_folder: Path, terminals: dict[str, str], *words: str, cwd: Path, stdin: int = subprocess.DEVNULL
-) -> subprocess.CompletedProcess[str]:
-    """`python -m assay WORDS` where /sys is `sys_folder` and /dev has `terminals` (`ttyACM0` to a pseudo-terminal)."""
+    sys_folder: Path, terminals: dict[str, str], *words: str, cwd: Path, stdin: int = subprocess.DEVNULL,
+    mighty: bool = True,
+) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    """`python -m assay WORDS` where /sys is `sys_folder` and /dev has `terminals` (`ttyACM0` to a pseudo-terminal).
+
+    Not `mighty`: without root's rights on the files of others.
+    """
     walls = ["bwrap", "--bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--bind", str(sys_folder), "/sys"]
+    walls += [] if mighty else ["--cap-drop", "ALL"]
     for name, terminal in terminals.items():
         walls += ["--dev-bind", terminal, f"/dev/{name}"]
     command = [*walls, "--chdir", str(cwd), sys.executable, "-m", "assay", *words]
