@@ -21,13 +21,13 @@ from assay.pipeline.withdrawing import withdraw
 
 __all__ = ["memory_dir"]
 
-LAST = 12
+LAST = 8
 """Operations at the end, at each of which there is a death: the time stamp and the floor are written there."""
 
 Work = Callable[[Pair], object]
 
-STEP = 6
-"""Deaths are at every sixth operation, from another first one for each work and for whole and torn writes."""
+STEP = 12
+"""Deaths are at every twelfth operation, from another first one for each work and for whole and torn writes."""
 
 
 def _publish(pair: Pair) -> None:
@@ -108,7 +108,7 @@ def test_a_death_while_fetching(before: Path, memory_dir: Path, monkeypatch: pyt
     files.arm(None)
     pair.fetch()
     count = len(files.operations)
-    for die_at in range(1, count, 2 * STEP):
+    for die_at in range(1, count, STEP):
         pair = _at(source, root, monkeypatch)
         files.arm(die_at, torn=bool(die_at % 2))
         with pytest.raises(Crash):
@@ -142,4 +142,4 @@ def test_a_death_in_the_middle_of_the_beginning(
         pair.init(bins=2)
         pair.publish()
         assert pair.fetch().release is not None
-        die_at += 2 * STEP
+        die_at += STEP
