@@ -136,7 +136,7 @@ def test_a_device_that_reboots_for_ever(site: LifeSite, tmp_path: Path, verb: st
     assert_clear(told, "fault at 0x00012345")
 
 
-@pytest.mark.parametrize("verb", ["ask", "update", "test"])
+@pytest.mark.parametrize("verb", ["ask", "flash", "update"])
 def test_a_console_that_floods(site: LifeSite, tmp_path: Path, verb: str) -> None:
     with talking(b"the quick brown fox jumps over the lazy dog\r\n" * 80, 0.0) as port:
         told = site.verb(*line(site, verb, "flood", tmp_path / "results"), "--bench", bench(tmp_path, "flood", port))
