@@ -194,6 +194,8 @@ def test_a_bad_update_goes_back_by_itself(unit: str, trust: Path, version: str, 
 
 
 def test_an_older_version_is_flashed_at_a_bench(unit: str, trust: Path) -> None:
+    if runs(trust)[0] == "1.0.0":
+        assert update("1.1.0", trust).status == 0
     assert update("1.0.0", trust).status == 4
     good("flash", release("1.0.0"), "--place", TWIN, "--trust", str(trust))
     assert runs(trust) == ("1.0.0", "confirmed")
