@@ -45,21 +45,24 @@ def words_on_the_boot_state(site: LifeSite) -> tuple[str, bool]:
 
 def test_an_update_is_uploaded_tested_and_confirmed(site: LifeSite) -> None:
     site.good("twin", "start", "a")  # otherwise each verb switches it on anew
-    told = site.good(*site.update_line("1.1.0", "a"))
-    assert told["outcome"] == "PASS"
-    assert (told["before"]["version"], told["after"]["version"]) == ("1.0.0", "1.1.0")
-    said = predicate(site, told["record"])
-    actions = ["upload", "mark-for-test", "reset", "health-check", "confirm"]
-    assert [step["name"] for step in said["steps"]] == ["plan", *actions]
-    assert (said["after"]["state"], said["after"]["confirmed_since"]) == ("testing", True)
-    assert said["after_evidence"]["evidence_base64"]
-    assert runs(site) == ("1.1.0", "confirmed")
-    assert words_on_the_boot_state(site) == ("testing", True)
-    again = site.good(*site.update_line("1.1.0", "a"))
-    assert again["plan"]["steps"] == []
-    site.good("twin", "power", "cycle", "a", "--force")
-    assert words_on_the_boot_state(site) == ("confirmed", False)  # now the bootloader has seen the mark itself
-    assert site.good("log", "verify", "--trust", site.trust)
+    try:
+        told = site.good(*site.update_line("1.1.0", "a"))
+        assert told["outcome"] == "PASS"
+        assert (told["before"]["version"], told["after"]["version"]) == ("1.0.0", "1.1.0")
+        said = predicate(site, told["record"])
+        actions = ["upload", "mark-for-test", "reset", "health-check", "confirm"]
+        assert [step["name"] for step in said["steps"]] == ["plan", *actions]
+        assert (said["after"]["state"], said["after"]["confirmed_since"]) == ("testing", True)
+        assert said["after_evidence"]["evidence_base64"]
+        assert runs(site) == ("1.1.0", "confirmed")
+        assert words_on_the_boot_state(site) == ("testing", True)
+        again = site.good(*site.update_line("1.1.0", "a"))
+        assert again["plan"]["steps"] == []
+        site.good("twin", "power", "cycle", "a", "--force")
+        assert words_on_the_boot_state(site) == ("confirmed", False)  # now the bootloader has seen the mark itself
+        assert site.good("log", "verify", "--trust", site.trust)
+    finally:
+        site.good("twin", "stop", "a", "--force")
 
 
 def test_the_same_question_gives_the_same_plan_and_changes_nothing(site: LifeSite) -> None:
