@@ -17,6 +17,7 @@ from repository_pair import BOARD, REFERENCE, RELEASES, ROOT, SNAPSHOT, TIMESTAM
 from tuf.api.metadata import MetaFile, TargetFile
 
 from assay.errors import AssayError, ExitStatus, NotVerified, UsageFault
+from assay.formats import canonical_json
 from assay.model.repository import RepositoryRole
 from assay.model.trust import Role
 from assay.pipeline import repository_fetch
@@ -24,6 +25,7 @@ from assay.pipeline.release_gate import verify_release
 from assay.pipeline.repository_publish import publish_withdrawals
 from assay.pipeline.repository_setup import KeyChange, refresh, rotate, status
 from assay.pipeline.trust_file import write_trust
+from assay.pipeline.withdrawals import withdrawals
 from assay.pipeline.withdrawing import withdraw
 
 TARGET = f"{BOARD}/tiny/1.0.0.json"
@@ -281,6 +283,30 @@ def test_a_stolen_release_key_is_rotated_away(served: Pair) -> None:
     attacker.with_online_keys(lambda signed: signed.meta.update({f"{name}.json": MetaFile(version)}))
     with refused(served, "UnsignedMetadata", floor=False):
         served.fetch()
+
+
+def test_a_stolen_release_key_withdraws_nothing(served: Pair) -> None:
+    """A withdrawal that nobody signed who may is not kept, nor are those beside it: in a store each is for ever."""
+    withdraw(served.owner, REFERENCE, BOARD, "the watchdog is off")
+    bundle = json.loads(served.owner.store.withdrawals()[0])
+    bundle["dsseEnvelope"]["signatures"][0]["sig"] = "A" * 86 + "=="
+    forged = canonical_json.encode(bundle)
+    served.owner.store.withdraw((withdrawals(served.owner.store)[0].says.manifest_sha256, 0), forged)
+    publish_withdrawals(served.owner)
+    assert len(served.owner.store.withdrawals()) == 2
+    with refused(served, "the withdrawal of tiny@1.0.0 for ast1030-evb is not to be kept", floor=False):
+        served.fetch(None)
+    assert served.station.store.withdrawals() == ()
+
+
+def test_who_goes_by_summaries_learns_of_withdrawals_by_the_repository(served: Pair) -> None:
+    trust = served.published.trust()
+    keys = tuple(key for key in trust.keys if key.role is not Role.BUILDER)
+    verifier = trust.keys[0].model_copy(update={"role": Role.VERIFIER})
+    write_trust(served.trust, trust.model_copy(update={"keys": (*keys, verifier)}), replace=True)
+    withdraw(served.owner, REFERENCE, BOARD, "the watchdog is off")
+    publish_withdrawals(served.owner)
+    assert [each.says.reason for each in served.fetch(None).withdrawn] == ["the watchdog is off"]
 
 
 def test_a_clock_at_1970_and_at_2100(served: Pair) -> None:

@@ -10,13 +10,13 @@ from click.testing import CliRunner
 from published_release import Published
 
 from assay.cli.main import main
-from assay.errors import AssayError, ExitStatus, Refused, UsageFault
+from assay.errors import AssayError, ExitStatus, NotVerified, Refused, UsageFault
 from assay.model.record import RecordType
 from assay.pipeline.image_signing import sign_artifact
 from assay.pipeline.publishing import publish_signed
 from assay.pipeline.release_gate import verify_release
 from assay.pipeline.withdrawals import withdrawals
-from assay.pipeline.withdrawing import import_withdrawal, withdraw
+from assay.pipeline.withdrawing import import_withdrawals, withdraw
 
 REASON = "the watchdog is off"
 
@@ -91,7 +91,10 @@ def test_a_withdrawal_by_a_stranger_holds_and_says_so(published: Published) -> N
     done = withdraw(published.site, "tiny@1.0.0", "ast1030-evb", REASON)
     with pytest.raises(Refused, match="signed by nobody that 'test' names as a builder"):
         published.gate(published.trust(keys=()))
-    assert import_withdrawal(published.site, done.withdrawn.bundle).says == done.withdrawn.says
+    with pytest.raises(NotVerified, match=r"the withdrawal of tiny@1\.0\.0 .* is not to be kept"):
+        import_withdrawals(published.site, [done.withdrawn.bundle], published.trust(keys=()))
+    kept = import_withdrawals(published.site, [done.withdrawn.bundle], published.trust())
+    assert [each.says for each in kept] == [done.withdrawn.says]
     assert len(withdrawals(published.site.store)) == 1
 
 

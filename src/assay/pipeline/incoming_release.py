@@ -21,7 +21,7 @@ from assay.model.trust import Check, TrustFile
 from assay.pipeline.manifest_files import board_file, load_board, project_root
 from assay.pipeline.patch_gate import verify_patch
 from assay.pipeline.release_gate import goes_by_summary, verify_release
-from assay.pipeline.withdrawals import check_not_withdrawn, withdrawals
+from assay.pipeline.withdrawals import check_not_withdrawn, check_signed, withdrawals
 
 STATEMENTS_MAX = 256
 """Statements that refer to one release; each is read and verified before any is kept."""
@@ -56,11 +56,7 @@ def check_withdrawals(here: OciLayoutStore, staged: OciLayoutStore, trust: Trust
     """
     found = withdrawals(staged)
     for each in found:
-        about = each.file_sha256
-        kinds = {PredicateType.WITHDRAWAL.value}
-        verify_statement(
-            each.bundle, trust, role=signers_of(PredicateType.WITHDRAWAL), predicate_types=kinds, subject_sha256=about
-        )
+        check_signed(each, trust)
     for release in staged.releases():
         check_not_withdrawn(here, release, trust)
     return tuple(each.says for each in found)

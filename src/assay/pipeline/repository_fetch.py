@@ -2,7 +2,8 @@
 """Fetch a release from a TUF repository into the site's store.
 
 Guards: nothing comes into the store that the repository's roles have not signed, or that the trust file refuses; what
-was withdrawn is learned first, and durable before anything else is kept. Cut short anywhere, the next call goes on.
+was withdrawn, and by who may withdraw, is learned first, and durable before anything else is kept. Cut short anywhere,
+the next call goes on.
 Leaves to others: TUF and transport (`backends.repository`), the gate (`fetched_release`).
 """
 
@@ -32,7 +33,7 @@ from assay.pipeline.manifest_files import board_file, load_board, project_root
 from assay.pipeline.repository_publish import parse_document
 from assay.pipeline.trust_file import load_trust
 from assay.pipeline.withdrawals import Withdrawn, refusal
-from assay.pipeline.withdrawing import import_withdrawal
+from assay.pipeline.withdrawing import import_withdrawals
 
 if TYPE_CHECKING:
     from assay.model.trust import TrustFile
@@ -84,13 +85,22 @@ def fetch(site: Site, order: FetchOrder, say: Say = say_nothing) -> Fetched:
             text = f"the repository is signed by UNSAFE-DEVELOPMENT keys, which '{trust.name}' refuses"
             raise Refused(text, remedy="fetch from a repository with keys that nobody can copy")
         incoming = _Incoming(site, client, source, state / "incoming", say)
-        withdrawn = tuple(incoming.withdrawals())
-        if order.release is None:
-            return Fetched(None, "", withdrawn)
-        came = incoming.release(order.release, _board_of(order))
-        image = came.verify(trust, load_board(board_file(project_root(Path.cwd()), came.release.board)))
-        manifest = came.keep(site.store)
+        try:
+            return _take(site, order, trust, incoming)
+        except Refused:
+            incoming.clear()
+            raise
+
+
+def _take(site: Site, order: FetchOrder, trust: TrustFile, incoming: _Incoming) -> Fetched:
+    withdrawn = import_withdrawals(site, incoming.withdrawals(), trust)
+    if order.release is None:
         incoming.clear()
+        return Fetched(None, "", withdrawn)
+    came = incoming.release(order.release, _board_of(order))
+    image = came.verify(trust, load_board(board_file(project_root(Path.cwd()), came.release.board)))
+    manifest = came.keep(site.store)
+    incoming.clear()
     return Fetched(came.release, manifest, withdrawn, tuple(check.what for check in image.checks))
 
 
@@ -104,8 +114,8 @@ class _Incoming:
     folder: Path
     say: Say
 
-    def withdrawals(self) -> Iterator[Withdrawn]:
-        """Take over the withdrawals that are not known here."""
+    def withdrawals(self) -> Iterator[bytes]:
+        """The withdrawals that are not known here."""
         target = self.client.target(tuf_names.WITHDRAWN)
         if target is None:
             return
@@ -116,7 +126,7 @@ class _Incoming:
         for part in listed.statements:
             bundle = self._small(part)
             if bundle not in known:
-                yield import_withdrawal(self.site, bundle)
+                yield bundle
 
     def release(self, reference: str, board: str) -> FetchedRelease:
         """The release with all its files, each with its signed digest."""

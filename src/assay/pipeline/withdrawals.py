@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from assay.errors import AssayError, NotVerified, Refused
 from assay.formats import sigstore_bundle
-from assay.formats.statement_verifier import read_statement, verify_statement
+from assay.formats.statement_verifier import read_statement, signers_of, verify_statement
 from assay.interfaces.store import Store
 from assay.model.artifact import Release
 from assay.model.predicates import Withdrawal
@@ -54,6 +54,16 @@ def withdrawals(store: Store) -> tuple[Withdrawn, ...]:
 def withdrawal_of(store: Store, release: Release) -> Withdrawn | None:
     """The withdrawal of `release`, if it was withdrawn."""
     return next((found for found in withdrawals(store) if found.is_about(release)), None)
+
+
+def check_signed(found: Withdrawn, trust: TrustFile) -> None:
+    """Raises `NotVerified` for a withdrawal that nobody signed who may, as `trust` says."""
+    role, kinds = signers_of(PredicateType.WITHDRAWAL), {PredicateType.WITHDRAWAL.value}
+    try:
+        verify_statement(found.bundle, trust, role=role, predicate_types=kinds, subject_sha256=found.file_sha256)
+    except NotVerified as error:
+        text = f"the withdrawal of {found.says.release} for {found.says.board} is not to be kept: {error.message}"
+        raise NotVerified(text, remedy="ask who gave it to you: in a store it would count for ever") from error
 
 
 def check_not_withdrawn(store: Store, release: Release, trust: TrustFile) -> None:

@@ -2,13 +2,15 @@
 """Withdraw a release: a signed statement in the log and in the store, which every station that gets it obeys.
 
 Guards: the statement is durable in the log before anything else changes; a withdrawal that was cut short goes on with
-the statement of the first time, and a second one for the same release changes nothing.
+the statement of the first time, and a second one for the same release changes nothing; one from elsewhere is signed by
+who may withdraw before it is kept, since it counts for ever from then on.
 Leaves to others: what a withdrawal means (`withdrawals`), carrying it to stations (`repository_publish`).
 """
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,12 +19,13 @@ from assay.model.artifact import Release
 from assay.model.predicates import Withdrawal
 from assay.model.record import RecordType
 from assay.model.statement import PredicateType, Subject
-from assay.model.trust import Role
+from assay.model.trust import Role, TrustFile
 from assay.pipeline.journal import user_name
 from assay.pipeline.policy_adoption import parse_reason
+from assay.pipeline.release_gate import goes_by_summary
 from assay.pipeline.run_journal import timestamp
 from assay.pipeline.unit_records import parse_reference, statement_of
-from assay.pipeline.withdrawals import Withdrawn, read_withdrawal, withdrawal_of
+from assay.pipeline.withdrawals import Withdrawn, check_signed, read_withdrawal, withdrawal_of
 
 if TYPE_CHECKING:
     from assay.pipeline.site import Site
@@ -83,10 +86,22 @@ def _recorded(site: Site, release: Release) -> Withdrawn | None:
     return None
 
 
-def import_withdrawal(site: Site, bundle: bytes) -> Withdrawn:
-    """Keep a withdrawal that came from elsewhere. Raises `Refused` for a statement that is none, `StorageError`."""
+def import_withdrawals(site: Site, bundles: Iterable[bytes], trust: TrustFile) -> tuple[Withdrawn, ...]:
+    """Keep withdrawals that came from elsewhere: all of them, or none when one is not signed by who may withdraw.
+
+    Raises `NotVerified`, `Refused` for a statement that withdraws nothing, `StorageError`.
+    """
+    found = tuple(_read_signed(bundle, trust) for bundle in bundles)
+    for each in found:
+        site.store.withdraw((each.says.manifest_sha256, each.says.manifest_size), each.bundle)
+    return found
+
+
+def _read_signed(bundle: bytes, trust: TrustFile) -> Withdrawn:
+    """A trust file that names nobody who builds cannot tell; then whoever brought it vouches for it."""
     found = read_withdrawal(bundle)
     if len(found.file_sha256) != len("0" * 64):
         raise Refused("a withdrawal names no image", remedy="get it again from who withdrew the release")
-    site.store.withdraw((found.says.manifest_sha256, found.says.manifest_size), bundle)
+    if not goes_by_summary(trust):
+        check_signed(found, trust)
     return found
