@@ -238,11 +238,9 @@ def test_a_bundle_from_before_what_was_seen_is_refused(published: Published, bun
     """Rollback: an old bundle hides what was said since."""
     site = other_site(tmp_path)
     seen = import_bundle(site, bundle, published.trust()).log.head.size
-    newer, proved = tmp_path / "newer.tar", tmp_path / "proved.tar"
+    proved = tmp_path / "proved.tar"
     _another_release(published)
-    export(published, newer)
     export(published, proved, since=seen)
-    assert import_bundle(site, newer, published.trust(), keep=False).log.continues is None
     assert import_bundle(site, proved, published.trust()).log.continues == seen
     with pytest.raises(NotVerified, match=f"had {seen} entries; this site has seen"):
         import_bundle(site, bundle, published.trust())
@@ -260,8 +258,25 @@ def test_another_history_of_the_log_is_refused(published: Published, bundle: Pat
         import_bundle(site, bundle, published.trust())
     _another_release(published)
     export(published, bundle, since=int(lines[1]))
-    with pytest.raises(NotVerified):
+    with pytest.raises(NotVerified, match="does not continue"):
         import_bundle(site, bundle, published.trust())
+
+
+@pytest.mark.parametrize("since", [None, 1])
+def test_a_log_that_grew_without_a_proof_is_refused(
+    published: Published, bundle: Path, tmp_path: Path, since: int | None
+) -> None:
+    """Another history needs no proof that fails, where it may come without one, or with one from another size."""
+    site = other_site(tmp_path)
+    seen = import_bundle(site, bundle, published.trust()).log.head.size
+    before = {path: path.read_bytes() for path in site.folder.rglob("*") if path.is_file()}
+    _another_release(published)
+    export(published, bundle, since=since)
+    with pytest.raises(NotVerified, match=f"grew from the {seen} entries") as caught:
+        import_bundle(site, bundle, published.trust())
+    assert f"--since {seen}" in (caught.value.remedy or "")
+    assert {path: path.read_bytes() for path in site.folder.rglob("*") if path.is_file()} == before
+    assert import_bundle(Site(tmp_path / "new"), bundle, published.trust()).log.continues is None
 
 
 def test_another_image_under_a_name_that_is_here_is_refused_before_anything_is_kept(
@@ -300,11 +315,11 @@ def test_what_was_withdrawn_travels_and_refuses_older_bundles(
     published: Published, bundle: Path, tmp_path: Path
 ) -> None:
     site, trust, late = other_site(tmp_path), published.trust(), tmp_path / "late.tar"
-    import_bundle(site, bundle, trust)
+    seen = import_bundle(site, bundle, trust).log.head.size
     withdraw(published.site, "tiny@1.0.0", "ast1030-evb", "it overheats")
     with pytest.raises(Refused, match="overheats"):
         export(published, late)
-    export_bundle(published.site, (), late)
+    export_bundle(published.site, (), late, since=seen)
     fresh = Site(tmp_path / "fresh")
     for each in (site, fresh):
         assert [said.reason for said in import_bundle(each, late, published.trust()).withdrawn] == ["it overheats"]

@@ -70,7 +70,7 @@ class BundleIndex(Value):
 class LogPart:
     """What a bundle proves about a log: its state, and the records (by the digest of their files) that are in it.
 
-    `continues`: the size from which on it was shown that nothing was rewritten.
+    `continues`: the size from which on it was shown that nothing was rewritten; None for a log that is new here.
     """
 
     head: Checkpoint
@@ -127,7 +127,7 @@ def _check_members(members: Mapping[str, int]) -> None:
 
 def verify_log(index: BundleIndex, note: bytes, trust: TrustFile, seen: Checkpoint | None) -> LogPart:
     """The log part, by a log that `trust` names. `seen` is the newest checkpoint of this log that was believed before:
-    an older one, and another history, are refused. Raises `NotVerified`.
+    an older one, another history, and a newer one without a proof that it goes on are refused. Raises `NotVerified`.
     """
     head, _ = checkpoint.verify_with_trust(note, trust)
     continues = _check_against(index, head, seen) if seen is not None and seen.origin == head.origin else None
@@ -140,7 +140,7 @@ def verify_log(index: BundleIndex, note: bytes, trust: TrustFile, seen: Checkpoi
     return LogPart(head, records, continues)
 
 
-def _check_against(index: BundleIndex, head: Checkpoint, seen: Checkpoint) -> int | None:
+def _check_against(index: BundleIndex, head: Checkpoint, seen: Checkpoint) -> int:
     if head.size < seen.size:
         raise NotVerified(
             f"the bundle is from when the log '{head.origin}' had {head.size} entries; this site has seen {seen.size}",
@@ -152,7 +152,11 @@ def _check_against(index: BundleIndex, head: Checkpoint, seen: Checkpoint) -> in
             raise NotVerified(text, remedy="trust nothing of that site before this is explained: its log was rewritten")
         return head.size
     if index.since is None or index.since.size != seen.size:
-        return None
+        raise NotVerified(
+            f"the log '{head.origin}' grew from the {seen.size} entries that this site has seen to {head.size}, and"
+            " nothing in the bundle proves that it is the same history",
+            remedy=f"ask for the bundle again, exported with --since {seen.size}",
+        )
     proof = [bytes.fromhex(text) for text in index.since.hashes]
     merkle.verify_consistency(seen.size, head.size, proof, seen.root, head.root)
     return seen.size
