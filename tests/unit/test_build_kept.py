@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tiny_build import (
     build,
+    needs_sandbox,
     request_for,
     tiny_project,
     tiny_site,
@@ -39,6 +40,37 @@ def test_the_same_inputs_are_not_built_again(project: Path, site: Site) -> None:
     assert not build(project, site, defines={"A": "1"}).from_cache
     (project / "mod" / "data" / "blob").write_bytes(b"other")
     assert build(project, site).built.payload == b"other"
+
+
+CACHING = """\
+import pathlib, sys
+kept = pathlib.Path(sys.argv[2]) / 'object'
+if not kept.exists():
+    kept.write_text(sys.argv[3])
+open(sys.argv[1] + '/payload.bin', 'w').write(kept.read_text())
+"""
+"""Leaves in the compiler's cache what it was told first, and builds from what lies there."""
+
+
+def caching(project: Path) -> None:
+    path = project / "mod" / "module.toml"
+    path.write_text(path.read_text().replace('"{out}", "{defines}"', '"{out}", "{cache}", "{version}", "{defines}"'))
+    (project / "mod" / "build.py").write_text(CACHING)
+
+
+def test_a_build_finds_nothing_that_one_with_other_parameters_left(project: Path, site: Site) -> None:
+    caching(project)
+    assert build(project, site, version="6.6.6", defines={"A": "1"}).built.payload == b"6.6.6"
+    assert build(project, site).built.payload == b"1.0.0"
+
+
+@needs_sandbox
+def test_a_build_in_the_sandbox_finds_nothing_that_one_without_walls_left(project: Path, site: Site) -> None:
+    caching(project)
+    build(project, site)
+    for kept in (site.cache_dir / "lanes").glob("*/*/object"):
+        kept.write_text("a build without walls can write anything here")
+    assert build(project, site, "sandbox").built.payload == b"1.0.0"
 
 
 @pytest.mark.parametrize("name", ["payload.bin", "artifact.json", "sbom.cdx.json"])

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 from tiny_build import NoPause, request_for, tiny_project
 
-from assay.backends.builders import toolchain
+from assay.backends.builders import git_fetch, toolchain
 from assay.backends.builders.git_fetch import fetch_tree
 from assay.cli.main import main
 from assay.errors import InfrastructureError, NotVerified, Refused, UsageFault
@@ -190,6 +190,29 @@ def test_a_difference_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert "payload.bin" in (rebuilt.report / "diffoscope.txt").read_text()
 
 
+CACHING = """\
+import pathlib, sys
+kept = pathlib.Path(sys.argv[2]) / 'object'
+if not kept.exists():
+    kept.write_text(open('{outside}').read())
+open(sys.argv[1] + '/payload.bin', 'w').write(kept.read_text())
+"""
+"""A build that takes its result from the compiler's cache where it finds it, as compilers do."""
+
+
+def test_a_rebuild_takes_nothing_from_an_earlier_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the site that built the release, whose caches hold the very objects of the release."""
+    outside = tmp_path / "outside"
+    outside.write_text("1")
+    monkeypatch.setattr(f"{__name__}.MODULE_CHANGES", ('"{out}", "{defines}"', '"{out}", "{cache}", "{defines}"'))
+    house = House(tmp_path / "house", CACHING.format(outside=outside))
+    house.publish(monkeypatch)
+    outside.write_text("2")
+    rebuilt = again(house, house.site, tmp_path)
+    assert not rebuilt.identical
+    assert (tmp_path / "rebuilt" / "payload.bin").read_text() == "2"
+
+
 def _tampered(bundle: bytes, house: House, change: Any) -> bytes:
     """The provenance with a change, signed again by the house: what a rebuilder meets when the builder lies."""
     statement = json.loads(sigstore_bundle.decode(bundle).envelope.payload)
@@ -276,6 +299,44 @@ def test_only_ordinary_files_of_a_commit_are_written(house: House, tmp_path: Pat
         fetch_tree(str(house.root), "--upload-pack=x", tmp_path / "other")
 
 
+def test_a_file_that_a_repository_lost_is_told(house: House, tmp_path: Path) -> None:
+    """A clone of which a disk lost a file: the tree names it, and it is not there."""
+    _git(tmp_path, "clone", "-q", "--no-local", str(house.root), "clone")
+    clone, commit = tmp_path / "clone", _git(house.root, "rev-parse", "HEAD")
+    for pack in list((clone / ".git" / "objects" / "pack").glob("*.pack")):
+        data = pack.read_bytes()
+        for file in pack.parent.glob(pack.stem + ".*"):
+            file.unlink()
+        subprocess.run(["git", "-C", str(clone), "unpack-objects", "-q"], input=data, check=True)
+    lost = _git(clone, "rev-parse", "HEAD:mod/data/blob")
+    (clone / ".git" / "objects" / lost[:2] / lost[2:]).unlink()
+    with pytest.raises(InfrastructureError, match="mod/data/blob is missing") as told:
+        git_fetch._write_tree(clone, commit, tmp_path / "tree")
+    assert "git fsck" in told.value.remedy
+
+
+@pytest.mark.parametrize(
+    "source", ["https://me:s3cret@host/x", "https://s3cret@host/x", "ssh://git:s3cret@host/x", "http::http://s3cret@h"]
+)
+def test_a_password_in_the_address_of_sources_is_refused_and_not_repeated(
+    house: House, stranger: Site, tmp_path: Path, source: str
+) -> None:
+    """It would be in the arguments of git, which every user of the machine can read, and in what is printed."""
+    said: list[str] = []
+    order = RebuildOrder(house.bundle.read_bytes(), house.trust(), source=source, builder="host")
+    with pytest.raises(UsageFault, match="password") as told:
+        rebuild(order, stranger, None, said.append)
+    assert "credential helper" in told.value.remedy and told.value.status == 2
+    assert "s3cret" not in told.value.message + told.value.remedy + "".join(said)
+    with pytest.raises(UsageFault, match="password"):
+        fetch_tree(source, "ab" * 20, tmp_path / "tree")
+
+
+def test_the_user_of_an_ssh_address_is_no_secret(tmp_path: Path) -> None:
+    for source in ("ssh://git@host.invalid/x", "git@host.invalid:x", "https://host.invalid/a@b"):
+        git_fetch.refuse_passwords(source)
+
+
 def test_the_verb_for_a_file_and_its_statement(house: House, tmp_path: Path) -> None:
     trust = tmp_path / "trust.toml"
     words = ["keys", "trust", "--out", str(trust), "--name", "t", "--allow-development", "--allow-emulated"]
@@ -349,6 +410,7 @@ def test_a_statement_about_another_release_is_not_taken_in(
     release = house.site.store.find("tiny", None, "ast1030-evb")
     good = again(house, stranger, tmp_path)
     trust = house.trust(stranger)
+    before = house.site.store.attached(release, PredicateType.REBUILD.value)
     for change, said in (
         (lambda s: s["predicate"].update(provenance="ab" * 32), "is not about tiny@1.0.0 and its provenance"),
         (lambda s: s["predicate"].update(result="different"), "says one thing and shows another"),
@@ -361,4 +423,4 @@ def test_a_statement_about_another_release_is_not_taken_in(
         lied = stranger.signers.sign_statement(Role.BUILDER, canonical_json.encode(statement))
         with pytest.raises(NotVerified, match=said):
             take_in(house.site, trust, release, lied)
-    assert house.site.store.attached(release, PredicateType.REBUILD.value) == ()
+    assert house.site.store.attached(release, PredicateType.REBUILD.value) == before

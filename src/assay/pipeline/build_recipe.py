@@ -110,7 +110,8 @@ def prepare(request: BuildRequest, cache: Path, builder: Builder) -> Recipe:
     trees = _trees(module, request.trees)
     tools = _tools(module, builder, trees, cache / "tools.json")
     subject = BuildSubject(module, board, version, source, tools, parameters)
-    return Recipe(subject, inputs.board_path, files, pems, lane_key(_tree_digest(root, files), tools), root, trees)
+    lane = lane_key(_tree_digest(root, files), tools, builder.name, parameters)
+    return Recipe(subject, inputs.board_path, files, pems, lane, root, trees)
 
 
 def _tools(module: Module, builder: Builder, trees: Mapping[str, Path], kept: Path) -> tuple[ToolIdentity, ...]:
@@ -136,9 +137,9 @@ def _trees(module: Module, given: Mapping[str, Path]) -> dict[str, Path]:
 
 
 def _tree_digest(root: Path, files: tuple[SourceFile, ...]) -> str:
-    """Digest over the top-level folders that the inputs come from: the state of the tree that modules share.
+    """Digest over the top-level folders that the inputs come from.
 
-    A build can leave something in a compiler cache for a later one. Named by this digest, the cache is only shared by
+    A build can leave something in a compiler cache for a later one. Named by this digest too, the cache is only used by
     builds of the very same state of all sources there, so nothing can come from sources that the commit does not show.
     """
     folders = {file.path.partition("/")[0] for file in files}

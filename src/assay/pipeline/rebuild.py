@@ -2,8 +2,9 @@
 """Build a release again from nothing but its provenance: fetch the commit, build, compare, state what came out.
 
 Guards: the provenance is verified before it is followed, and the inputs that the commit gives are the very ones that it
-names, or nothing is said. What is compared: every output, the image up to its signature, and the bill of materials
-(with the tools that the provenance names: tools that differ here are told, and are not in the image).
+names, or nothing is said. It is built anew: neither a kept result nor a compiler's cache, which the build of the
+release may have filled, has a say. What is compared: every output, the image up to its signature, and the bill of
+materials (with the tools that the provenance names: tools that differ here are told, and are not in the image).
 Leaves to others: the recipe and the statement (`stages.provenance.rebuild`), building (`pipeline.module_build`).
 """
 
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from assay.backends.builders import diffoscope_program
 from assay.backends.builders.choice import AUTO
-from assay.backends.builders.git_fetch import fetch_tree
+from assay.backends.builders.git_fetch import fetch_tree, refuse_passwords
 from assay.backends.builders.imgtool_program import ImgtoolProgram
 from assay.backends.stores.result_folder import write_result
 from assay.errors import NotVerified, UsageFault
@@ -81,7 +82,8 @@ class Rebuilt:
 
 def rebuild(order: RebuildOrder, site: Site, out: Path | None, say: Say) -> Rebuilt:
     """Build it again, sign and record what came out, and leave the artifact in `out` if given. A difference is a
-    result, and no error. Raises `NotVerified`, `UnitFailed` when it does not build, `InfrastructureError`.
+    result, and no error. Raises `NotVerified`, `UnitFailed` when it does not build, `InfrastructureError`,
+    `UsageFault`.
     """
     recipe = _recipe(order)
     source = order.source or recipe.source.repository
@@ -90,6 +92,7 @@ def rebuild(order: RebuildOrder, site: Site, out: Path | None, say: Say) -> Rebu
             "the provenance does not say where the sources are: their repository has no public address",
             remedy="name a clone with --source FOLDER_OR_URL",
         )
+    refuse_passwords(source)
     with tempfile.TemporaryDirectory(prefix="assay-rebuild-", ignore_cleanup_errors=True) as scratch:
         checkout = Path(scratch).resolve()
         say(f"fetching commit {str(recipe.source.commit)[:12]} from {source}")
@@ -128,6 +131,7 @@ def _build(order: RebuildOrder, recipe: Recipe, checkout: Path, site: Site, say:
     request = BuildRequest(
         *(manifest, recipe.board, recipe.version, recipe.defines, recipe.keys, order.builder),
         fresh=True,
+        check=True,
         image=image if order.builder == "container" else None,
         trees=order.trees,
     )

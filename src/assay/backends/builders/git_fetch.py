@@ -25,14 +25,29 @@ TREE_BYTES_MAX = 2 * 1024 * 1024 * 1024
 """Bytes of all files of a commit."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_USER = re.compile(r"(\w+)://([^/?#]*)@")
 _FILES = {"100644": 0o644, "100755": 0o755}
 _OPTIONS = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "safe.directory=*")
 
 
+def refuse_passwords(source: str) -> None:
+    """Raises `UsageFault` for an address with a password or a token in it: git's arguments can be read by every user of
+    the machine, and the address is printed. The user of an `ssh` address is none.
+    """
+    found = _USER.search(source)
+    if found is None or (found[1] == "ssh" and ":" not in found[2]):
+        return
+    raise UsageFault(
+        "the address of the sources has a user name or password in it",
+        remedy="clone it with git and its credential helper (git help credentials), and name the clone with --source",
+    )
+
+
 def fetch_tree(source: str, commit: str, folder: Path) -> None:
     """Write the files of `commit` from the repository `source` below `folder`. Raises `InfrastructureError` when it
-    cannot be had, `NotVerified` for a tree that would leave the folder.
+    cannot be had, `NotVerified` for a tree that would leave the folder, `UsageFault` for an address that is none.
     """
+    refuse_passwords(source)
     if not _COMMIT.fullmatch(commit):
         raise NotVerified(f"{commit[:80]!r} is no commit", remedy="get the provenance again")
     if shutil.which("git") is None:
@@ -85,7 +100,7 @@ def _write_tree(repository: Path, commit: str, folder: Path) -> None:
                 continue
             reader.stdin.write(object_id.encode() + b"\n")
             reader.stdin.flush()
-            size = int(reader.stdout.readline().split()[2])
+            size = _size(reader.stdout.readline(), name)
             room -= size
             if room < 0:
                 raise NotVerified(f"the commit has more than {TREE_BYTES_MAX} bytes", remedy="build it by hand")
@@ -93,11 +108,22 @@ def _write_tree(repository: Path, commit: str, folder: Path) -> None:
         reader.stdin.close()
 
 
+def _size(answer: bytes, name: bytes) -> int:
+    """Bytes of the file `name`, from what git says of it: `ID blob SIZE`, `ID missing`, or nothing when it ended."""
+    words = answer.split()
+    if len(words) != 3 or words[1] != b"blob" or not words[2].isdigit():
+        text = f"{os.fsdecode(name)} is missing in the repository that has the commit"
+        raise InfrastructureError(text, remedy="check the repository with git fsck, or name another one with --source")
+    return int(words[2])
+
+
 def _write(stream: IO[bytes], size: int, path: Path, mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(stream.read(size))
+    data = stream.read(size + 1)
+    if len(data) != size + 1:
+        raise InfrastructureError(f"git ended within {path.name}", remedy="check the repository with git fsck")
+    path.write_bytes(data[:size])
     path.chmod(mode)
-    stream.read(1)
 
 
 def _inside(folder: Path, name: bytes) -> Path:

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiler caches: one for each of the two builds, and for each state of the source tree and the tools.
+"""Compiler caches: one for each of the two builds, and for each state of the source tree, tools, builder and
+parameters.
 
 Guards: the two builds of a pair never share a cache, so what one left there cannot make the other agree with it; and a
-build can only meet what a build from the same tree by the same tools left. Two verbs at once do not share one either.
+build can only meet what a build of the same left, by the same builder (`stages.build.inputs`). Two verbs at once do not
+share one either.
 Leaves to others: what compilers keep there.
 """
 
@@ -15,8 +17,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-LANES_KEPT = 2
-"""States of the tree whose caches are kept; one is about 100 MB for the reference firmware."""
+LANES_KEPT = 6
+"""Caches that are kept: bootloader, app and ROM for two boards. Those of a board are about 100 MB each at most."""
 
 
 @contextlib.contextmanager

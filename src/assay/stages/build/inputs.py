@@ -8,14 +8,14 @@ copying inputs (`backends.builders.source_tree`), keeping results (`pipeline.mod
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from assay.formats import canonical_json
 from assay.model.artifact import ToolIdentity
 from assay.model.source_file import SourceFile
 
-BUILD_FORMAT = 3
+BUILD_FORMAT = 4
 """Raised when the same inputs would give another artifact: results from before are not taken from the cache."""
 
 
@@ -25,9 +25,11 @@ def digest_of(files: Iterable[SourceFile]) -> str:
     return _sha256(rows)
 
 
-def lane_key(tree_digest: str, tools: tuple[ToolIdentity, ...]) -> str:
-    """Names the compiler caches that builds from this state of a source tree with these tools may share."""
-    return _sha256([BUILD_FORMAT, tree_digest, [tool.model_dump() for tool in tools]])
+def lane_key(tree_digest: str, tools: tuple[ToolIdentity, ...], builder: str, parameters: Mapping[str, Any]) -> str:
+    """Names the compiler caches that a build may use: what lies there was left by builds of the same module with the
+    same parameters, from this state of the source tree, by these tools and this builder.
+    """
+    return _sha256([BUILD_FORMAT, tree_digest, [tool.model_dump() for tool in tools], builder, dict(parameters)])
 
 
 def result_key(source_digest: str, tools: tuple[ToolIdentity, ...], builder: str, parameters: dict[str, Any]) -> str:
