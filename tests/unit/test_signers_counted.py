@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from keyless_bench import identity, services, statement, trust_file
+from keyless_bench import WHO, identity, services, sign_keyless, statement, trust_file
 from memory_signer import MemorySigner, trust_in
 
 from assay.backends.logs.rekor_client import services_of
@@ -16,6 +16,7 @@ from assay.backends.signers.wrong_pin import WrongPin
 from assay.errors import NotVerified, Refused
 from assay.formats import canonical_json
 from assay.formats import trust_file as trust_text
+from assay.formats.signer_choice import distinct_signers
 from assay.formats.statement_verifier import verify_statement, verify_statements
 from assay.interfaces.signer import KeyPlace
 from assay.model.keys import PinSource
@@ -43,6 +44,33 @@ def test_one_person_with_certificates_of_two_services_counts_once(lab: SigstoreL
     assert [text for _, text in trust_text.faults(trust)] == [
         "expected at least 2 signers that may make these statements, there are 1"
     ]
+
+
+PATTERN = WHO.replace("release.yml", "*")
+
+
+def test_one_person_who_fits_two_lines_counts_once(lab: SigstoreLab) -> None:
+    """The pattern's line in one statement, the name's in the other: who signed is what the certificate says."""
+    by_pattern = identity(lab, san=None, san_pattern=PATTERN, sigstore="other")
+    trust = trust_file(lab, sigstore=(services(lab), services(lab, "other")))
+    bundle = sign_keyless(lab, statement())
+    found = [
+        verify_statement(
+            bundle, trust.model_copy(update={"identities": lines}), role=Role.BUILDER, predicate_types={KIND}
+        )
+        for lines in ((by_pattern,), (identity(lab),))
+    ]
+    assert found[0].signer.is_who != found[1].signer.is_who
+    assert found[0].is_who & found[1].is_who
+    assert distinct_signers(found) == 1
+    other = sign_keyless(lab, statement(), WHO.replace("release.yml", "nightly.yml"))
+    by_name = identity(lab, san=WHO.replace("release.yml", "nightly.yml"))
+    found.append(
+        verify_statement(
+            other, trust.model_copy(update={"identities": (by_name,)}), role=Role.BUILDER, predicate_types={KIND}
+        )
+    )
+    assert distinct_signers(found) == 2
 
 
 def test_subjects_without_a_sha256_are_not_the_same_subject() -> None:

@@ -2,19 +2,21 @@
 """Which signer of a trust file a bundle is by, and whether that signer may say what the statement says.
 
 Guards: a key is found by its id and has to have the role; an identity by issuer and name, exactly or by its pattern; a
-bundle with a certificate is never taken for one with a key. Limits on the signer hold, or the statement is refused.
+bundle with a certificate is never taken for one with a key. Limits on the signer hold, or the statement is refused. Who
+is revoked in any line of the file is refused by all others, too. One signer counts once.
 Leaves to others: signatures (`statement_verifier`, `keyless_proof`).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from assay.errors import NotVerified
 from assay.model.signer_limits import ProvedTime
 from assay.model.statement import PredicateType, Statement
-from assay.model.trust import Role, TrustedIdentity, TrustedKey, TrustedSigner, TrustFile
+from assay.model.trust import Role, TrustedIdentity, TrustedKey, TrustedSigner, TrustFile, VerifiedStatement
 
 CLOCK_FLOOR = datetime(2026, 1, 1, tzinfo=UTC)
 """No statement of assay is older: a clock before this is wrong."""
@@ -55,7 +57,9 @@ def identities_for(trust: TrustFile, roles: frozenset[Role]) -> dict[str, list[T
 
 
 def allowed_identity(trust: TrustFile, identities: list[TrustedIdentity], issuer: str, san: str) -> TrustedIdentity:
-    """The identity that the certificate's names fit. Raises `NotVerified`."""
+    """The identity that the certificate's names fit; revoked, when they fit a revoked one of whatever role or services.
+    Raises `NotVerified`.
+    """
     found = next((each for each in identities if each.issuer == issuer and names_fit(each, san)), None)
     if found is None:
         raise NotVerified(
@@ -65,7 +69,27 @@ def allowed_identity(trust: TrustFile, identities: list[TrustedIdentity], issuer
     if services is not None and services.development:
         found = found.model_copy(update={"development": True})
     _check_development(found, trust)
+    if any(each.revoked and each.issuer == issuer and names_fit(each, san) for each in trust.identities):
+        return found.model_copy(update={"revoked": True})
     return found
+
+
+def distinct_signers(statements: Iterable[VerifiedStatement]) -> int:
+    """How many signers the statements have: whoever may be one person counts once."""
+    persons: list[frozenset[tuple[str, ...]]] = []
+    for statement in statements:
+        who = statement.is_who
+        same = [each for each in persons if each & who]
+        persons = [each for each in persons if not each & who] + [who.union(*same)]
+    return len(persons)
+
+
+def is_revoked(trust: TrustFile, signer: TrustedSigner) -> bool:
+    """Whether nothing of `signer` can count, by whatever line of `trust`."""
+    if isinstance(signer, TrustedKey):
+        return trust.is_revoked(signer.keyid)
+    gone = [each for each in trust.identities if each.revoked and each.issuer == signer.issuer]
+    return any(each.is_who == signer.is_who or (signer.san and names_fit(each, signer.san)) for each in gone)
 
 
 def names_fit(identity: TrustedIdentity, san: str) -> bool:

@@ -102,11 +102,11 @@ def _check_threshold(found: tuple[VerifiedStatement, ...], trust: TrustFile) -> 
     """One signer counts once, however often it signs and by whatever name the trust file calls it."""
     for kind in sorted({each.statement.predicateType for each in found}):
         mine = [each for each in found if each.statement.predicateType == kind]
-        signers = {each.signer.is_who for each in mine}
+        signers = signer_choice.distinct_signers(mine)
         needed = trust.threshold(kind)
-        if len(signers) < needed:
+        if signers < needed:
             raise NotVerified(
-                f"'{trust.name}' wants {needed} distinct signers of {kind}; there {_are(len(signers))}",
+                f"'{trust.name}' wants {needed} distinct signers of {kind}; there {_are(signers)}",
                 remedy="give the statements of the other signers, too: assay verify FILE FILE",
             )
         if len({_subjects(each.statement) for each in mine}) != 1:
@@ -178,7 +178,7 @@ def _verify(
     if subject is not None:
         checks.append(_check_subject(statement, subject))
     return VerifiedStatement(
-        statement, opened.envelope.payload, signed.signer, tuple(checks), signed.time, signed.place
+        statement, opened.envelope.payload, signed.signer, tuple(checks), signed.time, signed.place, signed.named
     )
 
 
@@ -190,6 +190,7 @@ class _Signed:
     words: str
     time: ProvedTime | None = None
     place: LogPlace | None = None
+    named: tuple[str, str] | None = None
 
 
 def _by_key(
@@ -258,7 +259,9 @@ def _logged(
 def _by_certificate(
     bundle: bytes, opened: Bundle, trust: TrustFile, roles: frozenset[Role], there_at: datetime | None
 ) -> _Signed:
-    """The first services of the trust file by whose root the bundle verifies say whom it names."""
+    """The first services of the trust file by whose root the bundle verifies, and who certify for one of its
+    identities, say whom it names.
+    """
     refused: NotVerified | None = None
     for name, identities in signer_choice.identities_for(trust, roles).items():
         services = trust.services(name)
@@ -267,12 +270,12 @@ def _by_certificate(
         try:
             proof = keyless_proof.verify_keyless(bundle, opened, services.trusted_root)
             _check_services(services, there_at)
+            identity = signer_choice.allowed_identity(trust, identities, proof.issuer, proof.san)
         except NotVerified as error:
             refused = refused or error
             continue
-        identity = signer_choice.allowed_identity(trust, identities, proof.issuer, proof.san)
         words = f"signature by the {identity.role} {proof.san}, as {proof.issuer} says"
-        return _Signed(identity, words, proof.time, proof.place)
+        return _Signed(identity, words, proof.time, proof.place, (proof.issuer, proof.san))
     assert refused is not None
     raise refused
 

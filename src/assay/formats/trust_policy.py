@@ -2,7 +2,8 @@
 """What is wrong with the policy in a trust file: identities, services, limits and thresholds that cannot be meant.
 
 Guards: a limit that would never let anything through, or could be taken for one that is there, is told when the file
-is read and not when a statement is refused. Leaves to others: keys and logs (`trust_file`).
+is read and not when a statement is refused. A signer has one line, so that no other one takes a limit away. Leaves to
+others: keys and logs (`trust_file`).
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from collections.abc import Iterator
 
 from assay.errors import NotVerified
 from assay.formats import trusted_root
-from assay.formats.signer_choice import pattern_fault
+from assay.formats.signer_choice import is_revoked, pattern_fault
 from assay.formats.statement_types import signers_of
-from assay.model.trust import STATEMENT_ROLES, Role, TrustedIdentity, TrustedSigner, TrustFile
+from assay.model.trust import STATEMENT_ROLES, Role, TrustedIdentity, TrustedKey, TrustedSigner, TrustFile
 
 _OF_STATEMENTS = ("valid_from", "valid_until", "modules", "predicate_types", "sigstore", "log_required")
 """Limits that are held against a statement; whatever else a key signs carries no time, and names no module."""
@@ -36,7 +37,26 @@ def policy_faults(trust: TrustFile) -> list[Fault]:
     for table, signers in tables.items():
         for place, signer in enumerate(signers):
             found += [((table, place, key), text) for key, text in _signer_faults(signer, trust)]
-    return [*found, *_threshold_faults(trust), *_summary_faults(trust)]
+    return [*found, *_twice(trust), *_threshold_faults(trust), *_summary_faults(trust)]
+
+
+def _twice(trust: TrustFile) -> Iterator[Fault]:
+    """A key has one role and one line; an identity has one line for each role and services."""
+    lines: dict[str, TrustedKey] = {}
+    for place, key in enumerate(trust.keys):
+        first = lines.setdefault(key.keyid, key)
+        if first is key:
+            continue
+        if first.role is not key.role:
+            yield ("keys", place, "role"), f"the key {key.keyid[:16]} is there as a {first.role} key, and has one role"
+        else:
+            yield ("keys", place, "keyid"), f"the key {key.keyid[:16]} is there twice: limits go into its one line"
+    seen: set[tuple[str, ...]] = set()
+    for place, identity in enumerate(trust.identities):
+        which = (identity.role, identity.sigstore or "", *identity.is_who)
+        if which in seen:
+            yield ("identities", place, "name"), "this identity is there twice: limits go into its one line"
+        seen.add(which)
 
 
 def _signer_faults(signer: TrustedSigner, trust: TrustFile) -> Iterator[tuple[str, str]]:
@@ -81,7 +101,7 @@ def _threshold_faults(trust: TrustFile) -> Iterator[Fault]:
     everybody: tuple[TrustedSigner, ...] = (*trust.keys, *trust.identities)
     for place, threshold in enumerate(trust.thresholds):
         roles = signers_of(threshold.predicate_type)
-        signers = {each.is_who for each in everybody if each.role in roles and not each.revoked}
+        signers = {each.is_who for each in everybody if each.role in roles and not is_revoked(trust, each)}
         if not roles:
             yield ("thresholds", place, "predicate_type"), f"nobody makes statements of {threshold.predicate_type!r}"
         elif kinds.count(threshold.predicate_type) > 1:

@@ -203,6 +203,7 @@ class VerifiedStatement:
     """A statement whose signature, signer's role, predicate type and subject were checked, and what was checked.
 
     `time` and `place`: when it was signed and where it is logged, if the trust file has whom to believe that.
+    `named`: issuer and name, as the certificate says them; None for a signature by key.
     """
 
     statement: Statement
@@ -211,3 +212,12 @@ class VerifiedStatement:
     checks: tuple[Check, ...]
     time: ProvedTime | None = None
     place: LogPlace | None = None
+    named: tuple[str, str] | None = None
+
+    @property
+    def is_who(self) -> frozenset[tuple[str, ...]]:
+        """Who signed, by the trust file and by the certificate. Two statements with one of these in common are of one
+        signer: one person may fit two lines of a trust file, and one line may be a pattern.
+        """
+        proved = {("identity", *self.named)} if self.named is not None else set()
+        return frozenset({self.signer.is_who, *proved})

@@ -194,7 +194,7 @@ def _rebuild(found: VerifiedRebuild, provenance: VerifiedStatement | None) -> Re
     return RebuildFacts(
         result=found.said.result,
         builder_id=found.said.builder_id,
-        other_builder=provenance is None or signer.is_who != provenance.signer.is_who,
+        other_builder=provenance is None or not found.statement.is_who & provenance.is_who,
         other_tools=found.said.other_tools,
         signer=signer_facts(signer),
     )

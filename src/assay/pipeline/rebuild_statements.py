@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from assay.errors import AssayError, NotVerified
 from assay.formats import sigstore_bundle
+from assay.formats.signer_choice import distinct_signers
 from assay.formats.statement_verifier import verify_statement
 from assay.model.artifact import Release
 from assay.model.predicates import Rebuild
@@ -86,8 +87,7 @@ def rebuilds_of(site: Site, trust: TrustFile, release: Release) -> tuple[Verifie
 
 def agreeing(provenance: VerifiedStatement, rebuilds: tuple[VerifiedRebuild, ...]) -> int:
     """How many distinct signers say the same: who built it, and who built it again to the same bytes."""
-    same = {each.statement.signer.is_who for each in rebuilds if each.said.result == "identical"}
-    return len(same | {provenance.signer.is_who})
+    return distinct_signers([provenance, *(each.statement for each in rebuilds if each.said.result == "identical")])
 
 
 def take_in(site: Site, trust: TrustFile, release: Release, bundle: bytes) -> VerifiedRebuild:
