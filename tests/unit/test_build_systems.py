@@ -12,13 +12,14 @@ from tiny_build import ROOT, build, needs_sandbox, request_for, tiny_project, ti
 
 from assay.backends.builders.debian_packages import DebianPackages
 from assay.backends.builders.fewer_cpus import can_pin
+from assay.backends.builders.host import HostBuilder
 from assay.errors import ManifestFault, ToolMissing, UnitFailed, UsageFault
 from assay.model.manifest import BuildRecipe, Module
 from assay.pipeline.manifest_files import load_module
 from assay.pipeline.module_build import build_module
 from assay.pipeline.site import Site
 from assay.stages.build.command import parse_defines
-from assay.stages.build.systems import SYSTEMS, script_of, steps_of, tools_of
+from assay.stages.build.systems import SYSTEMS, perhaps_of, script_of, steps_of, tools_of
 
 BIN = 'after = [["objcopy", "-O", "binary", "-j", ".rodata", "{work}/%s", "{out}/payload.bin"]]'
 MODULE = """\
@@ -182,6 +183,39 @@ def test_trees_of_tools_are_declared_and_recorded(tmp_path: Path, site: Site) ->
     assert len(digests[0]) == 1 and digests[0] != digests[1]
     with pytest.raises(UsageFault, match="uses no tree OTHER"):
         build(root, site, trees={"SDK": sdk, "OTHER": sdk})
+
+
+def _wrapped_cc(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A compiler of one's own that is found first; what it starts is the machine's."""
+    folder.mkdir()
+    wrapper = folder / "cc"
+    wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("cc")} "$@"\n')
+    wrapper.chmod(0o755)
+    monkeypatch.setattr(HostBuilder, "path", f"{folder}:{HostBuilder.path}")
+    return wrapper
+
+
+@pytest.mark.skipif(shutil.which("make") is None or shutil.which("cc") is None, reason="no make, or no cc")
+def test_the_compiler_of_a_project_is_an_input_without_a_word(
+    tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody said `tools`: the compiler and what it starts are recorded, and another compiler builds anew."""
+    wrapper = _wrapped_cc(tmp_path / "bin", monkeypatch)
+    root = theirs(tmp_path, "make", 'collect = { "payload.bin" = "app.o" }')
+    built = build(root, site)
+    names = {tool.name for tool in built.built.artifact.tools}
+    assert {"make", "cc", "cc:as", "cc:ld"} <= names
+    assert build(root, site).from_cache
+    with wrapper.open("a") as file:
+        file.write("# another compiler\n")
+    assert not build(root, site).from_cache
+
+
+def test_the_tools_of_make_and_cmake_are_more_than_what_they_are_called_with() -> None:
+    recipe = BuildRecipe(system="cmake", directory="x", sources=("x",), outputs=("payload.bin",))
+    assert "cc" in (tools_of(recipe) or ()) and "c++" in perhaps_of(recipe)
+    named = recipe.model_copy(update={"tools": ("cmake", "make", "arm-none-eabi-gcc")})
+    assert (tools_of(named), perhaps_of(named)) == (named.tools, ())
 
 
 def test_a_tool_that_is_not_there_is_named(tmp_path: Path, site: Site) -> None:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from assay.backends.builders import toolchain as module
-from assay.backends.builders.toolchain import toolchain
-from assay.errors import InfrastructureError, ToolMissing
+from assay.backends.builders.toolchain import toolchain, tree_identity
+from assay.errors import InfrastructureError, ToolMissing, UsageFault
 from assay.pipeline.rom_image import rom_for
 from assay.pipeline.site import Site
 
@@ -57,6 +57,88 @@ def test_a_missing_compiler_says_how_to_get_it(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(module, "COMPILER", "no-such-compiler")
     with pytest.raises(ToolMissing, match="pip install no-such-compiler"):
         toolchain(tmp_path / "tools.json")
+
+
+DRIVER = """\
+#!/bin/sh
+case "$1" in
+  -print-prog-name=cc1) echo {folder}/lib/cc1 ;;
+  -print-file-name=crt1.o) echo {folder}/lib/../lib/crt1.o ;;
+  -print-*) echo "${{1#*=}}" ;;
+esac
+"""
+"""A compiler that has `cc1` and `crt1.o` of its own, and looks for the rest on the path, as GCC does."""
+
+
+@pytest.fixture
+def compiler(tmp_path: Path) -> Path:
+    """The folder of a compiler `x-gcc`, with the assembler that is on its path."""
+    folder = tmp_path / "compiler"
+    (folder / "lib").mkdir(parents=True)
+    for name, text in {"x-gcc": DRIVER.format(folder=folder), "as": "#!/bin/sh\n", "lib/cc1": "1"}.items():
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
+    (folder / "lib" / "crt1.o").write_text("2")
+    return folder
+
+
+@pytest.mark.parametrize("changed", ["lib/cc1", "lib/crt1.o", "as", "x-gcc"])
+def test_what_a_compiler_starts_is_recorded_and_a_change_of_it_shows(
+    tmp_path: Path, compiler: Path, changed: str
+) -> None:
+    """A compiler by its full name, and by that of the one for another chip: `x-gcc` is a driver of `cc1` and `as`."""
+
+    def asked() -> dict[str, str]:
+        found = toolchain(tmp_path / "tools.json", ("x-gcc",), f"{compiler}:/usr/bin:/bin")
+        return {tool.name: tool.sha256 for tool in found if not tool.name.startswith("deb:")}
+
+    before = asked()
+    assert {"x-gcc", "x-gcc:cc1", "x-gcc:as", "x-gcc:crt1.o"} <= set(before)
+    with (compiler / changed).open("a") as file:
+        file.write("# x\n")
+    name = "x-gcc" if changed == "x-gcc" else f"x-gcc:{Path(changed).name}"
+    after = asked()
+    assert {each for each in before if before[each] != after[each]} == {name}
+
+
+def test_what_may_be_there_is_recorded_where_it_is_and_once(tmp_path: Path, compiler: Path) -> None:
+    (compiler / "x-cc").symlink_to("x-gcc")
+    found = toolchain(tmp_path / "tools.json", ("x-gcc",), str(compiler), ("x-cc", "no-such-c++"))
+    names = [tool.name for tool in found]
+    assert "x-cc" in names and "x-cc:cc1" not in names and not [name for name in names if "no-such" in name]
+
+
+def test_a_link_out_of_a_tree_is_followed_into_its_digest(tmp_path: Path) -> None:
+    """A tree of links to tools elsewhere is those tools."""
+    tree, other = tmp_path / "tree", tmp_path / "other"
+    tree.mkdir()
+    other.mkdir()
+    (other / "tool").write_text("one")
+    (tree / "tool").symlink_to(other / "tool")
+    (tree / "again").symlink_to("tool")
+    (tree / "broken").symlink_to("nowhere")
+    before = tree_identity("T", tree, tmp_path / "tools.json")
+    assert tree_identity("T", tree, tmp_path / "tools.json") == before
+    (other / "tool").write_text("another")
+    assert tree_identity("T", tree, tmp_path / "tools.json").sha256 != before.sha256
+    (tree / "folder").symlink_to(other)
+    with pytest.raises(UsageFault, match="folder leads to a folder outside"):
+        tree_identity("T", tree, tmp_path / "tools.json")
+
+
+def test_a_link_within_a_tree_is_a_link(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "lib").mkdir(parents=True)
+    (tree / ".git").mkdir()
+    (tree / "lib" / "x.so.1").write_text("1")
+    (tree / "lib64").symlink_to("lib")
+    (tree / "lib" / "x.so").symlink_to("x.so.1")
+    (tree / "lib" / "hook").symlink_to("../.git/hook")
+    (tree / ".git" / "hook").write_text("1")
+    before = tree_identity("T", tree, tmp_path / "tools.json")
+    assert before.version == "4 files"
+    (tree / ".git" / "hook").write_text("22")
+    assert tree_identity("T", tree, tmp_path / "tools.json").sha256 != before.sha256
 
 
 def test_the_rom_of_a_board_is_built_once(tmp_path: Path) -> None:

@@ -118,11 +118,15 @@ def _text(report: BuildReport, out: Path | None) -> str:
 
 
 def _tools(report: BuildReport) -> str:
-    """The tools; of the packages behind them only how many there are."""
+    """The tools; without the parts of a compiler, and of the packages behind them only how many there are."""
     tools = report.built.artifact.tools
     packages = sum(tool.name.startswith("deb:") for tool in tools)
-    named = [f"{tool.name} {tool.version}".strip() for tool in tools if not tool.name.startswith("deb:")]
+    named = [f"{tool.name} {tool.version}".strip() for tool in tools if _is_named(tool.name)]
     return ", ".join([*named, *([f"{packages} packages"] if packages else [])])
+
+
+def _is_named(tool: str) -> bool:
+    return ":" not in tool or tool.startswith("tree:")
 
 
 def _data(report: BuildReport, out: Path | None) -> dict[str, Any]:

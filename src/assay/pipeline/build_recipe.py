@@ -26,7 +26,7 @@ from assay.model.source_file import SourceFile
 from assay.pipeline.manifest_files import board_file, load_board, load_module, project_root
 from assay.stages.build.inputs import digest_of, lane_key
 from assay.stages.build.result import BuildSubject
-from assay.stages.build.systems import tools_of
+from assay.stages.build.systems import perhaps_of, tools_of
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _tools(module: Module, builder: Builder, trees: Mapping[str, Path], kept: Pa
     """The builder's toolchain, or this machine's; and the trees."""
     brought = builder.tools()
     if brought is None:
-        brought = toolchain(kept, tools_of(module.build), builder.path)
+        brought = toolchain(kept, tools_of(module.build), builder.path, perhaps_of(module.build))
     return (*brought, *(tree_identity(name, folder, kept) for name, folder in sorted(trees.items())))
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -37,13 +38,14 @@ class DebianPackages:
             return ""
         return f"{status.st_mtime_ns}-{status.st_size}"
 
-    def owner(self, program: Path) -> str | None:
-        """The package that brought the file `program`, or its link; None for what no package brought."""
-        wanted = {str(program), _MERGED.sub(r"\1", str(program))}
-        for listing in sorted((self._folder / "info").glob("*.list")):
+    def owners(self, programs: Iterable[Path]) -> set[str]:
+        """The packages that brought the files `programs`, or their links; nothing for what no package brought."""
+        wanted = {spelling for path in programs for spelling in (str(path), _MERGED.sub(r"\1", str(path)))}
+        found = set()
+        for listing in (self._folder / "info").glob("*.list"):
             if wanted.intersection(listing.read_text(encoding="utf-8", errors="replace").splitlines()):
-                return listing.name.removesuffix(".list").partition(":")[0]
-        return None
+                found.add(listing.name.removesuffix(".list").partition(":")[0])
+        return found
 
     def closure(self, names: set[str]) -> tuple[ToolIdentity, ...]:
         """`names` and every package that they need, by name."""

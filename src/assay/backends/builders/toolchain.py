@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The identity of the toolchain: version and digest of the compiler and of the Python that drives it, or of whatever
-programs a module says that it is built with, and of every package behind those.
+programs a module says that it is built with, of what a compiler among those starts, and of every package behind them.
 
-Guards: the compiler's identity is one over all files that its wheel brought, the same on every machine; the compiler
-itself is hashed again when the file changed, and compared with what the wheel says. Leaves to others: what is done
-with it (provenance, the key of the build cache), packages (`debian_packages`).
+Guards: the identity of our compiler is one over the digests of all files as its wheel lists them, the same on every
+machine. Of those files the program alone is hashed here, again when it changed, and compared with what the wheel says.
+A compiler of the machine is hashed with its parts. A tree of tools is hashed whole but for `.git` and `__pycache__`.
+Not covered: Python packages that a build imports, and what else lies in /usr.
+Leaves to others: what is done with it (provenance, the key of the build cache), packages (`debian_packages`), which
+parts a compiler has (`compiler_parts`).
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
+from assay.backends.builders.compiler_parts import START_OF_C, is_compiler, parts_of
 from assay.backends.builders.debian_packages import DebianPackages
 from assay.backends.durable_file import make_folder, write_durably
 from assay.errors import InfrastructureError, StorageError, ToolMissing, UsageFault
@@ -29,23 +33,33 @@ from assay.model.artifact import ToolIdentity
 COMPILER = "ziglang"
 PYTHON = "python"
 
+_NOT_IN_A_TREE = frozenset({".git", "__pycache__"})
+"""Folders of a tree of tools that change by using it."""
+
 VERSION_TIMEOUT_S = 10.0
 TREE_FILES_MAX = 200_000
 """Files of a tree of tools; the largest known, a checkout of a vendor's SDK with its tools, has about half of it."""
 
 
-def toolchain(cache: Path, names: tuple[str, ...] | None = None, path: str = os.defpath) -> tuple[ToolIdentity, ...]:
+def toolchain(
+    cache: Path, names: tuple[str, ...] | None = None, path: str = os.defpath, perhaps: tuple[str, ...] = ()
+) -> tuple[ToolIdentity, ...]:
     """The tools called `names` (None: compiler and Python, as every module of ours is built), programs looked for on
-    `path`, and the packages behind them. `cache` keeps digests of large files by size and time. Raises `ToolMissing`.
+    `path`, those called `perhaps` that are there, the parts of the compilers among them, and the packages behind them.
+    `cache` keeps digests of large files by size and time. Raises `ToolMissing`.
     """
     known = _KnownDigests(cache)
     names = (COMPILER, PYTHON) if names is None else names
     ours = {COMPILER: lambda: _wheel(COMPILER, "ziglang/zig", known), PYTHON: lambda: _python(known)}
     tools = [ours[name]() for name in names if name in ours]
     programs = {name: _found(name, path) for name in names if name not in ours}
+    programs |= {name: Path(found) for name in perhaps if (found := shutil.which(name, path=path))}
     tools += [_program(name, program, known) for name, program in programs.items()]
+    parts = _parts(programs, path)
+    tools += [_part(name, part, known) for name, part in parts.items()]
     if programs:
-        tools += _packages(programs, known)
+        starts = {name: part for name, part in parts.items() if name.endswith(f":{START_OF_C}")}
+        tools += _packages(programs | starts, known)
     known.save()
     return tuple(tools)
 
@@ -56,12 +70,13 @@ def program_identity(program: str, name: str) -> ToolIdentity:
 
 
 def tree_identity(name: str, folder: Path, cache: Path) -> ToolIdentity:
-    """A folder of tools that no package brought, by one digest over all its files. Raises `UsageFault`,
-    `StorageError`.
+    """A folder of tools that no package brought, by one digest over all its files, and those that its links lead to.
+    Raises `UsageFault` for a link to a folder outside, `StorageError`.
     """
     known = _KnownDigests(cache)
+    root = Path(os.path.realpath(folder))
     try:
-        rows = [f"{path.relative_to(folder).as_posix()} {_content(path, known)}\n" for path in _files_of(folder)]
+        rows = [f"{path.relative_to(folder).as_posix()} {_content(path, root, known)}\n" for path in _files_of(folder)]
     except OSError as error:
         raise StorageError(f"the tree {name} cannot be read: {error}", remedy="check the folder") from error
     known.save()
@@ -74,7 +89,7 @@ def tree_identity(name: str, folder: Path, cache: Path) -> ToolIdentity:
 def _files_of(folder: Path) -> Iterator[Path]:
     count = 0
     for here, names, files in os.walk(folder):
-        names[:] = [name for name in names if name not in (".git", "__pycache__")]
+        names[:] = [name for name in names if name not in _NOT_IN_A_TREE]
         links = [name for name in names if (Path(here) / name).is_symlink()]
         for name in [*files, *links]:
             count += 1
@@ -83,8 +98,39 @@ def _files_of(folder: Path) -> Iterator[Path]:
             yield Path(here) / name
 
 
-def _content(path: Path, known: _KnownDigests) -> str:
-    return f"-> {path.readlink()}" if path.is_symlink() else known.sha256(path)
+def _content(path: Path, root: Path, known: _KnownDigests) -> str:
+    """The digest of a file; of a link where it leads to, and the digest of what is there if the tree has it not."""
+    if not path.is_symlink():
+        return known.sha256(path)
+    said, target = f"-> {path.readlink()}", Path(os.path.realpath(path))
+    if target.is_relative_to(root) and not _NOT_IN_A_TREE.intersection(target.relative_to(root).parts):
+        return said
+    if target.is_dir():
+        raise UsageFault(
+            f"{path} leads to a folder outside of its tree of tools",
+            remedy="copy it there, or name a folder above both",
+        )
+    return f"{said} {known.sha256(target)}" if target.is_file() else said
+
+
+def _parts(programs: Mapping[str, Path], path: str) -> dict[str, Path]:
+    """The parts of the compilers among `programs`, called `COMPILER:PART`; of the same compiler once."""
+    compilers: dict[Path, str] = {}
+    for name, program in programs.items():
+        if is_compiler(name):
+            compilers.setdefault(program.resolve(), name)
+    return {
+        f"{name}:{part}": file for name in compilers.values() for part, file in parts_of(programs[name], path).items()
+    }
+
+
+def _part(name: str, file: Path, known: _KnownDigests) -> ToolIdentity:
+    """By its digest alone: a part need not know `--version`, and its compiler has one."""
+    try:
+        return ToolIdentity(name=name, version="", sha256=known.sha256(file))
+    except OSError as error:
+        remedy = f"install {name.partition(':')[0]} again"
+        raise ToolMissing(f"{file} cannot be read: {error.strerror}", remedy=remedy) from error
 
 
 def _found(name: str, path: str) -> Path:
@@ -133,8 +179,7 @@ def _packages(programs: Mapping[str, Path], known: _KnownDigests) -> list[ToolId
 
     def ask() -> str:
         places = {place for path in programs.values() for place in (path, path.resolve())}
-        owners = {owner for place in places if (owner := debian.owner(place))}
-        return json.dumps([tool.model_dump() for tool in debian.closure(owners)])
+        return json.dumps([tool.model_dump() for tool in debian.closure(debian.owners(places))])
 
     kept = json.loads(known.remembered(f"packages|{debian.state}|{asked}", ask))
     return [ToolIdentity.model_validate(each) for each in kept]

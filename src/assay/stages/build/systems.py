@@ -20,18 +20,23 @@ DEFINES = "{defines}"
 _RELATIVE = "-ffile-prefix-map={source}=. -ffile-prefix-map={work}=."
 """For GCC and Clang: `__FILE__` and debug information do not name the folder of a build."""
 
+_COMPILERS = ("c++", "gcc", "g++")
+"""Names besides `cc` by which makefiles call the compilers of the machine."""
+
 _C_FLAGS = {"CFLAGS": _RELATIVE, "CXXFLAGS": _RELATIVE}
 
 
 @dataclass(frozen=True)
 class BuildSystem:
     """How to start one. `steps` are command lines; `{tree}` is the project's folder, `{build}` the one that `collect`
-    is about. `in_tree`: it writes beside its sources, which are copied for it. `define`: how a define is written.
+    is about. `perhaps`: tools that are recorded where they are there. `in_tree`: it writes beside its sources, which
+    are copied for it. `define`: how a define is written.
     """
 
     steps: tuple[tuple[str, ...], ...]
     tools: tuple[str, ...]
     build: str
+    perhaps: tuple[str, ...] = ()
     in_tree: bool = False
     define: str = "-D{name}={value}"
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -40,7 +45,8 @@ class BuildSystem:
 SYSTEMS: Mapping[str, BuildSystem] = {
     "make": BuildSystem(
         steps=(("make", "-C", "{tree}", "-j{jobs}", DEFINES, ARGUMENTS),),
-        tools=("make",),
+        tools=("make", "cc"),
+        perhaps=_COMPILERS,
         build="{tree}",
         in_tree=True,
         define="{name}={value}",
@@ -51,7 +57,8 @@ SYSTEMS: Mapping[str, BuildSystem] = {
             ("cmake", "-S", "{tree}", "-B", "{work}/build", "-DCMAKE_BUILD_TYPE=Release", DEFINES, ARGUMENTS),
             ("cmake", "--build", "{work}/build", "--parallel", "{jobs}"),
         ),
-        tools=("cmake", "make"),
+        tools=("cmake", "make", "cc"),
+        perhaps=_COMPILERS,
         build="{work}/build",
         environment=_C_FLAGS,
     ),
@@ -101,6 +108,12 @@ def tools_of(recipe: BuildRecipe) -> tuple[str, ...] | None:
     if recipe.tools is not None or recipe.system not in SYSTEMS:
         return recipe.tools
     return SYSTEMS[recipe.system].tools
+
+
+def perhaps_of(recipe: BuildRecipe) -> tuple[str, ...]:
+    """The programs that are recorded where they are there; none where the module says what it is built with."""
+    system = SYSTEMS.get(recipe.system)
+    return () if recipe.tools is not None or system is None else system.perhaps
 
 
 def tree_of(recipe: BuildRecipe) -> str:
