@@ -14,6 +14,7 @@ from repository_pair import BOARD, REFERENCE, Pair, files_below
 from soft_token import LABEL, SoftToken, make_keys, needs_softhsm
 from tuf.ngclient.updater import Updater
 
+from assay.backends.repository.repository_folder import RepositoryFolder
 from assay.backends.repository.sources import FolderSource
 from assay.backends.repository.tuf_client import BASE, source_fetcher
 from assay.backends.signers.service import SignerProcess
@@ -119,6 +120,69 @@ def test_every_key_can_be_rotated_and_clients_follow(served: Pair, role: Reposit
     served.fetch()
     served.refresh()
     served.fetch()
+
+
+def test_a_rotation_without_a_root_key_changes_nothing(served: Pair) -> None:
+    """The old time stamp key is lost, so whatever the new one signs counts for the next root alone."""
+    served.fetch()
+    keys = served.owner.keys_dir
+    root = keys / "repository-root-UNSAFE-DEVELOPMENT.pem"
+    (keys / "repository-timestamp-UNSAFE-DEVELOPMENT.pem").unlink()
+    root.rename(keys / "away")
+    role = RepositoryRole.TIMESTAMP
+    old = next(each for each in status(served.owner).roles if each.role == role).keys[0][:16]
+    change = KeyChange(add=((role, served.owner.keys.repository_key("new").uri),), remove=((role, old),))
+    folder, floor = files_below(served.folder), (served.owner.folder / "published-repository").read_bytes()
+    with pytest.raises(Refused, match=r"root\.json needs 1 of 1 keys, and 0 sign"):
+        rotate(served.owner, change)
+    assert files_below(served.folder) == folder
+    assert (served.owner.folder / "published-repository").read_bytes() == floor
+    served.fetch(None)
+    (keys / "away").rename(root)
+    rotate(served.owner, change)
+    served.fetch(None)
+    served.refresh()
+    served.fetch(None)
+
+
+def test_a_rotation_that_was_begun_and_given_up_leaves_nothing(served: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next root waits beside the floor, and is gone once something else is signed."""
+    pending = served.owner.folder / "published-repository-next-root"
+
+    def cut(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(RepositoryFolder, "_write", cut)
+        rotate(served.owner, KeyChange(add=((RepositoryRole.SNAPSHOT, served.owner.keys.repository_key("new").uri),)))
+    assert pending.is_file() and not status(served.owner).unfinished
+    served.refresh()
+    assert not pending.exists()
+    assert status(served.owner).roles[0].version == 1
+
+
+@pytest.mark.parametrize("what", ["withdraw", "publish"])
+def test_a_key_that_is_away_says_what_is_kept_all_the_same(served: Pair, what: str) -> None:
+    key = served.owner.keys_dir / "repository-timestamp-UNSAFE-DEVELOPMENT.pem"
+    key.rename(key.with_name("away"))
+    before = files_below(served.folder / "metadata")
+
+    def act() -> object:
+        if what == "withdraw":
+            withdraw(served.owner, REFERENCE, BOARD, "too warm")
+            return publish_withdrawals(served.owner)
+        return served.publish("1.0.1")
+
+    kept = "a withdrawal" if what == "withdraw" else r"tiny@1\.0\.1"
+    with pytest.raises(
+        Refused, match=f"^the store has {kept}.*the repository does not have it yet: .*0 sign"
+    ) as caught:
+        act()
+    assert "nothing was changed" not in caught.value.remedy
+    assert files_below(served.folder / "metadata") == before
+    key.with_name("away").rename(key)
+    act()
+    assert files_below(served.folder / "metadata") != before
 
 
 def test_a_root_with_a_threshold_wants_as_many_keys(pair: Pair) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from repository_attacker import Attacker, EndlessSource, bin_with
 from repository_pair import BOARD, REFERENCE, RELEASES, ROOT, SNAPSHOT, TIMESTAMP, Pair, files_below
+from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import MetaFile, TargetFile
 
 from assay.errors import AssayError, ExitStatus, NotVerified, UsageFault
@@ -270,6 +271,26 @@ def test_a_stolen_online_key_is_rotated_away(served: Pair) -> None:
     with refused(served, "UnsignedMetadata"):
         _attacker(served).change("timestamp", lambda signed: None, "repository-timestamp")
         served.fetch()
+
+
+def test_a_next_root_that_the_root_did_not_sign_brings_nothing(served: Pair) -> None:
+    """Whoever holds a stranger's root and time stamp does not get them taken for a change that was cut short."""
+    key = CryptoSigner.generate_ed25519()
+
+    def own(signed: Any) -> None:
+        for role in ("root", "timestamp"):
+            signed.revoke_key(signed.roles[role].keyids[0], role)
+            signed.add_key(key.public_key, role)
+
+    attacker = _attacker(served)
+    attacker.change("root", own, by=key)
+    forged = attacker.metadata / "2.root.json"
+    forged.rename(served.owner.folder / "published-repository-next-root")
+    attacker.change("timestamp", lambda signed: None, by=key)
+    for verb in (status, refresh):
+        with pytest.raises(NotVerified, match="does not verify"):
+            verb(served.owner)
+    assert not forged.exists()
 
 
 def test_a_stolen_release_key_is_rotated_away(served: Pair) -> None:

@@ -10,10 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from crashing_files import Crash, CrashingFiles, memory_dir
 from published_release import Published
 from repository_pair import BOARD, TIMESTAMP, Pair
 
+from assay.backends.repository.metadata_signer import tuf_key
+from assay.cli.main import main
+from assay.errors import ExitStatus, NotVerified
 from assay.pipeline.repository_publish import publish_withdrawals
 from assay.pipeline.repository_setup import KeyChange, refresh, rotate, status
 from assay.pipeline.site_repository import SiteRepository
@@ -95,6 +99,53 @@ def test_a_death_at_any_write(name: str, before: Path, memory_dir: Path, monkeyp
             pair.fetch(None)
             assert not list(pair.folder.rglob(".tmp-*"))
             assert status(pair.owner).expired == ()
+
+
+def _old_key_lost(pair: Pair) -> Work:
+    """The key of the time stamps is gone, and another one takes its place."""
+    key = next(each for each in SiteRepository(pair.owner).settings.keys if each.role == TIMESTAMP)
+    (pair.owner.keys_dir / "repository-timestamp-UNSAFE-DEVELOPMENT.pem").unlink()
+    new = pair.owner.keys.repository_key("new").uri
+    change = KeyChange(add=((TIMESTAMP, new),), remove=((TIMESTAMP, tuf_key(key.public).keyid),))
+    return lambda pair: rotate(pair.owner, change)
+
+
+@pytest.mark.parametrize("end", ["rotate", "refresh"])
+def test_a_death_in_a_rotation_whose_old_key_is_lost(
+    end: str, before: Path, memory_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is signed by both keys then: between time stamp and root clients wait, and any verb ends that."""
+    root = memory_dir / "turn"
+    files = CrashingFiles(monkeypatch, root)
+    pair = _at(before, root, monkeypatch)
+    work = _old_key_lost(pair)
+    files.arm(None)
+    work(pair)
+    count, between = len(files.operations), 0
+    for die_at in range(count):
+        pair = _at(before, root, monkeypatch)
+        work = _old_key_lost(pair)
+        files.arm(die_at, torn=bool(die_at % 2))
+        with pytest.raises(Crash):
+            work(pair)
+        files.arm(None)
+        unfinished = status(pair.owner).unfinished
+        if unfinished:
+            between += 1
+            answer = CliRunner().invoke(main, ["repo", "status", "--site", str(pair.owner.folder)])
+            assert (answer.exit_code, "assay repo refresh ends it" in answer.stdout) == (ExitStatus.FAIL, True)
+            with pytest.raises(NotVerified, match="UnsignedMetadata"):
+                pair.fetch(None)
+            if end == "refresh":
+                assert not refresh(pair.owner).unfinished
+                pair.fetch(None)
+        else:
+            pair.fetch(None)
+        work(pair)
+        pair.fetch(None)
+        assert status(pair.owner).expired == ()
+        assert not list(pair.owner.folder.glob("*next-root*"))
+    assert between > 2
 
 
 def test_a_death_while_fetching(before: Path, memory_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

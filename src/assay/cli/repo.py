@@ -87,7 +87,7 @@ def refresh(session: Session, everything: bool) -> Answer:
 @command.command("status")
 @verb
 def status(session: Session) -> Answer:
-    """Verify the repository and show its roles; FAIL when one has expired."""
+    """Verify the repository and show its roles; FAIL when one has expired, or a change of keys was cut short."""
     from assay.pipeline import repository_setup
 
     return _answer(repository_setup.status(session.site))
@@ -102,12 +102,14 @@ def _answer(state: RepositoryState) -> Answer:
             f"  {role.role:<10} version {role.version:<5} until {until}, {role.threshold} of {len(role.keys)}:"
         )
         lines += [f"    {key}" for key in role.keys]
+    lines += ["a change of keys was cut short: assay repo refresh ends it"] if state.unfinished else []
     lines += ["UNSAFE-DEVELOPMENT: whoever can read the folder of keys can sign"] if state.development else []
     data: dict[str, Any] = {
         "folder": state.folder,
         "targets": state.targets,
         "bins": state.bins,
         "development": state.development,
+        "unfinished": state.unfinished,
         "roles": [
             {
                 "role": role.role,
@@ -120,7 +122,7 @@ def _answer(state: RepositoryState) -> Answer:
             for role in state.roles
         ],
     }
-    return Answer("\n".join(lines), data, ExitStatus.FAIL if state.expired else ExitStatus.PASS)
+    return Answer("\n".join(lines), data, ExitStatus.FAIL if state.expired or state.unfinished else ExitStatus.PASS)
 
 
 def _pairs(words: Iterable[str]) -> Iterable[tuple[RepositoryRole, str]]:

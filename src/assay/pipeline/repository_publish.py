@@ -7,8 +7,10 @@ there are more test results on it. Leaves to others: what may be released (`publ
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -99,7 +101,8 @@ def publish_to_repository(site: Site, release: Release) -> PublishedTarget:
         changes.put(name, oci_layout.release_config(release), target)
         _list(changes, release)
         if changes.changed:
-            folder.commit(current, repository.maker(), bins=changes.changed)
+            with _kept(f"{release.reference} for {release.board}"):
+                folder.commit(current, repository.maker(), bins=changes.changed)
     return PublishedTarget(name, target, bool(changes.changed))
 
 
@@ -121,8 +124,19 @@ def publish_withdrawals(site: Site) -> bool:
             return False
         grown = there.model_copy(update={"statements": (*there.statements, *added)})
         changes.put(tuf_names.WITHDRAWN, canonical_json.encode_value(grown))
-        folder.commit(current, repository.maker(), bins=changes.changed)
+        with _kept("a withdrawal"):
+            folder.commit(current, repository.maker(), bins=changes.changed)
         return True
+
+
+@contextlib.contextmanager
+def _kept(what: str) -> Iterator[None]:
+    """When a key is away, its error says that `what` is in the store all the same."""
+    try:
+        yield
+    except Refused as error:
+        text = f"the store has {what}, and the repository does not have it yet: {error.message}"
+        raise Refused(text, remedy=error.remedy) from error
 
 
 def parse_document(data: bytes, model: type[V], name: str) -> V:

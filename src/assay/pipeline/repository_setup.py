@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Begin a repository, change its keys, keep it fresh, say how it is.
 
-Guards: each of these can be cut short anywhere and asked for again; a change of keys is signed for the old and the new
-root before the new one is there, so that clients see no moment between. Leaves to others: TUF (`backends.repository`).
+Guards: each of these can be cut short anywhere and asked for again; a change of keys is signed as a whole before any of
+it is written, for the old and the new root, so that clients see no moment between; only where an old key is lost there
+is one, until the new root is there (docs/adr/0256). Leaves to others: TUF (`backends.repository`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from assay.model.repository import BINS, RepositoryKey, RepositoryRole, Reposito
 from assay.pipeline.site_repository import SiteRepository, development_key, find_keys
 
 if TYPE_CHECKING:
-    from tuf.api.metadata import Root, Targets
+    from tuf.api.metadata import Metadata, Root, Targets
 
     from assay.pipeline.site import Site
 
@@ -74,6 +75,8 @@ class RepositoryState:
     targets: int
     now: datetime
     development: bool
+    unfinished: bool = False
+    """A change of keys was cut short, and clients see it by halves; whatever is signed next ends that first."""
 
     @property
     def expired(self) -> tuple[str, ...]:
@@ -131,18 +134,24 @@ def rotate(site: Site, change: KeyChange) -> RepositoryState:
         _check_known(repository.settings, change)
         _change(root, targets, added, change)
         _mark(root, targets, repository.settings)
-        current = _sign_for_both(repository.folder, current, root, targets, maker)
         asked = change.add or change.remove or change.thresholds
         if not asked or (root.roles, _marked(root)) != (current.root.signed.roles, _marked(current.root.signed)):
             root.version += 1
             root.expires = maker.expires(RepositoryRole.ROOT)
-            repository.folder.put_root(current, root, maker)
+            signed = repository.folder.sign_root(current, root, maker)  # first: without it nothing is to change
+            current = _sign_for_both(repository.folder, current, signed, targets, maker)
+            repository.folder.put_root(current, signed)
+        else:
+            _sign_for_both(repository.folder, current, None, targets, maker)
     return status(site)
 
 
-def _sign_for_both(folder: RepositoryFolder, current: Current, root: Root, targets: Targets, maker: Maker) -> Current:
-    """What `root` has other keys for, signed for the root that is there and for `root`, before that is there."""
+def _sign_for_both(
+    folder: RepositoryFolder, current: Current, next_root: Metadata[Root] | None, targets: Targets, maker: Maker
+) -> Current:
+    """What has other keys now, signed for the root that is there and for `next_root`, before that is there."""
     before = current.root.signed
+    root = before if next_root is None else next_root.signed
     bins = {}
     if targets.delegations != current.targets.signed.delegations:
         bins = {name: folder.bin(current, name) for name in _bin_names(current)}
@@ -150,7 +159,7 @@ def _sign_for_both(folder: RepositoryFolder, current: Current, root: Root, targe
     if not bins and not changed:
         return current
     again = targets if bins or "targets" in changed else None
-    return folder.commit(current, maker, bins=bins, targets=again, next_root=root)
+    return folder.commit(current, maker, bins=bins, targets=again, next_root=next_root)
 
 
 def status(site: Site) -> RepositoryState:
@@ -166,6 +175,7 @@ def status(site: Site) -> RepositoryState:
         targets=sum(len(each.targets) for each in bins),
         now=site.clock.now(),
         development=any(key.development for key in repository.settings.keys),
+        unfinished=current.unfinished,
     )
 
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from assay.backends.durable_file import make_folder, write_durably
 from assay.backends.repository.floor import Floor
 from assay.backends.repository.metadata_signer import MetadataSigner, need_tuf, tuf_key
+from assay.backends.repository.pending_root import PendingRoot
 from assay.backends.repository.repository_folder import Current, Maker, RepositoryFolder
 from assay.errors import ManifestFault, StorageError, UsageFault
 from assay.formats import canonical_json
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from assay.pipeline.site import Site
 
 SETTINGS = "repository.json"
+FLOOR = "published-repository"
 
 
 class SiteRepository:
@@ -57,7 +59,8 @@ class SiteRepository:
     def folder(self) -> RepositoryFolder:
         """The folder that is served. Raises `ToolMissing` without python-tuf."""
         need_tuf()
-        return RepositoryFolder(Path(self.settings.folder), Floor(self._site.folder / "published-repository"))
+        floor, pending = self._site.folder / FLOOR, self._site.folder / f"{FLOOR}-next-root"
+        return RepositoryFolder(Path(self.settings.folder), Floor(floor), PendingRoot(pending))
 
     def maker(self) -> Maker:
         """Who signs now."""

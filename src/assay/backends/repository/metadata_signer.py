@@ -73,7 +73,8 @@ class MetadataSigner:
                              if keyid not in metadata.signatures)  # fmt: skip
             raise Refused(
                 f"{what} needs {role.threshold} of {len(role.keyids)} keys, and {have} sign: {away}",
-                remedy="bring the keys that are away (a stick, a token), then do it again; nothing was changed",
+                remedy="bring the keys that are away (a stick, a token), then do it again; until then clients see the"
+                " repository as it was",
             )
 
 

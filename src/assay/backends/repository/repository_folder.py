@@ -2,8 +2,10 @@
 """A TUF repository in a folder: what any file server serves, changed so that a reader sees the old state or the new.
 
 Guards: what is there is verified before anything is built on it, from the newest state that this site has published, so
-that nobody who can write to the folder has their own entries signed. `timestamp.json` is written last of all: a process
-that is killed before that has changed nothing that a client sees, and the next one begins again from there.
+that nobody who can write to the folder has their own entries signed. All of a change is signed before any of it is
+written, so a key that is away leaves the folder as it was. `timestamp.json` is written last of all: a process that is
+killed before that has changed nothing that a client sees, and the next one begins again from there; one that is killed
+before a next root is there left that root beside the floor, and the next one puts it there.
 Leaves to others: keys (`metadata_signer`), what the targets are (`pipeline.repository_publish`).
 """
 
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from assay.backends.durable_file import exclusive, make_folder, remove_unfinished, write_durably
 from assay.backends.repository.floor import Floor, FloorState
 from assay.backends.repository.metadata_signer import MetadataSigner
+from assay.backends.repository.pending_root import PendingRoot
 from assay.errors import NotVerified, Refused, StorageError
 from assay.formats.tuf_names import check_name
 from assay.model.repository import RepositoryRole
@@ -47,6 +50,8 @@ class Current:
     snapshot: Metadata[Snapshot]
     targets: Metadata[Targets]
     raw: dict[str, bytes] = field(default_factory=dict)
+    unfinished: bool = False
+    """A change of keys was cut short, and `root` is the next one, which clients do not see yet."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +68,12 @@ class Maker:
 
 
 class RepositoryFolder:
-    """The repository in `folder`, as the site with `floor` publishes it. Raises `StorageError`."""
+    """The repository in `folder`, as the site with `floor` and `pending` publishes it. Raises `StorageError`."""
 
-    def __init__(self, folder: Path, floor: Floor) -> None:
+    def __init__(self, folder: Path, floor: Floor, pending: PendingRoot) -> None:
         self.folder = folder
         self._floor = floor
+        self._pending = pending
         self._metadata = folder / "metadata"
 
     @property
@@ -77,13 +83,14 @@ class RepositoryFolder:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """The folder to ourselves, and tidy."""
+        """The folder to ourselves, tidy, and a change of keys that was cut short brought to its end."""
         try:
             for part in (self._metadata, self.folder / "targets" / "blobs"):
                 make_folder(part)
             with exclusive(self._metadata):
                 for part in (self._metadata, *(path for path in (self.folder / "targets").rglob("*") if path.is_dir())):
                     remove_unfinished(part)
+                self._finish()
                 yield
         except OSError as error:
             text = f"the repository {self.folder} cannot be written: {error.strerror}"
@@ -113,7 +120,7 @@ class RepositoryFolder:
         floor = self._floor.read()
         try:
             found = self._verified(floor, first_keys)
-        except (RepositoryError, ValueError, KeyError) as error:
+        except (RepositoryError, ValueError, KeyError, AttributeError) as error:
             text = f"the repository {self.folder} does not verify: {type(error).__name__}: {error}"
             raise NotVerified(text, remedy=_OTHER) from error
         if floor is not None:
@@ -158,75 +165,106 @@ class RepositoryFolder:
         *,
         bins: Mapping[str, Targets] | None = None,
         targets: Targets | None = None,
-        next_root: Root | None = None,
+        next_root: Metadata[Root] | None = None,
     ) -> Current:
         """The next state: the changed `bins`, `targets` when it changed, and a new snapshot and time stamp.
 
-        With `next_root` they are signed for the root that is there and for the next one.
+        With `next_root` (`sign_root`) they are signed for the root that is there and for the next one. Raises `Refused`
+        when a key is away, before anything is written.
         """
         from tuf.api.metadata import MetaFile
 
-        roots = [current.root.signed, *([next_root] if next_root else [])]
-        fresh = copy.deepcopy(current)
-        meta = fresh.snapshot.signed.meta
+        if next_root is not None:
+            self._done(
+                current
+            )  # a beginning may have been killed before it had a floor, from which the next one goes on
+        fresh, files = copy.deepcopy(current), dict[str, bytes]()
+        meta, roots = fresh.snapshot.signed.meta, _roots(fresh, next_root)
         if targets is not None:
             fresh.targets.signed = targets
-            self._make(fresh.targets, "targets", RepositoryRole.TARGETS, maker, roots)
+            name, files[name] = self._make(fresh.targets, "targets", RepositoryRole.TARGETS, maker, roots)
             meta["targets.json"] = MetaFile(targets.version)
-        for name, signed in (bins or {}).items():
-            self._make_bin(name, signed, fresh.targets.signed, maker)
-            meta[f"{name}.json"] = MetaFile(signed.version)
-        data = self._make(fresh.snapshot, "snapshot", RepositoryRole.SNAPSHOT, maker, roots)
-        return self._stamp(fresh, data, maker, roots)
+        for each, signed in (bins or {}).items():
+            name, files[name] = self._make_bin(each, signed, fresh.targets.signed, maker)
+            meta[f"{each}.json"] = MetaFile(signed.version)
+        name, fresh.raw["snapshot"] = self._make(fresh.snapshot, "snapshot", RepositoryRole.SNAPSHOT, maker, roots)
+        files[name] = fresh.raw["snapshot"]
+        return self._stamp(fresh, files, maker, next_root)
 
     def stamp(self, current: Current, maker: Maker) -> Current:
         """The state that is there, with a new time stamp: it is still the newest."""
-        data = current.raw["snapshot"]
-        return self._stamp(copy.deepcopy(current), data, maker, [current.root.signed])
+        return self._stamp(copy.deepcopy(current), {}, maker, None)
 
-    def put_root(self, current: Current, root: Root, maker: Maker) -> Current:
-        """The next root. Clients follow it from the moment that its file is there."""
+    def sign_root(self, current: Current, root: Root, maker: Maker) -> Metadata[Root]:
+        """`root` as the next one, signed for the root that is there and for itself; nothing is written.
+
+        Raises `Refused` when a key is away.
+        """
         from tuf.api.metadata import Metadata
 
-        fresh, signed = copy.deepcopy(current), Metadata(root)
+        signed = Metadata(root)
         maker.signer.sign(signed, current.root.signed.roles["root"], root.roles["root"], what="root.json")
-        fresh.root, fresh.raw["root"] = signed, _bytes(signed)
-        self._write(f"{root.version}.root.json", fresh.raw["root"])
-        return self._done(fresh)
+        return signed
 
-    def _stamp(self, fresh: Current, snapshot: bytes, maker: Maker, roots: list[Root]) -> Current:
+    def put_root(self, current: Current, signed: Metadata[Root]) -> Current:
+        """The next root. Clients follow it from the moment that its file is there."""
+        fresh = copy.deepcopy(current)
+        fresh.root, fresh.raw["root"] = signed, _bytes(signed)
+        self._write(f"{signed.signed.version}.root.json", fresh.raw["root"])
+        fresh = self._done(fresh)
+        self._pending.clear()
+        return fresh
+
+    def _finish(self) -> None:
+        """The next root of a change of keys that was cut short is there, when clients need it by now."""
+        if not self._pending.is_there or self._floor.read() is None:
+            return
+        with contextlib.suppress(Refused):  # who asks for what is there is told
+            found = self.current()
+            if found.unfinished:
+                self.put_root(found, found.root)
+            elif self._pending.following(found.root) is None:
+                self._pending.clear()
+
+    def _stamp(
+        self, fresh: Current, files: dict[str, bytes], maker: Maker, next_root: Metadata[Root] | None
+    ) -> Current:
+        """Sign the time stamp, then write: the next root beside the floor, `files`, and the time stamp last."""
         from tuf.api.metadata import MetaFile
 
-        timestamp = fresh.timestamp.signed
+        timestamp, snapshot = fresh.timestamp.signed, fresh.raw["snapshot"]
         digest = hashlib.sha256(snapshot).hexdigest()
         timestamp.snapshot_meta = MetaFile(fresh.snapshot.signed.version, len(snapshot), {"sha256": digest})
         timestamp.unrecognized_fields[MADE] = maker.now.astimezone(UTC).replace(microsecond=0).isoformat()
-        self._make(fresh.timestamp, "timestamp", RepositoryRole.TIMESTAMP, maker, roots, final="timestamp.json")
-        return self._done(self._reread(fresh, snapshot))
-
-    def _reread(self, fresh: Current, snapshot: bytes) -> Current:
-        version = fresh.snapshot.signed.meta["targets.json"].version
-        fresh.raw |= {"snapshot": snapshot, "timestamp": _bytes(fresh.timestamp)}
-        fresh.raw["targets"] = self._read(f"{version}.targets.json")
-        return fresh
+        roots = _roots(fresh, next_root)
+        _, fresh.raw["timestamp"] = self._make(fresh.timestamp, "timestamp", RepositoryRole.TIMESTAMP, maker, roots)
+        if next_root is None:
+            self._pending.clear()
+        else:
+            self._pending.write(_bytes(next_root))
+        for name, data in files.items():
+            self._write(name, data)
+        fresh.raw["targets"] = self._read(f"{fresh.snapshot.signed.meta['targets.json'].version}.targets.json")
+        self._write("timestamp.json", fresh.raw["timestamp"])
+        return self._done(fresh)
 
     def _done(self, fresh: Current) -> Current:
         self._floor.write(FloorState({role: fresh.raw[role] for role in ("root", "timestamp", "snapshot", "targets")}))
         return fresh
 
     def _make(
-        self, metadata: Metadata[Any], name: str, role: RepositoryRole, maker: Maker, roots: list[Root], final: str = ""
-    ) -> bytes:
-        """The next version of a top-level role. Its last root has to be satisfied, an older one where that can be."""
+        self, metadata: Metadata[Any], name: str, role: RepositoryRole, maker: Maker, roots: list[Root]
+    ) -> tuple[str, bytes]:
+        """The next version of a top-level role: its file's name and bytes. Its last root has to be satisfied, an older
+        one where that can be.
+        """
         metadata.signed.version += 1
         metadata.signed.expires = maker.expires(role)
         roles = [root.roles[name] for root in roots]
         maker.signer.sign(metadata, *roles, what=f"{name}.json", needed=roles[-1:])
-        data = _bytes(metadata)
-        self._write(final or f"{metadata.signed.version}.{name}.json", data)
-        return data
+        return f"{metadata.signed.version}.{name}.json", _bytes(metadata)
 
-    def _make_bin(self, name: str, signed: Targets, targets: Targets, maker: Maker) -> None:
+    def _make_bin(self, name: str, signed: Targets, targets: Targets, maker: Maker) -> tuple[str, bytes]:
         from tuf.api.metadata import Metadata
 
         signed.version += 1
@@ -234,12 +272,27 @@ class RepositoryFolder:
         metadata = Metadata(signed)
         assert targets.delegations is not None and targets.delegations.succinct_roles is not None
         maker.signer.sign(metadata, targets.delegations.succinct_roles, what=f"{name}.json")
-        self._write(f"{signed.version}.{name}.json", _bytes(metadata))
+        return f"{signed.version}.{name}.json", _bytes(metadata)
 
     def _verified(self, floor: FloorState | None, first_keys: frozenset[str]) -> Current:
-        from tuf.api.metadata import Metadata
+        """By the newest root that is there; where that does not do, by the next one of a change that was cut short."""
+        from tuf.api.exceptions import RepositoryError
 
         root, raw_root = self._newest_root(floor, first_keys)
+        try:
+            return self._below(root, raw_root)
+        except (RepositoryError, ValueError):
+            following = self._pending.following(root) if floor else None
+            if following is None:
+                raise
+        found = self._below(*following)
+        found.unfinished = True
+        return found
+
+    def _below(self, root: Metadata[Root], raw_root: bytes) -> Current:
+        """The metadata that is there, verified by `root`."""
+        from tuf.api.metadata import Metadata
+
         raw = {"root": raw_root, "timestamp": self._read("timestamp.json")}
         found: dict[str, Any] = {"root": root}
 
@@ -299,6 +352,11 @@ class RepositoryFolder:
 
     def _write(self, name: str, data: bytes) -> None:
         write_durably(self._metadata / name, data)
+
+
+def _roots(current: Current, next_root: Metadata[Root] | None) -> list[Root]:
+    """The root that is there, and the next one if there is one."""
+    return [current.root.signed, *([next_root.signed] if next_root else [])]
 
 
 def _bytes(metadata: Metadata[Any]) -> bytes:
