@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -190,6 +191,54 @@ def test_a_lock_of_another_product_or_board_file_is_told(node: Node) -> None:
     node.resolve("--at", "2026-01-15")
     (node.root / "product.toml").write_text(PRODUCT.replace('"probe"', '"probe"\nversion = ">=1.0.0"'))
     assert "another product" in node.ask(product, "check", ".")[1]["faults"][0]
+    node.resolve("--at", "2026-01-15")
+    with (node.root / "boards" / "ast1030-evb.toml").open("a") as board:
+        board.write("# another file\n")
+    status, found = node.ask(product, "check", ".")
+    assert (status, found["faults"]) == (
+        4,
+        ["the board file of ast1030-evb is another one than the one that was locked"],
+    )
+
+
+def _locked(node: Node, version: str) -> dict[str, Any]:
+    """The row that a lock has for a release of the sensor."""
+    release = node.site.store.find("sensor", version, "ast1030-evb")
+    digests = {"file_sha256": release.image.file_sha256, "image_hash": release.image.image_hash}
+    return {"name": "sensor", "kind": "app", "version": version, "board": "ast1030-evb", **digests}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda node, lock: lock["releases"].pop(), "sensor is in the product, and not in the lock"),
+        (lambda node, lock: lock["releases"].append(_locked(node, "1.1.0")), "sensor@1.1.0 for ast1030-evb is not in"),
+        (lambda node, lock: lock["releases"].__setitem__(1, _locked(node, "1.1.0")), "probe@1.0.0 needs the interface"),
+        (lambda node, lock: lock["boards"].pop(), "is for a board that the lock does not name"),
+        (lambda node, lock: lock["releases"][0].update(image_hash="ab" * 32), "another image"),
+        (lambda node, lock: lock["releases"][0].update(kind="app"), "another image"),
+    ],
+)
+def test_a_lock_that_was_changed_by_hand_is_told(node: Node, change: Any, said: str) -> None:
+    """Each of its releases is in the store and verifies; together they are not what was resolved."""
+    path = Path(node.resolve("--at", "2026-01-15")[1]["file"])
+    assert node.ask(product, "check", ".")[0] == 0
+    lock = json.loads(path.read_text())
+    change(node, lock)
+    path.write_text(json.dumps(lock))
+    status, found = node.ask(product, "check", ".")
+    assert (status, [said in fault for fault in found["faults"]].count(True) >= 1) == (4, True), found
+
+
+def test_a_lock_keeps_the_versions_that_the_product_asks_for(node: Node) -> None:
+    """Also when somebody wrote the digest of the product into it."""
+    path = Path(node.resolve("--at", "2026-01-15")[1]["file"])
+    text = PRODUCT.replace('name = "sensor"', 'name = "sensor"\nversion = ">=1.1.0"')
+    (node.root / "product.toml").write_text(text)
+    lock = json.loads(path.read_text()) | {"product_sha256": hashlib.sha256(text.encode()).hexdigest()}
+    path.write_text(json.dumps(lock))
+    status, found = node.ask(product, "check", ".")
+    assert (status, found["faults"]) == (4, ["sensor@1.0.0 for ast1030-evb is not what the product asks for: >=1.1.0"])
 
 
 @pytest.mark.parametrize(

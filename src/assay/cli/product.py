@@ -92,13 +92,16 @@ def resolve(
 @trust_option
 @verb
 def check(session: Session, product: Path, lock: Path | None, trust_path: Path | None) -> Answer:
-    """Say whether the lock of PRODUCT still holds: its releases are there, verify, and were not withdrawn."""
-    from assay.pipeline.product_resolve import check_lock, load_product, read_lock
+    """Say whether the lock of PRODUCT still holds: a release for each module is there, verifies and was not withdrawn,
+    they fit together, and the boards are those that were locked.
+    """
+    from assay.pipeline.product_check import check_lock
+    from assay.pipeline.product_resolve import load_product, read_lock
 
     model, sha256 = load_product(product)
     found = read_lock(lock or _folder(product) / LOCK)
-    faults = check_lock(found, sha256, _folder(product), session.site.store, _trust(session, trust_path))
-    head = f"{model.name}: {len(found.releases)} releases, {f'{len(faults)} no longer hold' if faults else 'all hold'}"
+    faults = check_lock(found, model, sha256, _folder(product), session.site.store, _trust(session, trust_path))
+    head = f"{model.name}: {len(found.releases)} releases, {'the lock does not hold' if faults else 'all hold'}"
     text = "\n".join((head, *(f"  {fault}" for fault in faults)))
     status = ExitStatus.REFUSED if faults else ExitStatus.PASS
     return Answer(text, {"product": model.name, "faults": list(faults)}, status)

@@ -2,8 +2,9 @@
 """From `product.toml` and a board to a lock: releases that fit together, each verified, by the digest of its file.
 
 Guards: what stands in a lock was verified against the trust file; the same product, boards, store and day give the same
-bytes; a lock is checked again before anybody relies on it.
-Leaves to others: choosing (`stages.composition`), what may be chosen (`pipeline.product_candidates`).
+bytes.
+Leaves to others: choosing (`stages.composition`), what may be chosen (`pipeline.product_candidates`), checking a lock
+again before anybody relies on it (`pipeline.product_check`).
 """
 
 from __future__ import annotations
@@ -27,9 +28,8 @@ from assay.model.manifest import Board
 from assay.model.product import LockedBoard, LockedRelease, Product, ProductLock
 from assay.model.trust import TrustFile
 from assay.pipeline.manifest_files import board_file, load_board, load_with_digest, project_root
-from assay.pipeline.product_candidates import Considered, consider, why_not
+from assay.pipeline.product_candidates import Considered, consider
 from assay.pipeline.release_gate import verify_release
-from assay.pipeline.withdrawals import withdrawals
 from assay.stages.composition.resolve import Candidate, LeftOut, resolve
 
 LOCK_BYTES_MAX = 1024 * 1024
@@ -148,26 +148,3 @@ def read_lock(path: Path) -> ProductLock:
         raise NotVerified(
             f"{path} is no lock: {where}: {first['msg']}", remedy="make it: assay product resolve"
         ) from error
-
-
-def check_lock(lock: ProductLock, sha256: str, start: Path, store: Store, trust: TrustFile) -> tuple[str, ...]:
-    """What no longer holds of `lock` for the product with the digest `sha256`, in words; nothing when all holds."""
-    root = project_root(start)
-    boards = {each.name: load_board(board_file(root, each.name)) for each in lock.boards}
-    taken_back, faults = withdrawals(store), []
-    if lock.product_sha256 != sha256:
-        faults.append(f"{lock.product} is another product than the one that was locked")
-    for each in lock.boards:
-        boards[each.name] = boards[each.name].model_copy(update={"revision": each.revision})
-    for locked in lock.releases:
-        try:
-            release = store.find(locked.name, locked.version, locked.board)
-            if (why := why_not(release, boards[locked.board], taken_back)) is not None:
-                faults.append(f"{locked.reference} for {locked.board}: {why}")
-                continue
-            verify_release(store, trust, locked.name, locked.version, boards[locked.board])
-            if release.image.file_sha256 != locked.file_sha256:
-                faults.append(f"{locked.reference} for {locked.board} has another image than the one that was locked")
-        except (UsageFault, Refused) as error:
-            faults.append(f"{locked.reference} for {locked.board}: {error.message}")
-    return tuple(faults)

@@ -19,7 +19,7 @@ from resolvelib.structs import RequirementInformation
 
 from assay.errors import Refused
 from assay.model.artifact import Release
-from assay.model.compatibility import Offer, check_needs, offer_of, offers_of_board, satisfies, serves
+from assay.model.compatibility import Offer, offer_of, offers_of_board, satisfies, serves, unmet_need
 from assay.model.identifiers import Version
 from assay.model.manifest import Board, Interface
 from assay.model.product import Product, ProductModule
@@ -110,7 +110,8 @@ def resolve(
         told = (f"the search gave up after {ROUNDS_MAX} steps",)
         raise _refusal(product, boards, told, left_out) from deep
     answer = tuple(next(each for each in candidates if each.release is release) for release in found)
-    _check_together(answer, boards)
+    for misfit in misfits(answer, boards):
+        raise Refused(misfit, remedy="publish a release that serves what is needed, or change the product")
     return answer
 
 
@@ -139,8 +140,10 @@ def _pin(release: Release) -> _Need:
     return _Need(release.board, release.name, pin=release.image.file_sha256)
 
 
-def _check_together(chosen: Sequence[Candidate], boards: Mapping[str, Board]) -> None:
-    """By the very function that is asked before flash is written."""
+def misfits(chosen: Sequence[Candidate], boards: Mapping[str, Board]) -> Iterator[str]:
+    """The first need of each of `chosen` that is not served by the others or by its board (one of `boards`), in words;
+    by the very function that is asked before flash is written.
+    """
     for one in chosen:
         release = one.release
         kinds = RESTS_ON[release.kind]
@@ -149,7 +152,9 @@ def _check_together(chosen: Sequence[Candidate], boards: Mapping[str, Board]) ->
             for each in chosen
             if each.release.board == release.board and each.release.kind in kinds and each.release is not release
         ]
-        check_needs(release, (*offers_of_board(boards[release.board]), *others))
+        unmet = unmet_need(release, (*offers_of_board(boards[release.board]), *others))
+        if unmet is not None:
+            yield unmet
 
 
 class _Search(AbstractProvider[_Need, _Choice, Key]):
