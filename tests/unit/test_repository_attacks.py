@@ -293,6 +293,17 @@ def test_a_next_root_that_the_root_did_not_sign_brings_nothing(served: Pair) -> 
     assert not forged.exists()
 
 
+def test_a_snapshot_in_the_place_of_the_time_stamp(served: Pair) -> None:
+    """Signed by the stolen key of the time stamp: the right key, and metadata of another type."""
+    attacker = _attacker(served)
+    number = attacker.change("snapshot", lambda signed: None, "repository-timestamp")
+    (attacker.metadata / f"{number}.snapshot.json").rename(attacker.metadata / "timestamp.json")
+    with pytest.raises(NotVerified, match="does not verify"):
+        status(served.owner)
+    with refused(served, "refused"):
+        served.fetch()
+
+
 def test_a_stolen_release_key_is_rotated_away(served: Pair) -> None:
     served.fetch(None)
     old = next(each for each in status(served.owner).roles if each.role == RELEASES).keys[0][:16]
