@@ -266,15 +266,16 @@ def test_a_hold_for_a_process_that_ended_says_so(tmp_path: Path, monkeypatch: py
 
 
 def test_a_probe_that_a_place_with_a_port_has_is_not_free(bench: Bench) -> None:
-    places = '[[places]]\nname = "bare"\nboard = "rv32-virt"\nprobe = "E66"\n'
-    bench_file = bench.folder / "bench.toml"
-    bench_file.write_text(bench_file.read_text() + 'probe = "E66"\n' + places)
+    """In the bench file of somebody else: one file may not give one unit two names."""
+    bench_file, other = bench.folder / "bench.toml", bench.folder / "other.toml"
+    bench_file.write_text(bench_file.read_text() + 'probe = "E66"\n')
+    other.write_text('schema = "assay.bench/1"\n[[places]]\nname = "bare"\nboard = "rv32-virt"\nprobe = "E66"\n')
     holder = bench.start("acquire", "desk", "--", "sh", "-c", "echo held; cat")
     assert line_of(holder) == "held"
-    refused = bench.run("acquire", "bare", "--", "true")
+    refused = bench.run("acquire", "--bench", str(other), "bare", "--", "true")
     assert refused.returncode == 3
     assert f"bare is used by assay bench acquire (pid {holder.pid}, user " in refused.stderr
-    assert f"pid {holder.pid}" in bench.run("who", "bare").stdout
+    assert f"pid {holder.pid}" in bench.run("who", "bare", "--bench", str(other)).stdout
 
 
 def test_a_killed_keeper_holds_nothing(bench: Bench) -> None:

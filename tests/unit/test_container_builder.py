@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,11 +73,13 @@ def _image() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    running = Engine(tmp_path_factory.mktemp("podman"))
-    yield running
-    running.process.terminate()
-    running.process.wait()
+def engine() -> Iterator[Engine]:
+    """In a folder of a short name: podman takes no --runroot of more than 50 characters."""
+    with tempfile.TemporaryDirectory(prefix="pod-", ignore_cleanup_errors=True) as folder:
+        running = Engine(Path(folder))
+        yield running
+        running.process.terminate()
+        running.process.wait()
 
 
 def test_the_host_builder_conforms(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_a_bootloader_counts_as_what_its_hash_says_not_as_another_release_of_its
     store = LyingStore(published)
     newest = store.lie.model_copy(update={"image": store.lie.image.model_copy(update={"image_hash": "1" * 64})})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("assay.pipeline.unit_offers.verify_release", lambda *_: VerifiedImage(newest, b"", ()))
+        patch.setattr("assay.pipeline.unit_offers.verify_release", lambda *_, **_more: VerifiedImage(newest, b"", ()))
         hashes = (store.lie.image.image_hash, newest.image.image_hash)
         store.lie, old = newest, store.lie
         assert _modules(store, published, hashes[1]) == ["assay-bootloader"]

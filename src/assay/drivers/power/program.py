@@ -162,6 +162,7 @@ def _failed(words: Sequence[str], ended: subprocess.CompletedProcess[str]) -> In
     last = [line.strip() for line in (ended.stdout + "\n" + ended.stderr).splitlines() if line.strip()]
     said = visible(last[-1])[:WORDS_SHOWN] if last else "nothing"
     if words[0] == "ssh" and ended.returncode == SSH_BROKEN:
+        said = visible("; ".join(last[-2:]))[:WORDS_SHOWN] if last else "nothing"  # why comes before what
         remedy = "the host's key has to be in known_hosts, and a key of yours allowed there: try the same ssh by hand"
         return InfrastructureError(f"ssh does not get there: {said}", remedy=remedy)
     return InfrastructureError(
