@@ -247,4 +247,4 @@ def test_a_file_that_is_not_there(empty: Path) -> None:
 def test_a_file_of_another_kind(empty: Path, data: bytes) -> None:
     (empty / "other").write_bytes(data)
     result = verify(empty, file="other")
-    assert result.exit_code == 2 and "neither an export" in result.stderr
+    assert result.exit_code == 4 and "neither an export" in result.stderr

@@ -31,6 +31,7 @@ from assay.model.signer_limits import Threshold
 from assay.model.statement import PredicateType
 from assay.model.trust import Role, TrustFile
 from assay.pipeline.log_submit import log_bundle
+from assay.pipeline.offline_verify import kind_of
 from assay.pipeline.trust_file import write_trust
 from assay.simulation.sigstore_lab.lab import SigstoreLab
 
@@ -415,6 +416,14 @@ def test_one_key_by_two_names_counts_once(scene: Scene) -> None:
         verify_statements((scene.keyed, scene.keyed), named_twice, role=Role.BUILDER, predicate_types={KIND})
 
 
+@pytest.mark.parametrize("change", [lambda it: b"", lambda it: b"\xef\xbb\xbf" + it, lambda it: b"z" + it[1:]])
+def test_what_is_no_bundle_any_more_is_refused(scene: Scene, change: Any) -> None:
+    """The first byte is no better than the others."""
+    assert kind_of(scene.keyed) == "statement"
+    with pytest.raises(NotVerified, match="neither an export"):
+        kind_of(change(scene.keyed))
+
+
 @pytest.mark.parametrize("bundle", ["keyless", "logged"])
 def test_bytes_changed_anywhere_are_refused_or_change_nothing(scene: Scene, bundle: str) -> None:
     """A bundle is malleable outside of what is signed: then the answer is the very same one."""
@@ -485,7 +494,7 @@ def test_what_is_neither_a_file_nor_anything_else(tmp_path: Path, scene: Scene) 
     (tmp_path / "site").mkdir()
     (tmp_path / "page").write_text("text")
     trust = ["--trust", str(tmp_path / "trust.toml"), "--site", str(tmp_path / "site")]
-    for what, status in (("SN-0001", 4), ("a@1.0.0", 2), ("./none.json", 2), (str(tmp_path / "page"), 2), ("", 2)):
+    for what, status in (("SN-0001", 4), ("a@1.0.0", 2), ("./none.json", 2), (str(tmp_path / "page"), 4), ("", 2)):
         said = CliRunner().invoke(verify, [what, *trust])
         assert said.exit_code == status and "Traceback" not in said.output, (what, said.output)
 

@@ -20,12 +20,13 @@ from assay.backends.records.site_recorder import SiteRecorder
 from assay.cli.keys import ROLES
 from assay.cli.main import main
 from assay.errors import NotRecorded
-from assay.formats import canonical_json
+from assay.formats import canonical_json, tlog_tiles
 from assay.model.record import PREDICATES, RecordType
 from assay.model.statement import Statement, Subject
 from assay.model.trust import Role, TrustFile
 from assay.model.verdict import TEST_RUN
 from assay.pipeline.site import Site
+from assay.pipeline.trace_site_log import SiteLog
 from assay.stages.records.log_report import LogReport
 from assay.stages.records.verify import verify_log
 from assay.stages.records.witnessed import Elsewhere
@@ -376,3 +377,61 @@ def test_tiles_and_a_checkpoint_of_another_log(site: tuple[Path, TrustFile], tmp
                 shutil.copy(source, work / "log" / part)
             found = {fault.link for fault in look(work, trust).faults}
             assert found & links, (name, part, found)
+
+
+def test_a_size_that_nobody_signed_is_not_counted_up(site: tuple[Path, TrustFile]) -> None:
+    """A checkpoint that was changed may name any size; there are 35 billion bundles in this one."""
+    folder, trust = site
+    path = folder / "log" / "checkpoint"
+    lines = path.read_text().split("\n")
+    path.write_text("\n".join([lines[0], str(2**53 - 1), *lines[2:]]))
+    faults = look(folder, trust).faults
+    assert any(fault.link == "log checkpoint" for fault in faults), faults
+
+
+@pytest.mark.parametrize(
+    ("size", "path", "there"),
+    [
+        (6, "tile/entries/000.p/6", True),
+        (6, "tile/0/000.p/6", True),
+        (6, "tile/0/000.p/5", False),
+        (6, "tile/0/000.p/7", False),
+        (6, "tile/0/000", False),
+        (6, "tile/1/000.p/1", False),
+        (256, "tile/0/000", True),
+        (256, "tile/1/000.p/1", True),
+        (256, "tile/0/001.p/1", False),
+        (257, "tile/0/001.p/1", True),
+        (2**53 - 1, "tile/entries/x035/x184/x372/x088/831.p/255", True),
+        (2**53 - 1, "tile/entries/x035/x184/x372/x088/832.p/1", False),
+        (6, "tile/99/000.p/1", False),
+    ],
+)
+def test_which_tiles_a_log_has(size: int, path: str, there: bool) -> None:
+    tile = tlog_tiles.tile_of(path)
+    assert tile is not None and tlog_tiles.has_tile(size, tile) is there
+    if size < 1000:
+        assert (path in {each.path for each in tlog_tiles.tiles_of(size)}) is there
+
+
+@pytest.mark.parametrize(
+    "path", ["tile/0/0000", "tile/00/000", "tile/0/x000/000", "tile/0/000.p/0", "tile/0/000.p/257", "tile/0/000x", "a"]
+)
+def test_what_is_no_path_of_a_tile(path: str) -> None:
+    assert tlog_tiles.tile_of(path) is None
+
+
+def test_an_empty_file_with_a_high_number_takes_no_memory(site: tuple[Path, TrustFile]) -> None:
+    """`assay trace` reads a log whose checkpoint is gone by the names of its files, which are nobody's word."""
+    log = site[0] / "log"
+    whole = SiteLog(log)
+    assert (whole.size, len(whole.leaves), whole.faults) == (6, 6, [])
+    stray = log / "tile" / "entries" / "x999" / "x999" / "999"
+    stray.parent.mkdir(parents=True)
+    stray.touch()
+    found = SiteLog(log)
+    assert (found.leaves, found.faults) == (whole.leaves, [])
+    (log / "checkpoint").unlink()
+    found = SiteLog(log)
+    assert found.leaves == whole.leaves
+    assert "log: tile/entries/x999/x999/999 is of no entry of this log" in found.faults

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,14 @@ from published_release import Published
 from assay.backends.records.site_recorder import SiteRecorder
 from assay.errors import NotRecorded, NotVerified
 from assay.formats import log_entry
+from assay.model.campaign import CAMPAIGN
+from assay.model.outcome import Outcome
 from assay.model.policy import Point
+from assay.model.predicates import RunHeader
 from assay.model.record import LogEntry, RecordType
+from assay.model.signer_limits import Threshold
 from assay.model.statement import PredicateType, Statement, Subject
-from assay.model.trust import Role
+from assay.model.trust import Role, TrustFile
 from assay.pipeline import policy_adoption
 from assay.pipeline.policy_adoption import adopt, adopted_packs, packs_at, retire
 from assay.pipeline.policy_facts import facts_of
@@ -150,6 +155,68 @@ def test_a_bench_for_another_module_says_nothing_about_this_image(published: Pub
     limited = trust.model_copy(update={"keys": keys})
     found = facts_of(published.site, limited, Point.FLASH, published.gate(limited), published.board)
     assert found.release.tests == ()
+
+
+def campaign(result: str, image: str) -> Statement:
+    """A campaign's result on that file."""
+    run = RunHeader(
+        run_id="r",
+        assay="0.1.0",
+        place="-",
+        board="ast1030-evb",
+        emulated=True,
+        started="2026-11-26T00:00:00Z",
+        finished="2026-11-26T00:00:01Z",
+        outcome=Outcome.PASS,
+        checkpoint="",
+    )
+    named = {"source": "x", "name": "tiny", "version": "1.0.0", "file_sha256": image, "image_hash": image}
+    said = {"run": run.model_dump(mode="json"), "plan": "swap", "plan_sha256": image, "seed": 1, "tears": []}
+    said |= {"sample": None, "emulator": "x", "rom_sha256": image, "bootloader": named, "images": {}, "goal": "new"}
+    said |= {"episodes": [], "bricks": [], "faults": [], "files": {}}
+    predicate = {"result": result, "configuration": [{"uri": "urn:x"}], "passedTests": [], "failedTests": []}
+    return Statement(
+        subject=(Subject(name="tiny@1.0.0", digest={"sha256": image}),),
+        predicateType=PredicateType.TEST_RESULT.value,
+        predicate={**predicate, CAMPAIGN: said},
+    )
+
+
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("change", [{"valid_until": LONG_AGO}, {"revoked": True}, {"modules": ("pump",)}, None])
+def test_a_test_that_failed_stays_so_when_the_key_of_its_bench_is_rotated(
+    published: Published, change: dict[str, object] | None
+) -> None:
+    """What passed is nothing any more. A stranger, or a bench for other modules, never said anything."""
+    image = published.gate().release.image.file_sha256
+    for result in ("PASSED", "FAILED"):
+        published.site.recorder.record(campaign(result, image), RecordType.TEST, Role.BENCH)
+    trust = published.trust()
+
+    def results(by: TrustFile) -> list[str]:
+        found = facts_of(published.site, by, Point.FLASH, published.gate(by), published.board)
+        return [each.result for each in found.release.tests]
+
+    assert results(trust) == ["PASSED", "FAILED"]
+    if change is None:
+        keys = tuple(key for key in trust.keys if key.role is not Role.BENCH)
+    else:
+        keys = tuple(key.model_copy(update=change) if key.role is Role.BENCH else key for key in trust.keys)
+    counts = change is not None and "modules" not in change
+    assert results(trust.model_copy(update={"keys": keys})) == (["FAILED"] if counts else [])
+
+
+def test_a_threshold_for_test_results_lets_no_failed_test_vanish(published: Published) -> None:
+    """A gate sees one statement at a time, and refuses what needs two: then nothing has passed."""
+    image = published.gate().release.image.file_sha256
+    for result in ("PASSED", "FAILED"):
+        published.site.recorder.record(campaign(result, image), RecordType.TEST, Role.BENCH)
+    two = (Threshold(predicate_type=PredicateType.TEST_RESULT.value, count=2),)
+    trust = published.trust(thresholds=two)
+    found = facts_of(published.site, trust, Point.FLASH, published.gate(trust), published.board)
+    assert [each.result for each in found.release.tests] == ["FAILED"]
 
 
 def test_what_waits_for_a_key_that_is_away_stops_no_verb(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:

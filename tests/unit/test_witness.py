@@ -7,10 +7,12 @@ import base64
 import http.client
 import json
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from memory_signer import MemorySigner, trust_in
 
 from assay.backends.clocks.system_clock import SystemClock
+from assay.backends.logs import witness_server
 from assay.backends.logs.tile_folder import COSIGNED_FOLDER, TileFolder
 from assay.backends.logs.tile_log import TileLog
 from assay.backends.logs.witness_client import ask_witness
@@ -367,6 +370,54 @@ def test_what_is_wrong_with_a_request_does_not_end_the_server(served: tuple[Witn
     half.request("POST", "/add-checkpoint", b"old 0", {"Content-Length": "100"})
     half.close()
     assert ask_witness(at.url, bench.request(0)).status == 200
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"", b"POST /add-checkpoint HTTP/1.1\r\n", b"POST /add-checkpoint HTTP/1.1\r\nContent-Length: 1000\r\n\r\n"],
+    ids=["the line", "the headers", "the body"],
+)
+def test_clients_that_trickle_hold_nobody_off(
+    bench: Bench, served: tuple[WitnessDesk, Served], monkeypatch: pytest.MonkeyPatch, start: bytes
+) -> None:
+    """Each byte comes long before a time-out; the request as a whole does not."""
+    monkeypatch.setattr(witness_server, "READ_TIMEOUT_S", 0.5)
+    _, at = served
+    where = ("127.0.0.1", int(at.url.rpartition(":")[2]))
+    slow = [socket.create_connection(where) for _ in range(witness_server.CONNECTIONS_MAX)]
+    try:
+        for each in slow:
+            each.sendall(start)
+        end = time.monotonic() + 10
+        while slow and time.monotonic() < end:
+            slow = [each for each in slow if trickled(each)]
+            time.sleep(0.05)
+        assert not slow
+        assert ask_witness(at.url, bench.request(0)).status == 200
+    finally:
+        for each in slow:
+            each.close()
+
+
+def trickled(connection: socket.socket) -> bool:
+    """One byte more, unless the other side has closed."""
+    try:
+        connection.sendall(b"x")
+    except OSError:
+        connection.close()
+        return False
+    return True
+
+
+def test_several_requests_over_one_connection(bench: Bench, served: tuple[WitnessDesk, Served]) -> None:
+    _, at = served
+    connection = http.client.HTTPConnection("127.0.0.1", int(at.url.rpartition(":")[2]), timeout=10)
+    for _ in range(3):
+        connection.request("POST", "/add-checkpoint", bench.request(0))
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status in (200, 409)
+    connection.close()
 
 
 def test_a_witness_that_is_out_of_order(bench: Bench, served: tuple[WitnessDesk, Served]) -> None:

@@ -7,6 +7,7 @@ Leaves to others: files (`backends.logs`), the tree (`merkle`), what an entry me
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ ENTRY_BYTES_MAX = 65535
 """Bytes of an entry: its length is written in 16 bits."""
 
 CHECKPOINT_PATH = "checkpoint"
+
+_PATH = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,23 @@ def index_path(index: int) -> str:
         index //= 1000
         parts.append(f"x{index % 1000:03d}")
     return "/".join(reversed(parts))
+
+
+def tile_of(path: str) -> Tile | None:
+    """The tile whose path that is, in its one spelling; None for any other path."""
+    match = _PATH.fullmatch(path)
+    if match is None:
+        return None
+    kind, index, width = match.groups()
+    number = int(index.replace("x", "").replace("/", ""))
+    tile = Tile(None if kind == "entries" else int(kind), number, int(width) if width else TILE_WIDTH)
+    return tile if tile.path == path and tile.width <= TILE_WIDTH else None
+
+
+def has_tile(size: int, tile: Tile) -> bool:
+    """Whether a log of `size` entries has that very tile. The size may be anybody's word: nothing is counted up."""
+    before = tile.index * TILE_WIDTH
+    return before < size >> (TILE_HEIGHT * (tile.level or 0)) and tile_at(tile.level, tile.index, size) == tile
 
 
 def tiles_of(size: int, since: int = 0) -> Iterator[Tile]:

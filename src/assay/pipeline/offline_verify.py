@@ -49,7 +49,7 @@ def read_input(path: Path) -> bytes:
 
 
 def kind_of(data: bytes) -> str:
-    """`export`, `image` or `statement`, by the first bytes; `UsageFault` for anything else."""
+    """`export`, `image` or `statement`, by the first bytes; `NotVerified` for anything else: it may have been one."""
     offset, magic = TAR_MAGIC
     if data[offset : offset + len(magic)] == magic:
         return "export"
@@ -57,9 +57,10 @@ def kind_of(data: bytes) -> str:
         return "image"
     if data.lstrip()[:1] == b"{":
         return "statement"
-    raise UsageFault(
-        "the file is neither an export of assay, nor a Sigstore bundle, nor an MCUboot image",
-        remedy="export a unit's history with `assay trace SERIAL --export FILE`",
+    raise NotVerified(
+        "the file is neither an export of assay, nor a Sigstore bundle, nor an MCUboot image: it was changed, or never "
+        "was one",
+        remedy="get it again; a unit's history is exported with `assay trace SERIAL --export FILE`",
     )
 
 

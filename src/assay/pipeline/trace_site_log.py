@@ -9,7 +9,6 @@ Leaves to others: what is damaged (`stages.records.verify`), signatures (`trace_
 from __future__ import annotations
 
 import functools
-import re
 from pathlib import Path
 
 from assay.backends.logs.tile_folder import TileFolder
@@ -18,7 +17,11 @@ from assay.formats import checkpoint, merkle, tlog_tiles
 from assay.formats.checkpoint import Checkpoint
 from assay.formats.tlog_tiles import TILE_WIDTH, Tile
 
-_TILE = re.compile(r"tile/(entries|[0-9]{1,2})/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?")
+BUNDLES_MISSING_MAX = 4096
+"""Bundles of entries, a million of them, that may be missing before one that is there: a name of a file is nobody's
+word.
+"""
+
 UNREADABLE = b""
 """Stands for an entry that cannot be read; no entry of a log is empty."""
 
@@ -31,7 +34,7 @@ class SiteLog:
         self.faults: list[str] = []
         self.note = self._read(tlog_tiles.CHECKPOINT_PATH) or b""
         self.head = self._head()
-        self._tiles = [(path, tile) for path in self._reader.files() if (tile := _tile_of(path))]
+        self._tiles = [(path, tile) for path in self._reader.files() if (tile := tlog_tiles.tile_of(path))]
         found = self._entries()
         self.size = len(found) if self.head is None else self.head.size
         self.leaves = tuple(found[: self.size])
@@ -89,9 +92,19 @@ class SiteLog:
             if tile.level is None and (tile.index not in widest or widest[tile.index][1].width < tile.width):
                 widest[tile.index] = (path, tile)
         entries: list[bytes] = []
-        for index in range(max(widest, default=-1) + 1):
+        for index in range(self._bundles(widest)):
             entries += self._bundle(index, widest.get(index))
         return entries
+
+    def _bundles(self, widest: dict[int, tuple[str, Tile]]) -> int:
+        """How many bundles are read: up to the last one that is there, can be meant, and is in the checkpoint's log."""
+        limit = len(widest) + BUNDLES_MISSING_MAX
+        if self.head is not None:
+            limit = min(limit, (self.head.size + TILE_WIDTH - 1) // TILE_WIDTH)
+        else:
+            far = (path for at, (path, _) in widest.items() if at >= limit)
+            self.faults += [f"log: {path} is of no entry of this log" for path in far]
+        return max((at + 1 for at in widest if at < limit), default=0)
 
     def _bundle(self, index: int, found: tuple[str, Tile] | None) -> list[bytes]:
         if found is None:
@@ -104,16 +117,6 @@ class SiteLog:
         except AssayError as error:
             self.faults.append(error.message)
             return _as_far_as_readable(data or b"", tile.width)
-
-
-def _tile_of(path: str) -> Tile | None:
-    match = _TILE.fullmatch(path)
-    if match is None:
-        return None
-    kind, index, width = match.groups()
-    number = int(index.replace("x", "").replace("/", ""))
-    tile = Tile(None if kind == "entries" else int(kind), number, int(width) if width else TILE_WIDTH)
-    return tile if tile.path == path and tile.width <= TILE_WIDTH else None
 
 
 def _as_far_as_readable(data: bytes, width: int) -> list[bytes]:

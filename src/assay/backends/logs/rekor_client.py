@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """A signature by key, into a Rekor v2 log and under a time stamp: two HTTP requests, each with a limit.
 
-Guards: answers are bounded and come back as they are; whoever uses them verifies them. Only what a signing
-configuration names is asked. Leaves to others: verification (`pipeline.log_submit`), keyless signing (`sigstore`).
+Guards: answers are bounded in bytes and in time, and come back as they are; whoever uses them verifies them. What is no
+HTTP is a service out of order. Only what a signing configuration names is asked, and no redirect followed.
+Leaves to others: verification (`pipeline.log_submit`), keyless signing (`sigstore`).
 """
 
 from __future__ import annotations
 
+import http.client
 import json
+import threading
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -77,14 +80,52 @@ def _post(url: str, body: bytes, kind: str, timeout_s: float) -> bytes:
         raise UsageFault(f"{url} is no web address", remedy="correct the trust config")
     request = urllib.request.Request(url, body, {"Content-Type": kind})  # noqa: S310 (checked above)
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as answer:  # noqa: S310
-            data: bytes = answer.read(ANSWER_BYTES_MAX + 1)
+        data = _within(timeout_s, request)
     except urllib.error.HTTPError as error:
         if 400 <= error.code < 500 and error.code not in TRY_AGAIN:
             raise Refused(f"{url} refuses the signature (HTTP {error.code})", remedy="see the service's log") from error
         raise InfrastructureError(f"{url} is out of order (HTTP {error.code})", remedy="try again later") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise InfrastructureError(f"{url} does not answer: {error}", remedy="try again later") from error
     if len(data) > ANSWER_BYTES_MAX:
         raise InfrastructureError(f"{url} answers with more than {ANSWER_BYTES_MAX} bytes", remedy="try another")
     return data
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A signature goes to whom the trust config names, and to nobody that this one names."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """None: the answer stays the error that its status says."""
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
+
+
+def _within(timeout_s: float, request: urllib.request.Request) -> bytes:
+    """The answer's first bytes, `timeout_s` from now at the latest. Raises what urllib raises.
+
+    urllib's time-out is that of one reading, and a byte now and then resets it. A thread that is still reading then is
+    left to it, and ends with the process.
+    """
+    answers: list[bytes] = []
+    errors: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            with _OPENER.open(request, timeout=timeout_s) as answer:
+                data = answer.read(ANSWER_BYTES_MAX + 1)
+                if answer.length and len(data) <= ANSWER_BYTES_MAX:
+                    raise http.client.IncompleteRead(data, answer.length)
+                answers.append(data)
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=ask, name="log-request", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if errors:
+        raise errors[0]
+    if not answers:
+        raise TimeoutError(f"no whole answer within {timeout_s:g} s")
+    return answers[0]

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP in front of a witness: `POST /add-checkpoint` (https://c2sp.org/tlog-witness), and nothing else.
 
-Guards: requests are bounded in bytes, in time and in number; whatever is wrong with one is an HTTP status and no end
-of the witness.
+Guards: requests are bounded in bytes and in number, and each as a whole in time, however it trickles; whatever is wrong
+with one is an HTTP status and no end of the witness.
 Leaves to others: what is cosigned (`stages.records.witness`); TLS (a proxy in front, where it is wanted).
 """
 
 from __future__ import annotations
 
+import io
+import socket
 import threading
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -19,6 +22,8 @@ from assay.model.witness import BAD_REQUEST, NOT_FOUND, WitnessReply
 
 PATH = "/add-checkpoint"
 READ_TIMEOUT_S = 10
+"""For a whole request, from the answer to the one before it, and again for an answer."""
+
 CONNECTIONS_MAX = 32
 """Connections at a time; more are closed at once, and their clients ask again."""
 
@@ -80,10 +85,40 @@ class _Server(ThreadingHTTPServer):
         self.say(f"{client_address[0]}: the connection broke")
 
 
+class _TimedBytes(io.RawIOBase):
+    """What comes over `connection` until the moment `until` of the monotonic clock; `TimeoutError` after that. The
+    socket's own time-out begins anew with every byte.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.until = time.monotonic() + READ_TIMEOUT_S
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self.until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the request takes too long")
+        self._connection.settimeout(left)
+        return self._connection.recv_into(buffer)
+
+
 class _Handler(BaseHTTPRequestHandler):
     timeout = READ_TIMEOUT_S
     protocol_version = "HTTP/1.1"
     server: _Server
+
+    def setup(self) -> None:
+        super().setup()
+        self.rfile.close()
+        self._bytes = _TimedBytes(self.connection)
+        self.rfile = io.BufferedReader(self._bytes)
+
+    def handle_one_request(self) -> None:
+        self._bytes.until = time.monotonic() + READ_TIMEOUT_S
+        super().handle_one_request()
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
@@ -106,6 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
             return WitnessReply(OUT_OF_ORDER, b"the witness is out of order\n")
 
     def _send(self, reply: WitnessReply, *, close: bool = False) -> None:
+        self.connection.settimeout(READ_TIMEOUT_S)
         self.send_response(reply.status)
         self.send_header("Content-Type", reply.kind)
         self.send_header("Content-Length", str(len(reply.body)))

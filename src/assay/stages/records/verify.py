@@ -106,9 +106,9 @@ def _tile(store: RecordReader, tile: tlog_tiles.Tile, expected: list[bytes], rep
 
 
 def _stray_files(store: RecordReader, size: int, report: LogReport) -> None:
-    covered = {tile.path for tile in tlog_tiles.tiles_of(size)}
     for path in store.log.files():
-        if path not in covered:
+        tile = tlog_tiles.tile_of(path)
+        if tile is None or not tlog_tiles.has_tile(size, tile):
             report.fault(f"log {path}", f"is not covered by the checkpoint of size {size}: was the log set back?")
 
 
