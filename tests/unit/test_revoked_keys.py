@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,13 +14,14 @@ from keyless_bench import WHO, identity, services, sign_keyless, statement
 from keyless_bench import trust_file as trust_at
 from memory_signer import MemorySigner, trust_in
 
-from assay.errors import NotVerified
+from assay.errors import NotVerified, UsageFault
 from assay.formats import device_certificate, trust_file
 from assay.formats.mcuboot_image import verify_image
 from assay.formats.statement_verifier import verify_statement
 from assay.model.signer_limits import Threshold
 from assay.model.statement import PredicateType
 from assay.model.trust import Role, TrustFile
+from assay.pipeline.trust_file import write_trust
 from assay.simulation.sigstore_lab.lab import SigstoreLab
 
 
@@ -105,6 +107,16 @@ def test_who_is_revoked_in_another_line_meets_no_threshold() -> None:
         assert [text for _, text in faults] == [
             "expected at least 2 signers that may make these statements, there are 1"
         ]
+
+
+def test_a_trust_file_that_nobody_would_read_is_not_written(tmp_path: Path) -> None:
+    """`assay keys use` can give one key to two roles."""
+    signer = MemorySigner()
+    key = signer.public_key(Role.BUILDER)
+    both = (key, key.model_copy(update={"role": Role.STATION, "builder_ids": ()}))
+    with pytest.raises(UsageFault, match="has one role"):
+        write_trust(tmp_path / "trust.toml", trust_in(signer).model_copy(update={"keys": both}), replace=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_signer_has_one_line() -> None:

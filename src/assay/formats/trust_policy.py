@@ -37,10 +37,10 @@ def policy_faults(trust: TrustFile) -> list[Fault]:
     for table, signers in tables.items():
         for place, signer in enumerate(signers):
             found += [((table, place, key), text) for key, text in _signer_faults(signer, trust)]
-    return [*found, *_twice(trust), *_threshold_faults(trust), *_summary_faults(trust)]
+    return [*found, *repeated(trust), *_threshold_faults(trust), *_summary_faults(trust)]
 
 
-def _twice(trust: TrustFile) -> Iterator[Fault]:
+def repeated(trust: TrustFile) -> Iterator[Fault]:
     """A key has one role and one line; an identity has one line for each role and services."""
     lines: dict[str, TrustedKey] = {}
     for place, key in enumerate(trust.keys):

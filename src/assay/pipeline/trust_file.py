@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from assay.backends.durable_file import exclusive, make_folder, write_durably
 from assay.backends.named_file import read_named
 from assay.errors import ManifestFault, StorageError, UsageFault
-from assay.formats import trust_file
+from assay.formats import trust_file, trust_policy
 from assay.formats.image_key import parse_image_key
 from assay.formats.toml_document import MANIFEST_BYTES_MAX, TomlDocument
 from assay.model.identifiers import parse_name
@@ -137,7 +137,11 @@ def read_image_key(text: str) -> ImageKey:
 
 
 def write_trust(path: Path, trust: TrustFile, *, replace: bool) -> None:
-    """Write `trust` to `path`, durably. A file with other content is replaced only when asked (`UsageFault`)."""
+    """Write `trust` to `path`, durably. A file with other content is replaced only when asked (`UsageFault`); one in
+    which a signer is there twice is not written: nobody would read it.
+    """
+    for _where, what in trust_policy.repeated(trust):
+        raise UsageFault(what, remedy="give each role a key of its own: assay keys use ROLE URI")
     data = trust_file.encode(trust)
     try:
         if path.is_file() and path.read_bytes() == data:
