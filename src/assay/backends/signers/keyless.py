@@ -4,7 +4,8 @@
 Guards: a signature takes no longer than its deadline, whatever the services do (the client itself waits for ever); what
 is refused is not tried again; a bundle is verified, with the services' trusted root and our own verifier, before it is
 handed out. With `when_away = "queue"` a statement is signed by key instead and durably kept for the log, when the
-services do not answer; not when what they give is wrong.
+services do not answer; not when what they give is wrong. A token that comes too late, and any failure of the operating
+system in the client, count as services that do not answer.
 Leaves to others: tokens and the client (`keyless_process`), the queue (`log_queue`), logging later
 (`pipeline.log_submit`).
 """
