@@ -64,6 +64,15 @@ def test_a_build_finds_nothing_that_one_with_other_parameters_left(project: Path
     assert build(project, site).built.payload == b"1.0.0"
 
 
+def test_a_compiler_that_names_by_content_may_share_its_cache(project: Path, site: Site) -> None:
+    """The module says so; this one does not keep its word, which shows that the cache is the same."""
+    caching(project)
+    path = project / "mod" / "module.toml"
+    path.write_text(path.read_text().replace("[build]\n", "[build]\ncache_by_content = true\n"))
+    assert build(project, site, version="6.6.6").built.payload == b"6.6.6"
+    assert build(project, site).built.payload == b"6.6.6"
+
+
 @needs_sandbox
 def test_a_build_in_the_sandbox_finds_nothing_that_one_without_walls_left(project: Path, site: Site) -> None:
     caching(project)

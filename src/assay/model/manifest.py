@@ -302,6 +302,7 @@ class BuildRecipe(Value):
     `directory` is the project's folder (with its Makefile, CMakeLists.txt, ...); `arguments` go to the build system;
     `collect` says which file of its build folder becomes which output; `after` are commands that follow. `tools` are
     the programs that are recorded by digest, `trees` variables that name folders of tools, `image` a container's.
+    `cache_by_content`: what the command keeps in `{cache}` is named by a digest of all that it came from.
     """
 
     system: SystemName = "command"
@@ -313,6 +314,7 @@ class BuildRecipe(Value):
     tools: tuple[ToolName, ...] | None = None
     trees: tuple[TreeName, ...] = ()
     image: ImageDigest | None = None
+    cache_by_content: bool = False
     sources: tuple[ProjectPath, ...] = Field(min_length=1)
     outputs: tuple[ProjectPath, ...] = Field(min_length=1)
 

@@ -110,7 +110,8 @@ def prepare(request: BuildRequest, cache: Path, builder: Builder) -> Recipe:
     trees = _trees(module, request.trees)
     tools = _tools(module, builder, trees, cache / "tools.json")
     subject = BuildSubject(module, board, version, source, tools, parameters)
-    lane = lane_key(_tree_digest(root, files), tools, builder.name, parameters)
+    told_apart = {} if module.build.cache_by_content else parameters
+    lane = lane_key(_tree_digest(root, files), tools, builder.name, told_apart)
     return Recipe(subject, inputs.board_path, files, pems, lane, root, trees)
 
 

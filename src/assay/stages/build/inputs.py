@@ -26,8 +26,8 @@ def digest_of(files: Iterable[SourceFile]) -> str:
 
 
 def lane_key(tree_digest: str, tools: tuple[ToolIdentity, ...], builder: str, parameters: Mapping[str, Any]) -> str:
-    """Names the compiler caches that a build may use: what lies there was left by builds of the same module with the
-    same parameters, from this state of the source tree, by these tools and this builder.
+    """Names the compiler caches that a build may use: what lies there was left by builds from this state of the source
+    tree, by these tools and this builder, of the same module with the same `parameters` (none: of any, with any).
     """
     return _sha256([BUILD_FORMAT, tree_digest, [tool.model_dump() for tool in tools], builder, dict(parameters)])
 
