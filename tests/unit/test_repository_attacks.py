@@ -334,7 +334,8 @@ def test_a_stolen_release_key_withdraws_nothing(served: Pair) -> None:
 def test_who_goes_by_summaries_learns_of_withdrawals_by_the_repository(served: Pair) -> None:
     trust = served.published.trust()
     keys = tuple(key for key in trust.keys if key.role is not Role.BUILDER)
-    verifier = trust.keys[0].model_copy(update={"role": Role.VERIFIER})
+    builder = next(key for key in trust.keys if key.role is Role.BUILDER)
+    verifier = builder.model_copy(update={"role": Role.VERIFIER})
     write_trust(served.trust, trust.model_copy(update={"keys": (*keys, verifier)}), replace=True)
     withdraw(served.owner, REFERENCE, BOARD, "the watchdog is off")
     publish_withdrawals(served.owner)
