@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 from made_site import MadeSite
 
-from assay.cli.verify import ROLES, command
+from assay.cli.roles import ROLES
+from assay.cli.verify import command
 from assay.model.record import RecordType
 from assay.model.statement import PredicateType
 from assay.model.trust import Role

@@ -17,8 +17,8 @@ from assay.backends.clocks.system_clock import SystemClock
 from assay.backends.records.outbox import Draft, Outbox, waiting
 from assay.backends.records.record_store import RecordStore
 from assay.backends.records.site_recorder import SiteRecorder
-from assay.cli.keys import ROLES
 from assay.cli.main import main
+from assay.cli.roles import ROLES
 from assay.errors import NotRecorded
 from assay.formats import canonical_json, tlog_tiles
 from assay.model.record import PREDICATES, RecordType

@@ -11,26 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from assay.cli.near_commands import NearCommands
+from assay.cli.roles import ROLES
 from assay.cli.session import Answer, Session, verb
 from assay.errors import UsageFault
 
 if TYPE_CHECKING:
     from assay.model.trust import TrustedKey
 
-ROLES = (
-    "image",
-    "builder",
-    "bench",
-    "station",
-    "field",
-    "policy",
-    "verifier",
-    "device-ca",
-    "log",
-    "rauc",
-    "witness",
-)
-"""`model.trust.Role`, written out so that `--help` needs no model; a test holds them together."""
 
 PUBLIC = FILE = click.Path(path_type=Path, dir_okay=False)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from assay.cli.roles import ROLES
 from assay.cli.session import Answer, Session, verb
 from assay.errors import ExitStatus, UsageFault
 
@@ -19,20 +20,6 @@ if TYPE_CHECKING:
     from assay.model.trust import TrustFile, VerifiedStatement
 
 FILE = click.Path(path_type=Path, dir_okay=False)
-ROLES = (
-    "image",
-    "builder",
-    "bench",
-    "station",
-    "field",
-    "policy",
-    "verifier",
-    "device-ca",
-    "log",
-    "rauc",
-    "witness",
-)
-"""`model.trust.Role`, written out so that `--help` needs no model; a test holds them together."""
 
 
 @click.command(short_help="Verify a file, a release or a unit's history.")

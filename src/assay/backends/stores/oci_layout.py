@@ -83,12 +83,7 @@ class OciLayoutStore:
                 raise UsageFault(f"{release.reference} is not in the store", remedy="publish it first")
             manifest = oci_layout.attestation_manifest(self.get(there.sha256), kind, bundle)
             added = oci_layout.describe(manifest, oci_layout.MANIFEST_TYPE, artifactType=oci_layout.BUNDLE_TYPE)
-            if added in index.manifests:
-                return
-            for data in (oci_layout.EMPTY, bundle, manifest):
-                self._blobs.put(data)
-            grown = index.model_copy(update={"manifests": (*index.manifests, added)})
-            write_durably(self._root / "index.json", canonical_json.encode_value(grown))
+            self._refer(index, added, bundle, manifest)
 
     def attached(self, release: Release, kind: str) -> tuple[bytes, ...]:
         """The statements of the type `kind` that refer to `release`, the oldest first."""
@@ -110,12 +105,16 @@ class OciLayoutStore:
             index = self.index()
             data = oci_layout.withdrawal_manifest(manifest, bundle)
             added = oci_layout.describe(data, oci_layout.MANIFEST_TYPE, artifactType=oci_layout.WITHDRAWAL_TYPE)
-            if added in index.manifests:
-                return
-            for blob in (oci_layout.EMPTY, bundle, data):
-                self._blobs.put(blob)
-            grown = index.model_copy(update={"manifests": (*index.manifests, added)})
-            write_durably(self._root / "index.json", canonical_json.encode_value(grown))
+            self._refer(index, added, bundle, data)
+
+    def _refer(self, index: Index, added: Descriptor, bundle: bytes, manifest: bytes) -> None:
+        """Keep a referrer: its parts first, then the index that names it; once only."""
+        if added in index.manifests:
+            return
+        for data in (oci_layout.EMPTY, bundle, manifest):
+            self._blobs.put(data)
+        grown = index.model_copy(update={"manifests": (*index.manifests, added)})
+        write_durably(self._root / "index.json", canonical_json.encode_value(grown))
 
     def withdrawals(self) -> tuple[bytes, ...]:
         """The statements that withdraw releases, the oldest first."""
