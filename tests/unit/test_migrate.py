@@ -158,3 +158,10 @@ def test_permissions_stay_and_links_are_left_alone(project: Path) -> None:
     assert run(str(project))[0] == 0
     assert (path.stat().st_mode & 0o777, link.is_symlink()) == (0o600, True)
     assert run(str(link))[0] == 2
+
+
+def test_a_folder_without_a_manifest_is_not_called_migrated(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text("a = 1\n")
+    told = CliRunner().invoke(command, [str(tmp_path)])
+    assert told.exit_code == 2
+    assert f"no manifest of assay in {tmp_path}" in told.output

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assay.cli.session import Answer, Session, verb
+from assay.errors import UsageFault
 
 if TYPE_CHECKING:
     from assay.pipeline.migration import Migration
@@ -29,6 +30,9 @@ def command(_session: Session, paths: tuple[Path, ...], dry_run: bool) -> Answer
     from assay.pipeline.migration import migrate, plan_migration
 
     plan = plan_migration(paths or (project_root(Path.cwd()),))
+    if not plan:
+        where = ", ".join(str(path) for path in paths) or str(project_root(Path.cwd()))
+        raise UsageFault(f"there is no manifest of assay in {where}", remedy="name the project's folder, or its files")
     wanted = [each for each in plan if each.is_needed]
     if not dry_run:
         migrate(plan)
