@@ -45,8 +45,9 @@ def heading() -> None:
 
 
 def row(what: str, ours: str, theirs: str, ratio: float | None) -> None:
-    """One line of the table."""
-    print(f"{what:<48} {ours:>14} {theirs:>28} {'' if ratio is None else f'{ratio:.2f}':>8}", flush=True)
+    """One line of the table. Ratios under a tenth have two digits, too."""
+    shown = "" if ratio is None else f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.2g}"
+    print(f"{what:<48} {ours:>14} {theirs:>28} {shown:>8}", flush=True)
 
 
 def program(*command: str) -> Call:

@@ -29,6 +29,7 @@ import repository_rows
 import sign_rows
 import start_rows
 import update_rows
+import verify_rows
 from life_site import unit_site
 
 Row = Callable[[int], None]
@@ -52,6 +53,7 @@ ROWS: dict[str, Row] = {
     "delta": lambda _rounds: update_rows.patch_against_image(),
     "cuts": lambda _rounds: update_rows.cuts_a_minute(),
     "idle": lambda _rounds: many_rows.idle_twins(),
+    "verify": verify_rows.verified,
     "sign": lambda _rounds: sign_rows.file_and_token(),
     "policy": policy_rows.decisions,
     "log-append": log_rows.durable_append,
