@@ -9,6 +9,9 @@ Every pytest of the environment loads this module: it imports nothing of ours be
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import sys
 from collections.abc import Callable, Collection, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -243,8 +246,15 @@ def _assay_places(request: pytest.FixtureRequest) -> Iterator[OpenPlaces]:
     session = request.config.stash[_SESSION]
     if not session.wish.places:
         pytest.skip(NO_PLACE)
-    with session.open_places() as places:
+    with session.open_places(functools.partial(_say, request.config)) as places:
         yield places
+
+
+def _say(config: pytest.Config, line: str) -> None:
+    """A line for the person, now: past what captures the output of tests, and past xdist."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+        print(f"assay: {line}", file=sys.stderr, flush=True)
 
 
 @pytest.fixture

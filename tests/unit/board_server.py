@@ -83,11 +83,20 @@ def on_udp(board: PseudoBoard) -> Iterator[str]:
 AWAY_S = 3.0  # longer than nothing is asked after a reset
 
 
+def resets_of(board: PseudoBoard) -> int:
+    """How many resets the board was asked for."""
+    return sum(each.startswith("reset") for each in board.asked)
+
+
+Times = Callable[[PseudoBoard], int]
+"""How often a port has gone away by now."""
+
+
 @contextmanager
-def on_usb(board: PseudoBoard, link: Path) -> Iterator[str]:
+def on_usb(board: PseudoBoard, link: Path, times: Times = resets_of) -> Iterator[str]:
     """A port at `link` that is gone for `AWAY_S` with each reset, as that of a chip with USB of its own is."""
     ends: list[int] = []
-    resets, back_s = 0, 0.0
+    gone, back_s = 0, 0.0
 
     def plug_in() -> None:
         ends[:] = os.openpty()
@@ -100,9 +109,9 @@ def on_usb(board: PseudoBoard, link: Path) -> Iterator[str]:
             os.close(ends.pop())
 
     def read() -> bytes:
-        nonlocal resets, back_s
-        if len(resets_of(board)) > resets:
-            resets, back_s = len(resets_of(board)), time.monotonic() + AWAY_S
+        nonlocal gone, back_s
+        if times(board) > gone:
+            gone, back_s = times(board), time.monotonic() + AWAY_S
             pull()
         if not ends and time.monotonic() >= back_s:
             plug_in()
@@ -119,16 +128,11 @@ def on_usb(board: PseudoBoard, link: Path) -> Iterator[str]:
         pull()
 
 
-def resets_of(board: PseudoBoard) -> list[str]:
-    """The resets that the board was asked for."""
-    return [each for each in board.asked if each.startswith("reset")]
-
-
 @contextmanager
-def on_restarting_udp(board: PseudoBoard, _link: Path) -> Iterator[str]:
+def on_restarting_udp(board: PseudoBoard, _link: Path, times: Times = resets_of) -> Iterator[str]:
     """An address `udp://...` where nobody listens for `AWAY_S` with each reset: the host there says so."""
     links: list[socket.socket] = []
-    resets, back_s, where, peer = 0, 0.0, ("127.0.0.1", 0), ("", 0)
+    gone, back_s, where, peer = 0, 0.0, ("127.0.0.1", 0), ("", 0)
 
     def listen() -> None:
         nonlocal where
@@ -138,9 +142,9 @@ def on_restarting_udp(board: PseudoBoard, _link: Path) -> Iterator[str]:
         links.append(link)
 
     def read() -> bytes:
-        nonlocal resets, back_s, peer
-        if len(resets_of(board)) > resets:
-            resets, back_s = len(resets_of(board)), time.monotonic() + AWAY_S
+        nonlocal gone, back_s, peer
+        if times(board) > gone:
+            gone, back_s = times(board), time.monotonic() + AWAY_S
             links.pop().close()
         if not links and time.monotonic() >= back_s:
             listen()

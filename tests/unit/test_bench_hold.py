@@ -187,6 +187,8 @@ def test_who_comes_first_is_served_first(bench: Bench) -> None:
         wait_until(f"{number + 1} in the line", lambda count=number + 1: len(bench.waiting()) == count)
     told = bench.run("acquire", "--wait", "0.3", "desk", "--", "true")
     assert told.returncode == 3 and "5 wait before: assay bench acquire" in told.stderr
+    at_once = f"desk is used by assay bench acquire (pid {holder.pid}, "
+    assert at_once in told.stderr and "5 wait before; this waits for it, at most 0.3 s" in told.stderr
     waiters[1].send_signal(signal.SIGKILL)
     wait_until("the killed one out of the line", lambda: len(bench.waiting()) == 4)
     assert holder.stdin is not None

@@ -15,6 +15,7 @@ from flash_project import FlashProject
 from nrf_chip import NrfChip, serve_bits
 
 from assay.drivers.flash.openocd import open_openocd, tcl_word
+from assay.drivers.flash.probe_failures import UNPLUGGED
 from assay.errors import DeviceTimeout, InfrastructureError, LinkError, StorageError, ToolMissing, UsageFault
 from assay.interfaces.flasher import Part
 
@@ -129,8 +130,9 @@ def test_a_cable_that_is_pulled_in_the_middle(tmp_path: Path) -> None:
     with serve_bits(chip) as port:
         one = open_openocd("", folder=tmp_path, config=(config(tmp_path, port),), serial=False)
         chip.gone_after = 300
-        with pytest.raises(InfrastructureError, match="openocd"):
+        with pytest.raises(LinkError, match=r"openocd could not write: .*remote_bitbang_read_sample") as told:
             one.write(one.plan([Part("app", 0x1000, b"abcd" * 200)]), nothing)
+    assert told.value.remedy == UNPLUGGED
     assert bytes(chip.flash[0x1000 : 0x1000 + 800]) != b"abcd" * 200
 
 
@@ -174,6 +176,8 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stand:
     [
         ("Open On-Chip Debugger 0.11.0", ToolMissing, "0.11 is too old, 0.12 is needed", "newer"),
         ("Error: libusb_open() failed with LIBUSB_ERROR_ACCESS", LinkError, "LIBUSB_ERROR_ACCESS", "70-assay.rules"),
+        ("Error: error writing data: No such device (it may have been disconnected)", LinkError, "No such", "cables"),
+        ("Error: CMSIS-DAP command CMD_DAP_TFER failed.", LinkError, "CMD_DAP_TFER", "cables"),
         ("Error: The firmware of the probe is too old", InfrastructureError, "too old", "maker's tool"),
         ("Error: something else\n\n>>>>>>\n", InfrastructureError, r"status 1\): Error: something else", "02-openocd"),
     ],

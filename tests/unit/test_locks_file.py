@@ -18,7 +18,7 @@ import pytest
 
 from assay.drivers.locks import ancestors, file_lock
 from assay.drivers.locks.file_lock import FileLocks, lock_folder, place_key
-from assay.drivers.locks.waiting_line import WaitingLine
+from assay.drivers.locks.waiting_line import SIGN_S, WaitingLine
 from assay.errors import PlaceBusy, StorageError
 
 PORT = "/dev/assay-no-such-port"
@@ -204,6 +204,24 @@ def test_who_gets_one_door_and_not_the_other_holds_none(holder: Callable[..., su
     with pytest.raises(PlaceBusy, match="two is used by assay provision"):
         FileLocks().acquire_all(("probe:E66", PORT), verb="flash", place="two")
     assert [seen.place for seen in FileLocks().held()] == ["bench-1"]
+
+
+def test_who_waits_for_either_of_two_is_before_who_comes_later(holder: Callable[..., subprocess.Popen[bytes]]) -> None:
+    first, second = holder(), holder(ports=("probe:E66",))
+    locks = FileLocks()
+    with (
+        locks.in_line((PORT,), verb="test", place="a") as a_free,
+        locks.in_line(("probe:E66",), verb="test", place="b"),
+    ):
+        assert not a_free()
+        first.kill()
+        first.wait()
+        assert child_says().startswith("busy")  # it is free, and our turn
+        time.sleep(SIGN_S)
+        assert a_free()
+        locks.acquire(PORT, verb="test").release()
+        assert second.poll() is None
+    assert child_says() == "got flash" and not locks.waiting(PORT)
 
 
 def test_a_record_does_not_outlive_its_lock(folder: Path) -> None:

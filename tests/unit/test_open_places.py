@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 
 import pytest
@@ -15,6 +15,7 @@ from assay.pipeline.test_places import Needs, NothingFits, OpenPlaces
 from assay.pipeline.test_session import Wish, wish_of
 
 FEATURES = {"a": ("radio",), "b": (), "c": ("radio", "gps")}
+SAID: list[str] = []
 PLAIN, RADIO = Needs(), Needs(features=("radio",))
 
 
@@ -24,6 +25,8 @@ class Bench:
     def __init__(self) -> None:
         self.busy: set[str] = set()
         self.asked: list[str] = []
+        self.lines: list[str] = []
+        self.behind: set[str] = set()
 
     @contextlib.contextmanager
     def open(self, wish: Wish, _worker: str) -> Iterator[SimpleNamespace]:
@@ -35,6 +38,12 @@ class Bench:
         yield SimpleNamespace(name=name, board=SimpleNamespace(name="board"), features=FEATURES[name])
         self.busy.discard(name)
 
+    @contextlib.contextmanager
+    def in_line(self, _wish: Wish, name: str) -> Iterator[Callable[[], bool]]:
+        self.lines.append(name)
+        yield lambda: name not in self.busy | self.behind
+        self.lines.remove(name)
+
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
@@ -42,12 +51,13 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setattr(test_place, "open_bench_place", made.open)
     monkeypatch.setattr(test_place, "offer_of", lambda _wish, name: ("board", FEATURES[name]))
     monkeypatch.setattr(test_place, "check_quarantine", lambda _wish, _name: None)
+    monkeypatch.setattr(test_place, "in_line", made.in_line)
     monkeypatch.setattr("assay.pipeline.test_places.time.sleep", lambda _s: made.busy.discard("a"))
     return made
 
 
 def worker(*places: str, wait_s: float = 0.0) -> OpenPlaces:
-    return OpenPlaces(Wish(places=places, wait_s=wait_s), "gw")
+    return OpenPlaces(Wish(places=places, wait_s=wait_s), "gw", SAID.append)
 
 
 def test_a_plain_test_leaves_the_radio_to_those_that_need_it(bench: Bench) -> None:
@@ -69,9 +79,21 @@ def test_who_is_in_the_way_is_waited_for(bench: Bench) -> None:
     bench.busy = {"a", "c"}
     with worker("a", "b", "c") as mine, pytest.raises(PlaceBusy, match=r"a is used by .*; c is used by"):
         mine.place_for(RADIO)
+    SAID.clear()
     with worker("a", "b", "c", wait_s=60.0) as mine:
         assert mine.place_for(RADIO).name == "a"
-    assert "b" not in bench.asked
+    assert "b" not in bench.asked and not bench.lines
+    (said,) = SAID
+    assert said.startswith("a is used by assay flash (pid 7); c is used by") and said.endswith("at most 60 s")
+
+
+def test_who_stands_behind_somebody_does_not_ask(bench: Bench) -> None:
+    """The place that came free is another one's turn: nothing is tried until the time is over."""
+    bench.busy, bench.behind = {"a", "c"}, {"a"}
+    with worker("a", "c", wait_s=0.01) as mine:
+        bench.asked.clear()
+        assert mine.place_for(RADIO).name == "a"
+    assert bench.asked == ["a", "c", "a"], "once at first, once at the end"
 
 
 def test_nobody_waits_for_what_does_not_come(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

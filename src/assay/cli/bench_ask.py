@@ -33,7 +33,9 @@ def ask(session: Session, place: str, bench: Path | None, wait_s: float, flasher
     from assay.pipeline import flasher_run
 
     if flasher_run.goes_by_flasher(session.site, place, flasher, bench):
-        return _by_flasher(place, *flasher_run.ask(session.site, place, flasher, wait_s=wait_s, bench=bench))
+        return _by_flasher(
+            place, *flasher_run.ask(session.site, place, flasher, wait_s=wait_s, bench=bench, say=session.say)
+        )
     from assay.model.foreign_board import ForeignBoard
     from assay.pipeline.places import find_place
 
@@ -41,7 +43,7 @@ def ask(session: Session, place: str, bench: Path | None, wait_s: float, flasher
         return _ours(session, place, bench, wait_s)
     from assay.pipeline import foreign_ask
 
-    return _theirs(place, foreign_ask.ask(session.site, place, wait_s=wait_s, bench=bench))
+    return _theirs(place, foreign_ask.ask(session.site, place, wait_s=wait_s, bench=bench, say=session.say))
 
 
 def _ours(session: Session, name: str, bench: Path | None, wait_s: float) -> Answer:

@@ -63,6 +63,7 @@ def acquire(
     """
     from assay.drivers.locks.file_lock import FileLocks
     from assay.drivers.locks.keeper import start_keeper
+    from assay.pipeline.place_hold import say_who_is_waited_for
     from assay.pipeline.places import find_place
 
     words = words[1:] if words[:1] == ("--",) else words
@@ -74,6 +75,7 @@ def acquire(
     address = find_place(session.site, place, bench=bench)
     bound_to = None if words else _caller(pid)
     doors = (address.port, *address.doors)
+    say_who_is_waited_for(place, doors, wait_s, session.say)
     lock = FileLocks().acquire_all(doors, verb=VERB, place=place, wait_s=wait_s, note=note, bound_to=bound_to)
     labgrid = _of_labgrid(lock, address, wait_s)
     if words:

@@ -34,7 +34,8 @@ def command(session: Session, action: str, place: str, off_s: float, wait_s: flo
     """Switch the power of PLACE: on, off, cycle, cut (off at once), or ask for its status."""
     from assay.pipeline.places import open_power
 
-    with open_power(session.site, place, verb=f"power {action}", wait_s=wait_s, bench=bench) as power:
+    name = f"power {action}"
+    with open_power(session.site, place, verb=name, wait_s=wait_s, bench=bench, say=session.say) as power:
         if action == "cycle":
             power.cycle(off_s)
         elif action != "status":

@@ -113,15 +113,16 @@ def flash_by_flasher(site: Site, order: FlasherOrder, say: Say, progress_for: Pr
 
 
 def ask(
-    site: Site, place: str, flasher: str | None, *, wait_s: float = 0.0, bench: Path | None = None
-) -> tuple[FlasherSettings, Identity]:
+    site: Site, place: str, flasher: str | None, *, wait_s: float = 0.0, bench: Path | None = None,
+    say: Say = say_nothing,
+) -> tuple[FlasherSettings, Identity]:  # fmt: skip
     """Who is on the place, as its flasher tells it; nothing is written or recorded. Raises as a flash does, but not for
     another unit than the bench names: that is what is asked.
     """
     address = find_place(site, place, bench=bench)
     settings = chosen(address.board, flasher)
     with ExitStack() as held:
-        address = held_place(address, settings, held, verb="bench ask", wait_s=wait_s, say=say_nothing)
+        address = held_place(address, settings, held, verb="bench ask", wait_s=wait_s, say=say)
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="assay-ask-")))
         return settings, held.enter_context(opened(address, settings, folder)).identify()
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from assay.errors import DeviceTimeout, LinkError
 from assay.interfaces.device import DeviceRefusal, Parameters
 from assay.interfaces.smp_server import NoImageGroup, Slots, SmpServer
+from assay.interfaces.step_book import Say, say_nothing
 from assay.model.foreign_board import ForeignBoard
 from assay.pipeline.foreign_place import FIND_TIMEOUT_S, TRY_S, ForeignPlace, open_foreign_place
 
@@ -37,9 +38,9 @@ class Told:
     echo_s: float | None
 
 
-def ask(site: Site, name: str, *, wait_s: float = 0.0, bench: Path | None = None) -> Told:
+def ask(site: Site, name: str, *, wait_s: float = 0.0, bench: Path | None = None, say: Say = say_nothing) -> Told:
     """Ask the board on the place. Raises what `open_foreign_place` raises, and LinkError when nobody answers."""
-    with open_foreign_place(site, name, verb=VERB, wait_s=wait_s, bench=bench) as place:
+    with open_foreign_place(site, name, verb=VERB, wait_s=wait_s, bench=bench, say=say) as place:
         server, slots = _who_answers(place)
         echo_s = _echo(place, server)
         app = echo_s is not None or server.application_info() is not None

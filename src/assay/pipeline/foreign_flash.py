@@ -79,7 +79,7 @@ def flash_foreign(site: Site, order: ForeignOrder, say: Say, progress_for: Progr
     `NotRecorded`; FAIL is an answer, with a record.
     """
     trust = load_trust(order.trust)
-    with open_foreign_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench) as place:
+    with open_foreign_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench, say=say) as place:
         images = ImageChoice(order.images, order.trust, order.unverified).verified(trust, place.board, say)
         check_emulated(trust, place.board)
         foreign.check_images(place.board, images)

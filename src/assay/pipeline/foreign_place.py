@@ -17,7 +17,7 @@ from assay.errors import DeviceTimeout, Interrupted, LinkError, UsageFault, Wron
 from assay.interfaces.clock import Clock
 from assay.interfaces.power import Power
 from assay.interfaces.smp_server import ServerSlot, SmpServer
-from assay.interfaces.step_book import Say
+from assay.interfaces.step_book import Say, say_nothing
 from assay.interfaces.transport import Transport
 from assay.model.flasher_settings import PlainBoard
 from assay.model.foreign_board import ForeignBoard, Recovery
@@ -64,7 +64,7 @@ class ForeignPlace:
 
 
 def open_foreign_place(
-    site: Site, name: str, *, verb: str, wait_s: float = 0.0, bench: Path | None = None
+    site: Site, name: str, *, verb: str, wait_s: float = 0.0, bench: Path | None = None, say: Say = say_nothing
 ) -> ForeignPlace:
     """Lock the place and open its port. Raises `PlaceBusy` naming the holder after `wait_s` seconds, `UsageFault`,
     `LinkError`; `WrongUnit` when the bench names a chip, which nobody could compare.
@@ -74,7 +74,7 @@ def open_foreign_place(
     if address.chip is not None:
         raise _no_chip_over_smp(name, address.chip, board)
     with ExitStack() as held:
-        port = hold(address, held, verb=verb, wait_s=wait_s)
+        port = hold(address, held, verb=verb, wait_s=wait_s, say=say)
         return _connected(site, replace(address, port=port), board, held, bench, heard_as=address.port)
 
 

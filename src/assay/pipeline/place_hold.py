@@ -34,6 +34,7 @@ def hold(
     from assay.drivers.locks.file_lock import FileLocks
 
     doors = (address.port, *address.doors)
+    say_who_is_waited_for(address.name, doors, wait_s, say)
     lock = held.enter_context(FileLocks().acquire_all(doors, verb=verb, place=address.name, wait_s=wait_s))
     if address.labgrid is None:
         return address.port
@@ -47,3 +48,14 @@ def hold(
             labgrid = LabgridHold(address.labgrid, wait_s=wait_s)
             held.callback(lambda: say(said) if (said := labgrid.release()) else None)
         return console_of(address.labgrid) if console else address.port
+
+
+def say_who_is_waited_for(place: str, doors: tuple[str, ...], wait_s: float, say: Say) -> None:
+    """One line for the person who is about to wait, where somebody has the place."""
+    from assay.drivers.locks.file_lock import FileLocks
+
+    locks = FileLocks()
+    if wait_s > 0 and (holder := locks.holder_of(doors)) is not None:
+        before = len(locks.waiting_of(doors))
+        line = f", {before} wait before" if before else ""
+        say(f"{place} is used by {holder}{line}; this waits for it, at most {wait_s:g} s")

@@ -218,8 +218,9 @@ def open_port(
 
 @contextmanager
 def open_power(
-    site: Site, name: str, *, verb: str, wait_s: float = 0.0, bench: Path | None = None, start: Path | None = None
-) -> Iterator[Power]:
+    site: Site, name: str, *, verb: str, wait_s: float = 0.0, bench: Path | None = None, start: Path | None = None,
+    say: Say = say_nothing,
+) -> Iterator[Power]:  # fmt: skip
     """The power switch of the place, while the place is ours; its port is opened only for a switch that is in it.
 
     Raises `PlaceBusy`, `UsageFault` when the place has no switch, and what its driver raises.
@@ -228,7 +229,7 @@ def open_power(
 
     address = find_place(site, name, bench=bench, start=start)
     with ExitStack() as held:
-        port = hold(address, held, verb=verb, wait_s=wait_s)
+        port = hold(address, held, verb=verb, wait_s=wait_s, say=say)
         if address.power is None and address.labgrid is not None:
             power = switch_of(address)
             assert power is not None

@@ -9,12 +9,12 @@ proof (`stages.hil.running_image`).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from assay.errors import AssayError, PlaceBusy, UsageFault, WrongBoard, at_layer
+from assay.errors import AssayError, UsageFault, WrongBoard, at_layer
 from assay.interfaces.device import Stage
 from assay.model.ssh import SSH_SCHEME
 from assay.stages.hil.running_image import Expected, how_at_boot, prove
@@ -99,12 +99,16 @@ TestedPlace: TypeAlias = "BenchPlace | ForeignBenchPlace"
 
 @contextlib.contextmanager
 def open_bench_place(wish: Wish, worker: str) -> Iterator[TestedPlace]:
-    """The first place of the wish that is free. Raises PlaceBusy when none is, and what `places` raises."""
+    """The one place of the wish. Raises PlaceBusy when somebody has it, and what `places` raises."""
     from assay.pipeline.site import Site
 
     site = Site(wish.site or nearest_site(Path.cwd()))
+    (name,) = wish.places
     with contextlib.ExitStack() as stack:
-        yield _take_one(site, wish, worker, stack)
+        if name.startswith(FRESH_TWIN):
+            yield _fresh(site, wish, name.removeprefix(FRESH_TWIN), worker, stack)
+        else:
+            yield _named(site, wish, name, stack)
 
 
 def _bench_place(site: Site, place: OpenPlace, console: Console | None, image: VerifiedImage) -> BenchPlace:
@@ -128,6 +132,18 @@ def offer_of(wish: Wish, name: str) -> tuple[str, tuple[str, ...]]:
         return name.removeprefix(FRESH_TWIN), ()
     address = find_place(Site(wish.site or nearest_site(Path.cwd())), name, bench=wish.bench)
     return address.board.name, address.features
+
+
+@contextlib.contextmanager
+def in_line(wish: Wish, name: str) -> Iterator[Callable[[], bool]]:
+    """Stand in the line of a place that was named while the block lasts; the function says whether it is our turn."""
+    from assay.drivers.locks.file_lock import FileLocks
+    from assay.pipeline.places import find_place
+    from assay.pipeline.site import Site
+
+    address = find_place(Site(wish.site or nearest_site(Path.cwd())), name, bench=wish.bench)
+    with FileLocks().in_line((address.port, *address.doors), verb=VERB, place=name) as is_free:
+        yield is_free
 
 
 def check_quarantine(wish: Wish, name: str) -> None:
@@ -216,21 +232,6 @@ def _trust(wish: Wish) -> TrustFile:
     if wish.trust is None:
         raise UsageFault("no trust file", remedy="name one with --assay-trust FILE (or ASSAY_TRUST)")
     return load_trust(wish.trust)
-
-
-def _take_one(site: Site, wish: Wish, worker: str, stack: contextlib.ExitStack) -> TestedPlace:
-    busy: list[PlaceBusy] = []
-    for name in wish.places:
-        try:
-            if name.startswith(FRESH_TWIN):
-                return _fresh(site, wish, name.removeprefix(FRESH_TWIN), worker, stack)
-            return _named(site, wish, name, stack)
-        except PlaceBusy as error:
-            busy.append(error)
-    raise PlaceBusy(
-        "no place is free: " + "; ".join(error.message for error in busy),
-        remedy="give as many places as there are workers (--assay-place, -n), or wait",
-    )
 
 
 def nearest_site(start: Path) -> Path:

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from assay.errors import AssayError, InQuarantine, PlaceBusy, UsageFault
+from assay.interfaces.step_book import Say, say_nothing
 from assay.pipeline import test_place
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from assay.stages.hil.unit_under_test import ConsoleLines, UnitPower, UnitUnderTest
 
 KNOWN = ("board", "feature")
-ASK_AGAIN_S = 0.5
+ASK_AGAIN_S = 0.25
 
 
 class NothingFits(Exception):
@@ -75,42 +76,59 @@ class UnitAccess:
 class OpenPlaces:
     """The places that this process has, until it is closed."""
 
-    def __init__(self, wish: Wish, worker: str) -> None:
-        self._wish, self._worker = wish, worker
+    def __init__(self, wish: Wish, worker: str, say: Say = say_nothing) -> None:
+        """`say` gets a line for the person when a test has to wait."""
+        self._wish, self._worker, self._say = wish, worker, say
         self._stack = contextlib.ExitStack()
         self._open: list[TestedPlace] = []
         self._left = list(wish.places)
 
     def place_for(self, needs: Needs, besides: Collection[str] = ()) -> TestedPlace:
         """A place with what is needed that is none of `besides`: one that we have, else one that is free, for which is
-        waited as long as the wish says. Of several that with the fewest features that are not needed: others may need
-        them.
+        waited as long as the wish says, in the order of coming. Of several that with the fewest features that are not
+        needed: others may need them.
 
         Raises NothingFits; PlaceBusy when those that fit are used or in quarantine; and what
         `test_place.open_bench_place` raises.
         """
-        deadline_s = time.monotonic() + self._wish.wait_s
-        while True:
-            found = self._place_now(needs, besides)
-            if not isinstance(found, list):
-                return found
-            if time.monotonic() >= deadline_s or not any(isinstance(error, PlaceBusy) for error in found):
-                raise PlaceBusy(
-                    "; ".join(error.message for error in found),
-                    remedy="give as many places as there are workers and units (--assay-place, -n), or wait "
-                    "(--assay-wait SECONDS)",
-                )
-            time.sleep(ASK_AGAIN_S)
+        found = self._place_now(needs, besides)
+        if isinstance(found, dict) and self._wish.wait_s > 0:
+            names = [name for name, error in found.items() if isinstance(error, PlaceBusy)]
+            found = self._wait(names, _told(found), needs, besides) if names else found
+        if not isinstance(found, dict):
+            return found
+        raise PlaceBusy(
+            _told(found),
+            remedy="give as many places as there are workers and units (--assay-place, -n), or wait "
+            "(--assay-wait SECONDS)",
+        )
 
-    def _place_now(self, needs: Needs, besides: Collection[str]) -> TestedPlace | list[AssayError]:
-        """The place, or who is in the way of those that fit. Raises NothingFits."""
+    def _wait(
+        self, names: Collection[str], why: str, needs: Needs, besides: Collection[str]
+    ) -> TestedPlace | dict[str, AssayError]:
+        """Stand in the lines of the places until one of them is ours, or the time is over."""
+        self._say(f"{why}; this waits for it, at most {self._wish.wait_s:g} s")
+        deadline_s = time.monotonic() + self._wish.wait_s
+        with contextlib.ExitStack() as stack:
+            lines = [stack.enter_context(test_place.in_line(self._wish, name)) for name in names]
+            while time.monotonic() < deadline_s:
+                time.sleep(ASK_AGAIN_S)
+                asked = [is_free() for is_free in lines]  # each one: who is silent in a line is passed
+                if any(asked):
+                    found = self._place_now(needs, besides)
+                    if not isinstance(found, dict):
+                        return found
+        return self._place_now(needs, besides)
+
+    def _place_now(self, needs: Needs, besides: Collection[str]) -> TestedPlace | dict[str, AssayError]:
+        """The place, or who is in the way of those that fit, by their name. Raises NothingFits."""
         reasons = []
         for place in sorted(self._open, key=lambda place: needs.spares(place.features)):
             reason = "is taken by this test" if place.name in besides else needs.lacks(place.board.name, place.features)
             if not reason:
                 return place
             reasons.append(reason)
-        busy: list[AssayError] = []
+        busy: dict[str, AssayError] = {}
         offers = {name: self._offer(name) for name in self._left}
         for name, offer in sorted(offers.items(), key=lambda each: needs.spares(each[1][1]) if each[1] else 0):
             if offer and (reason := needs.lacks(*offer)):
@@ -119,7 +137,7 @@ class OpenPlaces:
             try:
                 opened = self._take(name)
             except (PlaceBusy, InQuarantine) as error:
-                busy.append(error)
+                busy[name] = error
                 continue
             if not (reason := needs.lacks(opened.board.name, opened.features)):
                 return opened
@@ -148,3 +166,7 @@ class OpenPlaces:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
+
+
+def _told(busy: dict[str, AssayError]) -> str:
+    return "; ".join(error.message for error in busy.values())

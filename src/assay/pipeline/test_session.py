@@ -25,6 +25,7 @@ from assay.model.outcome import Outcome
 
 if TYPE_CHECKING:
     from assay.interfaces.clock import Clock
+    from assay.interfaces.step_book import Say
     from assay.model.attempts import RetryRule
     from assay.model.verdict import Measurement
     from assay.pipeline.test_events import EventFile
@@ -262,11 +263,11 @@ class SuiteSession:
     # The places
 
     @contextlib.contextmanager
-    def open_places(self) -> Iterator[OpenPlaces]:
-        """The places of this process, until the block is left."""
+    def open_places(self, say: Say) -> Iterator[OpenPlaces]:
+        """The places of this process, until the block is left; `say` tells the person who is waited for."""
         from assay.pipeline.test_places import OpenPlaces
 
-        with OpenPlaces(self.wish, self.worker) as places:
+        with OpenPlaces(self.wish, self.worker, say) as places:
             try:
                 yield places
             finally:

@@ -199,5 +199,5 @@ _FAILURES: Failures = (
     (r"More than one DFU capable USB device found", UsageFault, "name its serial number under flash of the place"),
     (r"Last page at .* is not writeable|not writeable", Refused, "correct the address"),
     (r"errVERIFY|errWRITE|errERASE|errCHECK_ERASED|errPROG|errADDRESS", UnitFailed, "flash it again; is it protected?"),
-    (r"Cannot open DFU device|Lost device|can't detach|LIBUSB_ERROR_NO_DEVICE", LinkError, "check cable and power"),
+    (r"Cannot open DFU device|can't detach", LinkError, "check cable and power"),
 )

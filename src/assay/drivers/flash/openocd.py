@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from assay.drivers.flash.compared import compare, file_of, keep, left_by_tool
-from assay.drivers.flash.probe_failures import failure
+from assay.drivers.flash.probe_failures import UNPLUGGED, failure
 from assay.drivers.flash.tool_program import Said, ToolProgram
 from assay.drivers.usb_devices import check_permission, same_serial
 from assay.errors import AssayError, LinkError, Refused, ToolMissing, UnitFailed, UsageFault
@@ -236,4 +236,5 @@ _FAILURES: tuple[tuple[str, type[AssayError], str], ...] = (
         LinkError,
         _CONNECT,
     ),
+    (r"error (writing|reading) data|CMSIS-DAP command \w+ failed|Assertion `.* failed", LinkError, UNPLUGGED),
 )

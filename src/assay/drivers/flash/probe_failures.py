@@ -20,6 +20,7 @@ _RULE = (
     'put SUBSYSTEM=="usb", ATTRS{idVendor}=="VVVV", MODE="0660", GROUP="plugdev", TAG+="uaccess" (VVVV as lsusb shows '
     'it; and the same with KERNEL=="hidraw*" for CMSIS-DAP) into /etc/udev/rules.d/70-assay.rules, and plug it in again'
 )
+UNPLUGGED = "it went away in the middle: check the cables and the power of board and probe, and flash it again"
 COMMON: Failures = (
     (r"LIBUSB_ERROR_ACCESS|[Pp]ermission denied|Access denied|insufficient permissions", LinkError, _RULE),
     (
@@ -27,6 +28,11 @@ COMMON: Failures = (
         r"(update|upgrade).{0,30}firmware",
         InfrastructureError,
         "the probe's firmware is too old: update it with its maker's tool",
+    ),
+    (
+        r"No such device|may have been disconnected|LIBUSB_(ERROR|TRANSFER)_NO_DEVICE|Lost device|ProbeDisconnected",
+        LinkError,
+        UNPLUGGED,
     ),
 )
 

@@ -187,7 +187,7 @@ _FAILURES: Failures = (
         "correct target in the board TOML (pyocd list --targets), or install its pack: pyocd pack install NAME",
     ),
     (
-        r"ProbeDisconnected|No ACK|TransferError|TransferTimeoutError",
+        r"No ACK|TransferError|TransferTimeoutError",
         LinkError,
         "check cable and power of board and probe",
     ),

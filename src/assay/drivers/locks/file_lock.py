@@ -18,8 +18,8 @@ import signal
 import stat
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -116,8 +116,27 @@ class FileLocks:
         first = locks.pop(place_key(doors[0]))
         return HeldDoors((first, *locks.values()))
 
+    @contextmanager
+    def in_line(self, doors: Sequence[str], *, verb: str, place: str) -> Iterator[Callable[[], bool]]:
+        """Stand in the lines of a unit while the block lasts, for who would take one of several; the function says
+        whether it is free and our turn, and is asked at least every second, since who is silent is passed.
+        """
+        mine = str(record_of(os.getpid(), verb, place, "").holder)
+        with ExitStack() as stack:
+            lines = [self._line(door) for door in {place_key(door): door for door in doors}.values()]
+            turns = [stack.enter_context(line.number(mine)) for line in lines]
+            yield lambda: self._is_turn(turns) and self.holder_of(doors) is None
+
+    @staticmethod
+    def _is_turn(turns: Sequence[Callable[[], bool]]) -> bool:
+        asked = [called() for called in turns]  # each one shows itself
+        return all(asked)
+
+    def _line(self, port: str) -> WaitingLine:
+        return WaitingLine(self._path(port, 0).with_suffix(".line"), open_or_create)
+
     def _acquire(self, port: str, place: str, mine: LockRecord, deadline_s: float) -> FileLock:
-        line = WaitingLine(self._path(port, 0).with_suffix(".line"), open_or_create)
+        line = self._line(port)
         if not line.waiters():
             lock, _ = self._try(port, mine)
             if lock is not None:
@@ -146,8 +165,7 @@ class FileLocks:
 
     def waiting(self, port: str) -> list[str]:
         """Who waits for the place, the first one first."""
-        line = WaitingLine(self._path(port, 0).with_suffix(".line"), open_or_create)
-        return [waiter.who for waiter in line.waiters()]
+        return [waiter.who for waiter in self._line(port).waiters()]
 
     def held(self) -> list[Holder]:
         """Everybody who holds a place of this host now."""

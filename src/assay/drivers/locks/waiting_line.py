@@ -79,7 +79,9 @@ class WaitingLine:
 
     @contextlib.contextmanager
     def number(self, who: str) -> Iterator[Callable[[], bool]]:
-        """Stand in the line while the block lasts; the function says whether it is our turn."""
+        """Stand in the line while the block lasts; the function says whether it is our turn. What stands there for this
+        process already is not before it.
+        """
         pid = os.getpid()
         ticket = secrets.token_hex(8)
 
@@ -95,7 +97,7 @@ class WaitingLine:
                     _write(file, line)
                     self._shown_s = now_s
                     ahead = line[: line.index(mine)]
-                    self._first = all(other.is_stale() for other in ahead)
+                    self._first = all(other.pid == pid or other.is_stale() for other in ahead)
                     return self._first
             return False
 
