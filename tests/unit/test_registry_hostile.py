@@ -353,20 +353,6 @@ def test_a_registry_that_never_ends_a_blob_is_given_up(tmp_path: Path, new_mock:
     assert len(new_mock.seen) == downloading.ATTEMPTS
 
 
-def test_a_registry_that_trickles_is_given_up(tmp_path: Path, new_mock: MockRegistry) -> None:
-    clock = iter(range(0, 10_000, 50))
-
-    def twist(request: Request) -> bool:
-        request.cut(bytes(97), 0 if len(new_mock.seen) > 3 else 1)
-        return True
-
-    new_mock.twist = twist
-    with pytest.raises(InfrastructureError):
-        downloading.download(
-            connection(new_mock), "/v2/x/blobs/x", "0" * 64, 97, tmp_path / "blob", lambda: float(next(clock))
-        )
-
-
 def connection(mock: MockRegistry) -> RegistryConnection:
     return RegistryConnection(parse_address(mock.url).origin, None, timeout_s=5.0)
 

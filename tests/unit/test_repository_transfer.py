@@ -14,8 +14,8 @@ from repository_attacker import CutSource
 from repository_pair import Pair
 
 from assay.backends.repository.blob_download import download
-from assay.backends.repository.sources import HttpSource
-from assay.errors import AssayError, ExitStatus, LinkError, NotVerified
+from assay.backends.repository.sources import HttpSource, open_source
+from assay.errors import AssayError, ExitStatus, LinkError, NotVerified, UsageFault
 from assay.model.repository import FilePart
 
 __all__ = ["memory_dir"]
@@ -113,16 +113,15 @@ def test_a_server_that_fails_says_nothing_of_the_file(server: FileServer, tmp_pa
         download(HttpSource("http://127.0.0.1:9"), PART, tmp_path)
 
 
-def test_a_dripping_server_is_given_up(server: FileServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from assay.backends.repository import sources
-
-    monkeypatch.setattr(sources, "SILENT_S", 0.05)
-    monkeypatch.setattr(sources, "SLOWEST_BYTES_PER_S", 10**9)
-    real = sources.time.monotonic
-    ticks = iter(range(10**6))
-    monkeypatch.setattr(sources.time, "monotonic", lambda: real() + next(ticks))
-    with pytest.raises(LinkError, match="bytes in"):
-        list(HttpSource(server.url).read(f"targets/blobs/{PART.sha256}"))
+@pytest.mark.parametrize(
+    "url",
+    ["https://u:s3cret@files.example/x", "http://t0ken-s3cret@files.example", "https://files.example/?k=s3cret",
+     "https:///s3cret", "https://[s3cret/x", "https://files.example:s3cret/"],
+)  # fmt: skip
+def test_a_password_in_the_url_of_a_repository_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(UsageFault) as caught:
+        open_source(url)
+    assert "s3cret" not in f"{caught.value}{caught.value.remedy}"
 
 
 def test_a_release_over_http(served: Pair) -> None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """HTTP requests to one registry: TLS, log-in, and where an answer may lead.
 
-Guards: the password is sent to the registry itself, and to hosts that the user named, over TLS or on this very machine;
-an answer that leads elsewhere is refused; what is held in memory is bounded; nothing is unpacked.
+Guards: the password is sent to the registry itself, and to a token service that it was given for, over TLS or on this
+very machine; an answer that leads elsewhere is refused; what is held in memory is bounded, and so is how long any
+answer may take; nothing is unpacked.
 Leaves to others: what is asked (`client`), large bodies (`download`).
 """
 
@@ -12,19 +13,23 @@ import contextlib
 import json
 import re
 import ssl
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlencode
 
 from assay import __version__
+from assay.backends.paced_answer import Pace, TooSlow
 from assay.backends.registries.credentials import Credentials
 from assay.errors import InfrastructureError, NotVerified, Refused, UsageFault
 from assay.formats.registry_address import Origin, resolve
 
 TIMEOUT_S = 30.0
 """Seconds without a byte."""
+PACE = Pace(grace_s=60.0, slowest_bytes_s=1024.0)
+"""How slow an answer may be: less is no link, or somebody who keeps us waiting."""
 REDIRECTS_MAX = 5
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
 """Bytes of a manifest or an index: what the distribution specification lets registries take."""
@@ -57,11 +62,13 @@ class RegistryConnection:
         ca: Path | None = None,
         also: frozenset[str] = frozenset(),
         timeout_s: float = TIMEOUT_S,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.origin = origin
         self._credentials = credentials
         self._also = also
         self._timeout_s = timeout_s
+        self._pace = replace(PACE, clock=clock)
         self._tls = _tls(ca) if origin.scheme == "https" else None
         self._ca = ca
         self._log_in = ""
@@ -154,8 +161,12 @@ class RegistryConnection:
 
     def _connect(self, origin: Origin) -> HTTPConnection:
         if origin.scheme == "http":
-            return HTTPConnection(origin.host, origin.port, timeout=self._timeout_s)
-        return HTTPSConnection(origin.host, origin.port, timeout=self._timeout_s, context=self._tls or _tls(self._ca))
+            connection = HTTPConnection(origin.host, origin.port, timeout=self._timeout_s)
+        else:
+            tls = self._tls or _tls(self._ca)
+            connection = HTTPSConnection(origin.host, origin.port, timeout=self._timeout_s, context=tls)
+        connection.response_class = self._pace.answers  # type: ignore[assignment] (it is called as a class is)
+        return connection
 
     def _keep(self, origin: Origin, connection: HTTPConnection | None, response: HTTPResponse) -> None:
         """A connection to the registry whose answer was read to its end serves the next request."""
@@ -212,6 +223,8 @@ class RegistryConnection:
 
     def _failed(self, error: Exception) -> Exception:
         self.close()
+        if isinstance(error, TooSlow):
+            return self._lost(f"gives less than {self._pace.slowest_bytes_s:.0f} bytes a second ({error})")
         if isinstance(error, ssl.SSLCertVerificationError):
             text = f"the registry {self.origin} does not prove who it is: {error.verify_message}"
             return NotVerified(text, remedy="name the CA of its certificate with --ca, or find out who answers there")

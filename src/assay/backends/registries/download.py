@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPResponse
@@ -22,23 +21,16 @@ from assay.errors import InfrastructureError, NotVerified, StorageError
 CHUNK_BYTES = 256 * 1024
 ATTEMPTS = 5
 """Tries in a row that bring no byte; one that brings some begins the count anew."""
-SLOWEST_BYTES_S = 1024.0
-"""Bytes a second over a whole try, after `GRACE_S`: less is no link, or somebody who keeps us waiting."""
-GRACE_S = 60.0
 
 PART = ".part"
 
-Clock = Callable[[], float]
 
-
-def download(
-    registry: RegistryConnection, path: str, sha256: str, size: int, file: Path, clock: Clock = time.monotonic
-) -> None:
+def download(registry: RegistryConnection, path: str, sha256: str, size: int, file: Path) -> None:
     """The blob at `path` becomes `file`; its part lies beside it. Raises `NotVerified`, `InfrastructureError`."""
     part = file.with_name(file.name + PART)
     went_on = _have(part) > 0
     while True:
-        _fetch_all(registry, path, size, part, clock)
+        _fetch_all(registry, path, size, part)
         if _digest(part) == sha256:
             part.replace(file)
             return
@@ -48,14 +40,14 @@ def download(
         went_on = False  # what was there before may be what is wrong: once more, from the start
 
 
-def _fetch_all(registry: RegistryConnection, path: str, size: int, part: Path, clock: Clock) -> None:
+def _fetch_all(registry: RegistryConnection, path: str, size: int, part: Path) -> None:
     idle = 0
     while (have := _have(part)) != size:
         if have > size:
             part.unlink()
             continue
         try:
-            _fetch(registry, path, size, part, clock)
+            _fetch(registry, path, size, part)
             stopped = InfrastructureError(
                 f"the registry {registry.origin} closes each connection before the blob is whole", remedy="try again"
             )
@@ -70,9 +62,9 @@ def _fetch_all(registry: RegistryConnection, path: str, size: int, part: Path, c
         part.touch()
 
 
-def _fetch(registry: RegistryConnection, path: str, size: int, part: Path, clock: Clock) -> None:
+def _fetch(registry: RegistryConnection, path: str, size: int, part: Path) -> None:
     """One try, from the end of what is there."""
-    have, begun_s = _have(part), clock()
+    have = _have(part)
     headers = {"Range": f"bytes={have}-"} if have else {}
     with registry.stream("GET", path, headers=headers) as response:
         start = _start(registry, response, path, have, size)
@@ -82,10 +74,6 @@ def _fetch(registry: RegistryConnection, path: str, size: int, part: Path, clock
                     raise registry.refused(f"gives more than the {size} bytes that the blob has")
                 write(data)
                 start += len(data)
-                elapsed_s = clock() - begun_s
-                if elapsed_s > GRACE_S + start / SLOWEST_BYTES_S:
-                    text = f"the registry {registry.origin} gives less than {SLOWEST_BYTES_S:.0f} bytes a second"
-                    raise InfrastructureError(text, remedy="try again: it goes on")
 
 
 @contextmanager

@@ -9,11 +9,13 @@ Leaves to others: verifying it (`tuf_client`, `blob_download`).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
+from assay.backends.paced_answer import Pace, TooSlow
 from assay.errors import LinkError, NotVerified, StorageError, UsageFault
 
 if TYPE_CHECKING:
@@ -24,8 +26,10 @@ SILENT_S = 20.0
 """Seconds without a byte after which a server is given up."""
 
 CONNECT_S = 10.0
-SLOWEST_BYTES_PER_S = 200
-"""A server that gives less for `SILENT_S` is given up: 1 KiB of metadata would keep a station for a day."""
+PACE = Pace(grace_s=SILENT_S, slowest_bytes_s=200.0)
+"""How slow an answer may be: 1 KiB of metadata, byte by byte, would keep a station for a day."""
+
+_ADDRESS = "give the URL that the files are at, without a password and without '?' or '#'"
 
 
 class NotThere(StorageError):
@@ -73,8 +77,9 @@ class FolderSource:
 class HttpSource:
     """A repository on a static file server, over HTTP or HTTPS with the system's certificates."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._url = url.rstrip("/")
+        self._pace = replace(PACE, clock=clock)
         self._pool: PoolManager | None = None
         self._resumed = False
 
@@ -87,19 +92,26 @@ class HttpSource:
             answer = self._ask(url, offset)
             self._resumed = answer.status == 206
             with answer:
-                yield from _at_pace(answer, url)
+                while chunk := answer.read1(CHUNK_BYTES):
+                    yield chunk
         except HTTPError as error:
-            told = f"{url} cannot be read: {type(error).__name__}"
+            told = f"{url} cannot be read: {self._why(error)}"
             raise LinkError(told, remedy="check the network and the server; what came already is kept") from error
+
+    def _why(self, error: BaseException) -> str:
+        below: BaseException | None = error
+        while below is not None:
+            if isinstance(below, TooSlow):
+                return f"the server gives less than {self._pace.slowest_bytes_s:.0f} bytes a second ({below})"
+            below = below.__cause__ or below.__context__
+        return type(error).__name__
 
     def resumes(self) -> bool:
         """Whether the server gave a part (206)."""
         return self._resumed
 
     def _ask(self, url: str, offset: int) -> BaseHTTPResponse:
-        from urllib3 import PoolManager, Timeout
-
-        self._pool = self._pool or PoolManager(timeout=Timeout(connect=CONNECT_S, read=SILENT_S), retries=False)
+        self._pool = self._pool or _paced_pool(self._pace)
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
         answer = self._pool.request("GET", url, headers=headers, preload_content=False, redirect=False)
         if answer.status in (200, 206):
@@ -120,23 +132,40 @@ def _check_range(answer: BaseHTTPResponse, url: str, offset: int) -> None:
         raise NotVerified(f"{url}: the server gives another part than it was asked for", remedy="use another server")
 
 
-def _at_pace(answer: BaseHTTPResponse, url: str) -> Iterator[bytes]:
-    """The body; a server that drips is given up like one that is silent."""
-    began, count = time.monotonic(), 0
-    while chunk := answer.read1(CHUNK_BYTES):
-        count += len(chunk)
-        yield chunk
-        late_s = time.monotonic() - began
-        if late_s > SILENT_S and count < late_s * SLOWEST_BYTES_PER_S:
-            raise LinkError(f"{url}: {count} bytes in {late_s:.0f} s", remedy="use another server or network")
+def _paced_pool(pace: Pace) -> PoolManager:
+    """Connections whose answers keep to `pace`."""
+    from urllib3 import PoolManager, Timeout
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+    plain = type("PacedConnection", (HTTPConnection,), {"response_class": staticmethod(pace.answers)})
+    tls = type("PacedTlsConnection", (HTTPSConnection,), {"response_class": staticmethod(pace.answers)})
+    pool = PoolManager(timeout=Timeout(connect=CONNECT_S, read=SILENT_S), retries=False)
+    pool.pool_classes_by_scheme = {
+        "http": type("PacedPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
+        "https": type("PacedTlsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls}),
+    }
+    return pool
 
 
 def open_source(where: str) -> RepositorySource:
-    """The repository at `where`: a URL, or a folder. Raises `UsageFault`."""
-    scheme = urlsplit(where).scheme
-    if scheme in ("http", "https"):
-        return HttpSource(where)
+    """The repository at `where`: a URL, or a folder. Raises `UsageFault`, which shows no password."""
+    if where.partition("://")[0].lower() in ("http", "https"):
+        return HttpSource(_checked_url(where))
     folder = Path(where)
     if not (folder / "metadata").is_dir():
         raise UsageFault(f"{where} is no repository: no folder 'metadata' in it", remedy="name its folder, or its URL")
     return FolderSource(folder)
+
+
+def _checked_url(where: str) -> str:
+    try:
+        parts = urlsplit(where)
+        plain = bool(parts.hostname) and not (parts.query or parts.fragment) and parts.port != 0
+    except ValueError as error:
+        raise UsageFault("the URL of the repository is none", remedy=_ADDRESS) from error
+    if "@" in parts.netloc:
+        raise UsageFault("a password does not belong into a repository's URL: it is sent to nobody", remedy=_ADDRESS)
+    if not plain:
+        raise UsageFault("the URL of the repository has no host, or more than host and path", remedy=_ADDRESS)
+    return where
