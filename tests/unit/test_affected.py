@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -202,6 +204,62 @@ def test_what_records_say_of_a_unit() -> None:
                "read_back": HASHES["e"], "how": "recomputed", "bytes_sent": 1}  # fmt: skip
     assert holdings_of(RecordType.FLASH, flashed, 9, known) == [Holding("U", "radio", HASHES["e"], 9)]
     assert holdings_of(RecordType.TEST, {}, 9, known) == []
+    nameless = {**flashed, "serial": None}
+    assert holdings_of(RecordType.FLASH, nameless, 9, known) == [
+        Holding("place:p", "radio", HASHES["e"], 9, certain=False)
+    ]
+    failed = {**cut, "serial": None}
+    assert holdings_of(RecordType.RUN, failed, 8, known) == [Holding("place:p", "radio", HASHES["e"], 8, certain=False)]
+
+
+def by_tool(held: str, file: str, probe: str | None) -> dict[str, object]:
+    return {
+        "run": header(), "flasher": "dfu-util", "driver": "dfu-util", "found": {"probe": probe, "facts": {}},
+        "images": [
+            {"name": "app", "file_sha256": file, "signature": "verified", "key": "k", "version": "1.0.0",
+             "image_hash": held},
+            {"name": "logo", "file_sha256": HASHES["d"], "signature": "none"},
+        ],
+        "read_back": [], "runs": [held], "how": "quoted", "cannot": ["identity"], "files": {}, "steps": [],
+    }  # fmt: skip
+
+
+def by_their_server(held: str, file: str) -> dict[str, object]:
+    image = {"number": 0, "version": "1.0.0", "file_sha256": file, "image_hash": held, "encrypted": False,
+             "signature": "none"}  # fmt: skip
+    return {
+        "run": header(place="desk"), "images": [image], "mode": "swap", "way": "app", "how": "quoted",
+        "read_back": [{"number": 0, "slot": 0, "image_hash": held}, {"number": 0, "slot": 1, "image_hash": "a" * 128}],
+        "bytes_sent": 1, "cannot": ["identity"], "steps": [],
+    }  # fmt: skip
+
+
+def test_boards_that_were_flashed_from_outside_are_units_without_a_serial_number(maker: Published) -> None:
+    """The CRA's question is about them, too: by probe or place, and a later flash there takes none of them away."""
+    site, trust = maker.site, maker.trust()
+    image_ = site.store.find("tiny", None, "ast1030-evb").image
+    record(site, RecordType.TOOL_FLASH, by_tool(image_.image_hash, image_.file_sha256, "ABC"))
+    record(site, RecordType.TOOL_FLASH, by_tool(image_.image_hash, HASHES["c"], None))
+    record(site, RecordType.FOREIGN_FLASH, by_their_server(image_.image_hash, image_.file_sha256))
+    everywhere = {"probe:ABC": "app?", "place:p": "app?", "place:desk": "app?"}
+    found = ask(site, trust, "tiny@1.0.0")
+    assert holders(found) == everywhere
+    assert (found.unit_count, found.faults) == (3, {})
+    record(site, RecordType.TOOL_FLASH, by_tool(HASHES["e"], HASHES["f"], "ABC"))
+    record(site, RecordType.FOREIGN_FLASH, by_their_server(HASHES["e"], HASHES["f"]))
+    assert holders(ask(site, trust, "tiny@1.0.0")) == everywhere
+
+
+def test_an_index_from_before_is_made_anew(maker: Published) -> None:
+    """One that an older assay made lacks what that did not read."""
+    site, trust = maker.site, maker.trust()
+    record(site, RecordType.PROVISIONING, provisioned("UNIT-1", site.store.releases()[0].image.image_hash))
+    ask(site, trust, "tiny")
+    with closing(sqlite3.connect(site.cache_dir / "parts.sqlite")) as database:
+        database.execute("DELETE FROM units")
+        database.execute("DELETE FROM meta WHERE name = 'reads'")
+        database.commit()
+    assert holders(ask(site, trust, "tiny")) == {"UNIT-1": "app"}
 
 
 PARTS = {

@@ -53,8 +53,8 @@ class VexNote(Value):
 
 @dataclass(frozen=True)
 class Holding:
-    """A unit holds an image in a slot (`app`, `bootloader`, `radio`), since the log entry `since`. Not `certain`: the
-    unit may hold this image or another one, since an update did not say how it ended.
+    """A unit (see `AffectedUnit`) holds an image in a slot (`app`, `bootloader`, `radio`), since the log entry `since`.
+    Not `certain`: the unit may hold this image or another one, since an update did not say how it ended.
     """
 
     serial: str
@@ -82,7 +82,9 @@ class AffectedRelease(Value):
 
 
 class AffectedUnit(Value):
-    """A unit that holds such a release."""
+    """A unit that holds such a release. `serial`: its serial number, or for a board without one `probe:` or `place:`
+    with the probe or the place that it was written through.
+    """
 
     serial: str
     slot: str

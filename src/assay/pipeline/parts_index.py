@@ -42,8 +42,12 @@ PROOFS_MAX = 5_000
 _TOLD = (
     *(RecordType.SBOM, RecordType.RELEASE, RecordType.VEX, RecordType.PROVISIONING),
     *(RecordType.FLASH, RecordType.UPDATE, RecordType.EVIDENCE, RecordType.RUN),
+    *(RecordType.TOOL_FLASH, RecordType.FOREIGN_FLASH),
 )
 """Records that say what is in an image, or which image a unit holds."""
+
+READS = "2"
+"""What is read out of records; an index from before is made anew. 2: boards that were flashed from outside."""
 
 Progress = Callable[[int, int], None]
 
@@ -124,10 +128,11 @@ def _refresh(reader: _Reader, head: Checkpoint, trust_sha256: str, rebuild: bool
     database, site = reader.database, reader.site
     made_of = database.meta()
     start = int(made_of.get("size", 0))
-    if rebuild or made_of.get("trust") != trust_sha256 or not _goes_on(site, made_of, head):
+    by = {"trust": trust_sha256, "reads": READS}
+    if rebuild or not by.items() <= made_of.items() or not _goes_on(site, made_of, head):
         with database.batch():
             database.forget()
-            database.put_meta({"trust": trust_sha256})
+            database.put_meta(by)
         start, made_of = 0, {}
     store = hashlib.sha256(canonical_json.encode_value(site.store.index())).hexdigest()
     if made_of.get("store") != store:

@@ -165,7 +165,7 @@ class RegistryConnection:
         else:
             tls = self._tls or _tls(self._ca)
             connection = HTTPSConnection(origin.host, origin.port, timeout=self._timeout_s, context=tls)
-        connection.response_class = self._pace.answers  # type: ignore[assignment] (it is called as a class is)
+        connection.response_class = self._pace.answers  # type: ignore[assignment]  # called as a class is
         return connection
 
     def _keep(self, origin: Origin, connection: HTTPConnection | None, response: HTTPResponse) -> None:

@@ -2,22 +2,36 @@
 """What a record says about which image a unit holds. Pure functions; a record that says nothing of it gives nothing.
 
 Guards: what an update, or a run that was cut short, leaves open is said to be uncertain, so that a unit is listed for
-both images rather than for none. Leaves to others: that the record verifies, and in which order records came.
+both images rather than for none; a board that has no serial number, since it was flashed from outside, is listed by its
+probe or its place, and never takes the place of another board that was there before.
+Leaves to others: that the record verifies, and in which order records came.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from assay.model.parts import Holding
-from assay.model.predicates import EvidenceRecord, Flash, InterruptedRun, Provisioning, Update
+from assay.model.predicates import (
+    EvidenceRecord,
+    Flash,
+    ForeignFlash,
+    InterruptedRun,
+    Provisioning,
+    RunHeader,
+    ToolFlash,
+    Update,
+)
 from assay.model.record import RecordType
 
 KindOf = Callable[[str], tuple[str, str] | None]
 """Image hash and kind (`app`, `bootloader`, `radio`) of the release whose image file has this SHA-256."""
 
 Found = list[Holding]
+
+_IMAGE_HASH = re.compile("[0-9a-f]{64}")
 
 
 def holdings_of(kind: RecordType, predicate: Mapping[str, Any], index: int, kind_of: KindOf) -> Found:
@@ -36,9 +50,36 @@ def _provisioning(predicate: Mapping[str, Any], index: int, _kind_of: KindOf) ->
 
 def _flash(predicate: Mapping[str, Any], index: int, kind_of: KindOf) -> Found:
     said = Flash.model_validate(predicate, strict=False)
+    slot = _slot(kind_of(said.image.file_sha256))
     if said.serial is None:
-        return []
-    return [Holding(said.serial, _slot(kind_of(said.image.file_sha256)), said.read_back, index)]
+        return [Holding(_at_place(said.run), slot, said.read_back, index, certain=False)]
+    return [Holding(said.serial, slot, said.read_back, index)]
+
+
+def _foreign_flash(predicate: Mapping[str, Any], index: int, kind_of: KindOf) -> Found:
+    said = ForeignFlash.model_validate(predicate, strict=False)
+    images = {each.image_hash: each.file_sha256 for each in said.images}
+    hashes = dict.fromkeys((*images, *(each.image_hash for each in said.read_back)))
+    return [
+        Holding(_at_place(said.run), _slot(kind_of(images.get(each, ""))), each, index, certain=False)
+        for each in hashes
+        if _IMAGE_HASH.fullmatch(each)
+    ]
+
+
+def _tool_flash(predicate: Mapping[str, Any], index: int, kind_of: KindOf) -> Found:
+    """A file that is no MCUboot image is the release that has this file, if one has."""
+    said = ToolFlash.model_validate(predicate, strict=False)
+    holder = f"probe:{said.found.probe}" if said.found.probe else _at_place(said.run)
+    slots = dict[str, str]()
+    for each in said.images:
+        image = kind_of(each.file_sha256)
+        slots[image[0] if image else each.image_hash or ""] = _slot(image)
+    for image_hash in said.runs:
+        slots.setdefault(image_hash, "app")
+    return [
+        Holding(holder, slot, each, index, certain=False) for each, slot in slots.items() if _IMAGE_HASH.fullmatch(each)
+    ]
 
 
 def _update(predicate: Mapping[str, Any], index: int, _kind_of: KindOf) -> Found:
@@ -67,14 +108,17 @@ def _evidence(predicate: Mapping[str, Any], index: int, _kind_of: KindOf) -> Fou
 def _interrupted(predicate: Mapping[str, Any], index: int, kind_of: KindOf) -> Found:
     """What was to be written may be there, or not."""
     said = InterruptedRun.model_validate(predicate, strict=False)
-    if said.serial is None:
-        return []
-    found = []
+    found, holder = [], said.serial or _at_place(said.run)
     for file_sha256 in (said.images or {}).values():
         image = kind_of(file_sha256)
         if image is not None:
-            found.append(Holding(said.serial, _slot(image), image[0], index, certain=False))
+            found.append(Holding(holder, _slot(image), image[0], index, certain=False))
     return found
+
+
+def _at_place(run: RunHeader) -> str:
+    """A board without a serial number: no serial number has a colon."""
+    return f"place:{run.place}"
 
 
 def _slot(image: tuple[str, str] | None) -> str:
@@ -84,6 +128,8 @@ def _slot(image: tuple[str, str] | None) -> str:
 _READERS: Mapping[RecordType, Callable[[Mapping[str, Any], int, KindOf], Found]] = {
     RecordType.PROVISIONING: _provisioning,
     RecordType.FLASH: _flash,
+    RecordType.FOREIGN_FLASH: _foreign_flash,
+    RecordType.TOOL_FLASH: _tool_flash,
     RecordType.UPDATE: _update,
     RecordType.EVIDENCE: _evidence,
     RecordType.RUN: _interrupted,
