@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A GPIO chip that is not there: what `gpiod` 2 and the kernel do with it, as far as our driver asks.
 
-A mock of the library, which is real in test_power_drivers, where no chip is. The line is a file, and taken by one
+A mock of the library, which is real in test_power_lines, where no chip is. The line is a file, and taken by one
 request at a time, as the kernel has it.
 """
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import gpiod_chip
 import pytest
 from nrf_chip import NrfChip, serve_words
+from power_bench import UHUBCTL, file_commands, needs_sshd, program, rfc2217, sshd
 from pyocd_mock_probe import plugged_in
 from test_conformance import conform, passed_all
-from test_power_drivers import UHUBCTL, file_commands, needs_sshd, program, rfc2217, sshd
 
 PATIENCE_S = 120.0
 SLOW = [] if "ASSAY_LONG_TESTS" in os.environ else ["-k", "a_cut_is_off or not_there or option_that"]

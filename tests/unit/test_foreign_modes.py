@@ -22,8 +22,8 @@ from assay.model.foreign_board import ForeignBoard, Recovery
 from assay.model.trust import ImageKey, TrustFile
 from assay.pipeline.foreign_place import ForeignPlace, into_recovery, what_answers
 from assay.protocols.smp.framing import Framing
-from assay.stages.flashing import foreign
-from assay.stages.flashing.foreign import ForeignReport, Numbered
+from assay.stages.flashing import foreign, foreign_checks
+from assay.stages.flashing.foreign_unit import ForeignReport, Numbered
 
 TRUST = TrustFile(
     schema="assay.trust/1", name="t", image_keys=(ImageKey(name="none", boards=("another",), public="no key"),)
@@ -101,9 +101,9 @@ class Bench:
     def flash(self, *data: bytes, recovery: bool = False) -> ForeignReport:
         place = self.place
         images = [Numbered(number, checked(each)) for number, each in enumerate(data)]
-        foreign.check_images(self.toml, images)
+        foreign_checks.check_images(self.toml, images)
         found = what_answers(place)
-        foreign.check_board(self.toml, found)
+        foreign_checks.check_board(self.toml, found)
         if recovery:
             found = into_recovery(place, found, lambda _line: None, 30.0)
         book = StepBook(MemoryJournal(), lambda _line: None, lambda _what: lambda _done, _total: None)

@@ -23,8 +23,8 @@ from assay.model.flasher_settings import FlasherSettings
 from assay.model.foreign_board import ForeignBoard
 from assay.model.trust import TrustFile
 from assay.pipeline.manifest_files import AnyBoard
-from assay.stages.flashing import foreign
-from assay.stages.flashing.foreign import Numbered
+from assay.stages.flashing import foreign_checks
+from assay.stages.flashing.foreign_unit import Numbered
 
 NO_NAME = ""
 """The name of an image that was given without one."""
@@ -74,7 +74,7 @@ def read_image(settings: FlasherSettings, trust: TrustFile, board: AnyBoard, nam
             checked = verify_foreign_image(data, trust, board.name)
         except NotVerified as error:
             raise NotVerified(f"{path}: {error.message}", remedy=error.remedy) from error
-        foreign.check_images(board, [Numbered(int(name), checked)])
+        foreign_checks.check_images(board, [Numbered(int(name), checked)])
     where = None if is_uf2(data) else settings.addresses.get(name)
     if where is None and not is_uf2(data) and settings.addresses:
         known = ", ".join(settings.addresses)

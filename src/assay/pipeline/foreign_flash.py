@@ -28,8 +28,8 @@ from assay.pipeline.recovery import conclude, keep_skipped
 from assay.pipeline.run_journal import Run
 from assay.pipeline.trust_file import load_trust
 from assay.pipeline.unit_records import failed_run, run_header, statement_of
-from assay.stages.flashing import foreign
-from assay.stages.flashing.foreign import Answering, ForeignReport, Numbered
+from assay.stages.flashing import foreign, foreign_checks
+from assay.stages.flashing.foreign_unit import Answering, ForeignReport, Numbered
 
 if TYPE_CHECKING:
     from assay.pipeline.site import Site
@@ -82,10 +82,10 @@ def flash_foreign(site: Site, order: ForeignOrder, say: Say, progress_for: Progr
     with open_foreign_place(site, order.place, verb=VERB, wait_s=order.wait_s, bench=order.bench, say=say) as place:
         images = ImageChoice(order.images, order.trust, order.unverified).verified(trust, place.board, say)
         check_emulated(trust, place.board)
-        foreign.check_images(place.board, images)
+        foreign_checks.check_images(place.board, images)
         policy = enforce_unreleased(site, trust, Point.FLASH, skip=order.skip_policy, say=say)
         found = what_answers(place)
-        foreign.check_board(place.board, found)
+        foreign_checks.check_board(place.board, found)
         if order.recovery:
             found = into_recovery(place, found, say, RECOVERY_WAIT_S)
         say(f"{order.place}: {_describe(place.board, found)}")

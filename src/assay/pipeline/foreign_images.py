@@ -18,7 +18,7 @@ from assay.interfaces.step_book import Say
 from assay.model.foreign_board import ForeignBoard
 from assay.model.predicates import ForeignImageReference
 from assay.model.trust import TrustFile
-from assay.stages.flashing.foreign import Numbered
+from assay.stages.flashing.foreign_unit import Numbered
 
 CANNOT = (
     "identity: the board has no serial number or key of ours, so which unit this was is only known by its place",

@@ -26,7 +26,7 @@ from assay.pipeline import driver_doors
 from assay.pipeline.manifest_files import AnyBoard
 from assay.pipeline.place_hold import hold
 from assay.pipeline.places import PlaceAddress, find_place, switch_of
-from assay.stages.flashing.foreign import Answering
+from assay.stages.flashing.foreign_unit import Answering
 
 if TYPE_CHECKING:
     from assay.pipeline.site import Site
@@ -40,7 +40,7 @@ TRY_S = 2.5
 
 @dataclass
 class ForeignPlace:
-    """A place with somebody else's board (`stages.flashing.foreign.ForeignUnit`), ours until it is closed."""
+    """A place with somebody else's board (`stages.flashing.foreign_unit.ForeignUnit`), ours until it is closed."""
 
     name: str
     board: ForeignBoard

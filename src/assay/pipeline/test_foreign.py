@@ -23,7 +23,8 @@ from assay.model.statement import PredicateType, Statement, Subject
 from assay.pipeline.foreign_images import CANNOT, ImageChoice, check_emulated, reference_of
 from assay.pipeline.foreign_place import ForeignPlace, open_foreign_place
 from assay.pipeline.unit_records import statement_of
-from assay.stages.flashing.foreign import Answering, check_board
+from assay.stages.flashing.foreign_checks import check_board
+from assay.stages.flashing.foreign_unit import Answering
 from assay.stages.hil.foreign_proof import ForeignExpected, ForeignPower, ForeignUnit, ask, check_runs
 from assay.stages.hil.unit_under_test import ConsoleLines, UnitPower, restart
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from assay.model.verdict import SuiteRun
     from assay.pipeline.site import Site
     from assay.pipeline.test_record import SuiteFacts
-    from assay.stages.flashing.foreign import Numbered
+    from assay.stages.flashing.foreign_unit import Numbered
 
 VERB = "test"
 
