@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from resolvelib import ResolutionTooDeep
 from test_plan import release as plain_release
 
 from assay.errors import Refused
@@ -23,7 +24,7 @@ from assay.model.deprecation import covers, deprecated
 from assay.model.identifiers import Version
 from assay.model.manifest import Board
 from assay.model.product import Product
-from assay.stages.composition.resolve import RESTS_ON, Candidate, LeftOut, resolve
+from assay.stages.composition.resolve import RESTS_ON, Candidate, LeftOut, _Search, resolve
 
 ROOT = Path(__file__).parents[2]
 BOARD = Board.model_validate_json(
@@ -91,6 +92,25 @@ def test_a_module_further_up_chooses_first() -> None:
     radio = [made("radio", "1.0.0", ["link 1"]), made("radio", "0.9.0", ["link 2"])]
     assert chosen(product("radio", "sensor", "boot"), [*BOOTS, *SENSORS, *radio])[:2] == ["radio@1.0.0", "sensor@1.1.0"]
     assert chosen(product("boot", "sensor", "radio"), [*BOOTS, *SENSORS, *radio])[1:] == ["sensor@2.0.0", "radio@0.9.0"]
+
+
+def test_a_search_for_better_that_is_given_up_leaves_what_was_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first search found a choice that fits; only then the steps run out."""
+    radio = [made("radio", "1.0.0", ["link 1"]), made("radio", "0.9.0", ["link 2"])]
+    solve, asked = _Search.solve, []
+
+    def tired(search: _Search, pins: Sequence[Any]) -> list[Release]:
+        asked.append(pins)
+        if len(asked) > 1:
+            raise ResolutionTooDeep(1)
+        return list(reversed(BOOTS[:1] + SENSORS[:1])) if not pins else solve(search, pins)
+
+    monkeypatch.setattr(_Search, "solve", tired)
+    assert chosen(product("sensor", "boot"), [*BOOTS, *SENSORS, *radio]) == ["sensor@1.0.0", "boot@1.0.0"]
+    assert len(asked) == 3
+    asked.append(())
+    with pytest.raises(Refused, match="gave up after"):
+        chosen(product("sensor", "boot"), [*BOOTS, *SENSORS])
 
 
 def test_the_order_in_the_store_changes_nothing() -> None:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,9 +17,10 @@ import pytest
 from click.testing import CliRunner
 from tiny_build import NoPause, request_for, tiny_project
 
-from assay.backends.builders import git_fetch, toolchain
+from assay.backends.builders import diffoscope_program, git_fetch, toolchain
 from assay.backends.builders.git_fetch import fetch_tree
 from assay.cli.main import main
+from assay.cli.rebuild import _text
 from assay.errors import InfrastructureError, NotVerified, Refused, UsageFault
 from assay.formats import canonical_json, sigstore_bundle
 from assay.model.artifact import ToolIdentity
@@ -188,6 +191,10 @@ def test_a_difference_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert rebuilt.report is not None and (rebuilt.report / "attested" / "payload.bin").read_bytes().endswith(b"1")
     if shutil.which("diffoscope"):
         assert "payload.bin" in (rebuilt.report / "diffoscope.txt").read_text()
+    monkeypatch.setattr(diffoscope_program, "PROGRAM", "no-such-diffoscope")
+    without = again(house, house.site, tmp_path, original=rebuilt.recipe.reference.encode())
+    assert "diffoscope is not installed" in str(without.no_diffoscope) and without.difference is not None
+    assert "diffoscope is not installed" in _text(without, None)
 
 
 CACHING = """\
@@ -297,6 +304,47 @@ def test_only_ordinary_files_of_a_commit_are_written(house: House, tmp_path: Pat
     assert (tmp_path / "tree" / "mod" / "build.py").is_file()
     with pytest.raises(NotVerified, match="is no commit"):
         fetch_tree(str(house.root), "--upload-pack=x", tmp_path / "other")
+
+
+def test_what_is_fetched_has_a_bound(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _git(tmp_path, "init", "-q", "large")
+    (tmp_path / "large" / "file").write_bytes(random.Random(1).randbytes(300_000))
+    for words in (("add", "."), ("commit", "-qm", "x")):
+        _git(tmp_path / "large", *words)
+    commit = _git(tmp_path / "large", "rev-parse", "HEAD")
+    fetch_tree(str(tmp_path / "large"), commit, tmp_path / "whole")
+    monkeypatch.setattr(git_fetch, "FETCHED_BYTES_MAX", 100_000)
+    with pytest.raises(InfrastructureError, match="cannot be had"):
+        fetch_tree(str(tmp_path / "large"), commit, tmp_path / "tree")
+    assert not (tmp_path / "tree").exists()
+
+
+def test_a_commit_of_endless_files_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trees of ten entries that are the same tree, seven times over: ten million files in eight objects."""
+    _git(tmp_path, "init", "-q", "bomb")
+    bomb = tmp_path / "bomb"
+    blob = subprocess.run(
+        ["git", "-C", str(bomb), "hash-object", "-w", "--stdin"], input=b"x", check=True, capture_output=True
+    )
+    kind, inside = "100644 blob", blob.stdout.decode().strip()
+    for _ in range(7):
+        rows = "".join(f"{kind} {inside}\t{name}\n" for name in "abcdefghij")
+        made = subprocess.run(["git", "-C", str(bomb), "mktree"], input=rows.encode(), check=True, capture_output=True)
+        kind, inside = "040000 tree", made.stdout.decode().strip()
+    commit = _git(bomb, "commit-tree", inside, "-m", "x")
+    _git(bomb, "branch", "x", commit)
+    monkeypatch.setattr(git_fetch, "LISTING_BYTES_MAX", 2**20)
+    with pytest.raises(NotVerified, match="list of the commit's files"):
+        fetch_tree(str(bomb), commit, tmp_path / "tree")
+    assert not (tmp_path / "tree").exists()
+
+
+def test_a_server_that_never_answers_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git_fetch, "FETCH_TIMEOUT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(InfrastructureError, match=r"did not end in"):
+            fetch_tree(f"git://127.0.0.1:{port}/x", "0" * 40, tmp_path / "tree")
 
 
 def test_a_file_that_a_repository_lost_is_told(house: House, tmp_path: Path) -> None:

@@ -130,6 +130,8 @@ def _text(rebuilt: Rebuilt, out: Path | None) -> str:
     if rebuilt.difference is not None:
         lines.append(f"  first difference: {rebuilt.difference}")
         lines.append(f"  both are in {rebuilt.report}")
+    if rebuilt.no_diffoscope is not None:
+        lines.append(f"  no more words: {rebuilt.no_diffoscope}")
     lines.append(f"  built by {artifact.builder}; log entry {rebuilt.record.index} of {rebuilt.record.origin}")
     if out is not None:
         lines.append(f"  in     {out}")
@@ -144,6 +146,7 @@ def _data(rebuilt: Rebuilt, out: Path | None, statement: Path | None) -> dict[st
         "other_tools": list(rebuilt.other_tools),
         "difference": rebuilt.difference,
         "report": str(rebuilt.report) if rebuilt.report else None,
+        "no_diffoscope": rebuilt.no_diffoscope,
         "record": rebuilt.record.model_dump(mode="json"),
         "folder": str(out) if out else None,
         "statement": str(statement) if statement else None,

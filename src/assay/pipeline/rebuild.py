@@ -63,7 +63,9 @@ class RebuildOrder:
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What came out. `difference`: the first one in words, `report` the folder with both and what diffoscope says."""
+    """What came out. `difference`: the first one in words, `report` the folder with both and what diffoscope says;
+    `no_diffoscope`: why it says nothing.
+    """
 
     recipe: Recipe
     built: BuiltArtifact
@@ -73,6 +75,7 @@ class Rebuilt:
     bundle: bytes
     difference: str | None = None
     report: Path | None = None
+    no_diffoscope: str | None = None
 
     @property
     def identical(self) -> bool:
@@ -173,11 +176,11 @@ def _explained(rebuilt: Rebuilt, order: RebuildOrder, site: Site, out: Path | No
     kept = folder.with_name(folder.name + DIFFERING)
     files = {"DIFFERING": b"", f"attested/{PAYLOAD}": original, f"rebuilt/{PAYLOAD}": rebuilt.built.payload}
     said = diffoscope_program.report(PAYLOAD, original, rebuilt.built.payload)
-    if said is not None:
-        files["diffoscope.txt"] = said.encode()
+    if said.text is not None:
+        files["diffoscope.txt"] = said.text.encode()
     write_result(kept, files, "DIFFERING")
     words = found.replace("the first build", "the release").replace("the second", "the rebuild")
-    return replace(rebuilt, difference=words, report=kept)
+    return replace(rebuilt, difference=words, report=kept, no_diffoscope=said.why_not)
 
 
 def _original_payload(order: RebuildOrder, site: Site) -> bytes | None:

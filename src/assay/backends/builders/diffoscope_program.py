@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""diffoscope, as a program: what two files differ in, in words; nothing where it is not installed.
+"""diffoscope, as a program: what two files differ in, in words.
 
-Guards: it never decides anything; whether two files are the same was found before.
+Guards: it never decides anything; whether two files are the same was found before. When it says nothing, why is told.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 PROGRAM = "diffoscope"
@@ -16,10 +17,18 @@ TIMEOUT_S = 120.0
 REPORT_BYTES_MAX = 1024 * 1024
 
 
-def report(name: str, first: bytes, second: bytes) -> str | None:
-    """diffoscope's text about two versions of the file `name`; None without diffoscope, or when it says nothing."""
+@dataclass(frozen=True)
+class Said:
+    """diffoscope's words, or why there are none."""
+
+    text: str | None = None
+    why_not: str | None = None
+
+
+def report(name: str, first: bytes, second: bytes) -> Said:
+    """What diffoscope says about two versions of the file `name`."""
     if shutil.which(PROGRAM) is None:
-        return None
+        return Said(why_not="diffoscope is not installed (apt-get install diffoscope-minimal)")
     try:
         with tempfile.TemporaryDirectory(prefix="assay-diffoscope-") as scratch:
             for folder, data in (("attested", first), ("rebuilt", second)):
@@ -34,6 +43,9 @@ def report(name: str, first: bytes, second: bytes) -> str | None:
                 timeout=TIMEOUT_S,
                 check=False,
             )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.decode("utf-8", "replace") or None
+    except subprocess.TimeoutExpired:
+        return Said(why_not=f"diffoscope did not end in {TIMEOUT_S:.0f} s")
+    except OSError as error:
+        return Said(why_not=f"diffoscope cannot be started: {error.strerror}")
+    text = done.stdout.decode("utf-8", "replace")
+    return Said(text=text) if text else Said(why_not=f"diffoscope ended with status {done.returncode} and said nothing")

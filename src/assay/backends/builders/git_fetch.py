@@ -3,14 +3,17 @@
 
 Guards: no hook, filter or configuration of the repository or of this user has a say: blobs are written as they are
 stored, and only ordinary files (no links, no submodules: neither is an input of a build). The commit is named by its
-digest, so whoever serves it cannot give another one. Leaves to others: whether these are the inputs that were declared.
+digest, so whoever serves it cannot give another one; time, bytes and files have bounds.
+Leaves to others: whether these are the inputs that were declared.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -23,6 +26,20 @@ FETCH_TIMEOUT_S = 600.0
 
 TREE_BYTES_MAX = 2 * 1024 * 1024 * 1024
 """Bytes of all files of a commit."""
+
+FETCHED_BYTES_MAX = 4 * 1024 * 1024 * 1024
+"""Bytes of one file that git may write while it fetches: of a pack, then, and all that is fetched at once is one."""
+
+LISTING_BYTES_MAX = 64 * 1024 * 1024
+"""Bytes of the list of a commit's files. A few kilobytes of trees that hold each other many times are a list without
+end; 64 MiB are half a million files.
+"""
+
+BLOCK_BYTES = 512
+"""Of `ulimit -f`."""
+
+LIMITED = 'ulimit -f "$1"; shift; exec "$@"'
+CHUNK_BYTES = 1024 * 1024
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _USER = re.compile(r"(\w+)://([^/?#]*)@")
@@ -88,7 +105,7 @@ def _fetch(repository: Path, source: str, commit: str) -> None:
 
 
 def _write_tree(repository: Path, commit: str, folder: Path) -> None:
-    listing = _git(repository, "ls-tree", "-r", "-z", "--full-tree", commit)
+    listing = _listing(repository, commit)
     command = ["git", *_OPTIONS, "-C", str(repository), "cat-file", "--batch"]
     room = TREE_BYTES_MAX
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment()) as reader:
@@ -108,6 +125,22 @@ def _write_tree(repository: Path, commit: str, folder: Path) -> None:
         reader.stdin.close()
 
 
+def _listing(repository: Path, commit: str) -> bytes:
+    """What `git ls-tree` says of every file. Raises `NotVerified` for more than can be meant."""
+    command = ["git", *_OPTIONS, "-C", str(repository), "ls-tree", "-r", "-z", "--full-tree", commit]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=_environment()) as reader:
+        assert reader.stdout is not None
+        listing = reader.stdout.read(LISTING_BYTES_MAX + 1)
+        if len(listing) > LISTING_BYTES_MAX:
+            reader.kill()
+            text = f"the list of the commit's files is longer than {LISTING_BYTES_MAX} bytes"
+            raise NotVerified(text, remedy="do not build this commit")
+    if reader.returncode != 0:
+        text = "git ls-tree failed: a part of the commit is missing"
+        raise InfrastructureError(text, remedy="check the repository with git fsck")
+    return listing
+
+
 def _size(answer: bytes, name: bytes) -> int:
     """Bytes of the file `name`, from what git says of it: `ID blob SIZE`, `ID missing`, or nothing when it ended."""
     words = answer.split()
@@ -119,10 +152,13 @@ def _size(answer: bytes, name: bytes) -> int:
 
 def _write(stream: IO[bytes], size: int, path: Path, mode: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = stream.read(size + 1)
-    if len(data) != size + 1:
+    left = size
+    with path.open("wb") as file:
+        while left and (chunk := stream.read(min(left, CHUNK_BYTES))):
+            file.write(chunk)
+            left -= len(chunk)
+    if left or stream.read(1) != b"\n":
         raise InfrastructureError(f"git ended within {path.name}", remedy="check the repository with git fsck")
-    path.write_bytes(data[:size])
     path.chmod(mode)
 
 
@@ -142,19 +178,24 @@ def _git(repository: Path, *words: str) -> bytes:
 
 
 def _run(repository: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
-    command = ["git", *_OPTIONS, "-C", str(repository), *words]
-    try:
-        return subprocess.run(
-            command,
-            capture_output=True,
-            check=False,
-            timeout=FETCH_TIMEOUT_S,
-            env=_environment(),
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired as error:
-        text = f"git {words[0]} did not end in {FETCH_TIMEOUT_S:.0f} s"
-        raise InfrastructureError(text, remedy="clone the repository yourself, and name it with --source") from error
+    """git and what it starts, ended as a whole when it takes too long, and with files of bounded size."""
+    command = ["sh", "-c", LIMITED, "sh", str(FETCHED_BYTES_MAX // BLOCK_BYTES)]
+    command += ["git", *_OPTIONS, "-C", str(repository), *words]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=_environment(), start_new_session=True
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=FETCH_TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            text = f"git {words[0]} did not end in {FETCH_TIMEOUT_S:.0f} s"
+            raise InfrastructureError(
+                text, remedy="clone the repository yourself, and name it with --source"
+            ) from error
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 def _environment() -> dict[str, str]:

@@ -119,6 +119,7 @@ def _best(product: Product, search: _Search) -> list[Release]:
     """The choice in which the first module has the best release that it can have, then the second, and so on.
 
     resolvelib lets a later need push back what was pinned before; so each module asks for its best, one after another.
+    Where the search for a better one is given up, the one at hand stays.
     """
     found = search.solve(())
     pins: list[_Need] = []
@@ -131,6 +132,8 @@ def _best(product: Product, search: _Search) -> list[Release]:
                 found = search.solve((*pins, _pin(wanted)))
             except ResolutionImpossible:
                 continue
+            except ResolutionTooDeep:
+                pass  # what was found before fits: nobody is refused it for want of a newer one
             break
         pins.append(_pin(found[index]))
     return found
