@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from tiny_build import (
 )
 
 from assay.backends.builders.fewer_cpus import can_pin
+from assay.backends.builders.turkish_locale import compiled_locale
 from assay.errors import ManifestFault, UnitFailed, UsageFault
 from assay.pipeline import module_build
 from assay.pipeline.artifact_folder import read_artifact
@@ -28,6 +30,7 @@ from assay.pipeline.build_places import MEMORY
 from assay.pipeline.site import Site
 from assay.stages.build.command import parse_defines
 from assay.stages.build.comparison import difference
+from assay.stages.build.probe import seen_otherwise
 
 
 @pytest.fixture
@@ -202,3 +205,31 @@ def test_defines_are_arguments_of_their_own(project: Path, site: Site) -> None:
             parse_defines((bad,))
     with pytest.raises(UsageFault, match="defined twice"):
         parse_defines(("A=1", "A=2"))
+
+
+@pytest.mark.parametrize("builder", BUILDERS)
+def test_a_locale_is_claimed_where_programs_see_it(project: Path, site: Site, builder: str) -> None:
+    """It is compiled for the build, since no machine has it; `sort` of the build is the witness."""
+    write_script(
+        project,
+        "import subprocess\nsaid = subprocess.run(['sort'], input=b'B\\na\\nA\\nb\\n', stdout=subprocess.PIPE).stdout\n"
+        "open(sys.argv[1] + '/payload.bin', 'wb').write(said if len(sys.argv) > 2 else b'same')",
+    )
+    seen = "locale" in build(project, site, builder).built.artifact.variations
+    assert seen or compiled_locale(site.cache_dir) is None
+    if seen:
+        with pytest.raises(UnitFailed, match=r"'B\.a\.b\.' in the first build, .* 'a\.B\.b\.' in"):
+            build(project, site, builder, defines={"SORTED": "1"})
+
+
+def test_what_programs_do_not_see_is_not_claimed(project: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module_build, "compiled_locale", lambda _cache: None)
+    varied = build(project, site).built.artifact.variations
+    assert "locale" not in varied or _installed("tr_TR.utf8")
+    assert {"folder", "user name", "umask", "time zone", "SOURCE_DATE_EPOCH"} <= set(varied)
+    assert seen_otherwise("assay-sees umask\t0022\n", "") == frozenset()
+
+
+def _installed(locale: str) -> bool:
+    listed = subprocess.run(["locale", "-a"], capture_output=True, text=True, check=False).stdout
+    return locale in listed.split()

@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import shutil
+import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from assay.backends.builders.sandbox import why_not
+from assay.backends.builders.turkish_locale import compiled_locale
 from assay.pipeline.build_recipe import BuildRequest
 from assay.pipeline.module_build import BuildReport, build_module
 from assay.pipeline.site import Site
@@ -62,7 +67,19 @@ def tiny_site(folder: Path) -> Site:
     site.__dict__["clock"] = NoPause()
     site.keys_dir.mkdir(parents=True)
     (site.keys_dir / "secret.pem").write_text("secret")
+    site.cache_dir.mkdir(parents=True, exist_ok=True)
+    (site.cache_dir / "locales").symlink_to(compiled_once() / "locales")
     return site
+
+
+@cache
+def compiled_once() -> Path:
+    """The cache with the locale of second builds: compiling it takes a second, and each test has a site of its own."""
+    folder = Path(tempfile.gettempdir()) / f"assay-test-locale-{os.getuid()}-{os.getpid()}"
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    compiled_locale(folder)
+    (folder / "locales").mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def tiny_project(folder: Path) -> Path:

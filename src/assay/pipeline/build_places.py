@@ -91,14 +91,22 @@ def _write_sources(recipe: Recipe, around: Surroundings, source: Path) -> None:
 
 
 def task_of(
-    recipe: Recipe, builder: Builder, around: Surroundings, places: Places, cache: Path, hidden: tuple[Path, ...]
+    recipe: Recipe,
+    builder: Builder,
+    around: Surroundings,
+    places: Places,
+    cache: Path,
+    hidden: tuple[Path, ...],
+    locale: Path | None = None,
 ) -> BuildTask:
-    """What the builder is to do in `places`."""
+    """What the builder is to do in `places`. `locale`: a folder with compiled locales of this machine's C library."""
     values = _values(recipe, builder, around, places, cache)
     system = SYSTEMS.get(recipe.subject.module.build.system)
     environment = around.environment(places.home, builder.path) | {
         name: str(folder) for name, folder in recipe.trees.items()
     }
+    locales = (locale,) if locale is not None and around.needs_locale else ()
+    environment |= dict.fromkeys(("LOCPATH",) if locales else (), str(locale))
     if system is not None:
         environment |= {name: expand((text,), values, {})[0] for name, text in system.environment.items()}
     return BuildTask(
@@ -113,7 +121,7 @@ def task_of(
         hostname=around.hostname,
         cpus=around.cpus,
         hidden=hidden,
-        seen=tuple(recipe.trees.values()),
+        seen=(*recipe.trees.values(), *locales),
     )
 
 

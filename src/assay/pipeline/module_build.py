@@ -17,6 +17,7 @@ from pathlib import Path
 from assay.backends.builders.choice import choose
 from assay.backends.builders.lanes import lanes
 from assay.backends.builders.source_tree import listed_otherwise, outputs
+from assay.backends.builders.turkish_locale import compiled_locale
 from assay.backends.builders.undeclared import undeclared
 from assay.backends.stores.result_folder import write_result
 from assay.errors import NotVerified, StorageError, UnitFailed, UsageFault
@@ -29,8 +30,9 @@ from assay.pipeline.manifest_files import load_module
 from assay.pipeline.site import Site
 from assay.stages.build.comparison import difference
 from assay.stages.build.inputs import result_key
+from assay.stages.build.probe import seen_otherwise
 from assay.stages.build.result import BuildSubject, artifact_of
-from assay.stages.build.surroundings import FIRST, SECOND
+from assay.stages.build.surroundings import FIRST, SECOND, variations
 from assay.stages.build.systems import copies_sources
 from assay.stages.build.twice import run_both
 
@@ -132,7 +134,7 @@ def _build(
     say(f"building {what} for {subject.board.name} twice ({builder.name})")
     try:
         with scratch_folders() as (disk, memory):
-            first, second, file_order = _run_twice(recipe, request, builder, site, (disk, memory), parts)
+            first, second, varied = _run_twice(recipe, request, builder, site, (disk, memory), parts)
     except UnitFailed as error:
         raise _with_undeclared(error, recipe) from error
     except OSError as error:
@@ -142,7 +144,7 @@ def _build(
         kept = _keep_both(out, first, second)
         text = f"two builds of {what} differ: {found}"
         raise UnitFailed(text, remedy=f"compare {kept}/first with {kept}/second; what differs is no input of the build")
-    return artifact_of(subject, builder, first, file_order)
+    return artifact_of(subject, builder, first, varied)
 
 
 def _run_twice(
@@ -152,8 +154,10 @@ def _run_twice(
     site: Site,
     scratch: tuple[Path, Path | None],
     parts: _Parts,
-) -> tuple[dict[str, bytes], dict[str, bytes], bool]:
+) -> tuple[dict[str, bytes], dict[str, bytes], tuple[str, ...]]:
+    """What both builds left, and what was different for them."""
     disk, memory = scratch
+    locale = compiled_locale(site.cache_dir.resolve()) if builder.tools() is None else None
     places = [lay_out(recipe, FIRST, disk, memory, None)]
     places.append(lay_out(recipe, SECOND, disk, memory, places[0]))
     in_tree = copies_sources(recipe.subject.module.build)
@@ -161,11 +165,11 @@ def _run_twice(
     root = disk / "anew" if request.check else (site.cache_dir / "lanes").resolve()
     with lanes(root, recipe.lane, disk / "cache") as caches:
         tasks = [
-            task_of(recipe, builder, around, each, cache, (site.keys_dir.resolve(),))
+            task_of(recipe, builder, around, each, cache, (site.keys_dir.resolve(),), locale)
             for around, each, cache in zip((FIRST, SECOND), places, caches, strict=True)
         ]
-        run_both(builder, tasks[0], tasks[1], site.clock, parts.one_more)
-    return outputs(tasks[0].out), outputs(tasks[1].out), file_order
+        seen = run_both(builder, tasks[0], tasks[1], site.clock, parts.one_more)
+    return outputs(tasks[0].out), outputs(tasks[1].out), variations(seen_otherwise(*seen), file_order)
 
 
 def _with_undeclared(error: UnitFailed, recipe: Recipe) -> UnitFailed:

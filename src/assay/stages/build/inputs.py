@@ -15,7 +15,7 @@ from assay.formats import canonical_json
 from assay.model.artifact import ToolIdentity
 from assay.model.source_file import SourceFile
 
-BUILD_FORMAT = 4
+BUILD_FORMAT = 5
 """Raised when the same inputs would give another artifact: results from before are not taken from the cache."""
 
 

@@ -18,7 +18,6 @@ from assay.formats.cyclonedx_bom import BomSubject, bom_json
 from assay.interfaces.builder import Builder
 from assay.model.artifact import RESERVED_FILES, Artifact, BuiltArtifact, SourceState, ToolIdentity
 from assay.model.manifest import PAYLOAD, Board, Module
-from assay.stages.build.surroundings import variations
 
 
 @dataclass(frozen=True)
@@ -33,10 +32,11 @@ class BuildSubject:
     parameters: dict[str, Any]
 
 
-def artifact_of(subject: BuildSubject, builder: Builder, files: Mapping[str, bytes], file_order: bool) -> BuiltArtifact:
-    """The artifact of which `files` are the outputs. Raises `UnitFailed` when they are not what was declared.
-
-    `file_order`: the two builds found the files of some folder in another order.
+def artifact_of(
+    subject: BuildSubject, builder: Builder, files: Mapping[str, bytes], varied: tuple[str, ...]
+) -> BuiltArtifact:
+    """The artifact of which `files` are the outputs; `varied`: what was different for the two builds. Raises
+    `UnitFailed` when they are not what was declared.
     """
     _check_outputs(subject.module, files)
     module = subject.module
@@ -58,7 +58,7 @@ def artifact_of(subject: BuildSubject, builder: Builder, files: Mapping[str, byt
         parameters=subject.parameters,
         builder=builder.name,
         builds_compared=2,
-        variations=variations(builder.changes, file_order),
+        variations=varied,
         update=module.update,
         dependencies=module.dependencies,
         interfaces=module.interfaces,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the two builds of a module side by side, the second a moment later.
+"""Run the two builds of a module side by side, the second a moment later; each looks around before.
 
 Guards: when one fails or the user stops, no build goes on behind our back. Leaves to others: how a build is run
 (`interfaces.builder`), and what differs between the two (`stages.build.surroundings`).
@@ -12,18 +12,22 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from assay.interfaces.builder import Builder, BuildTask
 from assay.interfaces.clock import Clock
+from assay.stages.build.probe import look_of
 from assay.stages.build.surroundings import START_APART_S
 
 
 def run_both(
     builder: Builder, first: BuildTask, second: BuildTask, clock: Clock, ended: Callable[[], None]
 ) -> tuple[str, str]:
-    """The output texts of both builds; `ended` is called as each ends. Raises what the first one to fail raised."""
+    """What both builds saw of their surroundings (`probe`), as text. `ended` is called as each ends. Raises what the
+    first one to fail raised.
+    """
 
     def run(task: BuildTask) -> str:
-        text = builder.run(task)
+        seen = builder.run(look_of(task))
+        builder.run(task)
         ended()
-        return text
+        return seen
 
     with ThreadPoolExecutor(max_workers=2, thread_name_prefix="build") as pool:
         try:
