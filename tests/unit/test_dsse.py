@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from memory_signer import MemorySigner
 
 from assay.errors import NotVerified
 from assay.formats import dsse
+from assay.formats.public_key import signature_is_good, trusted_key
 from assay.model.statement import PAYLOAD_TYPE
 from assay.model.trust import Role
 
@@ -21,6 +26,26 @@ def test_pae_of_the_specification() -> None:
     assert dsse.pae("http://example.com/HelloWorld", b"hello world") == (
         b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
     )
+
+
+def test_the_vector_of_the_specification() -> None:
+    """The signature in DSSE's protocol, "Test Vectors": by this key over exactly these bytes. It writes r and s side by
+    side, which the specification leaves open; ours are in DER, as everywhere in Sigstore, and no other way is read.
+    """
+    numbers = ec.EllipticCurvePublicNumbers(
+        46950820868899156662930047687818585632848591499744589407958293238635476079160,
+        5640078356564379163099075877009565129882514886557779369047442380624545832820,
+        ec.SECP256R1(),
+    )
+    pem = numbers.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    key = trusted_key(pem, Role.BUILDER, name="specification", development=False)
+    raw = base64.b64decode("A3JqsQGtVsJ2O2xqrI5IcnXip5GToJ3F+FnZ+O88SjtR6rDAajabZKciJTfUiHqJPcIAriEGAHTVeCUjW2JIZA==")
+    encoded = encode_dss_signature(int.from_bytes(raw[:32]), int.from_bytes(raw[32:]))
+    signed = dsse.pae("http://example.com/HelloWorld", b"hello world")
+    assert signature_is_good(key, encoded, signed)
+    assert not signature_is_good(key, raw, signed)
+    assert not signature_is_good(key, encoded, dsse.pae("http://example.com/HelloWorl", b"d hello world"))
+    assert not signature_is_good(key, encoded, b"hello world")
 
 
 def test_pae_counts_bytes() -> None:

@@ -88,15 +88,21 @@ def signature_is_good(key: ParsedKey, signature: bytes, measured: bytes, digest:
             key.public.verify(signature, digest, scheme, Prehashed(SHA256()))
         else:
             algorithm = SHA384() if key.kind == "ecdsa-p384" else SHA256()
-            key.public.verify(_without_padding(signature), digest, ec.ECDSA(Prehashed(algorithm)))
+            key.public.verify(_without_padding(signature, key.kind), digest, ec.ECDSA(Prehashed(algorithm)))
     except (InvalidSignature, ValueError):
         return False
     return True
 
 
-def _without_padding(signature: bytes) -> bytes:
-    """A DER SEQUENCE alone: old imgtools fill the TLV to 72 bytes with zeros."""
-    if len(signature) < 2 or signature[1] >= 0x80:
+_PADDED_MAX = {"ecdsa-p256": 72, "ecdsa-p384": 104}
+"""Bytes of the longest DER signature of these keys, up to which old imgtools fill the TLV with zeros."""
+
+
+def _without_padding(signature: bytes, kind: str) -> bytes:
+    """A DER SEQUENCE alone, of what an old imgtool filled with zeros. Anything behind it that is longer stays, and is
+    refused.
+    """
+    if len(signature) < 2 or signature[1] >= 0x80 or len(signature) > _PADDED_MAX[kind]:
         return signature
     end = 2 + signature[1]
     return signature[:end] if not any(signature[end:]) else signature
