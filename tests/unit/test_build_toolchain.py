@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import ast
+import base64
+import hashlib
 import json
 import shutil
 import sys
-from importlib.metadata import distribution
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,35 @@ def test_a_compiler_that_was_exchanged_is_noticed(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(module._KnownDigests, "sha256", lambda _self, _path: "0" * 64)
     with pytest.raises(InfrastructureError, match="is not the file that the package brought"):
         toolchain(tmp_path / "tools.json")
+
+
+def test_a_library_file_of_the_compiler_that_was_changed_is_found_by_a_check(tmp_path: Path) -> None:
+    """A wheel is digested by its own list; a check reads the files themselves."""
+    wheel, program = tmp_path / "tool-1.0.dist-info", tmp_path / "tool" / "run"
+    wheel.mkdir()
+    program.parent.mkdir()
+    (wheel / "METADATA").write_text("Metadata-Version: 2.1\nName: tool\nVersion: 1.0\n")
+    rows = ""
+    for name in ("run", "lib.zig"):
+        (tmp_path / "tool" / name).write_text(name)
+        digest = base64.urlsafe_b64encode(hashlib.sha256(name.encode()).digest()).rstrip(b"=").decode()
+        rows += f"tool/{name},sha256={digest},{len(name)}\n"
+    (wheel / "RECORD").write_text(rows)
+    found = Distribution.at(wheel)
+    module._check_whole(found)
+    for spoil in (lambda path: path.write_text("other"), lambda path: path.unlink()):
+        spoil(tmp_path / "tool" / "lib.zig")
+        with pytest.raises(InfrastructureError, match=r"'tool' is damaged: .*lib\.zig"):
+            module._check_whole(found)
+
+
+def test_our_own_builds_import_nothing_that_is_not_recorded() -> None:
+    """Python packages are no input of a build: what drives ours uses the standard library and the compiler alone."""
+    tree = ast.parse((ROOT / "firmware" / "build.py").read_text())
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert len(names) > 10
+    assert {name.partition(".")[0] for name in names} <= sys.stdlib_module_names
 
 
 def test_a_missing_compiler_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,18 +108,21 @@ def prepare(request: BuildRequest, cache: Path, builder: Builder) -> Recipe:
     }
     source = source_state(root, files, digest_of(files))
     trees = _trees(module, request.trees)
-    tools = _tools(module, builder, trees, cache / "tools.json")
+    tools = _tools(module, builder, trees, cache / "tools.json", request.check)
     subject = BuildSubject(module, board, version, source, tools, parameters)
     told_apart = {} if module.build.cache_by_content else parameters
     lane = lane_key(_tree_digest(root, files), tools, builder.name, told_apart)
     return Recipe(subject, inputs.board_path, files, pems, lane, root, trees)
 
 
-def _tools(module: Module, builder: Builder, trees: Mapping[str, Path], kept: Path) -> tuple[ToolIdentity, ...]:
-    """The builder's toolchain, or this machine's; and the trees."""
+def _tools(
+    module: Module, builder: Builder, trees: Mapping[str, Path], kept: Path, whole: bool
+) -> tuple[ToolIdentity, ...]:
+    """The builder's toolchain, or this machine's (every file of our compiler, if `whole`); and the trees."""
     brought = builder.tools()
     if brought is None:
-        brought = toolchain(kept, tools_of(module.build), builder.path, perhaps_of(module.build))
+        names, perhaps = tools_of(module.build), perhaps_of(module.build)
+        brought = toolchain(kept, names, builder.path, perhaps, whole=whole)
     return (*brought, *(tree_identity(name, folder, kept) for name, folder in sorted(trees.items())))
 
 

@@ -3,8 +3,10 @@
 programs a module says that it is built with, of what a compiler among those starts, and of every package behind them.
 
 Guards: the identity of our compiler is one over the digests of all files as its wheel lists them, the same on every
-machine. Of those files the program alone is hashed here, again when it changed, and compared with what the wheel says.
-A compiler of the machine is hashed with its parts. A tree of tools is hashed whole but for `.git` and `__pycache__`.
+machine.
+Of those files the program alone is hashed here, again when it changed, and compared with what the wheel says; all of
+them where that is asked for. A compiler of the machine is hashed with its parts. A tree of tools is hashed whole but
+for `.git` and `__pycache__`.
 Not covered: Python packages that a build imports, and what else lies in /usr.
 Leaves to others: what is done with it (provenance, the key of the build cache), packages (`debian_packages`), which
 parts a compiler has (`compiler_parts`).
@@ -21,6 +23,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -42,15 +45,21 @@ TREE_FILES_MAX = 200_000
 
 
 def toolchain(
-    cache: Path, names: tuple[str, ...] | None = None, path: str = os.defpath, perhaps: tuple[str, ...] = ()
+    cache: Path,
+    names: tuple[str, ...] | None = None,
+    path: str = os.defpath,
+    perhaps: tuple[str, ...] = (),
+    *,
+    whole: bool = False,
 ) -> tuple[ToolIdentity, ...]:
     """The tools called `names` (None: compiler and Python, as every module of ours is built), programs looked for on
     `path`, those called `perhaps` that are there, the parts of the compilers among them, and the packages behind them.
-    `cache` keeps digests of large files by size and time. Raises `ToolMissing`.
+    `cache` keeps digests of large files by size and time. `whole`: every file of our compiler is read and compared with
+    what its wheel says, and not its program alone. Raises `ToolMissing`, `InfrastructureError` for a damaged one.
     """
     known = _KnownDigests(cache)
     names = (COMPILER, PYTHON) if names is None else names
-    ours = {COMPILER: lambda: _wheel(COMPILER, "ziglang/zig", known), PYTHON: lambda: _python(known)}
+    ours = {COMPILER: lambda: _wheel(COMPILER, "ziglang/zig", known, whole), PYTHON: lambda: _python(known)}
     tools = [ours[name]() for name in names if name in ours]
     programs = {name: _found(name, path) for name in names if name not in ours}
     programs |= {name: Path(found) for name in perhaps if (found := shutil.which(name, path=path))}
@@ -224,7 +233,7 @@ class _KnownDigests:
             return  # only speed is lost: the next call hashes again
 
 
-def _wheel(name: str, program: str, known: _KnownDigests) -> ToolIdentity:
+def _wheel(name: str, program: str, known: _KnownDigests, whole: bool = False) -> ToolIdentity:
     try:
         found = distribution(name)
     except PackageNotFoundError as error:
@@ -239,7 +248,28 @@ def _wheel(name: str, program: str, known: _KnownDigests) -> ToolIdentity:
         raise _damaged(name, f"{path} cannot be read") from error
     if said["program"] != actual:
         raise _damaged(name, f"{path} is not the file that the package brought")
+    if whole:
+        _check_installed(name)
     return ToolIdentity(name=name, version=found.version, sha256=said["files"])
+
+
+@cache
+def _check_installed(name: str) -> None:
+    """Once for each process: twenty thousand files take two seconds."""
+    _check_whole(distribution(name))
+
+
+def _check_whole(found: Distribution) -> None:
+    """Raises `InfrastructureError` for a file of a wheel that is not what the wheel says, or that is not there."""
+    for name, sha256 in _recorded(found).items():
+        path = Path(str(found.locate_file(name)))
+        try:
+            with path.open("rb") as file:
+                actual = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise _damaged(found.name, f"{path} cannot be read") from error
+        if actual != sha256:
+            raise _damaged(found.name, f"{path} is not the file that the package brought")
 
 
 def _summed(found: Distribution, program: str) -> str:
