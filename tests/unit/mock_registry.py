@@ -26,9 +26,11 @@ class MockRegistry:
         self.manifests: dict[str, bytes] = {}
         self.tags: dict[str, str] = {}
         self.lists_referrers = referrers
+        self.checks_digests = False
         self.twist: Callable[[Request], bool] = lambda _request: False
         self.seen: list[tuple[str, str, dict[str, str]]] = []
         self._uploads: dict[str, bytes] = {}
+        self._begun = 0
         registry = self
 
         class Handler(Request):
@@ -60,7 +62,8 @@ class MockRegistry:
     def change(self, request: Request) -> None:
         body = request.body
         if request.command == "POST":
-            path = f"{request.path}{len(self._uploads)}"
+            self._begun += 1
+            path = f"{request.path}{self._begun}"
             self._uploads[path] = b""
             return request.answer(202, headers={"Location": path})
         if request.command == "PATCH":
@@ -68,7 +71,10 @@ class MockRegistry:
             return request.answer(202, headers={"Location": request.path})
         path, _, query = request.path.partition("?")
         if path in self._uploads:
-            self.blobs[query.rpartition("%3A")[2]] = self._uploads[path]
+            data, digest = self._uploads.pop(path), query.rpartition("%3A")[2]
+            if self.checks_digests and hashlib.sha256(data).hexdigest() != digest:
+                return request.answer(400)
+            self.blobs[digest] = data
             return request.answer(201)
         digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
         reference = path.rpartition("/")[2]
@@ -125,7 +131,11 @@ class Request(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _any(self) -> None:
-        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        length = int(self.headers.get("Content-Length") or 0)
+        self.body = self.rfile.read(length)
+        if len(self.body) < length and self.command != "PATCH":  # whoever asked is gone
+            self.close_connection = True
+            return
         self.mock.seen.append((self.command, self.path, dict(self.headers)))
         if self.mock.twist(self):
             return

@@ -2,8 +2,8 @@
 """Releases to and from a registry, with the statements about them as referrers.
 
 Guards: a pulled release is verified as a whole, in a store of its own, before it is kept, and is the one that was asked
-for; a push leaves the tag for last but the statements, and moves none. Interrupted, both go on: blobs that are there
-are not sent again, and a part of a blob is kept for the next pull.
+for; a push leaves the tag for last but the statements, and moves none. Interrupted, both go on: what is there is not
+sent again, and blobs and a part of one are kept for the next pull. Of a pull that is refused nothing is left.
 Leaves to others: HTTP (`backends.registries`), what verifies a release (`incoming_release`).
 """
 
@@ -13,10 +13,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.backends.durable_file import make_folder
+from assay.backends.durable_file import exclusive, make_folder
 from assay.backends.registries.client import RegistryClient
 from assay.backends.registries.connection import RegistryConnection
-from assay.backends.registries.credentials import find_credentials
+from assay.backends.registries.credentials import find_credentials, find_token_credentials
+from assay.backends.registries.download_folder import DownloadFolder
+from assay.backends.registries.upload import Uploads
 from assay.backends.stores.blob_folder import BLOB_BYTES_MAX
 from assay.backends.stores.oci_layout import OciLayoutStore
 from assay.errors import NotVerified, Refused, StorageError
@@ -48,7 +50,9 @@ class Registry:
         """The repository of a module. Raises `UsageFault`."""
         address = parse_address(self.address)
         credentials = find_credentials(str(address.origin))
-        connection = RegistryConnection(address.origin, credentials, ca=self.ca, also=self.also)
+        connection = RegistryConnection(
+            address.origin, credentials, ca=self.ca, also=self.also, for_tokens=find_token_credentials
+        )
         return RegistryClient(connection, address.repository(board, name))
 
 
@@ -64,8 +68,24 @@ class Pushed:
 
 
 def push_release(site: Site, release: Release, registry: Registry, say: Say) -> Pushed:
-    """Push `release` with all that refers to it. Raises `Refused` where another one has its tag."""
-    client, tag = registry.client(release.board, release.name), _tag(release)
+    """Push `release` with all that refers to it, one push of a site at a time. Raises `Refused` where another release
+    has its tag.
+    """
+    uploads = site.cache_dir / "uploads"
+    try:
+        make_folder(uploads, mode=0o700)
+        with exclusive(uploads):
+            client = registry.client(release.board, release.name)
+            known = Uploads(uploads, client.name)
+            known.tidy(site.clock.now().timestamp())
+            return _push(site, release, client, known, say)
+    except OSError as error:
+        text = f"{uploads} cannot be written: {error.strerror}"
+        raise StorageError(text, remedy="free disk space, and make the site folder writable") from error
+
+
+def _push(site: Site, release: Release, client: RegistryClient, uploads: Uploads, say: Say) -> Pushed:
+    tag = _tag(release)
     part = _about(site.store, release)
     subject, *statements = part.manifests
     manifest = site.store.get(subject.sha256)
@@ -75,15 +95,16 @@ def push_release(site: Site, release: Release, registry: Registry, say: Say) -> 
     sent = there = 0
     for sha256 in site.store.blobs_of(part).keys() - {each.sha256 for each in part.manifests}:
         if client.has_blob(sha256):
+            uploads.done(sha256)
             there += 1
             continue
         data = site.store.get(sha256)
         say(f"pushing {sha256[:16]}, {len(data)} bytes")
-        client.put_blob(sha256, data)
+        if have := client.put_blob(sha256, data, uploads):
+            say(f"{have} bytes of it were there")
         sent += 1
     client.put_release(tag, manifest)
-    for each in statements:
-        client.put_referrer(site.store.get(each.sha256), each, subject)
+    client.put_referrers([(each, site.store.get(each.sha256)) for each in statements], subject)
     return Pushed(f"{client.name}:{tag}", subject.digest, sent, there, len(statements))
 
 
@@ -113,42 +134,55 @@ def pull_release(
 ) -> Pulled:
     """Pull `name@version` for `board`, verify everything, and keep it. Raises `NotVerified`, `Refused`."""
     client = registry.client(board, name)
-    tag = check_tag(version.replace("+", "_"))
+    check_tag(version.replace("+", "_"))
     try:
         with incoming_folder(site) as folder:
-            statements = _Pull(client, folder, site.cache_dir / "downloads", say).pull(tag)
-            staged = OciLayoutStore(folder)
-            found = [
-                each for each in staged.releases() if (each.name, each.version, each.board) == (name, version, board)
-            ]
-            if len(found) != 1:
-                named = ", ".join(f"{each.reference} for {each.board}" for each in staged.releases())
-                text = f"{client.name}:{tag} is {named}, not {name}@{version} for {board}"
-                raise NotVerified(text, remedy="somebody moved the tag: ask who runs the registry")
-            check_withdrawals(site.store, staged, trust)
-            checks = verify_incoming(staged, found[0], trust)
-            site.store.adopt(staged)
-            return Pulled(found[0], checks, statements)
+            downloads = DownloadFolder(site.cache_dir / "downloads", PULL_BYTES_MAX)
+            downloads.tidy(site.clock.now().timestamp())
+            try:
+                pulled = _pulled(site, _Pull(client, folder, downloads, say), (name, version, board), trust)
+            except Refused:
+                downloads.drop()
+                raise
+            downloads.drop()
+            return pulled
     except OSError as error:
         text = f"the release cannot be kept: {error.strerror} ({error.filename})"
         raise StorageError(text, remedy="free disk space, and make the site folder writable") from error
 
 
-class _Pull:
-    """Brings one release into the layout in `folder`; parts of blobs lie in `parts` until they are whole."""
+def _pulled(site: Site, pull: _Pull, wanted: tuple[str, str, str], trust: TrustFile) -> Pulled:
+    """Bring the release, verify it, and keep it."""
+    name, version, board = wanted
+    statements = pull.pull(check_tag(version.replace("+", "_")))
+    staged = OciLayoutStore(pull.folder)
+    found = [each for each in staged.releases() if (each.name, each.version, each.board) == wanted]
+    if len(found) != 1:
+        named = ", ".join(f"{each.reference} for {each.board}" for each in staged.releases())
+        text = f"{pull.where} is {named}, not {name}@{version} for {board}"
+        raise NotVerified(text, remedy="somebody moved the tag: ask who runs the registry")
+    check_withdrawals(site.store, staged, trust)
+    checks = verify_incoming(staged, found[0], trust)
+    site.store.adopt(staged)
+    return Pulled(found[0], checks, statements)
 
-    def __init__(self, client: RegistryClient, folder: Path, parts: Path, say: Say) -> None:
+
+class _Pull:
+    """Brings one release into the layout in `folder`; blobs come into `downloads`, where a stopped pull leaves them."""
+
+    def __init__(self, client: RegistryClient, folder: Path, downloads: DownloadFolder, say: Say) -> None:
+        self.folder = folder
+        self.where = client.name
         self._client = client
         self._blobs = folder / "blobs" / "sha256"
-        self._folder = folder
-        self._parts = parts
+        self._downloads = downloads
         self._say = say
         self._left = PULL_BYTES_MAX
         self._blobs.mkdir(parents=True)
-        make_folder(parts)
 
     def pull(self, tag: str) -> int:
         """Answers how many statements refer to the release."""
+        self.where = f"{self._client.name}:{tag}"
         data = self._client.manifest(tag)
         if data is None:
             raise NotVerified(f"there is no {self._client.name}:{tag}", remedy="push the release there")
@@ -161,7 +195,7 @@ class _Pull:
         referring = [self._statement(each, subject) for each in self._listed(subject)]
         named = {oci_layout.REFERENCE_ANNOTATION: names}
         index = Index(manifests=(subject.model_copy(update={"annotations": named}), *referring))
-        (self._folder / "index.json").write_bytes(canonical_json.encode_value(index))
+        (self.folder / "index.json").write_bytes(canonical_json.encode_value(index))
         return len(referring)
 
     def _listed(self, subject: Descriptor) -> Iterable[Descriptor]:
@@ -205,10 +239,10 @@ class _Pull:
         if descriptor.size > BLOB_BYTES_MAX or self._left < 0:
             text = f"{self._client.name} has a blob of {descriptor.size} bytes, more than a release may have"
             raise NotVerified(text, remedy="ask who runs the registry")
-        self._say(f"pulling {descriptor.sha256[:16]}, {descriptor.size} bytes")
-        whole = self._parts / descriptor.sha256
-        self._client.blob(descriptor, whole)
-        whole.replace(file)
+        if not self._downloads.has(descriptor.sha256, descriptor.size):
+            self._say(f"pulling {descriptor.sha256[:16]}, {descriptor.size} bytes")
+            self._client.blob(descriptor, self._downloads.place(descriptor.sha256, descriptor.size))
+        self._downloads.give(descriptor.sha256, file)
 
 
 def _tag(release: Release) -> str:

@@ -3,28 +3,33 @@
 
 Guards: what comes has the digest that was asked for; a tag that is there with something else is not moved; statements
 are found through the referrers API, and where the registry has none through the tag that the specification names for
-that, which is written so that nobody else's entry is lost. Leaves to others: whether any of it is to be trusted.
+that. Registries know no "write if unchanged": what two write at once is looked at again, and written again.
+Leaves to others: whether any of it is to be trusted.
 """
 
 from __future__ import annotations
 
 import hashlib
+import random
 import re
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 from assay.backends.registries.connection import Answer, RegistryConnection
 from assay.backends.registries.download import download
+from assay.backends.registries.upload import Upload, Uploads
 from assay.errors import InfrastructureError, NotVerified, Refused
 from assay.formats import canonical_json, oci_layout
 from assay.formats.oci_layout import Descriptor, Index
 
-UPLOAD_BYTES = 8 * 1024 * 1024
-"""Bytes of one piece of an upload: what is sent again when the link breaks."""
-UPLOAD_ATTEMPTS = 5
-INDEX_ATTEMPTS = 5
-"""Tries to write the tag with the referrers while others write it."""
+INDEX_ATTEMPTS = 12
+"""Looks at the tag with the referrers while others write it."""
+SETTLE_S = 0.5
+"""Seconds, about, from our write until we look again: who read the tag before it has written by then."""
 PAGES_MAX = 16
+
+Sleep = Callable[[float], None]
 
 _ACCEPT = f"{oci_layout.MANIFEST_TYPE}, {oci_layout.INDEX_TYPE}"
 
@@ -59,29 +64,9 @@ class RegistryClient:
         """Whether the repository has the blob, as it says."""
         return self._connection.ask("HEAD", f"{self._base}/blobs/sha256:{sha256}").status == 200
 
-    def put_blob(self, sha256: str, data: bytes) -> None:
-        """Upload a blob in pieces; a piece that was lost is sent again from where the registry has it."""
-        answer = self._connection.ask("POST", f"{self._base}/blobs/uploads/", body=b"")
-        self._expect(answer, (202,), "to an upload")
-        location, sent, failures = self._location(answer), 0, 0
-        while sent < len(data):
-            piece = data[sent : sent + UPLOAD_BYTES]
-            headers = {
-                "Content-Type": "application/octet-stream",
-                "Content-Range": f"{sent}-{sent + len(piece) - 1}",
-                "Content-Length": str(len(piece)),
-            }
-            try:
-                answer = self._connection.ask("PATCH", location, headers=headers, body=piece)
-                self._expect(answer, (202,), "to a piece of a blob")
-                location, sent = self._location(answer), sent + len(piece)
-            except InfrastructureError:
-                failures += 1
-                if failures >= UPLOAD_ATTEMPTS:
-                    raise
-                location, sent = self._resume(location)
-        end = f"{location}{'&' if '?' in location else '?'}digest={quote(f'sha256:{sha256}')}"
-        self._expect(self._connection.ask("PUT", end, body=b""), (201,), "to a whole blob")
+    def put_blob(self, sha256: str, data: bytes, uploads: Uploads) -> int:
+        """Upload a blob, from where the registry has it; answers the bytes that were there. See `Upload`."""
+        return Upload(self._connection, self._base, uploads, self._expect).put(sha256, data)
 
     def put_manifest(self, reference: str, data: bytes, media_type: str = oci_layout.MANIFEST_TYPE) -> bool:
         """Put a manifest under a tag or its digest; answers whether the registry itself lists what refers to it."""
@@ -99,19 +84,32 @@ class RegistryClient:
             text = f"{self.name}:{tag} is there already, and is another release"
             raise Refused(text, remedy="give the release a version of its own; what was pushed is not replaced")
 
-    def put_referrer(self, data: bytes, descriptor: Descriptor, subject: Descriptor) -> None:
-        """Put a manifest that refers to `subject`, so that `referrers` finds it."""
-        if self.put_manifest(descriptor.digest, data):
-            return
-        tag = _fallback_tag(subject)
+    def put_referrers(
+        self, statements: Sequence[tuple[Descriptor, bytes]], subject: Descriptor, sleep: Sleep = time.sleep
+    ) -> None:
+        """Put manifests that refer to `subject`, so that `referrers` finds them."""
+        unlisted = [each for each, data in statements if not self.put_manifest(each.digest, data)]
+        if unlisted:
+            self._put_into_tag(_fallback_tag(subject), unlisted, sleep)
+
+    def _put_into_tag(self, tag: str, ours: Sequence[Descriptor], sleep: Sleep) -> None:
+        """Until all of `ours` are in the index under `tag`, and still are when whoever read it before has written."""
+        settled = True
         for _ in range(INDEX_ATTEMPTS):
             index = self._fallback(tag)
-            if any(each.digest == descriptor.digest for each in index.manifests):
-                return
-            grown = index.model_copy(update={"manifests": (*index.manifests, descriptor)})
-            self.put_manifest(tag, canonical_json.encode_value(grown), oci_layout.INDEX_TYPE)
+            there = {each.digest for each in index.manifests}
+            missing = tuple(each for each in ours if each.digest not in there)
+            if not missing:
+                if settled:
+                    return
+                settled = True
+            else:
+                grown = index.model_copy(update={"manifests": (*index.manifests, *missing)})
+                self.put_manifest(tag, canonical_json.encode_value(grown), oci_layout.INDEX_TYPE)
+                settled = False
+            sleep(SETTLE_S * (0.5 + random.random()))  # noqa: S311 (so that two do not keep step)
         text = f"others keep writing {self.name}:{tag} at the same time"
-        raise InfrastructureError(text, remedy="run it again: it goes on")
+        raise InfrastructureError(text, remedy="run it again when they are done: it goes on")
 
     def referrers(self, subject: Descriptor) -> tuple[Descriptor, ...]:
         """What refers to `subject`, by the registry's own list or by the tag for older registries."""
@@ -142,21 +140,6 @@ class RegistryClient:
     def _fallback(self, tag: str) -> Index:
         data = self.manifest(tag)
         return Index() if data is None else oci_layout.read_index(data)
-
-    def _location(self, answer: Answer) -> str:
-        """Uploads stay at the registry: a blob of ours is sent nowhere else."""
-        origin, path = self._connection.leads(answer.headers.get("location", ""), f"{self._base}/blobs/uploads/")
-        if origin != self._connection.origin:
-            raise self._connection.refused(f"wants an upload to go to {origin}")
-        return path
-
-    def _resume(self, location: str) -> tuple[str, int]:
-        """Where to go on, and how many bytes the registry has."""
-        answer = self._connection.ask("GET", location)
-        self._expect(answer, (204,), "about an upload")
-        found = re.fullmatch(r"0-(\d+)", answer.headers.get("range", ""))
-        last = int(found[1]) if found else 0
-        return self._location(answer), last + 1 if last else 0
 
     def _expect(self, answer: Answer, statuses: tuple[int, ...], what: str) -> None:
         if answer.status in statuses:

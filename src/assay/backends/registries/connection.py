@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 
 from assay import __version__
 from assay.backends.paced_answer import Pace, TooSlow
-from assay.backends.registries.credentials import Credentials
+from assay.backends.registries.credentials import TOKEN_HOST, Credentials
 from assay.errors import InfrastructureError, NotVerified, Refused, UsageFault
 from assay.formats.registry_address import Origin, resolve
 
@@ -50,6 +50,7 @@ class Answer:
 
 class RegistryConnection:
     """The registry at `origin`. `also`: hosts (`HOST[:PORT]`) that it may lead to. `ca`: whom its certificate is by.
+    `for_tokens`: the credentials that were given for another host, which the registry sends us to for a token.
 
     Raises `InfrastructureError` when it cannot be asked, `Refused` when it must not be believed or does not let us in.
     """
@@ -63,9 +64,11 @@ class RegistryConnection:
         also: frozenset[str] = frozenset(),
         timeout_s: float = TIMEOUT_S,
         clock: Callable[[], float] = time.monotonic,
+        for_tokens: Callable[[str], Credentials | None] = lambda _host: None,
     ) -> None:
         self.origin = origin
         self._credentials = credentials
+        self._for_tokens = for_tokens
         self._also = also
         self._timeout_s = timeout_s
         self._pace = replace(PACE, clock=clock)
@@ -201,14 +204,15 @@ class RegistryConnection:
         asked = dict(_CHALLENGE.findall(challenge))
         origin, path = self.leads(asked.get("realm", ""), "/")
         query = urlencode({name: asked[name] for name in ("service", "scope") if name in asked})
-        headers = {"Authorization": self._credentials.basic} if self._credentials else {}
+        known = self._credentials if origin == self.origin else self._for_tokens(str(origin))
+        headers = {"Authorization": known.basic} if known else {}
         connection = self._connect(origin)
         try:
             connection.request("GET", f"{path}?{query}", headers=headers)
             response = connection.getresponse()
             data = response.read(TOKEN_BYTES_MAX)
             if response.status != 200:
-                raise Refused(f"{origin} gives no token ({response.status})", remedy="correct the password")
+                raise Refused(f"{origin} gives no token ({response.status})", remedy=self._token_remedy(origin, known))
             document = json.loads(data)
             token = document.get("token") or document.get("access_token")
         except (HTTPException, OSError) as error:
@@ -220,6 +224,11 @@ class RegistryConnection:
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
             raise self.refused(f"sends us to {origin} for a token, which gives none")
         return f"Bearer {token}"
+
+    def _token_remedy(self, origin: Origin, known: Credentials | None) -> str:
+        if known is None and self._credentials is not None:
+            return f"the password of {self.origin} is not sent there; if it is meant for it: {TOKEN_HOST}={origin}"
+        return "correct the password"
 
     def _failed(self, error: Exception) -> Exception:
         self.close()

@@ -20,6 +20,8 @@ from assay.errors import UsageFault
 
 USER = "ASSAY_REGISTRY_USER"
 PASSWORD_FILE = "ASSAY_REGISTRY_PASSWORD_FILE"  # noqa: S105 (the name of a variable)
+TOKEN_HOST = "ASSAY_REGISTRY_TOKEN_HOST"  # noqa: S105 (the name of a variable)
+"""A host, with its port where it has one, whose token service gets the password of the variables, too."""
 FILE_BYTES_MAX = 1024 * 1024
 
 
@@ -40,6 +42,15 @@ class Credentials:
 def find_credentials(host: str) -> Credentials | None:
     """For the registry `host` (with its port where it has one): the first place that knows it. Raises `UsageFault`."""
     return _from_variables() or _from_docker(host) or _from_netrc(host)
+
+
+def find_token_credentials(host: str) -> Credentials | None:
+    """For the token service at `host`, which a registry elsewhere sends us to: only what was given for that very host.
+
+    Raises `UsageFault`.
+    """
+    named = _from_variables() if os.environ.get(TOKEN_HOST, "").lower() == host.lower() else None
+    return named or _from_docker(host) or _from_netrc(host)
 
 
 def _from_variables() -> Credentials | None:

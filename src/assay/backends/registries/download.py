@@ -31,7 +31,7 @@ def download(registry: RegistryConnection, path: str, sha256: str, size: int, fi
     went_on = _have(part) > 0
     while True:
         _fetch_all(registry, path, size, part)
-        if _digest(part) == sha256:
+        if has_digest(part, sha256):
             part.replace(file)
             return
         part.unlink()
@@ -116,6 +116,7 @@ def _have(part: Path) -> int:
     return 0
 
 
-def _digest(part: Path) -> str:
-    with part.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def has_digest(file: Path, sha256: str) -> bool:
+    """Whether the bytes of `file` have that digest. Raises `OSError`."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest() == sha256
