@@ -10,40 +10,42 @@ import shutil
 from pathlib import Path
 
 import pytest
-from made_site import MadeSite
+from changed_bytes import NO_EVIDENCE, Used, changed, faults
+from made_site import SERIAL, MadeSite
 from traced_site import broken, names_in, reopened, run
 
-NOT_COVERED = ("keys/", "outbox.sqlite", "lock", "DEMO-")
-"""docs/reference/trace lists them: private keys, the outbox (a copy of the log), locks; DEMO- is the fixture's."""
-
 FLIPS = int(os.environ.get("ASSAY_FLIPS", "1"))
-"""Positions in each file and for each seed; a campaign sets ASSAY_FLIPS."""
+"""Bytes in each file and for each seed; a campaign sets ASSAY_FLIPS."""
 
 
-def files_of(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+def used(folder: Path) -> Used:
+    return Used(folder / ".assay", folder / "trust.toml", SERIAL)
 
 
+@pytest.mark.timeout(1800)  # for a machine under load; some seconds on an idle one
 @pytest.mark.parametrize("seed", [1, 2])
-def test_one_changed_byte_in_any_covered_file(finished_copy: Path, seed: int) -> None:
-    dice, found = random.Random(seed), 0
-    for name in files_of(finished_copy):
-        path = finished_copy / name
-        whole_data = path.read_bytes()
-        if any(part in name for part in NOT_COVERED):
-            continue
-        for _ in range(FLIPS):
-            place, bit = dice.randrange(len(whole_data)), dice.randrange(8)
-            damaged = bytearray(whole_data)
-            damaged[place] ^= 1 << bit
-            path.write_bytes(bytes(damaged))
-            result = run(finished_copy, "--brief")
-            assert result.exit_code == 4, f"{name}: bit {bit} of byte {place}: {result.output}"
-            assert "Traceback" not in result.output
-            found += 1
-        path.write_bytes(whole_data)
-    assert found >= 60 * FLIPS
-    assert run(finished_copy).exit_code == 0
+def test_one_changed_byte_in_every_file(finished_copy: Path, seed: int) -> None:
+    """Refused wherever a record rests on it; of the rest, one file of each kind, which changes nothing."""
+    site = used(finished_copy)
+    assert list(faults(site, random.Random(seed), flips=FLIPS)) == []
+    kinds = site.kinds()
+    assert sum(len(files) for kind, files in kinds.items() if kind not in NO_EVIDENCE) >= 60
+    assert {"keys/*", "outbox.sqlite*"} <= set(kinds)
+
+
+def test_a_file_of_no_kind(finished_copy: Path) -> None:
+    """Who adds a file to a site says what a changed byte in it does."""
+    (finished_copy / ".assay" / "new.json").write_text("{}")
+    with pytest.raises(LookupError, match=r"new\.json"):
+        used(finished_copy).kinds()
+
+
+def test_what_goes_unnoticed_is_a_fault(finished_copy: Path) -> None:
+    site, dice = used(finished_copy), random.Random(1)
+    (found,) = changed(site, site.site / "outbox.sqlite", dice, refused=True)
+    assert "outbox.sqlite" in found and "status 0" in found
+    (found,) = changed(site, site.site / "log" / "checkpoint", dice, refused=False)
+    assert "log/checkpoint" in found and "status 4" in found
 
 
 @pytest.mark.parametrize(

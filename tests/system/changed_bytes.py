@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One byte changed in every file that a run leaves, one file at a time: `nox -s changed`; a sample runs with the tests.
+
+Every file of a site is of a kind below. Of what records rest on, `assay trace` refuses a changed byte with status 4;
+of the rest it says the same as before, which is why it is no evidence (docs/reference/trace).
+
+    python tests/system/changed_bytes.py                             the demo is run first, in a folder of its own
+    python tests/system/changed_bytes.py --site .assay --trust TRUST --serial SERIAL [--flips 8]
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from assay.cli.trace import command
+
+COVERED = (
+    "log/checkpoint",
+    "log/tile/*",
+    "records/*.json",
+    "attachments/*",
+    "store/oci-layout",
+    "store/index.json",
+    "store/blobs/*",
+    "device-ca/*.der",
+    "device-ca/*.pem",
+)
+"""What records rest on, as patterns of paths in a site; `*` passes over folders, too."""
+
+NO_EVIDENCE = {
+    "keys/*": "private keys: a changed one signs no more, and what it signed verifies with the trust file",
+    "outbox.sqlite*": "statements on their way into the log; the log is the truth",
+    "journal.sqlite*": "the state of runs; what they led to is in the log",
+    "serials.sqlite*": "which serial number is the next; those that were given are in the log",
+    "run-locks/*": "who is at work",
+    "*.lock": "who is at work",
+    "device-ca/lock": "who is at work",
+    "policy/*": "copies of packs; one counts with the digest that was adopted only",
+    "cache/*": "can be made again, and is compared with its digest when it is used",
+    "twins/*": "the flash of an emulated chip: ask the unit, its bootloader verifies what it starts",
+}
+"""What no record rests on, and why."""
+
+
+@dataclass(frozen=True)
+class Used:
+    """A site that was used, whom to trust, and a unit of it."""
+
+    site: Path
+    trust: Path
+    serial: str
+
+    def traced(self) -> tuple[int, str]:
+        """Status and output of `assay trace`."""
+        options = ["--site", str(self.site), "--trust", str(self.trust), "--brief"]
+        result = CliRunner().invoke(command, [self.serial, *options])
+        return result.exit_code, result.output
+
+    def kinds(self) -> dict[str, list[Path]]:
+        """The files of each kind. Raises `LookupError` for a file that is of no kind."""
+        found: dict[str, list[Path]] = {}
+        for path in sorted(self.site.rglob("*")):
+            if path.is_file() and path.stat().st_size:
+                found.setdefault(_kind(str(path.relative_to(self.site))), []).append(path)
+        return found
+
+
+def _kind(name: str) -> str:
+    for pattern in (*COVERED, *NO_EVIDENCE):
+        if fnmatchcase(name, pattern):
+            return pattern
+    raise LookupError(f"nobody says what a changed byte in {name} does")
+
+
+def faults(used: Used, dice: random.Random, *, flips: int, sample: int | None = None) -> Iterator[str]:
+    """What is not as it should be. `sample`: so many files of each kind, else all of what is covered."""
+    said = used.traced()
+    if said[0] != 0:
+        yield f"nothing was changed, and the status is {said[0]}: {said[1]}"
+    for kind, files in used.kinds().items():
+        wanted = sample if kind in COVERED else sample or 1
+        for path in files if wanted is None else dice.sample(files, min(wanted, len(files))):
+            for _ in range(flips):
+                yield from changed(used, path, dice, refused=kind in COVERED)
+    if used.traced() != said:
+        yield "everything is as it was, and trace says something else"
+
+
+def changed(used: Used, path: Path, dice: random.Random, *, refused: bool) -> Iterator[str]:
+    """The fault, if a changed bit of the file at `path` is not `refused`, or is and should not be."""
+    good = path.read_bytes()
+    place, bit = dice.randrange(len(good)), dice.randrange(8)
+    path.write_bytes(good[:place] + bytes([good[place] ^ 1 << bit]) + good[place + 1 :])
+    status, output = used.traced()
+    path.write_bytes(good)
+    if status != (4 if refused else 0) or "Traceback" in output:
+        yield f"{path.relative_to(used.site)}, bit {bit} of byte {place}: status {status}\n{output}"
+
+
+def demo(folder: Path) -> Used:
+    """The main job, in a copy of the project in `folder`; takes minutes."""
+    from demo_project import DemoProject
+
+    project = DemoProject.make(folder / "project")
+    status, answer = project.run(*project.demo_words(board="ast1030-evb", fixed=False))
+    if status != 0:
+        raise SystemExit(f"the demo gives {status}: {answer}")
+    results = project.root / answer["results"]
+    return Used(project.site.folder, results / "trust.toml", answer["variables"]["serial"])
+
+
+def main() -> int:
+    """Status 1 when a changed byte does what it should not."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--site", type=Path, help="a site that was used; a copy of it is changed")
+    parser.add_argument("--trust", type=Path)
+    parser.add_argument("--serial")
+    parser.add_argument("--flips", type=int, default=4, help="bytes changed in each file [4]")
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="assay-changed-") as name:
+        folder = Path(name)
+        if asked.site is None:
+            used = demo(folder)
+        else:
+            shutil.copytree(asked.site, folder / "site")
+            used = Used(folder / "site", asked.trust, asked.serial)
+        found = list(faults(used, random.Random(asked.seed), flips=asked.flips))
+        for kind, files in used.kinds().items():
+            print(f"{kind:<20} {len(files):>5} files: {NO_EVIDENCE.get(kind, 'refused')}")
+    print(*found, f"{len(found)} faults", sep="\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
