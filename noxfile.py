@@ -50,6 +50,7 @@ QEMU_ARM64 = ("qemu-system-aarch64", "qemu-system-arm")
 LINUX_PROGRAMS = (("mksquashfs", "squashfs-tools"), ("rauc", "rauc"), ("/usr/sbin/sfdisk", "fdisk"))
 U_BOOT = "/usr/lib/u-boot/qemu_arm64/u-boot.bin"
 CONTAINER_PROGRAMS = (("podman", "podman"), ("runc", "runc"), ("/bin/busybox", "busybox-static"))
+DOCKER_ENGINE = ("dockerd", "docker.io")
 BUILD_SYSTEMS = (("make", "make"), ("cmake", "cmake"))
 SOFT_HSM = ("softhsm2-util", "softhsm2")
 DOCKER_REGISTRY = ("docker-registry", "docker-registry")
@@ -164,10 +165,18 @@ def labgrid(session: nox.Session) -> None:
 
 @nox.session
 def containers(session: nox.Session) -> None:
-    """Builds in containers, on a podman of their own; Make and CMake projects of other people. Wants root."""
-    need(session, BUBBLEWRAP, HOST_COMPILER, *CONTAINER_PROGRAMS, *BUILD_SYSTEMS)
+    """Builds in containers, on a podman and a Docker Engine of their own; Make and CMake projects. Wants root."""
+    need(session, BUBBLEWRAP, HOST_COMPILER, *CONTAINER_PROGRAMS, DOCKER_ENGINE, *BUILD_SYSTEMS)
     install(session, "test")
     session.run("pytest", "tests/unit/test_container_builder.py", "tests/unit/test_build_systems.py", *session.posargs)
+
+
+@nox.session
+def elsewhere(session: nox.Session) -> None:
+    """Releases built again on another Debian, from their provenance alone; `-- --suite trixie`. Wants root; minutes."""
+    need(session, BUBBLEWRAP, GIT, ("mmdebstrap", "mmdebstrap"))
+    install(session, "run")
+    session.run("python", "tests/system/rebuild_elsewhere.py", *session.posargs)
 
 
 @nox.session

@@ -15,6 +15,7 @@ from assay.backends.builders.fewer_cpus import can_pin
 from assay.backends.builders.host import HostBuilder
 from assay.errors import ManifestFault, ToolMissing, UnitFailed, UsageFault
 from assay.model.manifest import BuildRecipe, Module
+from assay.pipeline import build_recipe
 from assay.pipeline.manifest_files import load_module
 from assay.pipeline.module_build import build_module
 from assay.pipeline.site import Site
@@ -142,6 +143,27 @@ def test_an_unchanged_module_is_not_built_again_and_a_changed_input_is(tmp_path:
     assert [build(root, site).from_cache for _ in range(2)] == [False, True]
     (root / "theirs" / "part.h").write_text("#define VALUE 5\n")
     assert not build(root, site).from_cache
+
+
+def test_what_is_kept_is_found_by_the_inputs_alone(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies beside the inputs is read for a build, and not to say that nothing changed."""
+    root = theirs(tmp_path, "make", 'collect = { "payload.bin" = "app.o" }\ntools = ["make", "gcc"]')
+    build(root, site)
+    monkeypatch.setattr(build_recipe, "_tree_digest", None)
+    assert build(root, site).from_cache
+
+
+def test_a_compiler_cache_is_not_shared_when_the_tree_changed_meanwhile(tmp_path: Path, site: Site) -> None:
+    root = theirs(tmp_path, "make", 'collect = { "payload.bin" = "app.o" }\ntools = ["make", "gcc"]')
+    (root / "mod" / "beside.txt").write_text("is no input")
+    recipe = build_recipe.prepare(request_for(root), site.cache_dir, HostBuilder())
+    lane = build_recipe.lane_of(recipe, HostBuilder())
+    (root / "mod" / "beside.txt").write_text("more")
+    other = build_recipe.lane_of(recipe, HostBuilder())
+    (root / "theirs" / "part.h").write_text("#define VALUE 5\n")
+    alone = build_recipe.lane_of(recipe, HostBuilder())
+    (root / "mod" / "beside.txt").write_text("more still")
+    assert len({lane, other, alone}) == 3 and alone == build_recipe.lane_of(recipe, HostBuilder())
 
 
 def test_a_check_builds_anew_and_compares_with_what_was_kept(tmp_path: Path, site: Site) -> None:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builders: the built-in ones pass the conformance suite, the container's by a real engine (podman), in which a real
-module is built; and what is told where there is no engine, no image, or no digest.
+"""Builders: the built-in ones pass the conformance suite, the container's by real engines, podman and Docker Engine,
+in which a real module is built; and what is told where there is no engine, no image, or no digest.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,36 +23,47 @@ from tiny_build import build, needs_sandbox, tiny_project, tiny_site
 
 from assay.backends.builders import container as module
 from assay.backends.builders.choice import choose
+from assay.conformance.builders import task_in
 from assay.errors import ToolMissing, UnitFailed, UsageFault
 from assay.interfaces.builder import BuilderSettings
 
 PROGRAMS = ["sh", "cat", "cp", "env", "id", "nproc", "ls", "sleep", "mkdir", "chmod", "printf", "touch", "rm", "true"]
 BUSYBOX = "/bin/busybox"
-needs_engine = pytest.mark.skipif(
-    any(shutil.which(program) is None for program in ("podman", "runc", BUSYBOX)) or os.geteuid() != 0,
-    reason="no podman with runc and busybox-static, or not root: nox -s containers",
-)
+DOUBLED = "x=0123456789abcdef; i=0; while [ $i -lt %d ]; do x=$x$x; i=$((i + 1)); done"
+ENGINES = {"podman": ("podman", "runc", BUSYBOX), "docker": ("dockerd", "containerd", "runc", BUSYBOX)}
+ENGINE_START_S = 120.0
 
 
 class Engine:
-    """A podman service of its own, with an image of busybox and nothing else."""
+    """A service of its own, of podman or Docker Engine, with an image of busybox and nothing else."""
 
-    def __init__(self, folder: Path) -> None:
-        self.address = f"unix://{folder}/podman.sock"
-        words = ["--root", f"{folder}/root", "--runroot", f"{folder}/run", "--storage-driver", "vfs"]
-        words += ["--runtime", "runc", "--cgroup-manager", "cgroupfs", "system", "service", "-t", "0", self.address]
+    def __init__(self, folder: Path, kind: str) -> None:
+        self.folder = folder
+        self.address = f"unix://{folder}/engine.sock"
+        command = {"podman": self._podman, "docker": self._dockerd}[kind]()
         die = ["setpriv", "--pdeathsig", "KILL", "--"]
-        self.process = subprocess.Popen([*die, "podman", *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        quiet = subprocess.DEVNULL
+        self.process = subprocess.Popen([*die, *command], cwd=folder, stdout=quiet, stderr=quiet)  # conmon leaves files
         import docker
 
-        deadline_s = time.monotonic() + 60
-        while not (folder / "podman.sock").exists() and time.monotonic() < deadline_s:
+        deadline_s = time.monotonic() + ENGINE_START_S
+        while not (folder / "engine.sock").exists() and time.monotonic() < deadline_s:
             time.sleep(0.05)
-        self.client = docker.DockerClient(base_url=self.address, timeout=60)
+        self.client = docker.DockerClient(base_url=self.address, timeout=120)
         tar = folder / "image.tar"
         tar.write_bytes(_image())
         self.client.api.import_image_from_file(str(tar), repository="busybox")
         self.image = str(self.client.images.list()[0].id)
+
+    def _podman(self) -> list[str]:
+        words = ["--root", f"{self.folder}/root", "--runroot", f"{self.folder}/run", "--storage-driver", "vfs"]
+        words += ["--runtime", "runc", "--cgroup-manager", "cgroupfs", "system", "service", "-t", "0", self.address]
+        return ["podman", *words]
+
+    def _dockerd(self) -> list[str]:
+        words = ["--data-root", f"{self.folder}/root", "--exec-root", f"{self.folder}/run", "--storage-driver", "vfs"]
+        words += ["--pidfile", f"{self.folder}/pid", "--iptables=false", "--bridge=none", "--host", self.address]
+        return ["dockerd", *words]
 
 
 def _image() -> bytes:
@@ -72,33 +84,34 @@ def _image() -> bytes:
     return out.getvalue()
 
 
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
+@pytest.fixture(scope="module", params=sorted(ENGINES))
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """In a folder of a short name: podman takes no --runroot of more than 50 characters."""
-    with tempfile.TemporaryDirectory(prefix="pod-", ignore_cleanup_errors=True) as folder:
-        running = Engine(Path(folder))
+    lacking = [program for program in ENGINES[request.param] if shutil.which(program) is None]
+    if lacking or os.geteuid() != 0:
+        pytest.skip(f"{', '.join(lacking) or 'root'} is missing: nox -s containers")
+    with tempfile.TemporaryDirectory(prefix="eng-", ignore_cleanup_errors=True) as folder:
+        running = Engine(Path(folder), request.param)
         yield running
         running.process.terminate()
         running.process.wait()
 
 
 def test_the_host_builder_conforms(tmp_path: Path) -> None:
-    passed_all(conform(tmp_path, "builders", "--assay-driver=host"), 14)
+    passed_all(conform(tmp_path, "builders", "--assay-driver=host"), 15)
 
 
 @needs_sandbox
 def test_the_sandbox_conforms(tmp_path: Path) -> None:
-    passed_all(conform(tmp_path, "builders", "--assay-driver=sandbox"), 22)
+    passed_all(conform(tmp_path, "builders", "--assay-driver=sandbox"), 23)
 
 
-@needs_engine
 def test_the_container_conforms_on_a_real_engine(tmp_path: Path, engine: Engine) -> None:
     options = (f"--assay-driver-option=engine={engine.address}", f"--assay-driver-option=image={engine.image}")
-    passed_all(conform(tmp_path, "builders", "--assay-driver=container", *options), 22)
+    passed_all(conform(tmp_path, "builders", "--assay-driver=container", *options), 23)
     assert engine.client.containers.list(all=True) == []
 
 
-@needs_engine
 def test_a_module_is_built_in_a_container_and_names_its_image(
     tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +133,25 @@ def test_a_module_is_built_in_a_container_and_names_its_image(
         build(root, site, "container", image="sha256:" + "0" * 64)
 
 
-@needs_engine
+def test_a_build_that_wants_all_the_memory_is_ended(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Alone, and by the engine: what it may have is a share of the machine's."""
+    monkeypatch.setattr(module, "MEMORY_SHARE", 48 * 2**20 / engine.client.info()["MemTotal"])
+    builder, _ = choose("container", BuilderSettings(image=engine.image, engine=engine.address))
+    task = task_in(tmp_path, builder)
+    builder.run(replace(task, command=("sh", "-c", DOUBLED % 16)))
+    with pytest.raises(UnitFailed, match=r"more than 4[78] MiB of memory"):
+        builder.run(replace(task, command=("sh", "-c", DOUBLED % 30)))
+
+
+def test_a_folder_name_is_no_word_of_a_shell(tmp_path: Path, engine: Engine) -> None:
+    builder, _ = choose("container", BuilderSettings(image=engine.image, engine=engine.address))
+    task = task_in(tmp_path / 'a "b$(touch $HOME/run)`touch $HOME/run`', builder)
+    builder.run(replace(task, command=("sh", "-c", "echo x > $HOME/there; umask"), umask=0o077))
+    assert [path.name for path in task.home.iterdir() if path.name != module.TEMPORARY] == ["there"]
+
+
 def test_a_container_of_the_dead_is_removed(tmp_path: Path, engine: Engine) -> None:
     word = module.owner_word().rpartition("_")[0] + "_1"  # this process id, started at another time
     stray = engine.client.containers.create(engine.image, ["sleep", "300"], labels={module.OWNER: word}, user="1:1")

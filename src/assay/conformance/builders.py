@@ -25,6 +25,7 @@ from assay.errors import AssayError, UnitFailed
 from assay.interfaces.builder import Builder, BuilderSettings, BuildTask
 
 STARTED_WITHIN_S = 60.0
+LOG_CHARACTERS_MAX = 1024 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +81,13 @@ def test_what_a_build_prints_is_answered(builder: Builder, task: BuildTask) -> N
     """On both streams."""
     said = builder.run(script(task, "echo first words; echo other words >&2"))
     assert "first words" in said and "other words" in said
+
+
+def test_of_a_build_that_prints_without_end_the_end_is_kept(builder: Builder, task: BuildTask) -> None:
+    """Eight million characters in one line."""
+    doubled = "x=0123456789abcdef; for each in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19; do x=$x$x; done"
+    said = builder.run(script(task, f"{doubled}; echo $x; echo last words"))
+    assert said.rstrip().endswith("last words") and len(said) < LOG_CHARACTERS_MAX
 
 
 def test_a_build_that_fails_says_so_with_the_end_of_its_output(builder: Builder, task: BuildTask) -> None:

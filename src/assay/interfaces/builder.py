@@ -84,7 +84,7 @@ class Builder(Protocol):
         ...
 
     def run(self, task: BuildTask) -> str:
-        """Run it; answers the build's output text. May be called from several threads."""
+        """Run it; answers the build's output text, of a long one the end (256 KiB). May be called from threads."""
         ...
 
     def stop(self) -> None:

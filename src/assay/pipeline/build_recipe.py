@@ -49,15 +49,12 @@ class BuildRequest:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A request with everything that it depends on read. `pems`: declared public keys, each in its one spelling;
-    `lane`: names the compiler caches that the builds may use.
-    """
+    """A request with everything that it depends on read. `pems`: declared public keys, each in its one spelling."""
 
     subject: BuildSubject
     board_path: str
     files: tuple[SourceFile, ...]
     pems: dict[str, str]
-    lane: str
     root: Path
     trees: dict[str, Path] = field(default_factory=dict)
 
@@ -110,9 +107,14 @@ def prepare(request: BuildRequest, cache: Path, builder: Builder) -> Recipe:
     trees = _trees(module, request.trees)
     tools = _tools(module, builder, trees, cache / "tools.json", request.check)
     subject = BuildSubject(module, board, version, source, tools, parameters)
-    told_apart = {} if module.build.cache_by_content else parameters
-    lane = lane_key(_tree_digest(root, files), tools, builder.name, told_apart)
-    return Recipe(subject, inputs.board_path, files, pems, lane, root, trees)
+    return Recipe(subject, inputs.board_path, files, pems, root, trees)
+
+
+def lane_of(recipe: Recipe, builder: Builder) -> str:
+    """Names the compiler caches that the builds may use. It reads more than the inputs: not asked for what is kept."""
+    subject = recipe.subject
+    told_apart = {} if subject.module.build.cache_by_content else subject.parameters
+    return lane_key(_tree_digest(recipe.root, recipe.files), subject.tools, builder.name, told_apart)
 
 
 def _tools(
@@ -148,9 +150,11 @@ def _tree_digest(root: Path, files: tuple[SourceFile, ...]) -> str:
     """
     folders = {file.path.partition("/")[0] for file in files}
     try:
-        return digest_of(collect(root, sorted(folders)))
+        there = collect(root, sorted(folders))
     except UsageFault:
         return digest_of(files)  # links or too much lie beside the inputs: share with nobody
+    # Of what is there now the inputs are a part, or somebody wrote to it since they were read: share with nobody.
+    return digest_of(there if set(files) <= set(there) else files)
 
 
 def _check_board(module: Module, board: Board) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from assay.backends.builders.choice import choose
 from assay.backends.builders.lanes import lanes
+from assay.backends.builders.sandbox_strays import end_strays
 from assay.backends.builders.source_tree import listed_otherwise, outputs
 from assay.backends.builders.turkish_locale import compiled_locale
 from assay.backends.builders.undeclared import undeclared
@@ -25,7 +26,7 @@ from assay.interfaces.builder import Builder, BuilderSettings
 from assay.model.artifact import BuiltArtifact
 from assay.pipeline.artifact_folder import read_artifact, write_artifact
 from assay.pipeline.build_places import lay_out, scratch_folders, task_of
-from assay.pipeline.build_recipe import BuildRequest, Recipe, prepare
+from assay.pipeline.build_recipe import BuildRequest, Recipe, lane_of, prepare
 from assay.pipeline.manifest_files import load_module
 from assay.pipeline.site import Site
 from assay.stages.build.comparison import difference
@@ -131,6 +132,7 @@ def _build(
 ) -> BuiltArtifact:
     subject = recipe.subject
     what = f"{subject.module.name} {subject.version}"
+    end_strays()
     say(f"building {what} for {subject.board.name} twice ({builder.name})")
     try:
         with scratch_folders() as (disk, memory):
@@ -163,7 +165,7 @@ def _run_twice(
     in_tree = copies_sources(recipe.subject.module.build)
     file_order = not in_tree and listed_otherwise(places[0].source, places[1].source)
     root = disk / "anew" if request.check else (site.cache_dir / "lanes").resolve()
-    with lanes(root, recipe.lane, disk / "cache") as caches:
+    with lanes(root, lane_of(recipe, builder), disk / "cache") as caches:
         tasks = [
             task_of(recipe, builder, around, each, cache, (site.keys_dir.resolve(),), locale)
             for around, each, cache in zip((FIRST, SECOND), places, caches, strict=True)

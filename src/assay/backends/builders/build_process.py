@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import threading
+from pathlib import Path
 
 from assay.errors import InfrastructureError, StorageError, ToolMissing, UnitFailed
 from assay.interfaces.builder import BuildTask
@@ -23,6 +24,9 @@ BUILD_TIMEOUT_S = 900.0
 
 ROOM_MIN_BYTES = 4 * 1024 * 1024
 """Bytes free after a failed build below which the disk is blamed; one object file of a compiler cache takes more."""
+
+LOG_BYTES_KEPT = 256 * 1024
+"""Bytes of the end of a build's output that are read into memory: a build may print without end."""
 
 LOG_SHOWN_CHARACTERS = 3000
 """Characters of the end of a failed build's output that the message carries."""
@@ -49,7 +53,7 @@ class BuildProcesses:
             ) from error
         except OSError as error:
             raise InfrastructureError(f"the build cannot be started: {error.strerror}", remedy="free memory") from error
-        text = log.read_text(encoding="utf-8", errors="replace")
+        text = _end_of(log)
         if status != 0:
             _check_room(task)
             raise failure(status, text)
@@ -96,6 +100,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     """End the whole group, also what the build left running behind."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _end_of(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_BYTES_KEPT))
+        return file.read(LOG_BYTES_KEPT).decode("utf-8", "replace")
 
 
 def _check_room(task: BuildTask) -> None:

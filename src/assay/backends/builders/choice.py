@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which builder: the sandbox where it works, unless the user says otherwise.
 
-Guards: who asks for the sandbox gets it or an error, never quietly something weaker; sandboxes of the dead are ended.
+Guards: who asks for the sandbox gets it or an error, never quietly something weaker.
 Leaves to others: the builders, each behind its entry point (`assay.builders`).
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from assay.backends.builders.host import HostBuilder
 from assay.backends.builders.sandbox import SandboxBuilder, why_not
-from assay.backends.builders.sandbox_strays import end_strays
 from assay.backends.entry_points import installed_driver
 from assay.errors import UsageFault
 from assay.interfaces.builder import Builder, BuilderSettings
@@ -20,7 +19,6 @@ NO_SETTINGS = BuilderSettings()
 
 def choose(wish: str, settings: BuilderSettings = NO_SETTINGS) -> tuple[Builder, str | None]:
     """The builder called `wish`, and why it is not the sandbox when `auto` had to do without."""
-    end_strays()
     if wish != AUTO:
         return _installed(wish, settings), None
     reason = why_not()

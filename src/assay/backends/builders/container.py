@@ -33,13 +33,26 @@ FILES_MAX = 4096
 PROCESSES_MAX = 4096
 """Limits of a build, given in so many words: podman without CAP_SYS_RESOURCE cannot give its own defaults."""
 
-SCRIPT = 'umask "$1"; shift; "$@"; status=$?; chmod -R a+rwX {folders} 2>/dev/null; exit $status'
+MEMORY_SHARE = 0.5
+"""Of the machine's memory, for one build; two run at a time. One that wants more is ended, and not the machine."""
+
+LOG_BYTES_KEPT = 256 * 1024
+"""Bytes of the end of a build's output that are read back; a message shows less."""
+
+LOG_BYTES_MAX = 16 * 1024 * 1024
+"""Bytes of a build's output that the engine keeps (about) and that are read: beyond, the end is what came so far."""
+
+SCRIPT = (
+    'umask "$1"; out=$2; cache=$3; home=$4; shift 4; "$@"; status=$?;'
+    ' chmod -R a+rwX "$out" "$cache" "$home" 2>/dev/null; exit $status'
+)
 """The umask of a build is no option of an engine; what it left must be readable by who called."""
 
 TEMPORARY = ".tmp"
 """Below the home of a build: its /tmp."""
 
 _MISSING = 127
+_KILLED = 128 + 9
 
 
 def open_container(settings: BuilderSettings) -> ContainerBuilder:
@@ -74,7 +87,9 @@ class ContainerBuilder:
         self._stopped = False
         with _engine():
             self._image = _image(client, image)
-            self._sets_cpus = bool(client.info().get("CPUSet")) and len(os.sched_getaffinity(0)) > 1
+            about = client.info()
+            self._sets_cpus = bool(about.get("CPUSet")) and len(os.sched_getaffinity(0)) > 1
+            self._memory = int(about["MemTotal"] * MEMORY_SHARE) if about.get("MemoryLimit") else None
             _remove_strays(client)
 
     @property
@@ -100,7 +115,8 @@ class ContainerBuilder:
             try:
                 self._start(container)
                 status = self._wait(container)
-                text = str(container.logs(stdout=True, stderr=True).decode("utf-8", "replace"))
+                text = _end_of_log(container)
+                self._check_memory(container, status)
             finally:
                 self._forget(container)
         if self._stopped:
@@ -124,16 +140,17 @@ class ContainerBuilder:
         types = importlib.import_module("docker.types")
         limits = (("nofile", FILES_MAX), ("nproc", PROCESSES_MAX))
         folders = (task.out, task.cache, task.home)
+        memory = self._memory
+        log = types.LogConfig(type=types.LogConfig.types.JSON, config={"max-size": str(LOG_BYTES_MAX)})
         for folder in folders:
             folder.chmod(0o777)  # the user of the build is not the one who called
         # A tmpfs has the mode that /tmp has in the image: with runc, whatever mode is asked for.
         (task.home / TEMPORARY).mkdir(exist_ok=True)
         (task.home / TEMPORARY).chmod(0o1777)
-        script = SCRIPT.format(folders=" ".join(f'"{folder}"' for folder in folders))
         cpus = sorted(os.sched_getaffinity(0))[: task.cpus]
         return self._client.containers.create(
             self._image.id,
-            ["-c", script, "sh", f"{task.umask:03o}", *task.command],
+            ["-c", SCRIPT, "sh", f"{task.umask:03o}", *map(str, folders), *task.command],
             entrypoint=["/bin/sh"],
             working_dir=str(task.source),
             environment=task.environment,
@@ -146,6 +163,8 @@ class ContainerBuilder:
             ulimits=[types.Ulimit(name=name, soft=most, hard=most) for name, most in limits],
             volumes=_volumes(task),
             labels={OWNER: owner_word()},
+            log_config=log,
+            **({"mem_limit": memory, "memswap_limit": memory} if memory else {}),
             **({"cpuset_cpus": ",".join(map(str, cpus))} if self._sets_cpus and task.cpus else {}),
         )
 
@@ -166,6 +185,20 @@ class ContainerBuilder:
                 raise
             text = f"the build did not end within {BUILD_TIMEOUT_S:.0f} s"
             raise UnitFailed(text, remedy="run its command by hand and see where it hangs") from error
+
+    def _check_memory(self, container: Any, status: int) -> None:
+        """Raises `UnitFailed` for a build that the kernel ended since it took more memory than it was given. Docker
+        says so; podman says that it was killed, and then it may have been somebody else.
+        """
+        if not self._memory or self._stopped:
+            return
+        container.reload()
+        room = f"more than {self._memory // 2**20} MiB of memory"
+        remedy = "let it run fewer jobs at a time, or build on a machine with more memory"
+        if container.attrs.get("State", {}).get("OOMKilled"):
+            raise UnitFailed(f"the build took {room} and was ended", remedy=remedy)
+        if status == _KILLED:
+            raise UnitFailed(f"the build was ended by SIGKILL, as is one that takes {room}", remedy=remedy)
 
     def _forget(self, container: Any) -> None:
         with self._lock:
@@ -219,6 +252,17 @@ def _image(client: Any, reference: str) -> Any:
     raise ToolMissing(
         f"the image {reference} is not there", remedy=f"docker pull {reference}" if name else "load it: docker load"
     )
+
+
+def _end_of_log(container: Any) -> str:
+    """The end of what the build said; neither a long line nor a log without end is read whole into memory."""
+    kept, read = b"", 0
+    for chunk in container.logs(stdout=True, stderr=True, stream=True, follow=False):
+        kept = (kept + chunk)[-LOG_BYTES_KEPT:]
+        read += len(chunk)
+        if read > LOG_BYTES_MAX:
+            break
+    return kept.decode("utf-8", "replace")
 
 
 def _volumes(task: BuildTask) -> dict[str, dict[str, str]]:
