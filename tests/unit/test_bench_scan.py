@@ -13,15 +13,18 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from usb_host import UsbBoard, lay_out, run_on
 
+from assay.cli.bench import list_
+from assay.cli.bench_scan import _nothing
 from assay.drivers.usb_ports import port_of
 from assay.errors import LinkError, ManifestFault, UsageFault
 from assay.formats.hardware_map import read_map, update_map, write_map
 from assay.model.bench import Bench, UsbIdentity
 from assay.model.probe_kinds import probe_id
 from assay.model.seen_port import SeenPort, identity_of
-from assay.pipeline.bench_scan import add_places, places_of_map
+from assay.pipeline.bench_scan import Scan, add_places, places_of_map
 from assay.stages.manifest.read import read_manifest
 
 ROOT = Path(__file__).parents[2]
@@ -294,6 +297,17 @@ def test_twins_get_places(project: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert (place.name, place.board, place.twin) == ("t1", "rv32-virt", "t1")
     address = find_place(site, "t1", start=project)
     assert address.twin == site.twins_dir / "t1" and address.port.endswith("t1/tty")
+    file = project / "bench.toml"
+    file.write_text(file.read_text().replace('name = "t1"', 'name = "desk"'))
+    create_twin(site.twins_dir, "t2", load_board(ROOT / "boards" / "rv32-virt.toml"))
+    listed = CliRunner().invoke(list_, ["--bench", str(file), "--site", str(site.folder), "--json"])
+    assert [row["name"] for row in json.loads(listed.stdout)["places"]] == ["desk", "t2"], "one unit is one row"
+
+
+def test_a_port_that_is_no_usb_is_named_and_not_guessed() -> None:
+    serial = SeenPort("/dev/ttyS0")
+    assert _nothing(Scan((), (), ())) == "no board is plugged in"
+    assert "/dev/ttyS0: no USB" in _nothing(Scan((), (serial,), (serial,)))
 
 
 def test_serial_numbers_are_taken_as_they_are_written() -> None:

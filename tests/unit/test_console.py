@@ -29,6 +29,17 @@ from assay.protocols.smp.framing import Framing, encode
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 30.0
+TRY = """
+import sys
+from assay.drivers.locks.file_lock import FileLocks
+from assay.errors import PlaceBusy
+try:
+    with FileLocks().acquire(sys.argv[1], verb="test", place="desk", wait_s=float(sys.argv[2])):
+        print("has it", flush=True)
+        sys.stdin.readline()
+except PlaceBusy as busy:
+    print(busy.message)
+"""
 
 
 class Unit:
@@ -184,6 +195,26 @@ def test_two_read_at_once_and_the_second_takes_over(unit: Unit, desk: Path, cons
     unit.says(b"to one\n")
     second.wait_for("to one", second.out)
     assert second.end() == 0
+
+
+def test_who_waits_for_the_place_gets_it(unit: Unit, desk: Path, consoles: list[Console]) -> None:
+    """Not who only tries, and not another console; afterwards the port is taken again."""
+    port = str(desk / "tty")
+    console = opened(consoles, desk)
+    tries = subprocess.run([sys.executable, "-c", TRY, port, "0"], capture_output=True, text=True, check=False)
+    assert f"assay console (pid {console.process.pid}" in tries.stdout
+    waits = subprocess.Popen([sys.executable, "-c", TRY, port, "60"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert waits.stdin is not None and waits.stdout is not None
+    assert waits.stdout.readline() == b"has it\n"
+    console.wait_for(rf"gives way to assay test \(pid {waits.pid}", console.notes)
+    assert len([note for note in console.notes if "gives way" in note]) == 1
+    waits.communicate(b"\n")
+    end_s = time.monotonic() + PATIENCE_S
+    while len([note for note in console.notes if "connected to" in note]) < 2 and time.monotonic() < end_s:
+        time.sleep(0.02)
+    unit.says(b"again\n")
+    console.wait_for("again", console.out)
+    assert console.end() == 0
 
 
 def test_beside_a_running_verb_it_only_listens(unit: Unit, desk: Path, consoles: list[Console]) -> None:

@@ -119,6 +119,12 @@ def test_a_missing_port_lists_those_that_exist() -> None:
     assert "ports of this host" in caught.value.remedy
 
 
+def test_a_port_of_windows_says_how_it_is_reached() -> None:
+    with pytest.raises(LinkError, match="there is no port COM3") as told:
+        open_serial("COM3")
+    assert "rfc2217://" in told.value.remedy
+
+
 def test_no_permission_says_which_group(monkeypatch: pytest.MonkeyPatch) -> None:
     # Root may open anything, so the refusal is the system's, put in by hand.
     error = OSError(errno.EACCES, "Permission denied")

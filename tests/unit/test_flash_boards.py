@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,25 @@ def test_pyocd_knows_the_targets() -> None:
 def test_a_board_that_nobody_touched_says_so() -> None:
     for file in BOARDS.glob("*.toml"):
         assert load_any_board(file).emulated or "Never touched" in file.read_text(), file
+
+
+def test_the_table_of_the_docs_has_each_board_and_no_other() -> None:
+    text = (BOARDS.parent / "docs" / "reference" / "flashers.md").read_text()
+    told = {name: (by, touched) for name, by, touched in re.findall(r"^\| `([\w-]+)` \| (.+) \| (\w+) \|$", text, re.M)}
+    boards = {board.name: board for board in map(load_any_board, sorted(BOARDS.glob("*.toml"))) if not board.emulated}
+    assert sorted(told) == sorted(boards) and {touched for _, touched in told.values()} == {"never"}
+    for name, board in boards.items():
+        named = re.findall(r"`([\w-]+)`", re.sub(r"\(.*?\)", "", told[name][0]))
+        assert named == [each.driver for each in getattr(board, "flashers", ())], name
+
+
+def test_the_versions_of_the_table_are_those_that_the_tests_run() -> None:
+    text = (BOARDS.parent / "docs" / "reference" / "flashers.md").read_text()
+    for tool, package in (("pyOCD", "pyocd"), ("esptool and espefuse", "esptool")):
+        version = ".".join(metadata.version(package).split(".")[:2])
+        assert re.findall(rf"{tool} ([0-9.]+[0-9])", text) and set(re.findall(rf"{tool} ([0-9.]+[0-9])", text)) == {
+            version
+        }
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,20 @@ def test_a_port_that_a_terminal_has_open_is_busy(tmp_path: Path) -> None:
             terminal.wait()
 
 
+def test_a_port_that_a_terminal_has_open_is_not_flashed(tmp_path: Path) -> None:
+    with EspRom() as rom, Path(rom.port).open("rb", buffering=0) as port:
+        theirs = project(tmp_path, rom)
+        terminal = subprocess.Popen(["sleep", "60"], stdin=port)
+        port.close()
+        try:
+            status, done = theirs.flash("--image", f"app={theirs.file('app.bin', b'a' * 64)}")
+        finally:
+            terminal.kill()
+            terminal.wait()
+    assert status == 3 and f"sleep (pid {terminal.pid})" in done["error"] and done["remedy"], done
+    assert rom.commands == []
+
+
 def test_a_port_that_is_locked_is_busy_and_not_a_bad_cable(tmp_path: Path) -> None:
     lines = (
         "A fatal error occurred: Could not open /dev/x, the port is busy or doesn't exist.",

@@ -72,6 +72,34 @@ def test_what_is_there_is_not_touched(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["gauge"]
 
 
+def test_the_folder_that_a_person_is_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stays the same folder: a shell is in it."""
+    folder = tmp_path / "gauge"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    before = folder.stat().st_ino
+    done = CliRunner().invoke(command, ["."])
+    assert done.exit_code == 0 and "assay run pipelines/try.toml" in done.output and " cd " not in done.output
+    assert (load_module(folder / "firmware" / "app").name, folder.stat().st_ino) == ("gauge", before)
+    assert [path.name for path in tmp_path.iterdir()] == ["gauge"]
+
+
+def test_the_folder_that_a_person_is_in_stays_empty_when_one_file_cannot_be_put(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rename = Path.rename
+
+    def full(self: Path, target: Path) -> Path:
+        if self.name == "pipelines":
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", full)
+    status, refused = run(".", "--name=gauge")
+    assert (status, "No space left" in refused["error"], list(tmp_path.iterdir())) == (3, True, [])
+
+
 @pytest.mark.parametrize(("name", "said"), [("Gauge", "cannot be the name"), ("-x", "cannot be the name")])
 def test_a_name_that_a_module_cannot_have(tmp_path: Path, name: str, said: str) -> None:
     status, refused = run(str(tmp_path / "p"), f"--name={name}")

@@ -56,7 +56,7 @@ def list_(session: Session, bench: Path | None) -> Answer:
     lines = [_line(row, away.get(row.name, "")) for row in rows] or [
         "no places: assay bench scan, or assay twin create NAME --board BOARD"
     ]
-    lines += [f"port without a place: {port} (assay bench scan)" for port in free]
+    lines += [f"port without a place: {port}" for port in free]
     lines += [f"nobody knows which places are in quarantine: {doubt}"] if doubt else []
     places = [{**asdict(row), "quarantine": None if doubt else away.get(row.name, "")} for row in rows]
     return Answer("\n".join(lines), {"places": places, "other_ports": free})
@@ -101,18 +101,20 @@ def _everybody() -> Answer:
 
 
 def bench_rows(session: Session, bench: Path | None) -> list[PlaceRow]:
-    """The places of the bench file and the twins of the site, as they are now. Raises what reading them raises."""
+    """The places of the bench file, and the twins of the site that none of them is, as they are now. Raises what
+    reading them raises.
+    """
     from assay.drivers.twin.twin_folder import twin_names
 
-    rows = []
+    rows, placed = [], set()
     for entry in bench_places(bench):
+        placed |= {entry.name, entry.twin}
         if entry.twin is None:
             port, state = _where(entry)
             rows.append(_row(entry.name, entry.board, port, _kind(entry), state, entry.doors))
         else:
             rows.append(_twin_row(session, entry.name, entry.twin))
-    names = [row.name for row in rows]
-    return rows + [_twin_row(session, name, name) for name in twin_names(session.site.twins_dir) if name not in names]
+    return rows + [_twin_row(session, name, name) for name in twin_names(session.site.twins_dir) if name not in placed]
 
 
 def _twin_row(session: Session, name: str, twin: str) -> PlaceRow:

@@ -116,7 +116,7 @@ def _answer(found: Scan, fresh: list[Place], faults: list[str], file: Path, dry_
         "devices": [vars(device) for device in found.devices],
         "not_added": faults,
     }
-    return Answer("\n".join(lines) or "no board is plugged in", data, ExitStatus.USAGE if faults else ExitStatus.PASS)
+    return Answer("\n".join(lines) or _nothing(found), data, ExitStatus.USAGE if faults else ExitStatus.PASS)
 
 
 def _identity(place: Place) -> str:
@@ -145,3 +145,10 @@ def _port_facts(port: SeenPort) -> dict[str, Any]:
         "location": port.location,
         "name": " ".join(word for word in (port.maker, port.product_name) if word),
     }
+
+
+def _nothing(found: Scan) -> str:
+    """What to say when there is no USB device that could be a board."""
+    others = ", ".join(port.device for port in found.unplaced)
+    hint = f'; {others}: no USB, so nobody knows what is there: add a place with port = "..." by hand' if others else ""
+    return f"no board is plugged in{hint}"

@@ -31,7 +31,7 @@ def command(_session: Session, folder: Path, name: str | None, board: str) -> An
         (
             f"{folder}: {module} for {board}, {len(files)} files",
             "  build it, and run its tests on an emulated board (less than a minute):",
-            f"    cd {folder}",
+            *([] if folder.absolute() == Path.cwd() else [f"    cd {folder}"]),
             "    assay run pipelines/try.toml",
         )
     )

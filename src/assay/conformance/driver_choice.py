@@ -6,13 +6,16 @@ Guards: an option is the value that it would be in bench.toml (`2`, `true`, `["a
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
+
+from assay.errors import AssayError, InfrastructureError, UsageFault
 
 NO_DRIVER = "no driver: name one with --assay-driver=NAME, or --assay-driver=module:function"
 
@@ -55,3 +58,20 @@ def _option(text: str) -> tuple[str, Any]:
     except tomllib.TOMLDecodeError:
         return key, value
     return key, tuple(found) if isinstance(found, list) else found
+
+
+@contextlib.contextmanager
+def told_as_ours(*kinds: type[AssayError]) -> Iterator[None]:
+    """The block has to end in an error of ours with a remedy (of `kinds`; else InfrastructureError or UsageFault); what
+    else it does is told in words for who writes the driver.
+    """
+    wanted = kinds or (InfrastructureError, UsageFault)
+    names = " or ".join(kind.__name__ for kind in wanted)
+    try:
+        yield
+    except wanted as error:
+        assert error.message and error.remedy, f"{type(error).__name__} without a message, or without a remedy"
+    except Exception as error:
+        pytest.fail(f"{type(error).__name__} got out of the driver ({error}): catch it, and raise {names} from it")
+    else:
+        pytest.fail(f"the driver said nothing: {names} is what the person should see")

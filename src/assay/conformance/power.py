@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from assay.conformance.driver_choice import DriverChoice, choice_of
-from assay.errors import AssayError, InfrastructureError, UsageFault
+from assay.conformance.driver_choice import DriverChoice, choice_of, told_as_ours
+from assay.errors import UsageFault
 from assay.interfaces.power import Power
 from assay.pipeline.driver_doors import open_power
 
@@ -105,6 +105,5 @@ def test_a_switch_that_is_not_there_is_an_error_of_ours(choice: DriverChoice) ->
     """
     if choice.absent is None:
         pytest.skip("name an address without a switch with --assay-driver-absent")
-    with pytest.raises((InfrastructureError, UsageFault)) as told:
+    with told_as_ours():
         open_power(choice.function or choice.name, choice.absent, choice.options).on()
-    assert isinstance(told.value, AssayError) and told.value.message and told.value.remedy

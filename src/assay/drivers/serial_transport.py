@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import select
 import time
 from pathlib import Path
@@ -26,6 +27,7 @@ BAUD = 115200  # bit/s, what boards have that say nothing else
 WRITE_TIMEOUT_S = 10.0  # for one write to be taken: 2 KB at 2400 bit/s
 NO_WRITE_TIMEOUT = ("rfc2217://",)  # pyserial refuses it there
 LINK_AGE_SLACK_S = 2.0  # a link is made just after the pseudo-terminal that it points to
+_WINDOWS_PORT = re.compile(r"COM[0-9]+", re.IGNORECASE)
 _IDLE_POLL_S = 0.001  # for URL handlers that cannot be selected
 
 
@@ -139,8 +141,17 @@ def _cannot_open(address: str, error: Exception) -> AssayError:
     if code in (errno.EACCES, errno.EPERM):
         return LinkError(f"no permission for {address}", remedy=_permission_remedy(address))
     if code in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.EIO):
-        return LinkError(f"there is no port {address}", remedy=_ports_remedy())
+        return _no_port(address)
     return LinkError(f"cannot open {address}: {error}", remedy=_ports_remedy())
+
+
+def _no_port(address: str) -> LinkError:
+    remedy = _ports_remedy()
+    if _WINDOWS_PORT.fullmatch(address):
+        remedy = (
+            "that is a port of Windows, and assay runs on Linux: rfc2217://HOST:PORT, with a port server over there"
+        )
+    return LinkError(f"there is no port {address}", remedy=remedy)
 
 
 def _permission_remedy(address: str) -> str:

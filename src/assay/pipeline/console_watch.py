@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The console of a place, as long as somebody looks: from its port, or beside whoever has the port.
 
-Guards: beside a running verb nothing is written and no byte taken away; a unit that is reset or unplugged is waited
-for; what comes is text, whatever the unit sends. Leaves to others: showing it (`cli.console`).
+Guards: beside a running verb nothing is written and no byte taken away; who waits for the place gets it; a unit that is
+reset or unplugged is waited for; what comes is text, whatever the unit sends. Leaves to others: showing it
+(`cli.console`).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ READ_MAX = 65536  # bytes
 QUIET_S = 0.3  # a line without its end, such as a prompt, is shown when nothing followed for so long
 RETRY_S = 0.3
 BUSY_LOOK_S = 0.5
+LINE_LOOK_S = 0.2  # longer than a verb without --wait stands in the line
 _COLOUR = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _ESCAPED = re.compile(r"\\x[0-9a-f]{2}|\\u\{[0-9a-f]+\}")
 
@@ -66,8 +68,11 @@ def watch(
             with open_port(site, name, verb=VERB, bench=bench, say=say) as transport:
                 was_there, told = True, ""
                 yield Heard("note", f"connected to {transport.address}")
-                baud = find_place(site, name, bench=bench).board.serial.baud
-                yield from _own(transport, typed, baud)
+                address = find_place(site, name, bench=bench)
+                line = _Line((address.port, *address.doors))
+                yield from _own(transport, typed, address.board.serial.baud, (lambda: "") if own else line.waits)
+            yield from line.until_taken()
+            yield from _beside(site, name, bench, typed, once=True)
         except PlaceBusy as busy:
             if own:
                 raise
@@ -83,10 +88,17 @@ def watch(
             yield from _pause(RETRY_S)
 
 
-def _own(transport: Transport, typed: Callable[[], bytes], baud: int) -> Iterator[Heard | None]:
-    """What comes, while what is typed is sent no faster than a line of `baud` bit/s takes it, and no slower."""
+def _own(
+    transport: Transport, typed: Callable[[], bytes], baud: int, waits: Callable[[], str]
+) -> Iterator[Heard | None]:
+    """What comes, while what is typed is sent no faster than a line of `baud` bit/s takes it, and no slower; until
+    somebody `waits` for the place.
+    """
     text, free_s = ConsoleText(), 0.0
     while True:
+        if who := waits():
+            yield Heard("note", f"gives way to {who}")
+            return
         now_s = time.monotonic()
         if now_s >= free_s and (data := typed()):
             transport.write(data)
@@ -94,6 +106,35 @@ def _own(transport: Transport, typed: Callable[[], bytes], baud: int) -> Iterato
         wait_s = min(TICK_S, free_s - now_s) if free_s > now_s else TICK_S
         yield from text.heard(transport.read(READ_MAX, wait_s))
         yield None
+
+
+class _Line:
+    """Who stands in the line of the place that we have. Who only tries is gone at the next look; another console can
+    listen.
+    """
+
+    def __init__(self, doors: tuple[str, ...]) -> None:
+        from assay.drivers.locks.file_lock import FileLocks
+
+        self._locks, self._doors = FileLocks(), doors
+        self._seen: set[str] = set()
+        self._looked_s = 0.0
+
+    def waits(self) -> str:
+        """Who waits, for people; empty when nobody has waited for two looks."""
+        if time.monotonic() - self._looked_s < LINE_LOOK_S:
+            return ""
+        self._looked_s = time.monotonic()
+        before = self._seen
+        waiting = self._locks.waiting_of(self._doors)
+        self._seen = {who for who in waiting if not who.startswith(f"assay {VERB} ")}
+        return min(before & self._seen, default="")
+
+    def until_taken(self) -> Iterator[None]:
+        """Until who waited has the place, or does not want it any more."""
+        while self._locks.holder_of(self._doors) is None and self._locks.waiting_of(self._doors):
+            yield None
+            time.sleep(TICK_S)
 
 
 def _beside(

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A new project that builds, passes its tests and runs on an emulated board: what is in it, and putting it there.
 
-Guards: the folder appears whole or not at all, and nothing that was there is touched; every manifest was read before.
+Guards: the folder appears whole or not at all (the one that a person is in: file by file, or not at all when one cannot
+be put there), and nothing that was there is touched; every manifest was read before.
 Leaves to others: where the firmware comes from (`backends.project_kit`), running it (`assay run pipelines/try.toml`).
 """
 
@@ -87,17 +88,33 @@ def start_project(folder: Path, name: str, board: str) -> tuple[str, ...]:
     files = project_files(name, board)
     if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
         raise UsageFault(f"{folder} is there already", remedy="name a folder that is not there yet, or an empty one")
-    beside = folder.absolute().parent / f"{TEMPORARY}{folder.absolute().name}-{os.getpid()}"
+    whole = folder.absolute()
+    beside = whole.parent / f"{TEMPORARY}{whole.name}-{os.getpid()}"
     try:
         for path, (data, may_run) in files.items():
             file = beside / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
             file.chmod(0o755 if may_run else 0o644)
-        beside.rename(folder.absolute())  # replaces an empty folder, and no other
-        sync_folder(folder.absolute().parent)
+        if whole == Path.cwd():
+            _move_into(beside, whole)
+        else:
+            beside.rename(whole)  # replaces an empty folder, and no other
+        sync_folder(whole.parent)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error.strerror}", remedy="name another folder") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return tuple(files)
+
+
+def _move_into(beside: Path, folder: Path) -> None:
+    """Put what is in `beside` into an empty folder that a shell is in: replaced, it would be gone below its feet."""
+    try:
+        for entry in sorted(beside.iterdir()):
+            entry.rename(folder / entry.name)
+        sync_folder(folder)
+    except OSError:
+        for put in folder.iterdir():
+            shutil.rmtree(put) if put.is_dir() else put.unlink()
+        raise
