@@ -32,7 +32,12 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--original", type=FILE, help="The image or payload, to show a difference in.")
 @click.option("--out", type=FOLDER, help="Folder for what was built.")
 @click.option("--statement", type=FILE, help="Also write the signed statement (a Sigstore bundle) to this file.")
-@click.option("--take-in", "others", type=FILE, help="Build nothing: keep somebody else's statement about RELEASE.")
+@click.option(
+    "--take-in",
+    "others",
+    type=FILE,
+    help="Build nothing: keep a statement of somebody else beside RELEASE.",
+)
 @verb
 def command(
     session: Session,
@@ -109,12 +114,22 @@ def _provenance(session: Session, release: Release) -> bytes:
 
 
 def _take_in(session: Session, trust: TrustFile, release: Release | None, others: Path) -> Answer:
+    from assay.formats import sigstore_bundle
+    from assay.formats.statement_verifier import read_statement
+    from assay.model.statement import PredicateType
+    from assay.pipeline import statement_forms
     from assay.pipeline.offline_verify import read_input
     from assay.pipeline.rebuild_statements import take_in
 
     if release is None:
         raise UsageFault("a statement is kept beside a release in the store", remedy="name it: NAME@VERSION")
-    found = take_in(session.site, trust, release, read_input(others))
+    bundle = read_input(others)
+    kind = read_statement(sigstore_bundle.decode(bundle).envelope.payload).predicateType
+    if kind != PredicateType.REBUILD:
+        taken = statement_forms.take_in(session.site.store, release, bundle, trust)
+        text = f"{release.reference}: '{taken.signer.name}' says {kind}, too"
+        return Answer(text, {"release": release.reference, "signer": taken.signer.name, "type": kind})
+    found = take_in(session.site, trust, release, bundle)
     text = f"{release.reference}: '{found.statement.signer.name}' built it again, and it is {found.said.result}"
     return Answer(text, {"release": release.reference, "rebuild": found.said.model_dump(mode="json")})
 

@@ -108,7 +108,7 @@ def _statements(
 ) -> Answer:
     from assay.model.trust import Role
     from assay.pipeline import offline_verify
-    from assay.pipeline.archive_stamps import read_stamps
+    from assay.pipeline.stamp_folder import read_stamps
 
     chosen = Role(role) if role is not None else None
     stamps = {data: read_stamps(Path(each)) for each, data in zip(what, datas, strict=True)}

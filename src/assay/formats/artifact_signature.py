@@ -18,7 +18,7 @@ from assay.formats.dsse import decode_base64
 from assay.formats.log_entry_proof import LoggedSignature
 from assay.formats.sigstore_bundle import CertificateMaterial, KeyHint
 from assay.formats.statement_verifier import read_statement
-from assay.formats.time_stamps import INSTALL, proved_times
+from assay.formats.time_stamps import INSTALL, earliest, proved_times
 from assay.model.trust import Role
 
 _REMEDY = "get the bundle again from who made it"
@@ -69,10 +69,11 @@ def verify_by_key(data: bytes, sha256: bytes, pem: str, root_text: str | None) -
     times = proved_times(signed.stamps, signed.signature, root)
     if signed.stamps and not times:
         raise NotVerified("the bundle's time stamp is not of a trusted authority", remedy=_REMEDY)
+    time = earliest(times)
     payload = signed.envelope.payload if signed.envelope is not None else None
     logged = LoggedSignature(signed.signature, digest, key_der=public_key.der_of(pem), payload=payload)
     for entry in signed.entries:
-        log_entry_proof.verify_entry(entry, logged, root.at(times[0].when) if times else root)
+        log_entry_proof.verify_entry(entry, logged, root.at(time.when) if time is not None else root)
 
 
 def verify_by_identity(data: bytes, sha256: bytes, names: tuple[str, str], root_text: str) -> None:

@@ -19,7 +19,7 @@ from assay.errors import AssayError, NotVerified, ToolMissing
 from assay.formats import log_entry_proof, trusted_root
 from assay.formats.log_entry_proof import LoggedSignature
 from assay.formats.sigstore_bundle import Bundle, CertificateMaterial
-from assay.formats.time_stamps import INSTALL, proved_times
+from assay.formats.time_stamps import INSTALL, earliest, proved_times
 from assay.formats.trusted_root import TrustedRoot
 from assay.model.signer_limits import LogPlace, ProvedTime
 
@@ -64,11 +64,12 @@ def place_and_time(
         raise NotVerified(f"a keyless bundle has one log entry, this one has {len(entries)}", remedy=_REMEDY)
     place = log_entry_proof.verify_entry(entries[0], logged, root)
     times = proved_times(stamps, logged.signature, root) or _promised(entries[0], place)
-    if not times:
+    first = earliest(times)
+    if first is None:
         raise NotVerified("no time is proved: no time stamp of a trusted authority", remedy=_REMEDY)
     for time in times:
         log_entry_proof.verify_entry(entries[0], logged, root.at(time.when))
-    return times[0], place
+    return first, place
 
 
 def _promised(entry: Mapping[str, Any], place: LogPlace) -> tuple[ProvedTime, ...]:

@@ -10,7 +10,7 @@ Leaves to others: signatures (`statement_verifier`, `keyless_proof`).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
 from assay.errors import NotVerified
@@ -119,8 +119,15 @@ def pattern_fault(pattern: str) -> str | None:
     return f"the pattern {pattern!r} leaves open whose it is: write scheme and host, or the domain, without `*`"
 
 
-def check_limits(signer: TrustedSigner, statement: Statement, time: ProvedTime | None, at: datetime | None) -> None:
-    """`NotVerified` unless the signer's limits hold; `time` is proved, `at` is when the question is asked."""
+def check_limits(
+    signer: TrustedSigner,
+    statement: Statement,
+    time: Callable[[], ProvedTime | None],
+    at: Callable[[], datetime | None],
+) -> None:
+    """`NotVerified` unless the signer's limits hold; `time` is proved, `at` is when the question is asked: both are
+    asked for only where a limit needs them.
+    """
     what = f"the {signer.role} signer '{signer.name}'"
     if signer.revoked:
         raise NotVerified(f"{what} is revoked", remedy="have it signed again by who may")
@@ -154,16 +161,21 @@ def check_order(time: ProvedTime | None, at: datetime | None) -> None:
         )
 
 
-def _check_window(what: str, signer: TrustedSigner, time: ProvedTime | None, at: datetime | None) -> None:
+def _check_window(
+    what: str, signer: TrustedSigner, proved: Callable[[], ProvedTime | None], at: Callable[[], datetime | None]
+) -> None:
     if not signer.has_window:
         return
-    when = time.when if time is not None else at
+    time = proved()
+    when = time.when if time is not None else at()
     if when is None:
         raise NotVerified(f"{what} counts for a time only, and no time is proved", remedy="have it time-stamped")
+    if time is None:
+        check_order(None, when)
     if not signer.window_holds(when):
-        proved = "signed (by a time stamp)" if time is not None else "asked, and no time stamp says it is older"
+        made = "signed (by a time stamp)" if time is not None else "asked, and no time stamp says it is older"
         raise NotVerified(
-            f"{what} is not trusted for {when:%Y-%m-%d %H:%M:%S} UTC, when this was {proved}",
+            f"{what} is not trusted for {when:%Y-%m-%d %H:%M:%S} UTC, when this was {made}",
             remedy="have it signed again by a signer of that time, or time-stamped while the signer counts",
         )
 

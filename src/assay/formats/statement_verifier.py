@@ -10,8 +10,9 @@ Leaves to others: what the predicate means, which signer may say what (`signer_c
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,10 +29,11 @@ from assay.formats import (
     strict_json,
     trusted_root,
 )
+from assay.formats.archive_stamp import archive_times
 from assay.formats.log_entry_proof import LoggedSignature
 from assay.formats.sigstore_bundle import Bundle, KeyHint
 from assay.formats.statement_types import signers_of as signers_of  # callers ask the verifier who may sign
-from assay.formats.time_stamps import proved_times
+from assay.formats.time_stamps import earliest, proved_times
 from assay.model.signer_limits import LogPlace, ProvedTime, TrustedServices
 from assay.model.statement import STATEMENT_TYPE, Statement
 from assay.model.trust import Check, Role, TrustedKey, TrustedSigner, TrustFile, VerifiedStatement
@@ -54,8 +56,10 @@ def verify_statement(
     about `subject_sha256`.
 
     `subject_sha256` is the SHA-256 of the file that the caller is about to rely on; None if the statement is not
-    about a file. `at`: when the question is asked, for signers that count for a time only; without it they need a
-    statement whose time is proved. `existed`: when bundles (by SHA-256) were there already, as archive stamps prove.
+    about a file. `at`: when the question is asked, for signers that count for a time only, where no time is proved: a
+    time stamp inside, else the first archive stamp. Without `at` it is the time at which the trust file is asked.
+    `existed`: when bundles (by SHA-256) were there already, as archive stamps prove; without it the archive stamps that
+    the trust file is asked with.
     Raises `NotVerified`, whatever is wrong; the message names the link of the chain that broke.
     """
     return verify_statements(
@@ -83,7 +87,7 @@ def verify_statements(
     as many distinct signers as the trust file asks for (`thresholds`). Raises `NotVerified`.
     """
     roles = frozenset({role}) if isinstance(role, Role) else frozenset(role)
-    known = existed or {}
+    known = _Existed(trust, existed)
     try:
         found = tuple(
             _verify(bundle, trust, roles, frozenset(predicate_types), subject_sha256, at, known) for bundle in bundles
@@ -98,6 +102,41 @@ def verify_statements(
         ) from error
 
 
+def without_thresholds(trust: TrustFile) -> TrustFile:
+    """`trust` for who verifies one statement of several, and counts later."""
+    return trust.model_copy(update={"thresholds": ()}) if trust.thresholds else trust
+
+
+def verify_beside(
+    bundle: bytes,
+    others: Sequence[bytes],
+    trust: TrustFile,
+    *,
+    role: Role | Collection[Role],
+    predicate_types: Collection[str],
+    subject_sha256: str,
+) -> VerifiedStatement:
+    """As `verify_statement`, for a gate that has one statement to go by and `others` beside it: where the trust file
+    wants several signers, those count whose statement verifies, is of the same type, and is about the same subjects.
+    """
+    alone, counted = without_thresholds(trust), [bundle]
+    wanted = {"role": role, "predicate_types": predicate_types, "subject_sha256": subject_sha256}
+    if any(trust.threshold(kind) > 1 for kind in predicate_types):
+        first = verify_statement(bundle, alone, **wanted)  # type: ignore[arg-type]
+        counted += [other for other in others if _says_the_same(first, other, alone, wanted)]
+    return verify_statements(counted, trust, **wanted)[0]  # type: ignore[arg-type]
+
+
+def _says_the_same(first: VerifiedStatement, other: bytes, trust: TrustFile, wanted: Mapping[str, Any]) -> bool:
+    """What does not verify, or is about something else, counts for nothing, and stops nothing."""
+    try:
+        found = verify_statement(other, trust, **wanted).statement
+    except AssayError:
+        return False
+    same = found.predicateType == first.statement.predicateType
+    return same and _subjects(found) == _subjects(first.statement)
+
+
 def _check_threshold(found: tuple[VerifiedStatement, ...], trust: TrustFile) -> None:
     """One signer counts once, however often it signs and by whatever name the trust file calls it."""
     for kind in sorted({each.statement.predicateType for each in found}):
@@ -107,7 +146,8 @@ def _check_threshold(found: tuple[VerifiedStatement, ...], trust: TrustFile) -> 
         if signers < needed:
             raise NotVerified(
                 f"'{trust.name}' wants {needed} distinct signers of {kind}; there {_are(signers)}",
-                remedy="give the statements of the other signers, too: assay verify FILE FILE",
+                remedy="give the statements of the other signers, too: assay verify FILE FILE; for a release in the "
+                "store: assay rebuild NAME@VERSION --take-in FILE",
             )
         if len({_subjects(each.statement) for each in mine}) != 1:
             raise NotVerified(
@@ -163,10 +203,10 @@ def _verify(
     predicate_types: frozenset[str],
     subject: str | None,
     at: datetime | None,
-    existed: Mapping[str, datetime],
+    existed: _Existed,
 ) -> VerifiedStatement:
     opened = sigstore_bundle.decode(bundle)
-    there_at = existed.get(hashlib.sha256(bundle).hexdigest()) if existed else None
+    there_at = functools.cache(lambda: existed.first(bundle))
     if isinstance(opened.material, KeyHint):
         signed = _by_key(opened, opened.material, trust, roles, there_at)
     else:
@@ -174,12 +214,41 @@ def _verify(
     signer_choice.check_order(signed.time, at)
     statement = read_statement(opened.envelope.payload)
     checks = [*_told(signed), _check_type(statement, signed.signer, predicate_types)]
-    signer_choice.check_limits(signed.signer, statement, signed.time, at)
+
+    def proved() -> ProvedTime | None:
+        """A bundle that was there by some time was signed by then."""
+        there = there_at() if signed.time is None else None
+        return signed.time if there is None else ProvedTime(there if at is None else min(there, at), "an archive stamp")
+
+    def asked() -> datetime | None:
+        return at if at is not None or trust.asking.now is None else trust.asking.now()
+
+    signer_choice.check_limits(signed.signer, statement, proved, asked)
     if subject is not None:
         checks.append(_check_subject(statement, subject))
     return VerifiedStatement(
         statement, opened.envelope.payload, signed.signer, tuple(checks), signed.time, signed.place, signed.named
     )
+
+
+class _Existed:
+    """When bundles were there already: as the caller found, else as the archive stamps say that lie where the trust
+    file is asked. Those are looked at only for a bundle that needs them.
+    """
+
+    def __init__(self, trust: TrustFile, known: Mapping[str, datetime] | None) -> None:
+        self._trust, self._known = trust, known
+
+    def first(self, bundle: bytes) -> datetime | None:
+        """The first time that is proved. Raises `NotVerified` for archive stamps that do not verify."""
+        sha256, find = hashlib.sha256(bundle).hexdigest(), self._trust.asking.stamps
+        if self._known is not None or find is None:
+            return (self._known or {}).get(sha256)
+        times = archive_times(bundle, find(sha256), self._trust)
+        return times[0].when if times else None
+
+
+ThereAt = Callable[[], datetime | None]
 
 
 @dataclass(frozen=True)
@@ -193,9 +262,7 @@ class _Signed:
     named: tuple[str, str] | None = None
 
 
-def _by_key(
-    opened: Bundle, hint: KeyHint, trust: TrustFile, roles: frozenset[Role], there_at: datetime | None
-) -> _Signed:
+def _by_key(opened: Bundle, hint: KeyHint, trust: TrustFile, roles: frozenset[Role], there_at: ThereAt) -> _Signed:
     key = signer_choice.allowed_key(trust, roles, hint.hint)
     envelope = opened.envelope
     if not public_key.signature_is_good(key, envelope.signature, envelope.signed):
@@ -207,10 +274,10 @@ def _by_key(
     return _Signed(key, f"signature by the {key.role} key", time, place)
 
 
-def _check_services(services: TrustedServices, there_at: datetime | None) -> None:
+def _check_services(services: TrustedServices, there_at: ThereAt) -> None:
     """What services vouch for that count until some time has to have been there by then, as others say."""
     until = services.valid_until
-    if until is not None and (there_at is None or there_at > until):
+    if until is not None and ((when := there_at()) is None or when > until):
         raise NotVerified(
             f"'{services.name}' counts until {until:%Y-%m-%d %H:%M:%S} UTC, and no archive stamp of others says that "
             "the bundle was there by then",
@@ -219,7 +286,7 @@ def _check_services(services: TrustedServices, there_at: datetime | None) -> Non
 
 
 def _logged(
-    opened: Bundle, key: TrustedKey, trust: TrustFile, there_at: datetime | None
+    opened: Bundle, key: TrustedKey, trust: TrustFile, there_at: ThereAt
 ) -> tuple[ProvedTime | None, LogPlace | None]:
     """When and where, by the services that the trust file names for the key; without any, nothing is believed."""
     services = trust.services(key.sigstore)
@@ -246,18 +313,19 @@ def _logged(
     digest = hashlib.sha256(envelope.signed).digest()
     der = public_key.der_of(key.public)
     logged = LoggedSignature(envelope.signature, digest, key_der=der, payload=envelope.payload)
-    at_time = root.at(times[0].when) if times else root
+    time = earliest(times)
+    at_time = root.at(time.when) if time is not None else root
     places = [log_entry_proof.verify_entry(entry, logged, at_time) for entry in opened.entries]
     if key.log_required and not places:
         raise NotVerified(
             f"the statement is not in the log of '{services.name}', which '{trust.name}' asks of the key '{key.name}'",
             remedy="have it logged: assay log submit",
         )
-    return (times[0] if times else None), (places[0] if places else None)
+    return time, (places[0] if places else None)
 
 
 def _by_certificate(
-    bundle: bytes, opened: Bundle, trust: TrustFile, roles: frozenset[Role], there_at: datetime | None
+    bundle: bytes, opened: Bundle, trust: TrustFile, roles: frozenset[Role], there_at: ThereAt
 ) -> _Signed:
     """The first services of the trust file by whose root the bundle verifies, and who certify for one of its
     identities, say whom it names.

@@ -25,6 +25,11 @@ def proved_times(stamps: Iterable[bytes], signature: bytes, root: TrustedRoot) -
     return tuple(time for time in found if time is not None)
 
 
+def earliest(times: Iterable[ProvedTime]) -> ProvedTime | None:
+    """The time that counts: a signature that was there by two times was there by the first, whatever their order."""
+    return min(times, key=lambda each: each.when, default=None)
+
+
 def _proved(stamp: bytes, signature: bytes, stamper: RootStamper) -> ProvedTime | None:
     from cryptography.x509 import load_der_x509_certificate
 

@@ -7,12 +7,13 @@ A `VerifiedStatement` can only be had from a verifier; whoever acts on a stateme
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from assay.model.identifiers import FileSha256, Name
 from assay.model.signer_limits import LogPlace, ProvedTime, SignerLimits, SummaryPolicy, Threshold, TrustedServices
@@ -148,6 +149,16 @@ class ImageKey(Value):
     development: bool = False
 
 
+@dataclass(frozen=True)
+class Asking:
+    """What is known where a trust file is asked, and is none of its content: the time, and by the SHA-256 of bundles
+    their archive stamps, the oldest first.
+    """
+
+    now: Callable[[], datetime] | None = field(default=None, compare=False)
+    stamps: Callable[[str], Sequence[bytes]] | None = field(default=None, compare=False)
+
+
 class TrustFile(Value):
     """Keys and roles (`trust.toml`). Empty means that nothing verifies.
 
@@ -168,6 +179,18 @@ class TrustFile(Value):
     thresholds: tuple[Threshold, ...] = ()
     summary_policies: tuple[SummaryPolicy, ...] = ()
     """Whose verification summaries count; empty: those of any policy."""
+    _asking: Asking = PrivateAttr(default_factory=Asking)
+
+    def asked(self, asking: Asking) -> TrustFile:
+        """The same file, as it is asked at a place."""
+        copy = self.model_copy()
+        copy._asking = asking
+        return copy
+
+    @property
+    def asking(self) -> Asking:
+        """When and with which archive stamps it is asked; nothing is known of that where nobody said it."""
+        return self._asking
 
     def services(self, name: str | None) -> TrustedServices | None:
         """The Sigstore instance of that name."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Archive stamps beside a bundle: `FILE.1.tsr`, `FILE.2.tsr` and so on, which `openssl ts` reads as well.
+"""Archive stamps for a bundle: beside it, which `openssl ts` reads as well, and where gates look for them.
 
 Guards: a stamp is kept only if the bundle verified by the trust file, stamps included, and the new stamp does. No stamp
 is ever replaced. Leaves to others: what they prove (`formats.archive_stamp`).
@@ -12,36 +12,37 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from assay.backends.durable_file import exclusive, write_durably
+from assay.backends.durable_file import exclusive, make_folder, write_durably
 from assay.backends.logs import rekor_client
 from assay.backends.named_file import read_named
 from assay.errors import NotVerified, StorageError, UsageFault
 from assay.formats import sigstore_bundle, strict_json
-from assay.formats.archive_stamp import STAMPS_MAX, archive_times, stamped_bytes
+from assay.formats.archive_stamp import archive_times, stamped_bytes
 from assay.formats.statement_verifier import read_statement, signers_of, verify_statement
 from assay.model.signer_limits import ProvedTime
 from assay.model.trust import TrustFile
 from assay.pipeline.offline_verify import read_input
-
-STAMP_BYTES_MAX = 64 * 1024
-"""Bytes of a time stamp with its certificates; ours have two thousand."""
+from assay.pipeline.stamp_folder import read_stamps, stamp_path, stamps_of
+from assay.pipeline.trust_file import load_trust
 
 CONFIG_BYTES_MAX = 1024 * 1024
 REQUEST_TIMEOUT_S = 30.0
 
 
-def read_stamps(path: Path) -> tuple[bytes, ...]:
-    """The archive stamps beside the bundle at `path`, the oldest first. Raises `NotVerified`, `StorageError`."""
-    found: list[bytes] = []
-    while (stamp := _stamp_path(path, len(found) + 1)).exists():
-        try:
-            data = read_named(stamp, STAMP_BYTES_MAX + 1)
-        except OSError as error:
-            raise StorageError(f"{stamp} cannot be read: {error.strerror}", remedy="make it readable") from error
-        if len(data) > STAMP_BYTES_MAX or len(found) == STAMPS_MAX:
-            raise NotVerified(f"{stamp} is too long for a time stamp, or one too many", remedy="restore it from a copy")
-        found.append(data)
-    return tuple(found)
+def stamp_for_gates(path: Path, config: Path, trust_path: Path) -> tuple[Path, ProvedTime]:
+    """As `stamp_file`, by the trust file at `trust_path`; all stamps of the bundle are then beside that one, too, where
+    gates look for them.
+    """
+    done = stamp_file(path, config, load_trust(trust_path))
+    bundle, folder = read_input(path), stamps_of(trust_path)
+    try:
+        make_folder(folder)
+        with exclusive(folder):
+            for number, stamp in enumerate(read_stamps(path), 1):
+                write_durably(stamp_path(folder / hashlib.sha256(bundle).hexdigest(), number), stamp)
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be written: {error.strerror}", remedy="make it writable") from error
+    return done
 
 
 def stamp_file(path: Path, config: Path, trust: TrustFile) -> tuple[Path, ProvedTime]:
@@ -55,7 +56,7 @@ def stamp_file(path: Path, config: Path, trust: TrustFile) -> tuple[Path, Proved
             earlier = read_stamps(path)
             stamp = rekor_client.stamp_at(url, stamped_bytes(data, earlier), REQUEST_TIMEOUT_S)
             times = archive_times(data, (*earlier, stamp), trust)
-            new = _stamp_path(path, len(earlier) + 1)
+            new = stamp_path(path, len(earlier) + 1)
             write_durably(new, stamp)
     except OSError as error:
         raise StorageError(f"{path.parent} cannot be written: {error.strerror}", remedy="make it writable") from error
@@ -80,7 +81,3 @@ def _authority(path: Path) -> str:
         text = f"{path} names no time stamp authority"
         raise UsageFault(text, remedy="name a client trust config or a signing config") from error
     return str(url)
-
-
-def _stamp_path(path: Path, number: int) -> Path:
-    return path.with_name(f"{path.name}.{number}.tsr")

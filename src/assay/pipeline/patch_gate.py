@@ -7,9 +7,11 @@ is wrong is `NotVerified`. Leaves to others: the release (`release_gate`), and w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from assay.errors import AssayError, NotVerified
 from assay.formats.mcuboot_image import verify_image
-from assay.formats.statement_verifier import verify_statement
+from assay.formats.statement_verifier import verify_beside
 from assay.interfaces.store import Store
 from assay.model.artifact import Release, ReleasedPatch, VerifiedPatch
 from assay.model.image_parameters import PatchBinding
@@ -26,15 +28,25 @@ _REMEDY = "update with --full; sign and publish the release again"
 def verify_patch(store: Store, trust: TrustFile, release: Release, patch: ReleasedPatch) -> VerifiedPatch:
     """The patch of a verified `release`, from the store. Raises `NotVerified`, `StorageError`."""
     statement = newest_form(store, release, PredicateType.PATCH.value, store.get(patch.statement), trust)
-    return verify_patch_parts(release, patch, store.get(patch.file_sha256), statement, trust)
+    kind = PredicateType.PATCH.value
+    others = store.attached(release, kind) if trust.threshold(kind) > 1 else ()
+    return verify_patch_parts(release, patch, store.get(patch.file_sha256), statement, trust, others)
 
 
 def verify_patch_parts(
-    release: Release, patch: ReleasedPatch, data: bytes, bundle: bytes, trust: TrustFile
+    release: Release,
+    patch: ReleasedPatch,
+    data: bytes,
+    bundle: bytes,
+    trust: TrustFile,
+    others: Sequence[bytes] = (),
 ) -> VerifiedPatch:
-    """A patch whose file and statement are at hand. Any exception on the way is "not verified"."""
+    """A patch whose file and statement are at hand. Any exception on the way is "not verified".
+
+    `others`: statements that lie beside, for a trust file that wants several signers.
+    """
     try:
-        return _verify(release, patch, data, bundle, trust)
+        return _verify(release, patch, data, (bundle, *others), trust)
     except AssayError:
         raise
     except Exception as error:  # signed, and of a shape that nobody expects
@@ -42,14 +54,17 @@ def verify_patch_parts(
         raise NotVerified(text, remedy=_REMEDY) from error
 
 
-def _verify(release: Release, patch: ReleasedPatch, data: bytes, bundle: bytes, trust: TrustFile) -> VerifiedPatch:
+def _verify(
+    release: Release, patch: ReleasedPatch, data: bytes, bundles: Sequence[bytes], trust: TrustFile
+) -> VerifiedPatch:
     image = verify_image(data, trust, patch=True)
     if (image.file_sha256, image.image_hash, len(data)) != (patch.file_sha256, patch.image_hash, patch.size):
         raise NotVerified(f"the patch from {patch.base} is not the one that was published", remedy=_REMEDY)
     binding = PatchBinding(bytes.fromhex(patch.base_hash), bytes.fromhex(release.image.image_hash))
     check_patch_says(image, release.artifact, binding)
-    statement = verify_statement(
-        bundle,
+    statement = verify_beside(
+        bundles[0],
+        bundles[1:],
         trust,
         role=Role.BUILDER,
         predicate_types={PredicateType.PATCH.value},

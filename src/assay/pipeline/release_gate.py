@@ -9,15 +9,15 @@ Leaves to others: whether this unit may take it (`stages.flashing`, `stages.fiel
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from assay.errors import AssayError, NotVerified, Refused, StorageError, WrongBoard
 from assay.formats import public_key
 from assay.formats.mcuboot_image import CheckedImage, verify_image
 from assay.formats.rauc_bundle import check_holds
-from assay.formats.statement_verifier import verify_statement
+from assay.formats.statement_verifier import verify_beside, verify_statements, without_thresholds
 from assay.interfaces.store import Store
 from assay.model.artifact import Release, VerifiedImage
 from assay.model.compatibility import check_hardware
@@ -54,7 +54,8 @@ def verify_release(
     bundles = {kind: _bundle(store, release, kind) for kind in release.attestations}
     rauc = _rauc(store, release)
     later = {kind: newest_form(store, release, kind, bundle, trust) for kind, bundle in bundles.items()}
-    return verify_parts(release, _image(store, release), bundles, trust, board, rauc, later=later)
+    others = {kind: store.attached(release, kind) for kind in bundles if trust.threshold(kind) > 1}
+    return verify_parts(release, _image(store, release), bundles, trust, board, rauc, later=later, others=others)
 
 
 def _highest_left(store: Store, highest: Release) -> Release:
@@ -71,17 +72,26 @@ def goes_by_summary(trust: TrustFile) -> bool:
 
 
 def _by_summary(store: Store, release: Release, trust: TrustFile, board: Board) -> VerifiedImage:
-    """The newest summary beside the release that verifies; without one, why the newest does not."""
+    """The newest summary beside the release that verifies; without one, why the newest does not. Where the trust file
+    wants several verifiers, so many of those that verify.
+    """
     data, refused = _image(store, release), NotVerified(
         f"{release.reference} has no verification summary, and '{trust.name}' names nobody who builds",
         remedy="assay policy summarize, where the release was made; or use a trust file with builders",
     )  # fmt: skip
+    alone, found = without_thresholds(trust), list[tuple[bytes, VerifiedImage]]()
     for bundle in reversed(store.attached(release, PredicateType.SUMMARY.value)):
         try:
-            return verify_summarized(release, data, bundle, trust, board)
+            found.append((bundle, verify_summarized(release, data, bundle, alone, board)))
         except NotVerified as error:
             refused = error
-    raise refused
+        if found and alone is trust:
+            break
+    if not found:
+        raise refused
+    kinds = {PredicateType.SUMMARY}
+    verify_statements([bundle for bundle, _ in found], trust, role=Role.VERIFIER, predicate_types=kinds)
+    return found[0][1]
 
 
 def verify_summarized(release: Release, data: bytes, bundle: bytes, trust: TrustFile, board: Board) -> VerifiedImage:
@@ -132,14 +142,17 @@ def verify_parts(
     rauc: bytes = b"",
     *,
     later: Mapping[str, bytes] | None = None,
+    others: Mapping[str, Sequence[bytes]] | None = None,
 ) -> VerifiedImage:
     """A release whose parts are at hand: image bytes, Sigstore bundles by predicate type, the RAUC bundle if it has
     one. Any exception on the way is "not verified".
 
-    `later`: the same statements as they were logged or stamped after they were published.
+    `later`: the same statements as they were logged or stamped after they were published. `others`: what lies beside,
+    for a trust file that wants several signers.
     """
+    stated = Stated(bundles, later or {}, others or {})
     try:
-        verified = _verify_parts(release, data, bundles, later or {}, trust, board)
+        verified = _verify_parts(release, data, stated, trust, board)
         return replace(verified, checks=(*verified.checks, *_check_rauc(release, rauc, board)), bundle=rauc)
     except AssayError:
         raise
@@ -148,20 +161,22 @@ def verify_parts(
         raise NotVerified(text, remedy="build, sign and publish it again") from error
 
 
-def _verify_parts(
-    release: Release,
-    data: bytes,
-    bundles: Mapping[str, bytes],
-    later: Mapping[str, bytes],
-    trust: TrustFile,
-    board: Board,
-) -> VerifiedImage:
+@dataclass(frozen=True)
+class Stated:
+    """The statements about a release, by type: as published, in a later form, and those of others."""
+
+    published: Mapping[str, bytes]
+    later: Mapping[str, bytes]
+    others: Mapping[str, Sequence[bytes]]
+
+
+def _verify_parts(release: Release, data: bytes, stated: Stated, trust: TrustFile, board: Board) -> VerifiedImage:
     check_consistent(release)
     checks = [_check_emulated(trust, board)]
     image = verify_image(data, trust)
     checks += [*image.checks, *_check_image(release, image, board)]
     for kind in (PredicateType.PROVENANCE, PredicateType.SBOM):
-        statement = _statement(release, bundles, later, kind, trust)
+        statement = _statement(release, stated, kind, trust)
         checks += statement.checks
         if kind is PredicateType.PROVENANCE:
             checks += verify_provenance(statement, _expected(release))
@@ -232,24 +247,19 @@ def _check_keys_inside(release: Release, image: CheckedImage, trust: TrustFile, 
     return tuple(checks)
 
 
-def _statement(
-    release: Release,
-    bundles: Mapping[str, bytes],
-    later: Mapping[str, bytes],
-    kind: PredicateType,
-    trust: TrustFile,
-) -> VerifiedStatement:
-    bundle = bundles.get(kind.value)
+def _statement(release: Release, stated: Stated, kind: PredicateType, trust: TrustFile) -> VerifiedStatement:
+    bundle = stated.published.get(kind.value)
     if bundle is None or hashlib.sha256(bundle).hexdigest() != release.attestations[kind.value]:
         text = f"{release.reference} has no {kind.name.lower()} statement, or another than it was published with"
         raise NotVerified(text, remedy="sign and publish it again")
-    form = later.get(kind.value, bundle)
+    form = stated.later.get(kind.value, bundle)
     if payload_sha256(form) != payload_sha256(bundle):
         text = f"what was put beside {release.reference} is another {kind.name.lower()} statement"
         raise NotVerified(text, remedy="restore the store from a copy")
     try:
-        return verify_statement(
+        return verify_beside(
             form,
+            stated.others.get(kind.value, ()),
             trust,
             role=Role.BUILDER,
             predicate_types={kind.value},

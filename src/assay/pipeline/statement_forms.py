@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import hashlib
 
-from assay.errors import AssayError
+from assay.errors import AssayError, UsageFault
 from assay.formats import sigstore_bundle
-from assay.formats.statement_verifier import signers_of, verify_statement
+from assay.formats.statement_verifier import read_statement, signers_of, verify_statement, without_thresholds
 from assay.interfaces.store import Store
 from assay.model.artifact import Release
 from assay.model.statement import PredicateType
-from assay.model.trust import TrustFile
+from assay.model.trust import TrustFile, VerifiedStatement
+
+_COUNTED = {PredicateType.PROVENANCE.value, PredicateType.SBOM.value, PredicateType.SUMMARY.value}
+_COUNTABLE = "a provenance, a bill of materials, a summary or a rebuild"
 
 
 def payload_sha256(bundle: bytes) -> str:
@@ -45,6 +48,25 @@ def attach_forms(store: Store, release: Release, forms: dict[str, bytes]) -> int
     return attached
 
 
+def take_in(store: Store, release: Release, bundle: bytes, trust: TrustFile) -> VerifiedStatement:
+    """Keep somebody else's statement about the image of `release` beside it, once it verifies: a trust file that wants
+    several signers counts it. Raises `NotVerified`, `UsageFault` for a type that no gate counts.
+    """
+    kind = read_statement(sigstore_bundle.decode(bundle).envelope.payload).predicateType
+    if kind not in _COUNTED:
+        raise UsageFault(f"statements of the type {kind} are not counted beside a release", remedy=f"give {_COUNTABLE}")
+    found = verify_statement(
+        bundle,
+        without_thresholds(trust),
+        role=signers_of(kind),
+        predicate_types={kind},
+        subject_sha256=release.image.file_sha256,
+    )
+    if bundle not in store.attached(release, kind):
+        store.attach(release, kind, bundle)
+    return found
+
+
 def statements(release: Release) -> list[tuple[str, str]]:
     """Type and SHA-256 of each statement that was published with `release`."""
     patches = [(PredicateType.PATCH.value, patch.statement) for patch in release.patches]
@@ -55,7 +77,7 @@ def _is_accepted(form: bytes, kind: str, published: bytes, trust: TrustFile) -> 
     try:
         if payload_sha256(form) != payload_sha256(published):
             return False
-        verify_statement(form, trust, role=signers_of(kind), predicate_types={kind})
+        verify_statement(form, without_thresholds(trust), role=signers_of(kind), predicate_types={kind})
     except AssayError:
         return False
     return True

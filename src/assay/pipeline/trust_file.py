@@ -7,8 +7,10 @@ Leaves to others: the text (`formats.trust_file`), what is trusted for what (who
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +22,8 @@ from assay.formats.image_key import parse_image_key
 from assay.formats.toml_document import MANIFEST_BYTES_MAX, TomlDocument
 from assay.model.identifiers import parse_name
 from assay.model.signer_limits import SummaryPolicy
-from assay.model.trust import BUILDER_IDS, ImageKey, Role, TrustedKey, TrustFile
+from assay.model.trust import BUILDER_IDS, Asking, ImageKey, Role, TrustedKey, TrustFile
+from assay.pipeline.stamp_folder import STAMPS, StampFolder, stamps_of
 from assay.stages.manifest.read import read_manifest
 
 if TYPE_CHECKING:
@@ -55,7 +58,8 @@ def load_trust_and_digest(path: Path) -> tuple[TrustFile, str]:
         line = TomlDocument(raw, str(path)).line_of(("seal",))
         remedy = "restore it from a copy; if you changed it yourself, take out the line with the seal"
         raise ManifestFault(str(path), line, "the file was changed after it was written", remedy=remedy)
-    return trust.model_copy(update={"seal": None}), hashlib.sha256(raw).hexdigest()
+    asking = Asking(now=functools.partial(datetime.now, UTC), stamps=StampFolder(stamps_of(path)).of)
+    return trust.model_copy(update={"seal": None}).asked(asking), hashlib.sha256(raw).hexdigest()
 
 
 def site_trust(
@@ -80,7 +84,8 @@ def site_trust(
         logs=(site.recorder.trusted_log(),),
         image_keys=image_keys,
     )
-    return _with_keyless(site, trust)
+    asking = Asking(now=site.clock.now, stamps=StampFolder(site.folder / STAMPS).of)
+    return _with_keyless(site, trust).asked(asking)
 
 
 def _with_keyless(site: Site, trust: TrustFile) -> TrustFile:

@@ -16,7 +16,7 @@ from assay.backends.durable_file import exclusive, make_folder, write_durably
 from assay.backends.stores.blob_folder import BlobFolder
 from assay.errors import NotVerified, Refused, StorageError, UsageFault
 from assay.formats import canonical_json, oci_layout
-from assay.formats.oci_layout import Descriptor, Index
+from assay.formats.oci_layout import Descriptor, Index, Manifest
 from assay.model.artifact import Release
 from assay.model.identifiers import Version
 from assay.model.statement import PredicateType
@@ -28,6 +28,7 @@ class OciLayoutStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._blobs = BlobFolder(root / "blobs" / "sha256")
+        self._known: dict[str, Manifest] = {}
 
     def put(self, data: bytes) -> str:
         """Keep `data` durably; answers its SHA-256 in hex."""
@@ -93,7 +94,7 @@ class OciLayoutStore:
         for descriptor in index.manifests:
             if descriptor.artifactType != oci_layout.BUNDLE_TYPE:
                 continue
-            manifest = oci_layout.read_manifest(self.get(descriptor.sha256))
+            manifest = self._referrer(descriptor)
             named = (manifest.annotations or {}).get(oci_layout.PREDICATE_ANNOTATION)
             if there is not None and manifest.subject and (manifest.subject.digest, named) == (there.digest, kind):
                 found.append(self.get(manifest.layers[0].sha256))
@@ -177,10 +178,18 @@ class OciLayoutStore:
         found = []
         for descriptor in index.manifests:
             if descriptor.artifactType == oci_layout.BUNDLE_TYPE:
-                subject = oci_layout.read_manifest(self.get(descriptor.sha256)).subject
+                subject = self._referrer(descriptor).subject
                 if subject is not None and subject.digest == release.digest:
                     found.append(descriptor)
         return found
+
+    def _referrer(self, descriptor: Descriptor) -> Manifest:
+        """The manifest of a statement, read and compared with its digest once for each store: a gate asks for several
+        types, and a store may have thousands.
+        """
+        if descriptor.sha256 not in self._known:
+            self._known[descriptor.sha256] = oci_layout.read_manifest(self.get(descriptor.sha256))
+        return self._known[descriptor.sha256]
 
     def _release(self, descriptor: Descriptor) -> Release:
         name = _name(descriptor)

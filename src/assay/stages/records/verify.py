@@ -14,7 +14,7 @@ from typing import Any
 from assay.errors import AssayError, NotVerified
 from assay.formats import checkpoint, log_entry, merkle, tlog_tiles
 from assay.formats.checkpoint import Checkpoint
-from assay.formats.statement_verifier import signers_of, verify_statement
+from assay.formats.statement_verifier import signers_of, verify_statement, without_thresholds
 from assay.interfaces.recorder import RecordReader
 from assay.model.campaign import CAMPAIGN
 from assay.model.record import PREDICATES, LogEntry
@@ -142,8 +142,9 @@ def _records(
 
 def _record(store: RecordReader, trust: TrustFile, entry: LogEntry) -> VerifiedStatement:
     predicate_type = PREDICATES[entry.type]
+    alone = without_thresholds(trust)  # a record is one statement; who goes by it counts signers
     statement = verify_statement(
-        store.record(entry.record), trust, role=signers_of(predicate_type), predicate_types={predicate_type}
+        store.record(entry.record), alone, role=signers_of(predicate_type), predicate_types={predicate_type}
     )
     if hashlib.sha256(statement.payload).hexdigest() != entry.payload:
         raise NotVerified("its statement is not the one that the log names", remedy="restore it from a copy")

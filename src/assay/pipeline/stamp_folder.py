@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Archive stamps as files: beside a bundle (`FILE.1.tsr`, `FILE.2.tsr` and so on), and where gates look for them, in
+the folder `stamps` beside the trust file, by the SHA-256 of the bundle.
+
+Guards: a file that is too long for a time stamp is none. Leaves to others: what stamps prove (`formats.archive_stamp`):
+they count by whom they are of, and where they lie says nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.backends.named_file import read_named
+from assay.errors import NotVerified, StorageError
+from assay.formats.archive_stamp import STAMPS_MAX
+
+STAMPS = "stamps"
+"""The folder beside a trust file; of a site, where verbs take its own keys."""
+
+STAMP_BYTES_MAX = 64 * 1024
+"""Bytes of a time stamp with its certificates; ours have two thousand."""
+
+
+def stamps_of(trust: Path) -> Path:
+    """Where gates look for archive stamps that verify with the trust file at `trust`."""
+    return trust.absolute().parent / STAMPS
+
+
+@dataclass(frozen=True)
+class StampFolder:
+    """Archive stamps of many bundles."""
+
+    folder: Path
+
+    def of(self, sha256: str) -> tuple[bytes, ...]:
+        """Those of the bundle with that SHA-256, the oldest first. Raises `NotVerified`, `StorageError`."""
+        return read_stamps(self.folder / sha256)
+
+
+def stamp_path(path: Path, number: int) -> Path:
+    """The stamp with that number, counted from 1, of the bundle at `path`."""
+    return path.with_name(f"{path.name}.{number}.tsr")
+
+
+def read_stamps(path: Path) -> tuple[bytes, ...]:
+    """The archive stamps of the bundle at `path`, the oldest first. Raises `NotVerified`, `StorageError`."""
+    found: list[bytes] = []
+    while (stamp := stamp_path(path, len(found) + 1)).exists():
+        try:
+            data = read_named(stamp, STAMP_BYTES_MAX + 1)
+        except OSError as error:
+            raise StorageError(f"{stamp} cannot be read: {error.strerror}", remedy="make it readable") from error
+        if len(data) > STAMP_BYTES_MAX or len(found) == STAMPS_MAX:
+            raise NotVerified(f"{stamp} is too long for a time stamp, or one too many", remedy="restore it from a copy")
+        found.append(data)
+    return tuple(found)
