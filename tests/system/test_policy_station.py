@@ -36,7 +36,9 @@ remedy = "summarize it by the policy 'release'"
 def test_a_station_verifies_one_statement(tmp_path: Path) -> None:
     site = unit_site("ast1030-evb", tmp_path / "site")
     (tmp_path / "release.toml").write_text(PACK)
-    site.good("policy", "adopt", tmp_path / "release.toml", "--reason", "for stations")
+    site.good(
+        "policy", "adopt", tmp_path / "release.toml", "--reason", "for stations", "--unsafe-untested", "for the tests"
+    )
     station = tmp_path / "station.toml"
     allow = ("--allow-development", "--allow-emulated", "--summaries")
     site.good("keys", "trust", "--out", station, "--name", "station", *allow)

@@ -39,7 +39,17 @@ def site(tmp_path: Path) -> LifeSite:
     """Twin `a` is unit DEMO-000001 and runs 1.0.0; 1.1.0 was withdrawn."""
     site = unit_site("ast1030-evb", tmp_path / "site")
     (tmp_path / "recall.toml").write_text(PACK)
-    site.good("policy", "adopt", tmp_path / "recall.toml", "--reason", "a recall", "--trust", site.trust)
+    site.good(
+        "policy",
+        "adopt",
+        tmp_path / "recall.toml",
+        "--reason",
+        "a recall",
+        "--unsafe-untested",
+        "for the tests",
+        "--trust",
+        site.trust,
+    )
     return site
 
 

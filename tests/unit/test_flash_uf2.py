@@ -131,7 +131,7 @@ def test_where_a_policy_decides_a_file_that_is_no_release_is_refused(project: Fl
     trust = site_trust(site, "all", allow_development=True)
     write_trust(tmp_path / "trust.toml", trust, replace=True)
     (tmp_path / "strict.toml").write_text(pack_text("false"))
-    adopt(site, tmp_path / "strict.toml", "for the tests", trust, policy_engine())
+    adopt(site, tmp_path / "strict.toml", "for the tests", trust, policy_engine(), untested="for the tests")
     with Uf2Bootloader(tmp_path / "volume") as bootloader:
         status, done = project.flash("--image", file)
         assert status == 4 and "policy 'strict' 1.0.0 decides at flash here" in done["error"]

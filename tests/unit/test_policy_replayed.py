@@ -41,7 +41,7 @@ def pack(published: Published, **changes: str) -> Path:
 
 
 def adopt_pack(published: Published, **changes: str) -> None:
-    adopt(published.site, pack(published, **changes), WHY, published.trust(), ENGINE)
+    adopt(published.site, pack(published, **changes), WHY, published.trust(), ENGINE, untested="for the tests")
 
 
 def policies(published: Published) -> list[LogEntry]:
@@ -94,7 +94,8 @@ def test_two_that_adopt_at_once_follow_each_other(published: Published, monkeypa
     path, trust, real = pack(published), published.trust(), policy_adoption._record
     other = path.with_name("other.toml")
     other.write_text(pack_text("release.kind == 'app'", version="1.1.0"))
-    second = threading.Thread(target=adopt, args=(published.site, other, WHY, trust, ENGINE))
+    untested = {"untested": WHY}
+    second = threading.Thread(target=adopt, args=(published.site, other, WHY, trust, ENGINE), kwargs=untested)
 
     def record(*words: object) -> object:
         if not second.ident:
@@ -103,7 +104,7 @@ def test_two_that_adopt_at_once_follow_each_other(published: Published, monkeypa
         return real(*words)  # type: ignore[arg-type]
 
     monkeypatch.setattr(policy_adoption, "_record", record)
-    adopt(published.site, path, WHY, trust, ENGINE)
+    adopt(published.site, path, WHY, trust, ENGINE, untested="for the tests")
     second.join(60)
     assert len(policies(published)) == 2
     newest = adopted_packs(published.site, trust)["strict"].adoption

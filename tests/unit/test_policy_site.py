@@ -38,7 +38,14 @@ def write_pack(published: Published, deny_if: str = DENIES, **changes: str) -> P
 
 
 def adopt_pack(published: Published, deny_if: str = DENIES, **changes: str) -> Path:
-    adopt(published.site, write_pack(published, deny_if, **changes), WHY, published.trust(), ENGINE)
+    adopt(
+        published.site,
+        write_pack(published, deny_if, **changes),
+        WHY,
+        published.trust(),
+        ENGINE,
+        untested="for the tests",
+    )
     return published.site.folder / "policy" / f"{changes.get('name', 'strict')}.toml"
 
 
@@ -152,7 +159,9 @@ def test_what_was_adopted_can_be_restored(published: Published) -> None:
     file = adopt_pack(published)
     _change(file)
     before = kinds(published)
-    loaded, record = adopt(published.site, published.root / "strict.toml", WHY, published.trust(), ENGINE)
+    loaded, record = adopt(
+        published.site, published.root / "strict.toml", WHY, published.trust(), ENGINE, untested="for the tests"
+    )
     assert record is None
     assert kinds(published) == before
     assert file.read_bytes() == loaded.data == published.site.records.attachment(loaded.sha256)
@@ -165,11 +174,25 @@ def test_a_pack_whose_own_tests_fail_is_not_adopted(published: Published) -> Non
     tests.write_text(example.partition("[[tests]]")[0] + '[[tests]]\nname = "all is refused"\nexpect = "deny"\n')
     before = kinds(published)
     with pytest.raises(Refused, match="1 of the pack's own tests fail, the first is 'all is refused'"):
-        adopt(published.site, path, WHY, published.trust(), ENGINE)
+        adopt(published.site, path, WHY, published.trust(), ENGINE, untested="for the tests")
     assert kinds(published) == before
     tests.write_text("no tests = {")
     with pytest.raises(ManifestFault):
+        adopt(published.site, path, WHY, published.trust(), ENGINE, untested="for the tests")
+
+
+def test_a_pack_without_tests_is_adopted_only_with_a_reason(published: Published) -> None:
+    path = write_pack(published, ALLOWS)
+    before = kinds(published)
+    with pytest.raises(Refused, match="has no tests: nobody has seen it deny anything"):
         adopt(published.site, path, WHY, published.trust(), ENGINE)
+    with pytest.raises(UsageFault, match="is no reason"):
+        adopt(published.site, path, WHY, published.trust(), ENGINE, untested=" ")
+    assert assay(published, "policy", "adopt", str(path), "--reason", WHY)[0] == 4
+    assert kinds(published) == before
+    assert assay(published, "policy", "adopt", str(path), "--reason", WHY, "--unsafe-untested", "a recall")[0] == 0
+    (listed,) = assay(published, "policy", "list")[1]["policies"]
+    assert listed["untested"] == "a recall"
 
 
 def test_an_adoption_says_what_decided_before_and_a_retired_pack_decides_no_more(published: Published) -> None:
@@ -189,7 +212,7 @@ def test_an_adoption_that_follows_another_pack_than_decided_is_noticed(published
     """One in between is missing, or somebody wrote this one without looking."""
     adopt_pack(published, ALLOWS)
     loaded = load_pack(write_pack(published, DENIES, version="2.0.0"), ENGINE)
-    policy_adoption._record(published.site, "strict", loaded, None, WHY)
+    policy_adoption._record(published.site, published.trust(), policy_adoption.Change("strict", loaded, None, WHY))
     with pytest.raises(NotVerified, match="changes 'strict' from a pack that did not decide then"):
         adopted_packs(published.site, published.trust())
 
@@ -295,13 +318,13 @@ def test_the_verbs_adopt_list_and_retire(published: Published) -> None:
     pack = write_pack(published, ALLOWS)
     assert assay(published, "policy", "list")[1]["policies"] == []
     assert assay(published, "policy", "adopt", str(pack), "--reason", " ")[0] == 2
-    status, told = assay(published, "policy", "adopt", str(pack), "--reason", WHY)
+    status, told = assay(published, "policy", "adopt", str(pack), "--reason", WHY, "--unsafe-untested", WHY)
     assert (status, told["pack"]["name"]) == (0, "strict")
     (listed,) = assay(published, "policy", "list")[1]["policies"]
     assert (listed["reason"], listed["pack"]) == (WHY, told["pack"])
     assert assay(published, "policy", "retire", "strict", "--reason", WHY)[0] == 0
     pack.write_text(pack_text("release.nothing == 1"))
-    status, told = assay(published, "policy", "adopt", str(pack), "--reason", WHY)
+    status, told = assay(published, "policy", "adopt", str(pack), "--reason", WHY, "--unsafe-untested", WHY)
     assert status == 2
     assert f"{pack}:10: " in told["error"]
 

@@ -48,7 +48,7 @@ def decided(published: Published) -> Published:
 def adopt_pack(published: Published, deny_if: str, **changes: str) -> None:
     path = published.root / "strict.toml"
     path.write_text(pack_text(deny_if, **changes))
-    adopt(published.site, path, "for the tests", published.trust(), policy_engine())
+    adopt(published.site, path, "for the tests", published.trust(), policy_engine(), untested="for the tests")
 
 
 def station_trust(published: Published, *, ours: bool = True) -> TrustFile:

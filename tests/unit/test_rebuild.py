@@ -430,7 +430,7 @@ def test_a_policy_asks_for_two_builders_that_agree(
     trust = house.trust(stranger)
     image = verify_release(house.site.store, trust, "tiny", None, board)
     (tmp_path / "pack.toml").write_text(PACK)
-    adopt(house.site, tmp_path / "pack.toml", "for the test", house.trust(), policy_engine())
+    adopt(house.site, tmp_path / "pack.toml", "for the test", house.trust(), policy_engine(), untested="for the tests")
 
     def ask(by: TrustFile) -> None:
         enforce(house.site, Question(Point.FLASH, image, board, by), skip=None, say=lambda _line: None)

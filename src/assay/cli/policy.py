@@ -86,15 +86,30 @@ def check(
 @command.command("adopt")
 @click.argument("pack", type=FILE)
 @reason_option
+@click.option(
+    "--restart",
+    is_flag=True,
+    help="Begin anew: no adoption before this one counts, whoever signed it. For a policy key that was replaced.",
+)
+@click.option(
+    "--unsafe-untested",
+    "untested",
+    metavar="REASON",
+    help="Adopt a pack that has no tests beside it; the reason is recorded, and shown for ever.",
+)
 @trust_option
 @verb
-def adopt(session: Session, pack: Path, reason: str, trust_path: Path | None) -> Answer:
+def adopt(
+    session: Session, pack: Path, reason: str, restart: bool, untested: str | None, trust_path: Path | None
+) -> Answer:
     """Let PACK decide at this site from now on: signed by the policy key, in the log, with what decided before."""
     from assay.pipeline import policy_adoption
     from assay.pipeline.policy_files import policy_engine
 
     trust = _trust(session, trust_path)
-    loaded, record = policy_adoption.adopt(session.site, pack, reason, trust, policy_engine())
+    loaded, record = policy_adoption.adopt(
+        session.site, pack, reason, trust, policy_engine(), restart=restart, untested=untested
+    )
     points = ", ".join(loaded.pack.at)
     text = f"policy '{loaded.pack.name}' {loaded.pack.version} decides at {points}\n  SHA-256 {loaded.sha256}"
     text += f"\n  log entry {record.index} of {record.origin}" if record else "\n  it was adopted before"
@@ -132,6 +147,8 @@ def list_packs(session: Session, trust_path: Path | None) -> Answer:
     for each in sorted(found, key=lambda one: one.adoption.name):
         said = each.adoption
         what = f"{said.pack.version}  {said.pack.sha256}  at {', '.join(said.at)}" if said.pack else "retired"
+        what += ", after a restart" if said.restart else ""
+        what += f", UNTESTED: {said.untested}" if said.untested else ""
         lines.append(f"{said.name}  {what}\n  since entry {each.index}, {said.made}: {said.reason}")
     data = [{"index": each.index, **each.adoption.model_dump(mode="json")} for each in found]
     return Answer("\n".join(lines) or "no policy decides here", {"policies": data})

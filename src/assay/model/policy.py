@@ -192,7 +192,8 @@ class DecisionRecord(Value):
 class Adoption(Value):
     """`urn:assay:predicate:policy:v1`: from now on this pack decides (None: nothing of that name decides any more).
 
-    `before` is what decided until then. The pack's bytes lie beside the record.
+    `before` is what decided until then. The pack's bytes lie beside the record. `restart`: whatever the log has of
+    adoptions before this one counts no more, of this name or another. `untested`: why the pack has no tests.
     """
 
     made: str
@@ -201,6 +202,8 @@ class Adoption(Value):
     pack: PackReference | None = None
     at: tuple[PointName, ...] = ()
     before: PackReference | None = None
+    restart: Literal[True] | None = None
+    untested: Words | None = None
     reason: Words
     checkpoint: str
 

@@ -2,9 +2,10 @@
 """Which packs decide at a site: those whose adoption is the newest of its name in the site's log.
 
 Guards: an adoption counts when a policy key of the trust file signed it, for the place where the log has it, and the
-log is whole: an older one that is put there again is refused. A pack file is used only with the adopted digest; one
-that is missing, changed, or was never adopted refuses (status 4). One process adopts at a time. So taking a policy
-away takes the policy key, or the log. Leaves to others: deciding (`policy_gate`).
+log is whole: an older one that is put there again is refused. A policy key that counts no more is followed by an
+adoption that begins anew (`restart`), by one that does: nothing before it is asked about. A pack file is used only with
+the adopted digest; one that is missing, changed, or was never adopted refuses (status 4). One process adopts at a time.
+So taking a policy away takes the policy key, or the log. Leaves to others: deciding (`policy_gate`).
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from assay import __version__
 from assay.backends.durable_file import exclusive, make_folder, write_durably
 from assay.errors import AssayError, ManifestFault, NotVerified, Refused, StorageError, UsageFault
 from assay.formats import checkpoint, log_entry, merkle
+from assay.formats.signer_choice import allowed_key, check_limits
 from assay.formats.statement_verifier import verify_statement
 from assay.interfaces.policy_engine import PolicyEngine
 from assay.model.policy import REASON_LENGTH_MAX, Adoption, PackReference, Point
-from assay.model.record import RecordRef, RecordType
+from assay.model.record import LogEntry, RecordRef, RecordType
 from assay.model.statement import PredicateType, Subject
 from assay.model.trust import Role, TrustFile
 from assay.pipeline.policy_files import (
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 FOLDER = "policy"
 """The folder of a site that holds the packs that were adopted there."""
 
+_ANEW = "where its key was rotated or revoked: assay policy adopt PACK --restart --reason ..., by the one that counts"
+
 _MARK = b'"type":"policy"'
 """In the one spelling of a log entry: most entries are skipped without being read."""
 
@@ -58,10 +62,24 @@ class Adopted:
     index: int
 
 
+@dataclass(frozen=True)
+class Change:
+    """What is to be recorded: from `before` to `loaded` (None: to nothing); with `restart`, from whatever was."""
+
+    name: str
+    loaded: LoadedPack | None
+    before: PackReference | None
+    reason: str
+    restart: bool = False
+    untested: str | None = None
+
+
 def adopted_packs(site: Site, trust: TrustFile) -> dict[str, Adopted]:
     """The newest adoption of each name; a retired one has no pack. Raises `NotVerified`, `StorageError`."""
     newest: dict[str, Adopted] = {}
     for found in _history(site, trust):
+        if found.adoption.restart:
+            newest.clear()
         before = newest.get(found.adoption.name)
         if (before.adoption.pack if before else None) != found.adoption.before:
             raise NotVerified(
@@ -81,37 +99,51 @@ def packs_at(site: Site, trust: TrustFile, point: Point, engine: PolicyEngine) -
 
 
 def adopt(
-    site: Site, path: Path, reason: str, trust: TrustFile, engine: PolicyEngine
+    site: Site,
+    path: Path,
+    reason: str,
+    trust: TrustFile,
+    engine: PolicyEngine,
+    *,
+    restart: bool = False,
+    untested: str | None = None,
 ) -> tuple[LoadedPack, RecordRef | None]:
-    """Let the pack at `path` decide from now on; None for the record when it decides already.
+    """Let the pack at `path` decide from now on; None for the record when it decides already. With `restart` nothing
+    that was adopted before counts any more, whoever signed it. `untested`: why a pack without tests is adopted.
 
-    Raises `ManifestFault`, `UsageFault` for a reason that says nothing, `Refused` for a pack whose own tests fail,
-    `NotVerified`, `NotRecorded`.
+    Raises `ManifestFault`, `UsageFault` for a reason that says nothing, `Refused` for a pack whose own tests fail, or
+    that has none, `NotVerified`, `NotRecorded`.
     """
-    loaded = load_pack(path, engine)
-    _hold_own_tests(path, loaded, engine)
-    reason = parse_reason(reason)
+    loaded, reason = load_pack(path, engine), parse_reason(reason)
+    untested = _hold_own_tests(path, loaded, engine, untested)
     with _alone(site):
-        before = _now(site, trust, loaded.pack.name)
+        before = None if restart else _now(site, trust, loaded.pack.name)
         record = None
         if before != loaded.reference:
             site.recorder.attach(loaded.data)
-            record = _record(site, loaded.pack.name, loaded, before, reason)
+            change = Change(loaded.pack.name, loaded, before, reason, restart=restart, untested=untested)
+            record = _record(site, trust, change)
         _write(site, loaded)
     return loaded, record
 
 
-def _hold_own_tests(path: Path, loaded: LoadedPack, engine: PolicyEngine) -> None:
-    """The tests that lie beside a pack pass; a pack without any is taken as it is."""
+def _hold_own_tests(path: Path, loaded: LoadedPack, engine: PolicyEngine, untested: str | None) -> str | None:
+    """The tests that lie beside a pack pass. There are some, or somebody says why not: that reason is the answer."""
     tests = file_of_tests(path)
     if not tests.exists():
-        return
+        if untested is None:
+            raise Refused(
+                f"{path} has no tests: nobody has seen it deny anything",
+                remedy=f"write {tests.name} beside it (assay policy test); or say why not: --unsafe-untested REASON",
+            )
+        return parse_reason(untested)
     failed = run_tests(loaded.pack, load_tests(tests), engine).failed
     if failed:
         raise Refused(
             f"{path}: {len(failed)} of the pack's own tests fail, the first is '{failed[0].name}'",
             remedy=f"assay policy test {path}; correct the pack, or its tests",
         )
+    return None
 
 
 def retire(site: Site, name: str, reason: str, trust: TrustFile) -> RecordRef:
@@ -121,7 +153,7 @@ def retire(site: Site, name: str, reason: str, trust: TrustFile) -> RecordRef:
         before = _now(site, trust, name)
         if before is None:
             raise UsageFault(f"no policy '{name}' decides here", remedy="assay policy list shows those that do")
-        record = _record(site, name, None, before, reason)
+        record = _record(site, trust, Change(name, None, before, reason))
         _file(site, name).unlink(missing_ok=True)
     return record
 
@@ -155,29 +187,51 @@ def adopted_bytes(site: Site, reference: PackReference, engine: PolicyEngine) ->
     return parse_pack(data, f"policy '{reference.name}' {reference.version}", engine)
 
 
-def _history(site: Site, trust: TrustFile) -> Iterator[Adopted]:
+def _history(site: Site, trust: TrustFile) -> list[Adopted]:
+    """The adoptions that count, in the order of the log: from the newest that began anew, else all."""
     if not (site.folder / "log" / "checkpoint").is_file():
         if site.records.record_names():
             raise NotVerified(
                 f"{site.folder} has records and no checkpoint of a log: what was adopted cannot be known",
                 remedy="run `assay log verify`, and restore the log from a copy",
             )
-        return
+        return []
     with contextlib.suppress(AssayError):  # another role's key is away: what waits for it stops no verb of this one
         site.recorder.recover()  # an adoption that was cut short is in force before it is in the log behind a decision
     site.recorder.checkpoint()  # its signature and its right edge are verified
     head = site.records.log.checkpoint()
     leaves = [data for _, data in site.records.log.entries(head.size)]
-    hashes, newest = [merkle.leaf_hash(leaf) for leaf in leaves], dict[str, int]()
+    hashes = [merkle.leaf_hash(leaf) for leaf in leaves]
     _check_whole(hashes, head.root)
-    for index, leaf in enumerate(leaves):
-        if _MARK in leaf:
-            entry = log_entry.decode(leaf, f"log: entry {index}")
-            if entry.type is RecordType.POLICY:
-                adoption = _read(site, trust, entry.record, entry.payload, index)
-                _check_made_here(adoption, newest.get(adoption.name, -1), index, hashes)
-                newest[adoption.name] = index
-                yield Adopted(adoption, index)
+    entries = [
+        (index, entry)
+        for index, leaf in enumerate(leaves)
+        if _MARK in leaf and (entry := log_entry.decode(leaf, f"log: entry {index}")).type is RecordType.POLICY
+    ]
+    found = _since_restart(site, trust, entries)
+    _check_places(found, entries, hashes)
+    return found
+
+
+def _since_restart(site: Site, trust: TrustFile, entries: list[tuple[int, LogEntry]]) -> list[Adopted]:
+    """The newest adoption that began anew and those after it, each verified. What is before it may be by anybody."""
+    found: list[Adopted] = []
+    for index, entry in reversed(entries):
+        found.append(Adopted(_read(site, trust, entry.record, entry.payload, index), index))
+        if found[-1].adoption.restart:
+            break
+    return found[::-1]
+
+
+def _check_places(found: list[Adopted], entries: list[tuple[int, LogEntry]], hashes: list[bytes]) -> None:
+    """Each was made for the place where it is. One that began anew was made behind every other that is before it."""
+    newest, start = dict[str, int](), -1
+    for each in found:
+        if each.adoption.restart:
+            start = max((index for index, _ in entries if index < each.index), default=-1)
+        _check_made_here(each.adoption, newest.get(each.adoption.name, start), each.index, hashes)
+        start = each.index if each.adoption.restart else start
+        newest[each.adoption.name] = each.index
 
 
 def _check_made_here(adoption: Adoption, before: int, index: int, hashes: list[bytes]) -> None:
@@ -205,7 +259,7 @@ def _read(site: Site, trust: TrustFile, record: str, payload: str, index: int) -
         verified = verify_statement(bundle, trust, role=Role.POLICY, predicate_types={PredicateType.POLICY})
     except NotVerified as error:
         text = f"the policy adopted in entry {index} of the log: {error.message}"
-        raise NotVerified(text, remedy=error.remedy) from error
+        raise NotVerified(text, remedy=f"{error.remedy}; {_ANEW}") from error
     if hashlib.sha256(verified.payload).hexdigest() != payload:
         raise NotVerified(f"entry {index} of the log names another statement", remedy="restore the log from a copy")
     predicate = read_predicate(Adoption, verified.statement.predicate)
@@ -260,19 +314,26 @@ def _now(site: Site, trust: TrustFile, name: str) -> PackReference | None:
     return found.adoption.pack if found else None
 
 
-def _record(site: Site, name: str, loaded: LoadedPack | None, before: PackReference | None, reason: str) -> RecordRef:
+def _record(site: Site, trust: TrustFile, change: Change) -> RecordRef:
+    """Raises `NotVerified` before anything is recorded by a key that the gates would not believe."""
+    loaded, before = change.loaded, change.before
     predicate = Adoption(
         made=timestamp(site.clock),
         assay=__version__,
-        name=name,
+        name=change.name,
         pack=loaded.reference if loaded else None,
         at=loaded.pack.at if loaded else (),
         before=before,
-        reason=reason,
+        restart=True if change.restart else None,
+        untested=change.untested,
+        reason=change.reason,
         checkpoint=site.recorder.checkpoint().decode(),
     )
     digest = loaded.sha256 if loaded else before.sha256 if before else ""
-    statement = statement_of(PredicateType.POLICY, predicate, Subject(name=f"policy/{name}", digest={"sha256": digest}))
+    subject = Subject(name=f"policy/{change.name}", digest={"sha256": digest})
+    statement = statement_of(PredicateType.POLICY, predicate, subject)
+    signer = allowed_key(trust, frozenset({Role.POLICY}), site.signers.public_key(Role.POLICY).keyid)
+    check_limits(signer, statement, lambda: None, site.clock.now)
     return site.recorder.record(statement, RecordType.POLICY, Role.POLICY)
 
 

@@ -60,6 +60,11 @@ class Link:
         self.missing = True
         self._faults.append(text)
 
+    def excuse(self, name: str) -> None:
+        """What failed so far matters no more; it is told as facts called `name`."""
+        self._details += [Detail(name=name, value=text) for text in self._faults]
+        self._faults.clear()
+
     def checked(self, what: str, key: TrustedSigner | None = None) -> None:
         """`what` was verified, by `key` if there was one; an identity has no key id, and is named in `what`."""
         if key is None:

@@ -30,6 +30,8 @@ class Adoptions:
         found: dict[str, PackReference] = {}
         for index, adoption in self.entries:
             if index < size:
+                if adoption.restart:
+                    found.clear()
                 found.pop(adoption.name, None)
                 if adoption.pack is not None and point in adoption.at:
                     found[adoption.name] = adoption.pack
@@ -37,16 +39,28 @@ class Adoptions:
 
 
 def adoptions_in(opened: Iterable[OpenedRecord]) -> Adoptions:
-    """The adoptions among `opened`; each has to follow the one before it, or is broken."""
+    """The adoptions among `opened`; each has to follow the one before it, or is broken. One whose signer does not count
+    breaks nothing when a later one began anew; it does not count, either.
+    """
+    records = list(opened)
     entries: list[tuple[int, Adoption]] = []
     newest: dict[str, PackReference | None] = {}
-    for record in opened:
+    anew = max((_index(each) for each in records if _restarts(each)), default=-1)
+    for record in records:
         said, index = record.predicate, record.logged.index
         if not isinstance(said, Adoption) or index is None:
+            if record.verified is None and record.unchanged and _index(record) < anew:
+                record.link.title += f", which does not count: entry {anew} began anew"
+                record.link.excuse("why")
             continue
+        if said.restart:
+            newest.clear()
+            record.link.tell("restart", "no adoption before this one counts from here on")
         what = f"'{said.pack.name}' {said.pack.version} adopted" if said.pack else f"'{said.name}' retired"
         record.link.title = f"#{index} Policy {what}"
         record.link.tell("reason", said.reason)
+        if said.untested is not None:
+            record.link.tell("UNTESTED", f"the pack was adopted without tests: {said.untested}")
         record.link.tell("when", f"{said.made}, by the clock of the host")
         if said.pack is not None:
             record.link.tell("pack", f"SHA-256 {said.pack.sha256[:KEY_DIGITS]}, at {', '.join(said.at)}")
@@ -58,6 +72,14 @@ def adoptions_in(opened: Iterable[OpenedRecord]) -> Adoptions:
         newest[said.name] = said.pack
         entries.append((index, said))
     return Adoptions(tuple(entries))
+
+
+def _restarts(record: OpenedRecord) -> bool:
+    return isinstance(record.predicate, Adoption) and record.predicate.restart is True
+
+
+def _index(record: OpenedRecord) -> int:
+    return -1 if record.logged.index is None else record.logged.index
 
 
 _RELEASE_KINDS = (RecordType.PROVENANCE, RecordType.SBOM, RecordType.RELEASE, RecordType.WITHDRAWAL)

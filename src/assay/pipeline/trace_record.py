@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from assay.errors import AssayError, NotVerified
 from assay.formats import log_entry, sigstore_bundle
-from assay.formats.statement_verifier import read_statement, signers_of, verify_statement
+from assay.formats.statement_verifier import read_statement, signers_of, verify_statement, without_thresholds
 from assay.model.campaign import CAMPAIGN, CampaignVerdict
 from assay.model.outcome import Outcome
 from assay.model.policy import Adoption, DecisionRecord
@@ -48,7 +48,10 @@ MODELS: dict[PredicateType, type[Value]] = {
 
 @dataclass
 class OpenedRecord:
-    """A record as far as it verified. `claim` is what its file says without proof, `verified` what was proved."""
+    """A record as far as it verified. `claim` is what its file says without proof, `verified` what was proved.
+
+    `unchanged`: whoever signed it, entry and file are those of the log.
+    """
 
     logged: LoggedRecord
     entry: LogEntry | None
@@ -56,6 +59,7 @@ class OpenedRecord:
     verified: VerifiedStatement | None
     predicate: Value | None
     link: Link
+    unchanged: bool = False
 
     @property
     def kind(self) -> RecordType | None:
@@ -117,6 +121,7 @@ def open_record(logged: LoggedRecord, view: LogView) -> OpenedRecord:
     link.link, link.title = _link_name(logged, entry), _title(logged, entry)
     opened = OpenedRecord(logged, entry, claim_of(logged.bundle), None, None, link)
     _check_file(link, logged, entry)
+    opened.unchanged = link.holds
     if logged.bundle is not None and (kind := opened.kind) is not None:
         opened.verified = _check_statement(link, logged.bundle, kind, view.trust)
     if opened.verified is not None:
@@ -153,9 +158,9 @@ def _check_file(link: Link, logged: LoggedRecord, entry: LogEntry | None) -> Non
 
 
 def _check_statement(link: Link, bundle: bytes, kind: RecordType, trust: TrustFile) -> VerifiedStatement | None:
-    expected = PREDICATES[kind]
+    expected, alone = PREDICATES[kind], without_thresholds(trust)  # a record is one statement; gates count signers
     verified = link.attempt(
-        lambda: verify_statement(bundle, trust, role=signers_of(expected), predicate_types={expected})
+        lambda: verify_statement(bundle, alone, role=signers_of(expected), predicate_types={expected})
     )
     if verified is not None:
         link.take(verified.checks)
