@@ -17,6 +17,7 @@ from assay.model.trust import Role
 __all__ = ["memory_dir"]
 
 SIGNER = MemorySigner()
+PUBLIC = SIGNER.public_key(Role.BUILDER).public
 BUNDLE = SIGNER.sign_statement(Role.BUILDER, statement())
 DONE = BUNDLE.replace(b'"tlogEntries":[]', b'"tlogEntries":[{}]')
 
@@ -38,12 +39,12 @@ def test_killed_while_it_is_put(memory_dir: Path, monkeypatch: pytest.MonkeyPatc
     files = CrashingFiles(monkeypatch, memory_dir)
     for place in range(100):
         queue = LogQueue(memory_dir / f"{place}")
-        died = _die(files, place, torn, lambda queue=queue: queue.put(BUNDLE))
+        died = _die(files, place, torn, lambda queue=queue: queue.put(BUNDLE, PUBLIC))
         assert [data for _, data in queue.each()] in ([], [BUNDLE])
         if not died:
             assert place > 5 and [path.name for path in queue.waiting()] == [name_of(BUNDLE)]
             return
-        queue.put(BUNDLE)
+        queue.put(BUNDLE, PUBLIC)
         assert [data for _, data in queue.each()] == [BUNDLE]
     raise AssertionError("it never came to its end")
 
@@ -53,7 +54,7 @@ def test_killed_while_it_is_settled(memory_dir: Path, monkeypatch: pytest.Monkey
     files = CrashingFiles(monkeypatch, memory_dir)
     for place in range(100):
         queue = LogQueue(memory_dir / f"{place}")
-        queue.put(BUNDLE)
+        queue.put(BUNDLE, PUBLIC)
         (waits,) = queue.waiting()
         died = _die(files, place, torn, lambda queue=queue, waits=waits: queue.settle(waits, DONE))
         logged = queue.folder / LOGGED / waits.name
@@ -70,17 +71,13 @@ def test_killed_while_it_is_settled(memory_dir: Path, monkeypatch: pytest.Monkey
 
 def test_what_is_put_is_fsynced_before_it_has_its_name(memory_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = LogQueue(memory_dir / "queue")
-    queue.put(BUNDLE)
+    queue.put(BUNDLE, PUBLIC)
     files = CrashingFiles(monkeypatch, memory_dir)
-    queue.put(BUNDLE)
-    assert [name for name, _ in files.operations if name in ("write", "fsync", "replace")] == [
-        "write",
-        "fsync",
-        "replace",
-        "fsync",
-    ]
+    queue.put(BUNDLE, PUBLIC)
+    one = ["write", "fsync", "replace", "fsync"]  # the key that it verifies with, and the bundle
+    assert [name for name, _ in files.operations if name in ("write", "fsync", "replace")] == one * 2
 
 
 def test_a_folder_that_cannot_be_written() -> None:
     with pytest.raises(StorageError, match="cannot be written"):
-        LogQueue(Path("/proc/queue")).put(BUNDLE)
+        LogQueue(Path("/proc/queue")).put(BUNDLE, PUBLIC)

@@ -135,17 +135,22 @@ def recover(session: Session) -> Answer:
 
 @command.command("submit")
 @click.argument("files", nargs=-1, type=FILE)
+@click.option(
+    "--trust", "trust_path", type=FILE, help="Whose builders' keys, too, may have signed: of before a change."
+)
 @verb
-def submit(session: Session, files: tuple[Path, ...]) -> Answer:
+def submit(session: Session, files: tuple[Path, ...], trust_path: Path | None) -> Answer:
     """Submit to the transparency log what was signed by key while it was away, and FILES: statements that the builder
     of this site signed by key before. What is logged is time-stamped and verified, and kept in log-queue/logged of the
     site folder.
     """
     from assay.pipeline.log_submit import enqueue, submit_waiting
     from assay.pipeline.offline_verify import read_input
+    from assay.pipeline.trust_file import load_trust
 
-    enqueue(session.site, [read_input(file) for file in files])
-    found = submit_waiting(session.site)
+    trust = load_trust(trust_path) if trust_path is not None else None
+    enqueue(session.site, [read_input(file) for file in files], trust)
+    found = submit_waiting(session.site, trust)
     done = [each for each in found if each.place is not None]
     failed = [each for each in found if each.error is not None]
     lines = [f"{each.file}: entry {each.place.index} of {each.place.log}" for each in done if each.place is not None]
@@ -164,15 +169,15 @@ def submit(session: Session, files: tuple[Path, ...]) -> Answer:
 @click.option("--trust-config", "config", type=FILE, required=True, help="Whose authority stamps: its trust config.")
 @verb
 def stamp(_session: Session, files: tuple[Path, ...], trust_path: Path, config: Path) -> Answer:
-    """Stamp bundles again, so that they outlive the services that vouch for them: FILE.1.tsr, FILE.2.tsr and so on.
+    """Stamp bundles of whatever role, so that they outlive the keys and services that vouch for them: FILE.1.tsr,
+    FILE.2.tsr and so on, and the same in stamps/ beside the trust file.
 
-    Each stamp (RFC 3161) is over the bundle and all its stamps before. `assay verify FILE` reads them.
+    Each stamp (RFC 3161) is over the bundle and all its stamps before. `assay verify FILE` reads what lies beside FILE,
+    gates what lies beside their trust file.
     """
-    from assay.pipeline.archive_stamps import stamp_file
-    from assay.pipeline.trust_file import load_trust
+    from assay.pipeline.archive_stamps import stamp_for_gates
 
-    trust = load_trust(trust_path)
-    done = [stamp_file(file, config, trust) for file in files]
+    done = [stamp_for_gates(file, config, trust_path) for file in files]
     lines = [f"{new}: {time.when:%Y-%m-%d %H:%M:%S} UTC, as {time.source} says" for new, time in done]
     said = [{"file": str(new), "when": time.when.isoformat(), "source": time.source} for new, time in done]
     return Answer("\n".join(lines), {"stamps": said})

@@ -2,7 +2,8 @@
 """Log what was signed by key while the transparency log was away.
 
 Guards: what is handed out was verified: entry, time stamp and signature, by the services' trusted root; a bundle leaves
-the queue only then. One that fails stays, and the others are logged all the same. A release that was published with a
+the queue only then. One that fails stays, and the others are logged all the same. Which key signed is read from the
+bundle, and the key from the queue, the site or a trust file: its id is its digest. A release that was published with a
 statement that is logged later gets the logged one beside it.
 Leaves to others: the queue (`backends.signers.log_queue`), HTTP (`backends.logs.rekor_client`).
 """
@@ -49,22 +50,42 @@ def waiting(site: Site) -> int:
     return len(LogQueue(site.folder / "log-queue").waiting())
 
 
-def enqueue(site: Site, bundles: Iterable[bytes]) -> None:
-    """Have statements that the site's builder signed by key wait for the log, too. Raises `NotVerified` for others,
-    before any of them waits; `StorageError`.
+def enqueue(site: Site, bundles: Iterable[bytes], trust: TrustFile | None = None) -> None:
+    """Have statements wait for the log, too, that were signed by key by a builder of the site, or of `trust`. Raises
+    `NotVerified` for others, before any of them waits; `StorageError`.
     """
-    key, queue = site.signers.public_key(Role.BUILDER), LogQueue(site.folder / "log-queue")
-    trust = TrustFile(schema="assay.trust/1", name="this-site", allow_development=True, keys=(key,))
-    checked = list(bundles)
-    for bundle in checked:
+    queue = LogQueue(site.folder / "log-queue")
+    checked = [(bundle, _key_of(bundle, site, queue, trust)) for bundle in bundles]
+    for bundle, key in checked:
         kind = read_statement(sigstore_bundle.decode(bundle).envelope.payload).predicateType
-        verify_statement(bundle, trust, role=Role.BUILDER, predicate_types={kind})
-    for bundle in checked:
-        queue.put(bundle)
+        by_it = TrustFile(schema="assay.trust/1", name="this-site", allow_development=True, keys=(key,))
+        verify_statement(bundle, by_it, role=Role.BUILDER, predicate_types={kind})
+    for bundle, key in checked:
+        queue.put(bundle, key.public)
 
 
-def submit_waiting(site: Site) -> list[Logged]:
-    """Log each bundle that waits. Raises `UsageFault` where nothing says which log is meant."""
+def _key_of(bundle: bytes, site: Site, queue: LogQueue, trust: TrustFile | None) -> TrustedKey:
+    """The key that the bundle names, as builder: it may not be the site's any more. Raises `NotVerified`."""
+    hint = sigstore_bundle.decode(bundle).material
+    own = site.signers.public_key(Role.BUILDER)
+    if not isinstance(hint, sigstore_bundle.KeyHint) or hint.hint == own.keyid:
+        return own
+    kept = queue.public_key(hint.hint)
+    given = [key.public for key in trust.keys_for(Role.BUILDER)] if trust is not None else []
+    for pem in (*([kept] if kept is not None else []), *given):
+        key = public_key.trusted_key(pem, Role.BUILDER, name="builder", development=own.development)
+        if key.keyid == hint.hint:
+            return key
+    raise NotVerified(
+        f"the bundle is by the key {hint.hint[:16]}, which is not the site's, and not in the trust file",
+        remedy="name a trust file that has the builder's key of then: assay log submit --trust FILE",
+    )
+
+
+def submit_waiting(site: Site, trust: TrustFile | None = None) -> list[Logged]:
+    """Log each bundle that waits, by whichever key; `trust`: whose builders may have signed what waits without its key.
+    Raises `UsageFault` where nothing says which log is meant.
+    """
     settings, queue = site.keyless, queue_of(site.signers)
     if settings is None or queue is None:
         raise UsageFault(f"{site.folder} does not sign keyless", remedy="name the services: assay keys keyless")
@@ -73,10 +94,11 @@ def submit_waiting(site: Site) -> list[Logged]:
         raise UsageFault("the public Sigstore's log takes entries of the client only", remedy="name a trust config")
     config = strict_json.loads_object(text.encode(), "the trust config")
     services = rekor_client.services_of(config)
-    key, root = site.signers.public_key(Role.BUILDER), json.dumps(config.get("trustedRoot"))
+    root = json.dumps(config.get("trustedRoot"))
     found = []
     for path, bundle in queue.each():
         try:
+            key = _key_of(bundle, site, queue, trust)
             logged, place = log_bundle(bundle, key, services, root)
             found.append(Logged(queue.settle(path, logged), place))
         except AssayError as error:

@@ -4,8 +4,7 @@
 Guards: a signature takes no longer than its deadline, whatever the services do (the client itself waits for ever); what
 is refused is not tried again; a bundle is verified, with the services' trusted root and our own verifier, before it is
 handed out. With `when_away = "queue"` a statement is signed by key instead and durably kept for the log, when the
-services do not answer; not when what they give is wrong. A token that comes too late, and any failure of the operating
-system in the client, count as services that do not answer.
+services do not answer; not when what they give is wrong, when the token comes too late, or when this host fails.
 Leaves to others: tokens and the client (`keyless_process`), the queue (`log_queue`), logging later
 (`pipeline.log_submit`).
 """
@@ -23,6 +22,7 @@ from typing import Any
 
 from assay.backends.durable_file import exclusive, write_durably
 from assay.backends.signers import messages
+from assay.backends.signers.keyless_process import TOKEN_STEP
 from assay.backends.signers.log_queue import LogQueue
 from assay.errors import InfrastructureError, NotVerified, Refused, ServiceAway, StorageError, ToolMissing, UsageFault
 from assay.formats import keyless_proof, sigstore_bundle
@@ -77,7 +77,7 @@ class KeylessSigners:
             if self._settings.when_away != "queue":
                 raise
             bundle = self._keys.sign_statement(role, payload)
-            self.queue.put(bundle)
+            self.queue.put(bundle, self._keys.public_key(role).public)
             return bundle
 
     def _keyless(self, payload: bytes) -> bytes:
@@ -205,18 +205,31 @@ def _exchange(request: dict[str, Any], limit_s: float) -> dict[str, Any]:
     try:
         told, _ = process.communicate(messages.encode(request), timeout=max(limit_s, 0.1))
     except subprocess.TimeoutExpired as error:
-        text = f"the Sigstore services did not answer within {limit_s:.0f} s"
-        raise ServiceAway(text, remedy="try again later") from error
+        raise _too_late(error.output or b"", limit_s) from error
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    if not told:
+    *_, last = told.splitlines() or [b""]
+    if not last or TOKEN_STEP in (answer := messages.decode(last)):
         raise InfrastructureError("the keyless signer ended before it answered", remedy="try again")
-    answer = messages.decode(told)
     if (error_told := messages.to_error(answer)) is not None:
         raise error_told
     return answer
+
+
+def _too_late(told: bytes, limit_s: float) -> InfrastructureError:
+    """Services are away when they had half of the time at the least; before the token was there nobody asked them."""
+    line = told.partition(b"\n")[0]
+    token_s = messages.decode(line).get(TOKEN_STEP) if line else None
+    if isinstance(token_s, float) and token_s <= limit_s / 2:
+        text = f"the Sigstore services did not answer within {limit_s:.0f} s"
+        return ServiceAway(text, remedy='try again later; keyless.toml may say when_away = "queue"')
+    took = f"took {token_s:.0f} s" if isinstance(token_s, float) else "took all"
+    return InfrastructureError(
+        f"of the {limit_s:.0f} s of an attempt, the identity token {took}",
+        remedy="see why its command or the CI system is slow, or raise attempt_s in keyless.toml",
+    )
 
 
 def queue_of(signers: SignerService) -> LogQueue | None:

@@ -1,22 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bundles that were signed by key while the transparency log was away, kept until they are logged.
 
-Guards: what was put is there after a power cut, whole; it goes away only when its logged form is durable; killed in
-between, it is logged again, which does no harm. Leaves to others: logging (`pipeline.log_submit`).
+Guards: what was put is there after a power cut, whole, with the public key that it verifies with: the site may have
+another one when it is logged. It goes away only when its logged form is durable; killed in between, it is logged again,
+which does no harm. Leaves to others: logging (`pipeline.log_submit`).
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from assay.backends.durable_file import exclusive, make_folder, remove_unfinished, sync_folder, write_durably
-from assay.errors import StorageError
+from assay.errors import NotVerified, StorageError
 from assay.formats import sigstore_bundle
+from assay.formats.sigstore_bundle import KeyHint
 
 SUFFIX = ".sigstore.json"
-LOGGED = "logged"
+LOGGED, KEYS = "logged", "keys"
+
+_KEYID = re.compile(r"[0-9a-f]{64}")
 
 
 class LogQueue:
@@ -25,14 +30,30 @@ class LogQueue:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def put(self, bundle: bytes) -> None:
-        """Keep `bundle`, durably. Raises `StorageError`."""
+    def put(self, bundle: bytes, public: str) -> None:
+        """Keep `bundle` and the public key (PEM) that it is by, durably. Raises `StorageError`."""
+        hint = sigstore_bundle.decode(bundle).material
+        assert isinstance(hint, KeyHint)
+        key = self._key_path(hint.hint)
         try:
-            make_folder(self.folder)
+            make_folder(key.parent)
             with exclusive(self.folder / ".lock"):
+                write_durably(key, public.encode("ascii"))
                 write_durably(self.folder / name_of(bundle), bundle)
         except OSError as error:
             raise _cannot_write(self.folder, error) from error
+
+    def public_key(self, keyid: str) -> str | None:
+        """The public key (PEM) with that id, which whoever uses it compares; None when none was kept."""
+        try:
+            return self._key_path(keyid).read_text(encoding="ascii")
+        except (OSError, ValueError):
+            return None
+
+    def _key_path(self, keyid: str) -> Path:
+        if not _KEYID.fullmatch(keyid):
+            raise NotVerified("a bundle that is to be logged names no key", remedy="sign it again")
+        return self.folder / KEYS / f"{keyid}.pem"
 
     def waiting(self) -> list[Path]:
         """The files that wait."""
