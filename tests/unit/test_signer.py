@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import ctypes
+import fcntl
 import hashlib
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -18,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.backends.signers import messages
+from assay.backends.signers import messages, service
 from assay.backends.signers.key_folder import KeyFolder
 from assay.backends.signers.process import shield
 from assay.backends.signers.service import SignerProcess
@@ -430,3 +432,20 @@ def test_folder_is_not_touched_by_reading(tmp_path: Path) -> None:
     before = (tmp_path / "keys" / "keys.toml").stat().st_mtime_ns
     folder.trusted(Role.BENCH)
     assert (tmp_path / "keys" / "keys.toml").stat().st_mtime_ns == before
+
+
+def test_a_signer_is_heard_by_who_has_many_files_open() -> None:
+    """`select.select` takes no descriptor above 1023, and answers with a ValueError."""
+    reader, writer = os.pipe()
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, limit[1]), limit[1]))
+    high = fcntl.fcntl(reader, fcntl.F_DUPFD_CLOEXEC, 1500)
+    try:
+        os.write(writer, b"a line\nand more")
+        assert service._read_line(high, bytearray(), 5.0, "the signer process") == b"a line"
+        with pytest.raises(InfrastructureError, match="did not answer within 0 s"):
+            service._read_line(high, bytearray(), 0.01, "the signer process")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        for descriptor in (high, reader, writer):
+            os.close(descriptor)

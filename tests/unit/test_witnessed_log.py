@@ -33,6 +33,20 @@ def bench(tmp_path: Path) -> Bench:
     return found
 
 
+def test_a_link_on_a_stick_is_not_followed(bench: Bench, tmp_path: Path) -> None:
+    """A witness may write where the stick's owner may not."""
+    desk, stick, elsewhere = bench.desk(), bench.folder / "stick", tmp_path / "elsewhere"
+    shutil.copytree(bench.reader.folder, stick)
+    elsewhere.mkdir()
+    shutil.rmtree(stick / "cosigned", ignore_errors=True)
+    (stick / "cosigned").symlink_to(elsewhere)
+    with pytest.raises(NotVerified, match="is a symbolic link"):
+        cosign_folder(desk, stick)
+    assert list(elsewhere.iterdir()) == []
+    (found,) = cosign(bench.reader, bench.trusted.vkey, policy_of(1, desk), (stick,))
+    assert isinstance(found.error, NotVerified)
+
+
 def test_by_stick(bench: Bench) -> None:
     desk, stick = bench.desk(), bench.folder / "stick"
     shutil.copytree(bench.reader.folder, stick)

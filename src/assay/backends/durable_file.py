@@ -63,14 +63,31 @@ def sync_folder(folder: Path) -> None:
 
 def make_folder(folder: Path, *, mode: int = 0o755) -> None:
     """Make `folder` and what lies above it, durably; fine if it is there. Raises `OSError`."""
-    missing = [folder]
-    while not missing[-1].parent.exists():
-        missing.append(missing[-1].parent)
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    _sync_name(folder)
     for path in reversed(missing):
-        if path.is_dir():
-            continue
         path.mkdir(mode=mode, exist_ok=True)
-        sync_folder(path.parent)
+        _sync_name(path, made=True)
+
+
+_durable: set[tuple[int, int]] = set()
+"""Device and inode of folders whose names this process has made durable."""
+
+
+def _sync_name(folder: Path, *, made: bool = False) -> None:
+    """Make the name of a folder durable: `made` just now, or by who may have been killed before it was."""
+    found = folder.stat()
+    if not made and (found.st_dev, found.st_ino) in _durable:
+        return
+    try:
+        sync_folder(folder.parent)
+    except PermissionError:  # a parent that we may not read is of somebody else, and was there
+        if made:
+            raise
+    _durable.add((found.st_dev, found.st_ino))
 
 
 @contextlib.contextmanager

@@ -144,6 +144,7 @@ def _keep(log: TileFolder, note: bytes, key: VerifierKey) -> Cosigned:
 
 def _write(log: TileFolder, name: str, note: bytes, size: int) -> None:
     folder = log.folder / COSIGNED_FOLDER
+    log.cosigned()  # not through a link that somebody left on the stick
     try:
         make_folder(folder)
         with exclusive(folder):

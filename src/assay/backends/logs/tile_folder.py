@@ -118,7 +118,12 @@ class TileFolder:
 
     def cosigned(self) -> dict[str, bytes]:
         """The checkpoints that witnesses cosigned, by the name of the file. Nothing of them is verified."""
-        names = sorted(path.name for path in (self.folder / COSIGNED_FOLDER).glob("[!.]*"))
+        folder = self.folder / COSIGNED_FOLDER
+        if folder.is_symlink():
+            raise NotVerified(
+                f"{folder} is a symbolic link; a log has none", remedy="see who put it there, and take it away"
+            )
+        names = sorted(path.name for path in folder.glob("[!.]*"))
         return {name: self.file(f"{COSIGNED_FOLDER}/{name}") for name in names}
 
     def _bundle(self, index: int, size: int) -> list[bytes]:

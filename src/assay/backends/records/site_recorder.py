@@ -15,7 +15,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from assay.backends.durable_file import exclusive, make_folder, remove_unfinished, write_durably
+from assay.backends.durable_file import exclusive, make_folder, remove_unfinished, sync_folder, write_durably
 from assay.backends.logs.tile_log import TileLog
 from assay.backends.records.outbox import Draft, Outbox
 from assay.backends.records.record_store import RECORD_SUFFIX, RecordStore
@@ -188,7 +188,11 @@ def _not_recorded() -> Iterator[None]:
 
 
 def _write_once(path: Path, data: bytes) -> None:
-    """A file whose name is its digest; there already (after a crash, or the same attachment again) is fine."""
+    """A file whose name is its digest; there already is fine: the same attachment again, or whoever wrote it was killed
+    between its name and the fsync of the folder.
+    """
     make_folder(path.parent)
-    if not path.is_file() or path.read_bytes() != data:
+    if path.is_file() and path.read_bytes() == data:
+        sync_folder(path.parent)
+    else:
         write_durably(path, data)

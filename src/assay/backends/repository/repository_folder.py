@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.backends.durable_file import exclusive, make_folder, remove_unfinished, write_durably
+from assay.backends.durable_file import exclusive, make_folder, remove_unfinished, sync_folder, write_durably
 from assay.backends.repository.floor import Floor, FloorState
 from assay.backends.repository.metadata_signer import MetadataSigner
 from assay.backends.repository.pending_root import PendingRoot
@@ -154,6 +154,7 @@ class RepositoryFolder:
         """Keep a file below `targets/`, durably; one that is there and whole is left as it is."""
         at = self.folder / "targets" / check_name(path)
         if at.is_file() and not at.is_symlink() and at.read_bytes() == data:
+            sync_folder(at.parent)  # whoever wrote it may have been killed before its name was durable
             return
         make_folder(at.parent)
         write_durably(at, data)

@@ -228,8 +228,9 @@ def _read_line(descriptor: int, buffer: bytearray, within_s: float, what: str) -
     """The next line; `buffer` holds what was read beyond it."""
     deadline = time.monotonic() + within_s
     while b"\n" not in buffer:
-        ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
+        poll = select.poll()  # select.select() takes no descriptor above 1023
+        poll.register(descriptor, select.POLLIN)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise InfrastructureError(
                 f"{what} did not answer within {within_s:.0f} s; the signer process was ended",
                 remedy="check the device or the service, then try again",

@@ -12,7 +12,7 @@ import os
 import stat
 from pathlib import Path
 
-from assay.backends.durable_file import make_folder, remove_unfinished, write_durably
+from assay.backends.durable_file import make_folder, remove_unfinished, sync_folder, write_durably
 from assay.errors import NotVerified, StorageError
 
 BLOB_BYTES_MAX = 1024 * 1024 * 1024
@@ -34,6 +34,7 @@ class BlobFolder:
         """
         digest = hashlib.sha256(data).hexdigest()
         if self._is_whole(digest, len(data)):
+            sync_folder(self._folder)  # whoever wrote it may have been killed before its name was durable
             return digest
         make_folder(self._folder)
         write_durably(self._folder / digest, data)

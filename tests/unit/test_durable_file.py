@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is there already is made durable all the same: whoever wrote it may have been killed before it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from crashing_files import Crash, CrashingFiles, memory_dir
+
+from assay.backends.durable_file import make_folder
+from assay.backends.records import site_recorder
+from assay.backends.stores.blob_folder import BlobFolder
+
+__all__ = ["memory_dir"]
+
+
+def _synced(files: CrashingFiles) -> list[str]:
+    return [path for name, path in files.operations if name == "fsync"]
+
+
+@pytest.mark.parametrize("below", ["", "b", "b/c"])
+def test_a_folder_that_is_there_gets_a_durable_name(
+    memory_dir: Path, monkeypatch: pytest.MonkeyPatch, below: str
+) -> None:
+    files = CrashingFiles(monkeypatch, memory_dir)
+    (memory_dir / "a").mkdir()  # by somebody who died then
+    files.arm(None)
+    make_folder(memory_dir / "a" / below)
+    assert str(memory_dir) in _synced(files)
+    files.arm(None)
+    make_folder(memory_dir / "a" / below)
+    assert len(_synced(files)) <= 1  # of the deepest one, once for each process
+    files.arm(None)
+    make_folder(memory_dir / "a" / below)
+    assert not files.operations
+
+
+def test_killed_anywhere_a_folder_is_durable_when_it_is_asked_for_again(
+    memory_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = CrashingFiles(monkeypatch, memory_dir)
+    for place in range(20):
+        top = memory_dir / f"{place}"
+        files.arm(place)
+        try:
+            make_folder(top / "a" / "b")
+        except Crash:
+            pass
+        else:
+            assert place > 4
+            return
+        done = files.operations[:-1]
+        files.arm(None)
+        make_folder(top / "a" / "b")
+        done += files.operations
+        for path in (top, top / "a", top / "a" / "b"):
+            made = done.index(("mkdir", str(path)))
+            assert ("fsync", str(path.parent)) in done[made:], (place, path)
+    raise AssertionError("it never came to its end")
+
+
+def test_a_record_that_is_there_is_made_durable_before_the_log_names_it(
+    memory_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rename happened and the folder's fsync did not: the log must not come first."""
+    files = CrashingFiles(monkeypatch, memory_dir)
+    blobs = BlobFolder(memory_dir / "blobs" / "sha256")
+    for write, folder in (
+        (lambda: site_recorder._write_once(memory_dir / "records" / "x", b"data"), memory_dir / "records"),
+        (lambda: blobs.put(b"data"), memory_dir / "blobs" / "sha256"),
+    ):
+        write()
+        files.arm(None)
+        write()
+        assert _synced(files) == [str(folder)]
