@@ -51,6 +51,8 @@ LINUX_PROGRAMS = (("mksquashfs", "squashfs-tools"), ("rauc", "rauc"), ("/usr/sbi
 U_BOOT = "/usr/lib/u-boot/qemu_arm64/u-boot.bin"
 CONTAINER_PROGRAMS = (("podman", "podman"), ("runc", "runc"), ("/bin/busybox", "busybox-static"))
 DOCKER_ENGINE = ("dockerd", "docker.io")
+CARGO = ("/usr/bin/cargo", "cargo")
+CRATE = "/usr/share/cargo/registry/fnv-1.0.7"
 BUILD_SYSTEMS = (("make", "make"), ("cmake", "cmake"))
 SOFT_HSM = ("softhsm2-util", "softhsm2")
 DOCKER_REGISTRY = ("docker-registry", "docker-registry")
@@ -165,10 +167,14 @@ def labgrid(session: nox.Session) -> None:
 
 @nox.session
 def containers(session: nox.Session) -> None:
-    """Builds in containers, on a podman and a Docker Engine of their own; Make and CMake projects. Wants root."""
-    need(session, BUBBLEWRAP, HOST_COMPILER, *CONTAINER_PROGRAMS, DOCKER_ENGINE, *BUILD_SYSTEMS)
+    """Builds in containers, on a podman and a Docker Engine of their own; real projects of other people. Wants root."""
+    need(session, BUBBLEWRAP, HOST_COMPILER, *CONTAINER_PROGRAMS, DOCKER_ENGINE, *BUILD_SYSTEMS, CARGO)
+    if not Path(CRATE).exists():
+        need(session, ("the crate fnv of package librust-fnv-dev", "librust-fnv-dev"))
     install(session, "test")
-    session.run("pytest", "tests/unit/test_container_builder.py", "tests/unit/test_build_systems.py", *session.posargs)
+    session.run("python", "tests/unit/foreign_project.py")
+    files = ("test_container_builder.py", "test_build_systems.py", "test_real_projects.py")
+    session.run("pytest", *(f"tests/unit/{name}" for name in files), *session.posargs)
 
 
 @nox.session
