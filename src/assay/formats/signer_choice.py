@@ -145,15 +145,19 @@ def check_limits(
     _check_window(what, signer, time, at)
 
 
-def check_order(time: ProvedTime | None, at: datetime | None) -> None:
-    """`NotVerified` when the question is asked before the statement was made: then the clock is wrong, or it was not
-    there yet.
+def check_clock(at: datetime | None) -> None:
+    """`NotVerified` when the question is asked before there was anything to ask about. Asked first: the Sigstore client
+    looks for certificates that hold now, and at 1970 says that the trusted root has none.
     """
     if at is not None and at < CLOCK_FLOOR:
         raise NotVerified(
             f"the time of asking is {at:%Y-%m-%d %H:%M}, before any statement of assay: the clock is wrong",
             remedy="set the clock, or say the time with --at",
         )
+
+
+def check_order(time: ProvedTime | None, at: datetime | None) -> None:
+    """`NotVerified` when the question is asked before the statement was made: it was not there yet."""
     if time is not None and at is not None and at + CLOCK_SKEW < time.when:
         raise NotVerified(
             f"the statement was signed at {time.when:%Y-%m-%d %H:%M:%S} UTC, after the time of asking",

@@ -205,6 +205,7 @@ def _verify(
     at: datetime | None,
     existed: _Existed,
 ) -> VerifiedStatement:
+    signer_choice.check_clock(at)
     opened = sigstore_bundle.decode(bundle)
     there_at = functools.cache(lambda: existed.first(bundle))
     if isinstance(opened.material, KeyHint):

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 SERVICE_WITHIN_S = 30.0
 """Seconds for one signature of a key service; its own client tries again within them."""
 
+_EXTRAS = {"hv": "vault"}
+"""The library's extras that are not called as the scheme is."""
+
 
 class LibrarySigner:
     """Implements `interfaces.signer.KeySigner` with a signer of securesystemslib."""
@@ -61,7 +64,7 @@ def open_library_key(place: KeyPlace) -> LibrarySigner:
     except UnsupportedLibraryError as error:
         raise ToolMissing(
             f"keys of {scheme}: need a library that is not installed",
-            remedy=f"pip install 'securesystemslib[{scheme}]'",
+            remedy=f"pip install 'securesystemslib[{_EXTRAS.get(scheme, scheme)}]' where assay is installed",
         ) from error
     except OSError as error:
         raise StorageError(f"the key file cannot be read: {error.strerror}", remedy="check its folder") from error
