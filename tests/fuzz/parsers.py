@@ -13,6 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
+import more_parsers
 from memory_signer import MemorySigner, trust_in
 
 from assay.errors import AssayError
@@ -128,6 +129,7 @@ TARGETS: dict[str, tuple[Callable[[bytes], object], bytes]] = {
         lambda data: read_manifest(data, "it", WitnessPolicy),
         b'schema = "assay.witnesses/1"\nthreshold = 1\n[[witnesses]]\nvkey = "x"\n',
     ),
+    **more_parsers.TARGETS,
 }
 """Name, what reads the bytes, and bytes to begin with."""
 

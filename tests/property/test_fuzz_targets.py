@@ -43,6 +43,9 @@ READ = (
     "entries",
 )
 READ += ("log-entry", "cbor", "public-key", "uf2", "intel-hex", "store-index")
+READ += ("keyless", "artifact-bundle", "envelope", "time-stamp", "archive-stamp", "certificate-names", "der", "note")
+READ += ("tile", "trust-file", "keyless-settings", "tar", "hardware-map", "key-uri", "registry-address")
+READ += ("component-query",)
 
 
 @pytest.mark.parametrize("name", READ)
