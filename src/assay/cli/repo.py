@@ -75,13 +75,14 @@ def rotate(
 
 @command.command("refresh")
 @click.option("--all", "everything", is_flag=True, help="Also what offline keys sign: targets and bins.")
+@click.option("--prune", is_flag=True, help="Remove metadata that newer took the place of more than a day ago.")
 @verb
-def refresh(session: Session, everything: bool) -> Answer:
+def refresh(session: Session, everything: bool, prune: bool) -> Answer:
     """Sign that the repository is still the newest: from a timer, before its time stamp expires."""
     from assay.pipeline import repository_setup
 
     with working(session, "refreshing the repository"):
-        return _answer(repository_setup.refresh(session.site, everything=everything))
+        return _answer(repository_setup.refresh(session.site, everything=everything, prune=prune))
 
 
 @command.command("status")

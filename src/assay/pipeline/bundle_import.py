@@ -68,7 +68,7 @@ def import_bundle(
             note = (folder / release_bundle.CHECKPOINT).read_bytes()
             seen_file = _seen_file(site, checkpoint.read(note).origin)
             log = release_bundle.verify_log(index, note, trust, _seen(seen_file))
-            withdrawn = check_withdrawals(site.store, staged, trust)
+            withdrawn = check_withdrawals(site.store, staged, trust, log)
             checked = tuple((each, verify_incoming(staged, each, trust, log)) for each in staged.releases())
             if not checked and not withdrawn:
                 raise NotVerified("the bundle holds no release", remedy=_REMEDY)
@@ -76,11 +76,14 @@ def import_bundle(
             if metadata.is_there:
                 metadata.check([release for release, _ in checked], trust)
             if keep:
-                site.store.adopt(staged)
+                # What refuses older bundles is durable before anything of this one counts: killed in between, the same
+                # bundle comes in again, and an older one does not.
+                site.store.check_adoptable(staged)
                 if metadata.is_there:
                     metadata.keep()
                 make_folder(seen_file.parent)
                 write_durably(seen_file, note)
+                site.store.adopt(staged)
             return Imported(checked, withdrawn, log, keep, metadata.is_there)
     except OSError as error:
         text = f"the bundle cannot be taken apart: {error.strerror} ({error.filename})"

@@ -21,7 +21,7 @@ from assay.backends.named_file import read_named
 from assay.backends.repository.blob_download import download
 from assay.backends.repository.sources import RepositorySource, open_source
 from assay.backends.repository.tuf_client import TARGET_BYTES_MAX, Target, TufClient
-from assay.errors import NotVerified, Refused, StorageError, UsageFault
+from assay.errors import AssayError, InfrastructureError, NotVerified, Refused, StorageError, UsageFault
 from assay.formats import tuf_names
 from assay.interfaces.step_book import Say, say_nothing
 from assay.model.artifact import Release
@@ -79,15 +79,17 @@ def fetch(site: Site, order: FetchOrder, say: Say = say_nothing) -> Fetched:
     root = read_root(order.root) if order.root is not None else None
     with alone(state):
         client, now = TufClient(state / "metadata", state / "floor", source), site.clock.now()
-        client.check_clock(now)
-        client.refresh(root, now)
-        if client.development and not trust.allow_development:
-            text = f"the repository is signed by UNSAFE-DEVELOPMENT keys, which '{trust.name}' refuses"
-            raise Refused(text, remedy="fetch from a repository with keys that nobody can copy")
         incoming = _Incoming(site, client, source, state / "incoming", say)
         try:
+            client.check_clock(now)
+            client.refresh(root, now)
+            if client.development and not trust.allow_development:
+                text = f"the repository is signed by UNSAFE-DEVELOPMENT keys, which '{trust.name}' refuses"
+                raise Refused(text, remedy="fetch from a repository with keys that nobody can copy")
             return _take(site, order, trust, incoming)
-        except Refused:
+        except InfrastructureError:
+            raise  # the next fetch goes on with what came
+        except AssayError:
             incoming.clear()
             raise
 

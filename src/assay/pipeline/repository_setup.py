@@ -94,6 +94,9 @@ def init(site: Site, folder: Path, wanted: NewRepository) -> RepositoryState:
         raise UsageFault(
             f"this site publishes to {repository.settings.folder} already", remedy="use another site (--site)"
         )
+    if (folder.is_symlink() or folder.exists()) and not folder.is_dir():
+        what = "a link that leads nowhere" if folder.is_symlink() else "no folder"
+        raise UsageFault(f"{folder} is {what}", remedy="name a folder, or a name that is free")
     if not repository.is_there:
         if (folder / "metadata" / "timestamp.json").exists():
             raise UsageFault(f"{folder} holds a repository of somebody else", remedy="name another folder")
@@ -105,9 +108,9 @@ def init(site: Site, folder: Path, wanted: NewRepository) -> RepositoryState:
     return status(site)
 
 
-def refresh(site: Site, *, everything: bool = False) -> RepositoryState:
+def refresh(site: Site, *, everything: bool = False, prune: bool = False) -> RepositoryState:
     """A new time stamp, and a new snapshot once half of its days are gone; with `everything` also what offline keys
-    sign, but the root. Raises `Refused` when a key is away.
+    sign, but the root; with `prune` old metadata is removed then. Raises `Refused` when a key is away.
     """
     repository = SiteRepository(site)
     with repository.folder.writing():
@@ -120,6 +123,8 @@ def refresh(site: Site, *, everything: bool = False) -> RepositoryState:
             repository.folder.commit(current, maker)
         else:
             repository.folder.stamp(current, maker)
+        if prune:
+            repository.folder.prune(repository.current(), site.clock.now())
     return status(site)
 
 

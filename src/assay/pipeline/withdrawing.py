@@ -98,7 +98,9 @@ def import_withdrawals(site: Site, bundles: Iterable[bytes], trust: TrustFile) -
 
 
 def _read_signed(bundle: bytes, trust: TrustFile) -> Withdrawn:
-    """A trust file that names nobody who builds cannot tell; then whoever brought it vouches for it."""
+    """A trust file that names nobody who builds cannot tell; then the repository, whose roles signed the list that it
+    is in, vouches for it, as a trusted log does for one in a bundle (`incoming_release`).
+    """
     found = read_withdrawal(bundle)
     if len(found.file_sha256) != len("0" * 64):
         raise Refused("a withdrawal names no image", remedy="get it again from who withdrew the release")

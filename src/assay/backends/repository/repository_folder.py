@@ -15,6 +15,7 @@ import contextlib
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,14 @@ MADE = "x-assay-made"
 
 DEVELOPMENT_MARK = "x-assay-development"
 """A member of the root: one of the keys is a development key."""
+
+_MALFORMED = (ValueError, KeyError, TypeError, AttributeError)
+"""What python-tuf raises for metadata of another role, or of another shape."""
+
+PRUNED_AFTER_S = 24 * 3600.0
+"""Seconds for which metadata stays that no new client asks for: one that has read the time stamp before may."""
+
+_OLD = re.compile(r"([0-9]+)\.((?:snapshot|targets|releases-[0-9a-f]+)\.json)")
 
 _OTHER = "put the folder back as this site published it last, or begin a new repository; see who changed it"
 
@@ -120,7 +129,7 @@ class RepositoryFolder:
         floor = self._floor.read()
         try:
             found = self._verified(floor, first_keys)
-        except (RepositoryError, ValueError, KeyError, AttributeError) as error:
+        except (RepositoryError, *_MALFORMED) as error:
             text = f"the repository {self.folder} does not verify: {type(error).__name__}: {error}"
             raise NotVerified(text, remedy=_OTHER) from error
         if floor is not None:
@@ -142,7 +151,7 @@ class RepositoryFolder:
         try:
             found = Metadata[Any].from_bytes(self._read(f"{version}.{name}.json"))
             current.targets.signed.verify_delegate(name, found.signed_bytes, found.signatures)
-        except (RepositoryError, ValueError) as error:
+        except (RepositoryError, *_MALFORMED) as error:
             text = f"the repository {self.folder} does not verify: {name}: {error}"
             raise NotVerified(text, remedy=_OTHER) from error
         if found.signed.version != version:
@@ -195,6 +204,24 @@ class RepositoryFolder:
     def stamp(self, current: Current, maker: Maker) -> Current:
         """The state that is there, with a new time stamp: it is still the newest."""
         return self._stamp(copy.deepcopy(current), {}, maker, None)
+
+    def prune(self, current: Current, now: datetime) -> int:
+        """Remove snapshots, targets and bins that newer ones took the place of a day ago; answers how many.
+
+        Roots stay: clients follow each of them. Who reads the folder needs what `current` names, and nothing else.
+        """
+        newest = {name: meta.version for name, meta in current.snapshot.signed.meta.items()}
+        newest["snapshot.json"] = current.snapshot.signed.version
+        count = 0
+        for path in sorted(self._metadata.iterdir()):
+            found = _OLD.fullmatch(path.name)
+            if found is None or int(found[1]) >= newest.get(found[2], 0):
+                continue
+            after = self._metadata / f"{int(found[1]) + 1}.{found[2]}"
+            if not after.exists() or now.timestamp() - after.stat().st_mtime > PRUNED_AFTER_S:
+                path.unlink()
+                count += 1
+        return count
 
     def sign_root(self, current: Current, root: Root, maker: Maker) -> Metadata[Root]:
         """`root` as the next one, signed for the root that is there and for itself; nothing is written.
@@ -282,7 +309,7 @@ class RepositoryFolder:
         root, raw_root = self._newest_root(floor, first_keys)
         try:
             return self._below(root, raw_root)
-        except (RepositoryError, ValueError):
+        except (RepositoryError, *_MALFORMED):
             following = self._pending.following(root) if floor else None
             if following is None:
                 raise

@@ -151,6 +151,15 @@ class OciLayoutStore:
                     raise NotVerified(text, remedy="restore the store from a copy")
         return blobs
 
+    def check_adoptable(self, other: OciLayoutStore) -> None:
+        """Raises `Refused` for a name of `other` under which another release is here."""
+        index = self.index()
+        for descriptor in _releases(other.index()):
+            there = self._published(index, other._release(descriptor))
+            if there is not None and there.digest != descriptor.digest:
+                text = f"{_name(descriptor)} is here already, with other attestations"
+                raise Refused(text, remedy="take what is here, or import into a site of its own")
+
     def adopt(self, other: OciLayoutStore) -> tuple[Release, ...]:
         """Publish all that the store `other` has, whole or not at all; what is here already stays as it is.
 
@@ -158,12 +167,8 @@ class OciLayoutStore:
         """
         incoming, releases = other.index(), other.releases()
         with self._writing():
+            self.check_adoptable(other)
             index = self.index()
-            for descriptor in _releases(incoming):
-                there = self._published(index, other._release(descriptor))
-                if there is not None and there.digest != descriptor.digest:
-                    text = f"{_name(descriptor)} is here already, with other attestations"
-                    raise Refused(text, remedy="take what is here, or import into a site of its own")
             new = tuple(each for each in incoming.manifests if each not in index.manifests)
             for sha256 in other.blobs_of(Index(manifests=new)):
                 self._blobs.put(other.get(sha256))
