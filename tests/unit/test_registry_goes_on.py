@@ -3,19 +3,18 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from byte_killer import NEVER, Killed, Killer, killer
 from mock_registry import MockRegistry, Request
 from published_release import Published
 
-from assay.backends.paced_answer import _PacedReader
 from assay.backends.registries import download_folder
 from assay.backends.registries.client import RegistryClient
 from assay.backends.registries.connection import RegistryConnection
@@ -29,16 +28,11 @@ from assay.model.trust import TrustFile
 from assay.pipeline.registry_transfer import Registry, pull_release, push_release
 from assay.pipeline.site import Site
 
+__all__ = ["killer"]
+
 BOARD = "ast1030-evb"
 KILLS = 4
 """Points of each kind of transfer, drawn by seed; `nox -s soak` is for more."""
-
-
-NEVER = 10**12
-
-
-class Killed(BaseException):
-    """The process is gone."""
 
 
 @pytest.fixture(autouse=True)
@@ -155,42 +149,6 @@ def test_who_cannot_write_the_tag_says_so(tagging: MockRegistry) -> None:
     tagging.twist = lost
     with pytest.raises(InfrastructureError, match="others keep writing"):
         client(tagging).put_referrers([statement(1, SUBJECT)], SUBJECT, lambda _seconds: None)
-
-
-class Killer:
-    """Kills whoever talks to a registry after `left` bytes, sent and received; with as many as at first, nobody."""
-
-    def __init__(self) -> None:
-        self.left = NEVER
-
-    def reading(self, read: Callable[..., int | None]) -> Callable[..., int | None]:
-        def readinto(reader: _PacedReader, buffer: memoryview) -> int | None:
-            if self.left <= 0:
-                raise Killed
-            view = memoryview(buffer)
-            count = read(reader, view[: min(len(view), self.left)])
-            self.left -= count or 0
-            return count
-
-        return readinto
-
-    def sending(self, send: Callable[..., None]) -> Callable[..., None]:
-        def sends(connection: http.client.HTTPConnection, data: bytes) -> None:
-            piece = data[: self.left]
-            self.left -= len(piece)
-            send(connection, piece)
-            if len(piece) < len(data):
-                raise Killed
-
-        return sends
-
-
-@pytest.fixture
-def killer(monkeypatch: pytest.MonkeyPatch) -> Killer:
-    found = Killer()
-    monkeypatch.setattr(_PacedReader, "readinto", found.reading(_PacedReader.readinto))
-    monkeypatch.setattr(http.client.HTTPConnection, "send", found.sending(http.client.HTTPConnection.send))
-    return found
 
 
 def test_a_pull_that_is_killed_at_any_byte_goes_on(

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+import http.client
 import ipaddress
+import random
 import shutil
 import socket
 import subprocess
@@ -20,7 +23,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from published_release import Published
 
+from assay.backends.registries.upload import Uploads
 from assay.errors import NotVerified, Refused
+from assay.formats import oci_layout
 from assay.model.trust import TrustFile
 from assay.pipeline.registry_transfer import Registry, pull_release, push_release
 from assay.pipeline.site import Site
@@ -137,6 +142,42 @@ def test_push_and_pull_with_tls_and_a_password(
     damage(running, release.image.file_sha256)
     with pytest.raises(NotVerified, match="gives other bytes"):
         pull_release(Site(tmp_path / "third"), "tiny", "1.0.0", BOARD, registry, made_trust, quiet)
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("where", ["between two pieces", "in the middle of a piece"])
+def test_a_push_that_was_killed_goes_on(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """What this registry keeps of a piece that was cut it does not let us go on with: that blob begins anew."""
+    monkeypatch.setattr("assay.backends.registries.upload.UPLOAD_BYTES", 100_000)
+    data = random.Random(where).randbytes(450_000)
+    sha256, pieces = hashlib.sha256(data).hexdigest(), list[int]()
+    send = http.client.HTTPConnection.send
+
+    def sending(self: http.client.HTTPConnection, piece: bytes) -> None:
+        if len(piece) > 10_000:
+            pieces.append(len(piece))
+        if len(pieces) == 3 and len(piece) > 10_000:
+            send(self, piece[:40_000] if where == "in the middle of a piece" else b"")
+            raise Killed
+        send(self, piece)
+
+    client = Registry(running.address, running.ca).client("b", "kills")
+    known = Uploads(tmp_path / "uploads", client.name)
+    with monkeypatch.context() as patch:
+        patch.setattr(http.client.HTTPConnection, "send", sending)
+        with pytest.raises(Killed):
+            client.put_blob(sha256, data, known)
+    again = Registry(running.address, running.ca).client("b", "kills")
+    had = again.put_blob(sha256, data, Uploads(tmp_path / "uploads", client.name))
+    assert had == 200_000 if where == "between two pieces" else had in (0, 240_000)
+    again.blob(oci_layout.describe(data, "x/y"), tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == data
+    assert not list((tmp_path / "uploads").iterdir())
 
 
 def damage(running: Running, sha256: str) -> None:

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from byte_killer import NEVER, Killed, Killer, killer
 from file_server import FileServer
 from repository_pair import BOARD, REFERENCE, Pair
 
@@ -20,6 +23,11 @@ from assay.pipeline.bundle_metadata import BundleMetadata, MetadataOrder
 from assay.pipeline.repository_setup import NewRepository, init, refresh, status
 from assay.pipeline.site import Site
 from assay.pipeline.withdrawing import withdraw
+
+__all__ = ["killer"]
+
+KILLS = 1
+"""Stations, each of which is killed three times."""
 
 
 def incoming(pair: Pair) -> list[str]:
@@ -43,6 +51,29 @@ def test_what_a_broken_link_left_goes_with_a_fetch_that_is_refused(served: Pair,
         with pytest.raises(UsageFault):
             served.fetch("tiny@9.9.9" if why == "no such release" else "other@1.0.0")
     assert incoming(served) == []
+
+
+def test_a_fetch_that_is_killed_at_any_byte_goes_on(served: Pair, killer: Killer) -> None:
+    """Over HTTP, at points drawn by seed: what came of a file is not asked for again."""
+    dice = random.Random(5)
+    with FileServer(served.folder).running() as server:
+        served.fetch(where=server.url, station=served.new_station("whole"))
+        total = NEVER - killer.left
+        for turn in range(KILLS):
+            station = served.new_station(f"killed-{turn}")
+            folder = station.folder / "repositories" / "releases" / "incoming"
+            for _ in range(3):
+                killer.left = dice.randrange(total)
+                with contextlib.suppress(Killed):
+                    served.fetch(where=server.url, station=station)
+                killer.left = NEVER
+                have = {path.name: path.stat().st_size for path in folder.glob("*")}
+                server.asked.clear()
+            assert served.fetch(where=server.url, station=station).release is not None
+            for name, size in have.items():
+                asked = [path for path in server.asked if name.removesuffix(".part") in path]
+                assert asked in ([], [f"targets/blobs/{name.removesuffix('.part')} from {size}"]), "from where it was"
+            assert not folder.exists()
 
 
 @pytest.mark.parametrize("name", ["timestamp.json", "1.snapshot.json", "1.targets.json", "1.releases-0.json"])
@@ -94,10 +125,6 @@ def test_a_repository_is_not_begun_where_no_folder_can_be(pair: Pair, tmp_path: 
         init(pair.owner, at, NewRepository())
     assert "disk space" not in (caught.value.remedy or "")
     assert not (pair.owner.folder / "repository.json").exists()
-
-
-class Killed(BaseException):
-    """The process is gone."""
 
 
 @pytest.mark.parametrize("where", ["floor", "checkpoint", "store"])
