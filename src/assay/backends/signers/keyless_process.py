@@ -40,7 +40,7 @@ TRY_AGAIN = (408, 425, 429)
 _TOKEN = "give another token, or another identity provider"  # noqa: S105 (advice)
 
 
-def sign(request: dict[str, Any], has_token: Callable[[float], None]) -> dict[str, Any]:
+def sign(request: dict[str, Any], has_token: Callable[[float], None] = lambda _s: None) -> dict[str, Any]:
     """The bundle over `payload`, and the trusted root that it verifies with. `has_token`: told once the token is there,
     with the seconds that it took.
     """
