@@ -114,8 +114,12 @@ INSTALLED = (
 """What reasons to be skipped speak of that `tests` has installed, or that CI's machines have."""
 
 
+NEVER_SKIP = ("-p", "tests.never_skip")
+"""The plugin, which is found from the project's folder."""
+
+
 def never_skip(pattern: str) -> dict[str, str]:
-    """In CI a test that is skipped for such a reason fails (tests/conftest.py); elsewhere people see the reason."""
+    """In CI a test that is skipped for such a reason fails; elsewhere people see the reason."""
     return {"ASSAY_NEVER_SKIP": pattern} if "CI" in os.environ else {}
 
 
@@ -154,7 +158,7 @@ def tests(session: nox.Session) -> None:
     install(session, "test")
     fetch_foreign_firmware(session)
     fetch_cyclonedx_files(session)
-    session.run("pytest", "-n", "auto", *session.posargs, env=never_skip(INSTALLED))
+    session.run("python", "-m", "pytest", *NEVER_SKIP, "-n", "auto", *session.posargs, env=never_skip(INSTALLED))
 
 
 @nox.session
@@ -237,7 +241,7 @@ def interop(session: nox.Session) -> None:
     need(session, NODE, NPM)
     install(session, "interop")
     session.run("npm", "install", "--no-audit", "--no-fund", "--prefix", "tests/interop", external=True)
-    session.run("pytest", "tests/interop", *session.posargs, env=never_skip("."))
+    session.run("python", "-m", "pytest", *NEVER_SKIP, "tests/interop", *session.posargs, env=never_skip("."))
 
 
 @nox.session
