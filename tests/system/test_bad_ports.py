@@ -125,6 +125,7 @@ def test_the_cable_is_pulled_in_the_middle(
     passes(site, *(line(site, "evidence", "a", tmp_path) if verb == "test" else words))
 
 
+@pytest.mark.timeout(900)
 def test_cables_pulled_at_random_bytes_of_updates(site: LifeSite, control: TwinControl, tmp_path: Path) -> None:
     """Each pull is one clear error; the unit runs the one image or the other, proved, and the same command goes on."""
     dice, update = random.Random(SEED), line(site, "update", "a", tmp_path)
