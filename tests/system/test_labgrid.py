@@ -10,6 +10,8 @@ import ctypes
 import http.server
 import json
 import os
+import re
+import shlex
 import shutil
 import signal
 import socket
@@ -259,6 +261,28 @@ def test_an_update_and_a_suite_over_labgrid(lab: Lab, tmp_path: Path) -> None:
     told = lab.verb(*line, "--results", tmp_path / "results")
     assert (told.status, told.data.get("outcome")) == (0, "PASS"), told.said
     assert lab.holder == ""
+
+
+def test_the_two_suites_of_the_page_take_turns_below_one_hold(lab: Lab, tmp_path: Path) -> None:
+    """Their pytest with their fixtures, then ours; the files are those of the page."""
+    page = (ROOT / "docs" / "how-to" / "coming-from-labgrid-or-pytest-embedded.md").read_text()
+    version = lab.verb("evidence", "--place", "far", "--trust", lab.site.trust).data["version"]
+    for name, text in re.findall(r"```{code-block} \w+\n:caption: ([\w/.]+)[^\n]*\n\n(.*?)```", page, re.S):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text.replace("1.4.0", version))
+    theirs = [str(PROGRAMS / "pytest"), "-q", "-p", "no:cacheprovider", "--lg-env", str(tmp_path / "old/env.yaml")]
+    theirs += ["--lg-coordinator", lab.coordinator, str(tmp_path / "old")]
+    ours = [sys.executable, "-m", "assay", "test", tmp_path / "new", "--place", "far", "--release", f"{APP}@{version}"]
+    ours += ["--trust", lab.site.trust, "--results", tmp_path / "results", "--bench", lab.bench, "--site", lab.site.folder]
+    script = f"{shlex.join(theirs)} && {shlex.join(map(str, ours))}"
+    words = ["--bench", lab.bench, "--site", lab.site.folder, "far", "--", "sh", "-c", script]
+    done = subprocess.run(
+        [sys.executable, "-m", "assay", "bench", "acquire", *words], cwd=ROOT, env=environment(),
+        capture_output=True, text=True, timeout=PATIENCE_S * 4, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout and f"PASS new on far (DEMO-000001), {APP}@{version}" in done.stdout, done.stdout
+    lab.until(lambda: lab.holder == "", "the place is released")
 
 
 @pytest.mark.parametrize(
