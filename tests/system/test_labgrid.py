@@ -273,7 +273,8 @@ def test_the_two_suites_of_the_page_take_turns_below_one_hold(lab: Lab, tmp_path
     theirs = [str(PROGRAMS / "pytest"), "-q", "-p", "no:cacheprovider", "--lg-env", str(tmp_path / "old/env.yaml")]
     theirs += ["--lg-coordinator", lab.coordinator, str(tmp_path / "old")]
     ours = [sys.executable, "-m", "assay", "test", tmp_path / "new", "--place", "far", "--release", f"{APP}@{version}"]
-    ours += ["--trust", lab.site.trust, "--results", tmp_path / "results", "--bench", lab.bench, "--site", lab.site.folder]
+    ours += ["--trust", lab.site.trust, "--results", tmp_path / "results"]
+    ours += ["--bench", lab.bench, "--site", lab.site.folder]
     script = f"{shlex.join(theirs)} && {shlex.join(map(str, ours))}"
     words = ["--bench", lab.bench, "--site", lab.site.folder, "far", "--", "sh", "-c", script]
     done = subprocess.run(
