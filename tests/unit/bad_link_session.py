@@ -184,6 +184,28 @@ def cut_over_a_jump_host(host: RemoteHost, link: PacketLink, place: Path, seed: 
         return cut_in_an_upload(behind, link, place, seed)
 
 
+@contextmanager
+def behind_a_gate(host: RemoteHost, folder: Path) -> Iterator[RemoteHost]:
+    """The way to the host over another sshd on this side of the link: what is cut then has no socket of ours."""
+    assert isinstance(host, SshHost)
+    with (
+        ssh_server(folder, listen="127.0.0.1", port=PORT + 1) as gate,
+        open_ssh(host.address.model_copy(update={"jump": (gate.address(),)})) as behind,
+    ):
+        behind.wait_up(30)
+        yield behind
+
+
+def cut_behind_a_jump_host(host: RemoteHost, link: PacketLink, place: Path, seed: int) -> dict[str, Any]:
+    with behind_a_gate(host, place.parent / "gate") as behind:
+        return {**cut_in_an_upload(behind, link, place, seed), "idle": cut_while_idle(behind, link, place, seed)}
+
+
+def slow_behind_a_jump_host(host: RemoteHost, link: PacketLink, place: Path, seed: int) -> dict[str, Any]:
+    with behind_a_gate(host, place.parent / "gate") as behind:
+        return _whole(behind, link, place, seed, 300_000, delay_ms=60, rate_kbit=128, queue_kb=64)
+
+
 def many_cuts(host: RemoteHost, link: PacketLink, place: Path, seed: int) -> dict[str, Any]:
     dice = random.Random(seed)
     data = dice.randbytes(6 << 20)
@@ -228,7 +250,17 @@ def lossy(host: RemoteHost, link: PacketLink, place: Path, seed: int) -> dict[st
 
 SCENARIOS: dict[str, Callable[[RemoteHost, PacketLink, Path, int], dict[str, Any]]] = {
     each.__name__: each
-    for each in (cut_in_an_upload, cut_while_idle, cut_at_login, cut_over_a_jump_host, many_cuts, slow, lossy)
+    for each in (
+        cut_in_an_upload,
+        cut_while_idle,
+        cut_at_login,
+        cut_over_a_jump_host,
+        cut_behind_a_jump_host,
+        slow_behind_a_jump_host,
+        many_cuts,
+        slow,
+        lossy,
+    )
 }
 
 

@@ -31,6 +31,8 @@ from assay.errors import LinkError
 pytestmark = [needs_sshd, pytest.mark.timeout(400)]  # of a machine that has much else to do
 
 NOTICED_S_MAX = 8.0
+BEHIND_S_MAX = 15.0
+"""By looks, not by the kernel: 8 s to 9 s, and more where this process has to wait for its turn."""
 STALLED_S_MAX = 70.0
 """To TCP a relay that lives and takes nothing is no broken link: where all was sent, the transfer's limits end it."""
 GATE_PORT = 2222
@@ -106,6 +108,23 @@ def test_a_cut_before_a_jump_host_is_noticed_and_gone_on_from(tmp_path: Path) ->
     assert told["noticed_s"] < NOTICED_S_MAX
     assert f"10.91.2.2:{GATE_PORT} broke" in told["words"]
     assert told["right"] and told["resumed_at"] > 1 << 20
+
+
+def test_a_cut_behind_a_jump_host_is_noticed_and_told(tmp_path: Path) -> None:
+    """Nobody's kernel tells us: what is cut is the way from the jump host on."""
+    told = played("cut_behind_a_jump_host", tmp_path)
+    for noticed in (told, told["idle"]):
+        assert noticed["noticed_s"] < BEHIND_S_MAX
+        assert f"10.91.2.2:{GATE_PORT}, from" in noticed["words"]
+        assert f"127.0.0.1:{GATE_PORT + 1} on, broke: nothing comes from it any more" in noticed["words"]
+    assert told["right"] and told["resumed_at"] > 1 << 20
+    assert told["idle"]["again"] == "back\n"
+
+
+def test_a_slow_link_behind_a_jump_host_is_not_taken_for_a_dead_one(tmp_path: Path) -> None:
+    told = played("slow_behind_a_jump_host", tmp_path)
+    assert told["right"] and told["sent"] == told["size"]
+    assert told["seconds"] > told["size"] * 8 / 128_000
 
 
 def test_many_cuts(tmp_path: Path) -> None:

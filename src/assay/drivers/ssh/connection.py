@@ -16,6 +16,7 @@ from typing import Any
 import paramiko
 
 from assay.drivers.ssh.host_key_check import check_host_key, wanted_algorithms
+from assay.drivers.ssh.inner_link import InnerLink, watch_inner
 from assay.drivers.ssh.login_keys import login_keys
 from assay.drivers.ssh.tcp_link import CONNECT_TIMEOUT_S, connect_tcp
 from assay.errors import AssayError, InfrastructureError, LinkError, Refused
@@ -51,6 +52,7 @@ LOGIN_TIMEOUT_S = 30.0
 SETTLE_S = 1.0
 SESSION_WAIT_S, SESSION_EACH_S = 3.0, 0.1
 _TAKEN = (*KEY_EXCHANGES[:2], *CIPHERS, *MACS[:2], *KEY_ALGORITHMS)
+Link = socket.socket | InnerLink
 NEWER_SSHD = f"update its SSH server; assay takes {', '.join(_TAKEN)}"
 
 
@@ -71,6 +73,15 @@ class PinnedTransport(paramiko.Transport):
         """What the host is asked for."""
         return self._host_key_algorithms
 
+    def ask_for_answer(self) -> None:
+        """Ask the host for something that it does not know: any answer will do. Waits while nobody takes it."""
+        question = paramiko.Message()
+        question.add_byte(paramiko.common.cMSG_GLOBAL_REQUEST)
+        question.add_string("keepalive@openssh.com")
+        question.add_boolean(True)
+        with suppress(EOFError, OSError, paramiko.SSHException):
+            self._send_user_message(question)  # type: ignore[attr-defined]  # the stubs lack it
+
 
 class Connection:
     """An open way to a host; `transport` is the last one of the chain."""
@@ -81,7 +92,10 @@ class Connection:
         self.address = address
         try:
             for hop in address.way:
-                self._chain.append(_logged_in(hop, self._socket(hop, timeout_s)))
+                link = self._socket(hop, timeout_s)
+                self._chain.append(_logged_in(hop, link))
+                if isinstance(link, InnerLink):
+                    watch_inner(link, self._chain[-1].ask_for_answer, self._chain[-1].is_active)
         except BaseException:
             self.close()
             raise
@@ -151,17 +165,22 @@ class Connection:
 
     def broken(self, error: BaseException | None = None) -> LinkError:
         """The link broke, or nothing came in time: which part of the way it was, as far as it can be told."""
-        dead = ((hop, each) for hop, each in zip(self.address.way, self._chain, strict=False) if not each.is_active())
-        hop, transport = next(dead, (self.address, None))
-        saved = transport.get_exception() if transport is not None else None
-        return _link_broke(hop, saved or error)
+        dead = (at for at, each in enumerate(self._chain) if not each.is_active())
+        at = next(dead, None)
+        if at is None:
+            return _link_broke(str(self.address), error)
+        way = self.address.way
+        name = f"{way[at]}, from {way[at - 1]} on," if at else str(way[at])
+        return _link_broke(name, self._chain[at].get_exception() or error)
 
-    def _socket(self, hop: SshHop, timeout_s: float) -> socket.socket | paramiko.Channel:
+    def _socket(self, hop: SshHop, timeout_s: float) -> Link:
         if not self._chain:
             return connect_tcp(hop.host, hop.port, str(hop), timeout_s)
         try:
-            return self.transport.open_channel(
-                "direct-tcpip", (hop.host, hop.port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT_S
+            return InnerLink(
+                self.transport.open_channel(
+                    "direct-tcpip", (hop.host, hop.port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT_S
+                )
             )
         except paramiko.ChannelException as error:
             before = self.address.way[len(self._chain) - 1]
@@ -173,7 +192,7 @@ class Connection:
             raise self.broken(error) from error
 
 
-def _logged_in(hop: SshHop, link: socket.socket | paramiko.Channel) -> PinnedTransport:
+def _logged_in(hop: SshHop, link: Link) -> PinnedTransport:
     transport = meet(str(hop), link, wanted_algorithms(hop, KEY_ALGORITHMS))
     try:
         check_host_key(hop, transport.get_remote_server_key())
@@ -182,11 +201,11 @@ def _logged_in(hop: SshHop, link: socket.socket | paramiko.Channel) -> PinnedTra
         transport.close()
         if isinstance(error, AssayError) or not isinstance(error, (paramiko.SSHException, EOFError, OSError)):
             raise
-        raise _link_broke(hop, error) from error
+        raise _link_broke(str(hop), error) from error
     return transport
 
 
-def meet(name: str, link: socket.socket | paramiko.Channel, host_key_algorithms: tuple[str, ...]) -> PinnedTransport:
+def meet(name: str, link: Link, host_key_algorithms: tuple[str, ...]) -> PinnedTransport:
     """After the key exchange: the host `name` has shown a key, and that it has its private half; nobody compared it.
 
     Raises LinkError, Refused, and a bare InfrastructureError when it has no algorithm that is taken.
@@ -215,9 +234,9 @@ def _not_met(name: str, error: Exception) -> AssayError:
     )
 
 
-def _link_broke(hop: SshHop, error: BaseException | None) -> LinkError:
+def _link_broke(name: str, error: BaseException | None) -> LinkError:
     return LinkError(
-        f"the link to {hop} broke{_words(error)}", remedy="check the network and the host, then do it again"
+        f"the link to {name} broke{_words(error)}", remedy="check the network and the host, then do it again"
     )
 
 
