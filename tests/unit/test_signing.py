@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ import pytest
 from published_release import MODULE, Published
 
 from assay.backends.builders.imgtool_program import ImgtoolProgram
+from assay.backends.stores.result_folder import owner
 from assay.errors import (
     InfrastructureError,
     NotVerified,
@@ -78,12 +78,14 @@ def test_what_a_killed_signing_left_goes_with_the_next(tmp_path: Path, monkeypat
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    left, used = tmp_path / f"assay-image-{gone.pid}-a", tmp_path / f"assay-image-{os.getpid()}-b"
-    for folder in (left, used):
+    here = owner().partition("-")[2]
+    left, used = tmp_path / f"assay-image-{gone.pid}-{here}-a", tmp_path / f"assay-image-{owner()}-b"
+    elsewhere = tmp_path / f"assay-image-{gone.pid}-{int(here) + 1}-c"
+    for folder in (left, used, elsewhere):
         folder.mkdir()
         (folder / "payload.bin").write_bytes(b"payload")
     ImgtoolProgram().bytes_to_sign(b"payload", PARAMETERS)
-    assert list(tmp_path.iterdir()) == [used]
+    assert sorted(tmp_path.iterdir()) == sorted([used, elsewhere])
 
 
 def test_a_payload_that_does_not_fit_is_fail(published: Published) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.backends.builders.source_tree import listed_otherwise, write
-from assay.backends.stores.result_folder import remove_leftovers
+from assay.backends.stores.result_folder import owner, remove_leftovers
 from assay.errors import UsageFault
 from assay.interfaces.builder import Builder, BuildTask
 from assay.model.source_file import SourceFile
@@ -60,7 +60,7 @@ def scratch_folders() -> Iterator[tuple[Path, Path | None]]:
 @contextlib.contextmanager
 def _scratch(parent: Path) -> Iterator[Path]:
     remove_leftovers(parent, SCRATCH)
-    prefix = f"{SCRATCH}{os.getpid()}-"
+    prefix = f"{SCRATCH}{owner()}-"
     with tempfile.TemporaryDirectory(prefix=prefix, dir=parent, ignore_cleanup_errors=True) as folder:
         yield Path(folder).resolve()
 

@@ -8,13 +8,12 @@ parameters. Leaves to others: believing the result (`formats.mcuboot_image` read
 from __future__ import annotations
 
 import base64
-import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from assay.backends.stores.result_folder import remove_leftovers
+from assay.backends.stores.result_folder import owner, remove_leftovers
 from assay.errors import InfrastructureError, StorageError, ToolMissing, UnitFailed
 from assay.model.image_parameters import HEADER_SIZE, ImageParameters, Tlv
 
@@ -69,7 +68,7 @@ def arguments(parameters: ImageParameters) -> list[str]:
 def _run(payload: bytes, parameters: ImageParameters, extra: list[str], files: dict[str, bytes]) -> bytes:
     try:
         remove_leftovers(Path(tempfile.gettempdir()), SCRATCH)
-        with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-", ignore_cleanup_errors=True) as scratch:
+        with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{owner()}-", ignore_cleanup_errors=True) as scratch:
             folder = Path(scratch)
             for name, data in {**files, "payload.bin": payload}.items():
                 (folder / name).write_bytes(data)

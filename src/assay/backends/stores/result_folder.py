@@ -29,7 +29,7 @@ REPLACE_ATTEMPTS = 10
 def write_result(folder: Path, files: Mapping[str, bytes], marker: str) -> None:
     """`files` (by path) become the content of `folder`. Raises `UsageFault`, `StorageError`."""
     _refuse_to_replace(folder, marker)
-    unfinished = folder.parent / f"{TEMPORARY}{folder.name}-{os.getpid()}"
+    unfinished = folder.parent / f"{TEMPORARY}{folder.name}-{owner()}"
     try:
         remove_leftovers(folder.parent, f"{TEMPORARY}{folder.name}-")
         if _same(folder, files):
@@ -100,9 +100,23 @@ def _put_in_place(unfinished: Path, folder: Path) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
+def owner() -> str:
+    """This process, for the name of what it removes itself: its id, and the namespace in which it has that id."""
+    return f"{os.getpid()}-{_namespace()}"
+
+
+def _namespace() -> int:
+    with contextlib.suppress(OSError):
+        return Path("/proc/self/ns/pid").stat().st_ino
+    return 0  # a system without
+
+
 def remove_leftovers(folder: Path, prefix: str) -> None:
-    """Remove what processes that are gone left in `folder` as `<prefix><pid>...`."""
+    """Remove what processes that are gone left in `folder` as `<prefix><owner>...`; nobody here can tell whether one of
+    another namespace (a container's, with the same folder) is gone.
+    """
+    ours = re.compile(rf"([0-9]+)-{_namespace()}(?:-|$)")
     for path in folder.glob(f"{prefix}*"):
-        pid = re.match(r"[0-9]+", path.name.removeprefix(prefix))
-        if pid and not Path(f"/proc/{pid.group()}").exists():
+        found = ours.match(path.name.removeprefix(prefix))
+        if found and not Path(f"/proc/{found[1]}").exists():
             shutil.rmtree(path, ignore_errors=True)
