@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
 
 KILLS_IN_CI = 6
-TIMEOUT_S = 120
+TIMEOUT_S = 300
+WORKERS_A_PROCESSOR = 2
+"""Of `-n auto`: more than half of the time a test waits for a line, a twin or a time-out."""
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -31,3 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """`--kills` and `--kill-seed`: how long the kill campaign of the demo is, and which one it is."""
     parser.addoption("--kills", type=int, default=KILLS_IN_CI, help="kills in the campaign over the demo")
     parser.addoption("--kill-seed", type=int, default=1, help="seed of the campaign")
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many `-n auto` starts, on the processors that this process may use."""
+    return WORKERS_A_PROCESSOR * len(os.sched_getaffinity(0))

@@ -272,7 +272,7 @@ def test_a_file_is_sent_at_the_speed_of_the_line(baud: int, monkeypatch: pytest.
         return b"x" * 64 if rest >= 0 else b""
 
     monkeypatch.setattr("assay.pipeline.console_watch.time.monotonic", lambda: now_s)
-    heard = console_watch._own(Line(), typed, baud)  # type: ignore[arg-type]
+    heard = console_watch._own(Line(), typed, baud, str)  # type: ignore[arg-type]
     while sent < 64 * 100:
         next(heard)
     takes_s = 64 * 99 * 10 / baud

@@ -77,8 +77,10 @@ def test_keys_in_a_token(token: SoftToken, tmp_path: Path) -> None:
     [("no_lock", "test_threads"), ("threads_only", "test_processes"), ("other_data", "test_what_it_signs")],
 )
 def test_a_signer_that_breaks_its_word(token: SoftToken, tmp_path: Path, driver: str, fails: str) -> None:
+    """A race is lost by chance: one of five runs must see it."""
     (tmp_path / "broken.py").write_text(BROKEN)
-    done = signer_suite(tmp_path, f"broken:{driver}", "builder", "-k", fails)
-    assert done.returncode != 0
+    runs = (signer_suite(tmp_path, f"broken:{driver}", "builder", "-k", fails) for _ in range(5))
+    done = next((run for run in runs if run.returncode != 0), None)
+    assert done is not None
     if done.returncode > 0:  # else the library crashed under threads without a lock, which is a failure, too
         assert "FAILED" in done.stdout and f"::{fails}" in done.stdout, done.stdout

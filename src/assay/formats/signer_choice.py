@@ -175,7 +175,7 @@ def _check_window(
     if when is None:
         raise NotVerified(f"{what} counts for a time only, and no time is proved", remedy="have it time-stamped")
     if time is None:
-        check_order(None, when)
+        check_clock(when)
     if not signer.window_holds(when):
         made = "signed (by a time stamp)" if time is not None else "asked, and no time stamp says it is older"
         raise NotVerified(

@@ -39,10 +39,14 @@ class Surroundings:
     needs_locale: bool = False
 
     def environment(self, home: Path, path: str) -> dict[str, str]:
-        """The whole environment of a build. `path` is where it looks for programs."""
+        """The whole environment of a build. `path` is where it looks for programs.
+
+        `LANGUAGE` keeps the words of compilers English in any locale (gettext): people and we read them.
+        """
         return {
             "HOME": str(home),
             "LANG": self.locale,
+            "LANGUAGE": "en",
             "LC_ALL": self.locale,
             "LOGNAME": self.user,
             "PATH": path,
