@@ -20,15 +20,18 @@ CUT = Cut(episode="bad-image", first=Point(operation=99, tear=Tear.LAST))
 
 
 class UnitOnItsWay:
-    """Holds the old image whole as often as `whole` says, one word for each time that it is looked at."""
+    """Holds the old image whole as often as `whole` says, one word for each time that it is looked at; its radio is the
+    old one.
+    """
 
     def __init__(self, whole: tuple[bool, ...], ups: tuple[CameUp, ...]) -> None:
-        self.looks, self.ups, self.cycles = list(whole), list(ups), 0
+        self.looks, self.ups, self.starts = list(whole), list(ups), 0
         self.device = self
         self.hits: list[str] = []
         self.said = b""
 
     def __enter__(self) -> UnitOnItsWay:
+        self.starts += 1
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -39,17 +42,18 @@ class UnitOnItsWay:
 
     end = power_off
 
-    def power_cycle(self) -> None:
-        self.cycles += 1
-
     def holds(self, _data: bytes) -> bool:
         return self.looks.pop(0)
 
+    def radio_is(self, data: bytes) -> bool:
+        return data == b"radio-old"
+
 
 def trial_of(unit: UnitOnItsWay, monkeypatch: pytest.MonkeyPatch) -> Any:
-    episode = SimpleNamespace(keeps=("old",), together={})
-    recording = SimpleNamespace(episode=episode, may_run=lambda _point: ("bad", "old"))
-    images = SimpleNamespace(apps={"old": SimpleNamespace(data=b"old")})
+    episode = SimpleNamespace(keeps=("old",), together={"old": "radio-old", "new": "radio-new"})
+    recording = SimpleNamespace(episode=episode, may_run=lambda _point: ("bad", "old", "new"))
+    radios = {word: SimpleNamespace(data=word.encode()) for word in ("radio-old", "radio-new")}
+    images = SimpleNamespace(apps={"old": SimpleNamespace(data=b"old")}, radios=radios)
     monkeypatch.setattr(powercut_trial, "TwinUnit", lambda *_, **__: unit)
     monkeypatch.setattr(powercut_trial, "wait_up", lambda *_, **__: unit.ups.pop(0))
     trier = Trier(None, images, {"bad-image": recording}, 1, (), "new")  # type: ignore[arg-type]
@@ -63,7 +67,7 @@ BACK = CameUp("old", "confirmed")
 def test_a_unit_on_its_way_back_is_looked_at_when_it_is_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     unit = UnitOnItsWay((False, True), (TESTED, BACK))
     trial = trial_of(unit, monkeypatch)
-    assert (trial.fault, trial.word, trial.again, unit.cycles) == (None, "old", True, 1)
+    assert (trial.fault, trial.word, trial.again, unit.starts) == (None, "old", True, 2)
 
 
 def test_what_is_lost_at_rest_too_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +78,14 @@ def test_what_is_lost_at_rest_too_is_lost(monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_unit_that_stays_as_it_came_up_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     unit = UnitOnItsWay((False,), (BACK,))
     assert trial_of(unit, monkeypatch).fault == "no slot holds the whole of old any more"
-    assert unit.cycles == 0
+    assert unit.starts == 1
+
+
+def test_a_good_image_under_test_beside_the_old_radio_is_no_unit_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first line says that the self-test runs, as that of a bad one does; it stays, and is found."""
+    ups = (CameUp("new", "testing", settled=False), CameUp("new", "testing"))
+    trial = trial_of(UnitOnItsWay((True, True), ups), monkeypatch)
+    assert trial.fault == "the unit runs new, and its radio is not radio-new: updated by halves"
 
 
 def test_a_unit_that_never_comes_to_rest_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:

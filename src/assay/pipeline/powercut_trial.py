@@ -161,18 +161,19 @@ class Trier:
             fault = self._fault(cut, found, unit)
             if fault is None:
                 fault = self._lost(cut, unit) or self._mixed(cut, found, unit)
-                if fault is not None and not found.settled:
-                    return self._at_rest(cut, unit, timeout_s)
-            return self._trial(cut, found, unit, fault)
+            trial = self._trial(cut, found, unit, fault)
+            if fault is None or found.settled or trial.breach:
+                return trial
+        return self._at_rest(cut, chip, timeout_s)
 
-    def _at_rest(self, cut: Cut, unit: TwinUnit, timeout_s: float) -> Trial:
-        """Look again at a unit that did not mean to stay as it came up: it may have been on its way back when we took
-        the power from it, which is one cut more, and no image is whole in the middle of a swap.
+    def _at_rest(self, cut: Cut, chip: NorFlash, timeout_s: float) -> Trial:
+        """The same cut, and the unit may go where it wants to before it is looked at: an app under test that fails its
+        self-test was on its way back when we took the power from it, which is one cut more. One that passes stays.
         """
-        unit.power_cycle()
-        found = self._up(unit, timeout_s, settled=True)
-        fault = self._fault(cut, found, unit) or self._lost(cut, unit) or self._mixed(cut, found, unit)
-        return replace(self._trial(cut, found, unit, fault), again=True)
+        with TwinUnit(self.bench, chip, recorded=False) as unit:
+            found = self._up(unit, timeout_s, settled=True)
+            fault = self._fault(cut, found, unit) or self._lost(cut, unit) or self._mixed(cut, found, unit)
+            return replace(self._trial(cut, found, unit, fault), again=True)
 
     def _up(self, unit: TwinUnit, timeout_s: float, *, settled: bool = False) -> CameUp:
         try:
