@@ -158,7 +158,8 @@ def tests(session: nox.Session) -> None:
     install(session, "test")
     fetch_foreign_firmware(session)
     fetch_cyclonedx_files(session)
-    session.run("python", "-m", "pytest", *NEVER_SKIP, "-n", "auto", *session.posargs, env=never_skip(INSTALLED))
+    workers = ("-n", "auto", "--dist", "worksteal")
+    session.run("python", "-m", "pytest", *NEVER_SKIP, *workers, *session.posargs, env=never_skip(INSTALLED))
 
 
 @nox.session
