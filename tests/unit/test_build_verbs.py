@@ -96,6 +96,15 @@ def test_what_cannot_be_is_told_in_one_message(project: Path, words: list[str], 
     assert sorted(path.name for path in project.iterdir() if path.name not in ("site", "boards", "mod")) == []
 
 
+def test_a_project_in_a_folder_that_compilers_cannot_write_down(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was FAIL, "correct the sources"."""
+    site = project / "two\nlines"
+    told = assay("build", "mod", "--board", "ast1030-evb", "--out", "a", "--builder", "host", "--site", str(site))
+    assert told.exit_code == ExitStatus.USAGE
+    assert "two\\u{a}lines/" in told.output and "no compiler works in a folder with the character 10" in told.output
+    assert not (project / "a").exists()
+
+
 def test_a_changed_artifact_is_refused(project: Path) -> None:
     assay("build", "mod", "--board", "ast1030-evb", "--out", "a", "--builder", "host")
     (project / "a" / "payload.bin").write_text("other")

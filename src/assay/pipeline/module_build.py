@@ -9,6 +9,7 @@ Leaves to others: reading manifests (`pipeline.manifest_files`), running builds 
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from assay.backends.builders.turkish_locale import compiled_locale
 from assay.backends.builders.undeclared import undeclared
 from assay.backends.stores.result_folder import write_result
 from assay.errors import NotVerified, StorageError, UnitFailed, UsageFault
+from assay.formats.visible_text import visible
 from assay.interfaces.builder import Builder, BuilderSettings
 from assay.model.artifact import BuiltArtifact
 from assay.pipeline.artifact_folder import read_artifact, write_artifact
@@ -82,6 +84,7 @@ def build_module(
 ) -> BuildReport:
     """Build what `request` asks for, and leave it in `out` if given. Raises `UnitFailed` when two builds differ."""
     parts = _Parts(progress)
+    _check_folder(site.cache_dir.resolve())
     module = load_module(request.module_toml)
     builder, why_host = choose(request.builder, BuilderSettings(image=request.image or module.build.image))
     recipe = prepare(request, site.cache_dir, builder)
@@ -102,6 +105,15 @@ def build_module(
         write_artifact(out, report.built)
     progress(PARTS, PARTS)
     return report
+
+
+def _check_folder(cache: Path) -> None:
+    """Compilers write the names of what they read into lists of lines, and would blame the sources."""
+    if found := re.search(r"[\x00-\x1f\x7f]", str(cache)):
+        raise UsageFault(
+            f"{visible(str(cache))}: no compiler works in a folder with the character {ord(found[0])} in its name",
+            remedy="move the project, or the site (--site), to a folder without control characters",
+        )
 
 
 def _compare_with_kept(kept: BuiltArtifact, built: BuiltArtifact, out: Path) -> None:
