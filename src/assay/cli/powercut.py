@@ -96,6 +96,7 @@ def _data(answer: CutAnswer) -> dict[str, Any]:
         "second_cuts": sum(episode.second_cuts for episode in answer.episodes),
         "completed": sum(episode.completed for episode in answer.episodes),
         "elapsed_s": round(answer.elapsed_s, 3),
+        "first_cuts_s": round(answer.first_cuts_s, 3),
         "episodes": [episode.model_dump(mode="json") for episode in answer.episodes],
         "bricks": [brick.model_dump(mode="json") for brick in answer.bricks],
         "faults": list(answer.faults),
@@ -131,6 +132,10 @@ def _text(answer: CutAnswer, *, dry_run: bool) -> str:
         lines.append(
             f"  {answer.tried} cuts in {answer.elapsed_s:.0f} s ({rate:.0f} a minute, updates completed included)"
         )
+    if answer.first_cuts_s:
+        cuts = sum(row.cuts for row in answer.episodes)
+        rate = cuts / answer.first_cuts_s * 60
+        lines.append(f"  {cuts} of them first cuts, in {answer.first_cuts_s:.0f} s ({rate:.0f} a minute)")
     if answer.results:
         lines.append(f"  report in {answer.results}")
     if answer.record:

@@ -7,6 +7,7 @@ Leaves to others: recording (`powercut_recording`), one cut (`powercut_trial`), 
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -54,14 +55,17 @@ class Campaign:
     tallies: dict[str, Tally] = field(default_factory=dict)
     bricks: list[tuple[Brick, Trial]] = field(default_factory=list)
     stopped: str = ""
+    first_cuts_s: float = 0.0
 
     def __post_init__(self) -> None:
         """Nothing is tried yet."""
         self.tallies = {name: Tally() for name in self.chosen}
 
     def run(self, pool: Pool, progress: Progress) -> None:
-        """Try all. Afterwards `bricks` and `results` tell what came of it."""
+        """Try all. Afterwards `bricks` and `results` tell what came of it, `first_cuts_s` what the first cuts took."""
+        begun_s = time.monotonic()
         self._phase("cuts", pool, [("boot", cut) for cuts in self.chosen.values() for cut in cuts], progress)
+        self.first_cuts_s = time.monotonic() - begun_s
         self._phase("updates completed", pool, [("complete", cut) for cut in self._to_complete()], progress)
         self._phase("second cuts", pool, [("seconds", cut) for cut in self._to_cut_again()], progress)
 

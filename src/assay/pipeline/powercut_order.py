@@ -44,7 +44,9 @@ class CutOrder:
 
 @dataclass
 class CutAnswer:
-    """What came of it. `record` is None for a dry run; `elapsed_s` is of the cuts alone."""
+    """What came of it. `record` is None for a dry run; `elapsed_s` is of the cuts alone, without recording;
+    `first_cuts_s` of the first ones, 0 when they were broken off.
+    """
 
     plan: CutPlan
     seed: int
@@ -55,6 +57,7 @@ class CutAnswer:
     faults: tuple[str, ...] = ()
     planned: dict[str, tuple[int, int]] = field(default_factory=dict)
     elapsed_s: float = 0.0
+    first_cuts_s: float = 0.0
     record: RecordRef | None = None
     campaign: CampaignRun | None = None
     results: Path | None = None

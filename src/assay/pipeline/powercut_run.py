@@ -92,6 +92,7 @@ class _Work:
     say: Say
     progress: Progress
     elapsed_s: float = 0.0
+    first_cuts_s: float = 0.0
 
     def plan_only(self) -> CutAnswer:
         """Record, and say what would be cut."""
@@ -190,6 +191,7 @@ class _Work:
             bricks,
             faults,
             elapsed_s=self.elapsed_s,
+            first_cuts_s=self.first_cuts_s,
             record=record,
             campaign=said,
             results=facts.results,
@@ -226,6 +228,7 @@ class _Work:
                 campaign.run(pool, self.progress)
         finally:
             self.elapsed_s = time.monotonic() - begun_s
+            self.first_cuts_s = campaign.first_cuts_s
 
     def _trier(self, recordings: dict[str, Recording], name: str) -> Trier:
         return Trier(self._bench(name), self.images, recordings, self.seed, tears_of_plan(self.plan), self.plan.goal)
