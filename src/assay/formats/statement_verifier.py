@@ -119,22 +119,25 @@ def verify_beside(
     """As `verify_statement`, for a gate that has one statement to go by and `others` beside it: where the trust file
     wants several signers, those count whose statement verifies, is of the same type, and is about the same subjects.
     """
-    alone, counted = without_thresholds(trust), [bundle]
+    alone = without_thresholds(trust)
     wanted = {"role": role, "predicate_types": predicate_types, "subject_sha256": subject_sha256}
-    if any(trust.threshold(kind) > 1 for kind in predicate_types):
-        first = verify_statement(bundle, alone, **wanted)  # type: ignore[arg-type]
-        counted += [other for other in others if _says_the_same(first, other, alone, wanted)]
-    return verify_statements(counted, trust, **wanted)[0]  # type: ignore[arg-type]
+    first = verify_statement(bundle, alone, **wanted)  # type: ignore[arg-type]
+    if trust.threshold(first.statement.predicateType) > 1:
+        beside = (_saying_the_same(first, other, alone, wanted) for other in others)
+        _check_threshold((first, *(each for each in beside if each is not None)), trust)
+    return first
 
 
-def _says_the_same(first: VerifiedStatement, other: bytes, trust: TrustFile, wanted: Mapping[str, Any]) -> bool:
+def _saying_the_same(
+    first: VerifiedStatement, other: bytes, trust: TrustFile, wanted: Mapping[str, Any]
+) -> VerifiedStatement | None:
     """What does not verify, or is about something else, counts for nothing, and stops nothing."""
     try:
-        found = verify_statement(other, trust, **wanted).statement
+        found = verify_statement(other, trust, **wanted)
     except AssayError:
-        return False
-    same = found.predicateType == first.statement.predicateType
-    return same and _subjects(found) == _subjects(first.statement)
+        return None
+    same = found.statement.predicateType == first.statement.predicateType
+    return found if same and _subjects(found.statement) == _subjects(first.statement) else None
 
 
 def _check_threshold(found: tuple[VerifiedStatement, ...], trust: TrustFile) -> None:
