@@ -76,6 +76,34 @@ def test_at_1970_nothing_verifies(folder: Path, bundle: str) -> None:
     assert status == 4 and "the clock is wrong" in said, said
 
 
+GATE = """
+from pathlib import Path
+from assay.errors import NotVerified
+from assay.formats.statement_verifier import verify_statement
+from assay.model.statement import PredicateType
+from assay.model.trust import Role
+from assay.pipeline.trust_file import load_trust
+data, trust = Path("{bundle}").read_bytes(), load_trust(Path("trust.toml"))
+try:
+    print(verify_statement(data, trust, role=Role.BUILDER, predicate_types={{PredicateType.RELEASE}}).signer.name)
+except NotVerified as error:
+    print(error.message)
+"""
+"""What gates ask: the time is that of the trust file which they read."""
+
+
+@pytest.mark.parametrize(
+    ("bundle", "told"),
+    [("keyless.json", "the clock is wrong"), ("limited.json", "the clock is wrong"), ("endless.json", "builder")],
+)
+def test_a_gate_at_1970(folder: Path, bundle: str, told: str) -> None:
+    """It refuses what needs the time, and says why; a key without a limit needs none."""
+    assert FAKETIME is not None
+    line = [FAKETIME, "-f", YEAR_1970, sys.executable, "-c", GATE.format(bundle=bundle)]
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
+    assert told in done.stdout, done.stdout + done.stderr
+
+
 def test_at_2100(folder: Path) -> None:
     """What the authority stamped stays true; a key's end is over; so is the end of the metadata on a stick."""
     status, said = _at(folder, YEAR_2100, "verify", "keyless.json")

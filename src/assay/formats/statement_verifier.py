@@ -208,12 +208,17 @@ def _verify(
     at: datetime | None,
     existed: _Existed,
 ) -> VerifiedStatement:
+
+    def asked() -> datetime | None:
+        return at if at is not None or trust.asking.now is None else trust.asking.now()
+
     signer_choice.check_clock(at)
     opened = sigstore_bundle.decode(bundle)
     there_at = functools.cache(lambda: existed.first(bundle))
     if isinstance(opened.material, KeyHint):
         signed = _by_key(opened, opened.material, trust, roles, there_at)
     else:
+        signer_choice.check_clock(asked())
         signed = _by_certificate(bundle, opened, trust, roles, there_at)
     signer_choice.check_order(signed.time, at)
     statement = read_statement(opened.envelope.payload)
@@ -223,9 +228,6 @@ def _verify(
         """A bundle that was there by some time was signed by then."""
         there = there_at() if signed.time is None else None
         return signed.time if there is None else ProvedTime(there if at is None else min(there, at), "an archive stamp")
-
-    def asked() -> datetime | None:
-        return at if at is not None or trust.asking.now is None else trust.asking.now()
 
     signer_choice.check_limits(signed.signer, statement, proved, asked)
     if subject is not None:
