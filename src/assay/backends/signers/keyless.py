@@ -22,7 +22,6 @@ from typing import Any
 
 from assay.backends.durable_file import exclusive, write_durably
 from assay.backends.signers import messages
-from assay.backends.signers.keyless_process import TOKEN_STEP
 from assay.backends.signers.log_queue import LogQueue
 from assay.errors import InfrastructureError, NotVerified, Refused, ServiceAway, StorageError, ToolMissing, UsageFault
 from assay.formats import keyless_proof, sigstore_bundle
@@ -211,7 +210,7 @@ def _exchange(request: dict[str, Any], limit_s: float) -> dict[str, Any]:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     *_, last = told.splitlines() or [b""]
-    if not last or TOKEN_STEP in (answer := messages.decode(last)):
+    if not last or messages.TOKEN_STEP in (answer := messages.decode(last)):
         raise InfrastructureError("the keyless signer ended before it answered", remedy="try again")
     if (error_told := messages.to_error(answer)) is not None:
         raise error_told
@@ -221,7 +220,7 @@ def _exchange(request: dict[str, Any], limit_s: float) -> dict[str, Any]:
 def _too_late(told: bytes, limit_s: float) -> InfrastructureError:
     """Services are away when they had half of the time at the least; before the token was there nobody asked them."""
     line = told.partition(b"\n")[0]
-    token_s = messages.decode(line).get(TOKEN_STEP) if line else None
+    token_s = messages.decode(line).get(messages.TOKEN_STEP) if line else None
     if isinstance(token_s, float) and token_s <= limit_s / 2:
         text = f"the Sigstore services did not answer within {limit_s:.0f} s"
         return ServiceAway(text, remedy='try again later; keyless.toml may say when_away = "queue"')

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from sigstore.models import ClientTrustConfig
 
 TOKEN_BYTES_MAX = 65536
-TOKEN_STEP = "token_s"  # noqa: S105 (no secret)
-"""In the line that is told once the token is there: the seconds that it took. From then on services are waited for."""
-
 CLIENT_ERRORS = range(400, 500)
 TRY_AGAIN = (408, 425, 429)
 """Of HTTP's client errors those that another attempt may mend."""
@@ -213,7 +210,7 @@ def serve() -> None:
 
     try:
         request = messages.decode(sys.stdin.buffer.readline(messages.MESSAGE_BYTES_MAX))
-        reply = sign(request, lambda seconds: tell({TOKEN_STEP: seconds}))
+        reply = sign(request, lambda seconds: tell({messages.TOKEN_STEP: seconds}))
     except Exception as error:
         reply = messages.of_error(told(error))
     tell(reply)

@@ -17,6 +17,11 @@ from assay.errors import AssayError, InfrastructureError
 MESSAGE_BYTES_MAX = 32 * 1024 * 1024
 """Bytes of a line; a statement of 16 MiB (`strict_json`) grows by a third in base64."""
 
+TOKEN_STEP = "token_s"  # noqa: S105 (no secret)
+"""In the line that a keyless signer tells once the token is there: the seconds that it took. From then on services are
+waited for.
+"""
+
 _CLASSES: dict[str, type[AssayError]] = {
     kind.__name__: kind
     for kind in (
