@@ -23,6 +23,7 @@ from assay.cli.main import main
 from assay.errors import NotVerified
 from assay.formats.archive_stamp import archive_times, stamped_bytes
 from assay.formats.statement_verifier import verify_statement
+from assay.model.signer_limits import Threshold
 from assay.model.statement import PredicateType
 from assay.model.trust import Role, TrustFile
 from assay.pipeline.log_submit import log_bundle
@@ -90,6 +91,45 @@ def test_a_keyless_bundle_outlives_its_services(
     assert assay("verify", file, "--trust", trust).exit_code == 4
     config.write_text("{}")
     assert assay("log", "stamp", file, "--trust", trust, "--trust-config", config).exit_code == 2
+
+
+def test_stamps_that_gates_have_are_not_replaced(
+    tmp_path: Path, labs: tuple[SigstoreLab, SigstoreLab], keyless: bytes
+) -> None:
+    """A copy without its stamps begins no second chain in the place of the first; with them it goes on."""
+    file, config, trust = tmp_path / "a.sigstore.json", tmp_path / "config.json", tmp_path / "trust.toml"
+    copy = tmp_path / "elsewhere" / "copy.json"
+    copy.parent.mkdir()
+    for path in (file, copy):
+        path.write_bytes(keyless)
+    config.write_text(json.dumps(labs[1].trust_config))
+    write_trust(trust, trusting(labs, None), replace=False)
+    words = ("--trust", trust, "--trust-config", config)
+    assert assay("log", "stamp", file, *words).exit_code == 0
+    kept = {each: each.read_bytes() for each in (tmp_path / "stamps").glob("*.tsr")}
+    refused = assay("log", "stamp", copy, *words)
+    assert (refused.exit_code, "no stamp is replaced" in refused.output) == (4, True), refused.output
+    assert kept == {each: each.read_bytes() for each in (tmp_path / "stamps").glob("*.tsr")}
+    assert not Path(f"{copy}.1.tsr").exists()
+    shutil.copy(f"{file}.1.tsr", f"{copy}.1.tsr")
+    assert assay("log", "stamp", copy, *words).exit_code == 0
+    found = {each: each.read_bytes() for each in (tmp_path / "stamps").glob("*.tsr")}
+    assert len(found) == 2 and found.items() > kept.items()
+
+
+def test_one_of_several_statements_is_stamped(
+    tmp_path: Path, labs: tuple[SigstoreLab, SigstoreLab], keyless: bytes
+) -> None:
+    """A trust file that wants two signers refuses one alone; it is stamped all the same, to be counted later."""
+    file, config, trust = tmp_path / "a.sigstore.json", tmp_path / "config.json", tmp_path / "trust.toml"
+    file.write_bytes(keyless)
+    config.write_text(json.dumps(labs[1].trust_config))
+    two = Threshold(predicate_type=PredicateType.RELEASE, count=2)
+    wanted = {"thresholds": (two,), "keys": (MemorySigner().public_key(Role.BUILDER),)}
+    write_trust(trust, trusting(labs, None).model_copy(update=wanted), replace=False)
+    assert assay("verify", file, "--trust", trust).exit_code == 4
+    done = assay("log", "stamp", file, "--trust", trust, "--trust-config", config)
+    assert done.exit_code == 0, done.output
 
 
 def test_a_logged_bundle_by_key_outlives_its_log(labs: tuple[SigstoreLab, SigstoreLab]) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 from assay.backends.durable_file import exclusive, make_folder, write_durably
 from assay.backends.logs import rekor_client
 from assay.backends.named_file import read_named
-from assay.errors import NotVerified, StorageError, UsageFault
+from assay.errors import NotVerified, Refused, StorageError, UsageFault
 from assay.formats import sigstore_bundle, strict_json
 from assay.formats.archive_stamp import archive_times, stamped_bytes
-from assay.formats.statement_verifier import read_statement, signers_of, verify_statement
+from assay.formats.statement_verifier import read_statement, signers_of, verify_statement, without_thresholds
 from assay.model.signer_limits import ProvedTime
 from assay.model.trust import TrustFile
 from assay.pipeline.offline_verify import read_input
@@ -33,16 +33,30 @@ def stamp_for_gates(path: Path, config: Path, trust_path: Path) -> tuple[Path, P
     """As `stamp_file`, by the trust file at `trust_path`; all stamps of the bundle are then beside that one, too, where
     gates look for them.
     """
-    done = stamp_file(path, config, load_trust(trust_path))
-    bundle, folder = read_input(path), stamps_of(trust_path)
+    trust, folder = load_trust(trust_path), stamps_of(trust_path)
+    at = folder / hashlib.sha256(read_input(path)).hexdigest()
+    _check_kept(at, path)
+    done = stamp_file(path, config, trust)
     try:
         make_folder(folder)
         with exclusive(folder):
-            for number, stamp in enumerate(read_stamps(path), 1):
-                write_durably(stamp_path(folder / hashlib.sha256(bundle).hexdigest(), number), stamp)
+            kept = _check_kept(at, path)
+            for number, stamp in enumerate(read_stamps(path)[kept:], kept + 1):
+                write_durably(stamp_path(at, number), stamp)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {error.strerror}", remedy="make it writable") from error
     return done
+
+
+def _check_kept(at: Path, path: Path) -> int:
+    """How many stamps gates have of the bundle at `path`; `Refused` unless those beside it begin with them."""
+    kept = read_stamps(at)
+    if read_stamps(path)[: len(kept)] != kept:
+        raise Refused(
+            f"gates have stamps of {path.name} that do not lie beside it, and no stamp is replaced",
+            remedy=f"put those of {at.parent} beside it first: {at.name}.1.tsr as {path.name}.1.tsr, and so on",
+        )
+    return len(kept)
 
 
 def stamp_file(path: Path, config: Path, trust: TrustFile) -> tuple[Path, ProvedTime]:
@@ -66,11 +80,12 @@ def stamp_file(path: Path, config: Path, trust: TrustFile) -> tuple[Path, Proved
 
 
 def _check(data: bytes, path: Path, trust: TrustFile) -> None:
-    """What does not verify is not made older than it is."""
+    """What does not verify is not made older than it is. How many signers there are is for who goes by it."""
     kind = read_statement(sigstore_bundle.decode(data).envelope.payload).predicateType
     times = archive_times(data, read_stamps(path), trust)
     existed = {hashlib.sha256(data).hexdigest(): times[0].when} if times else {}
-    verify_statement(data, trust, role=signers_of(kind), predicate_types={kind}, at=datetime.now(UTC), existed=existed)
+    alone, now = without_thresholds(trust), datetime.now(UTC)
+    verify_statement(data, alone, role=signers_of(kind), predicate_types={kind}, at=now, existed=existed)
 
 
 def _authority(path: Path) -> str:
