@@ -37,10 +37,10 @@ def look_of(task: BuildTask) -> BuildTask:
     return replace(task, command=("/bin/sh", "-c", SCRIPT))
 
 
-def seen_otherwise(first: str, second: str) -> frozenset[str]:
+def seen_otherwise(first: str, second: str) -> tuple[str, ...]:
     """The names of what differs between the outputs of two looks."""
     one, other = _seen(first), _seen(second)
-    return frozenset(name for name in _LOOKS if one.get(name) and other.get(name) and one[name] != other[name])
+    return tuple(name for name in _LOOKS if one.get(name) and other.get(name) and one[name] != other[name])
 
 
 def _seen(output: str) -> dict[str, str]:

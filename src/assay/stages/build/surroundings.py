@@ -10,7 +10,6 @@ Leaves to others: running (`stages.build.twice`), comparing (`stages.build.compa
 
 from __future__ import annotations
 
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,23 +66,11 @@ SECOND = Surroundings(
 
 START_TIME = f"start time (by {START_APART_S} s)"
 FILE_TIMES = "file times"
-VARIED = (
-    "folder",
-    "user name",
-    "umask",
-    "locale",
-    "time zone",
-    "SOURCE_DATE_EPOCH",
-    "user id",
-    "host name",
-    "CPU count",
-)
 FILE_ORDER = "file order"
 
 
-def variations(seen: AbstractSet[str], file_order: bool) -> tuple[str, ...]:
+def variations(seen: tuple[str, ...], file_order: bool) -> tuple[str, ...]:
     """What differed between the two builds, in words, for the provenance: `seen` is what programs saw otherwise
     (`probe`), `file_order` whether the files of a folder came in another order. Start and file times are set here.
     """
-    found = tuple(name for name in VARIED if name in seen)
-    return (*found, START_TIME, FILE_TIMES, *((FILE_ORDER,) if file_order else ()))
+    return (*seen, START_TIME, FILE_TIMES, *((FILE_ORDER,) if file_order else ()))
