@@ -105,8 +105,10 @@ def task_of(
     environment = around.environment(places.home, builder.path) | {
         name: str(folder) for name, folder in recipe.trees.items()
     }
-    locales = (locale,) if locale is not None and around.needs_locale else ()
-    environment |= dict.fromkeys(("LOCPATH",) if locales else (), str(locale))
+    seen = tuple(recipe.trees.values())
+    if locale is not None and around.needs_locale:
+        environment["LOCPATH"] = str(locale)
+        seen += (locale,)
     if system is not None:
         environment |= {name: expand((text,), values, {})[0] for name, text in system.environment.items()}
     return BuildTask(
@@ -121,7 +123,7 @@ def task_of(
         hostname=around.hostname,
         cpus=around.cpus,
         hidden=hidden,
-        seen=(*recipe.trees.values(), *locales),
+        seen=seen,
     )
 
 

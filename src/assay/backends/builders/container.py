@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from assay.backends.builders.build_process import BUILD_TIMEOUT_S, failure
+from assay.backends.builders.build_process import BUILD_TIMEOUT_S, LOG_BYTES_KEPT, failure
 from assay.backends.builders.sandbox_strays import owner_is_gone, owner_word
 from assay.errors import AssayError, InfrastructureError, ToolMissing, UnitFailed, UsageFault
 from assay.interfaces.builder import BuilderSettings, BuildTask, Change
@@ -35,9 +35,6 @@ PROCESSES_MAX = 4096
 
 MEMORY_SHARE = 0.5
 """Of the machine's memory, for one build; two run at a time. One that wants more is ended, and not the machine."""
-
-LOG_BYTES_KEPT = 256 * 1024
-"""Bytes of the end of a build's output that are read back; a message shows less."""
 
 LOG_BYTES_MAX = 16 * 1024 * 1024
 """Bytes of a build's output that the engine keeps (about) and that are read: beyond, the end is what came so far."""
