@@ -3,20 +3,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import socket
 import stat
-import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pytest
 import serial
 import serial.rfc2217
+from ssh_server import public_line, ssh_server
 
 from assay.interfaces.power import Power
 
@@ -33,8 +29,6 @@ if [ "$(cat $state)" = 1 ]; then echo "  Port 2: 0103 power enable connect [1366
 else echo "  Port 2: 0000 off"; fi
 """
 """The real program finds no hub here: what it prints where there is one."""
-SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
-needs_sshd = pytest.mark.skipif(not Path(SSHD).exists(), reason="openssh-server is not installed")
 
 
 def walk(power: Power) -> None:
@@ -63,42 +57,13 @@ def file_commands(state: Path) -> dict[str, tuple[str, ...]]:
 @contextmanager
 def sshd(folder: Path) -> Iterator[tuple[str, ...]]:
     """A real sshd on loopback for this user; gives the words for ssh that know its key."""
-    for name in ("host", "user"):
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
-        subprocess.run(command, check=True)
-    (folder / "authorized").write_bytes((folder / "user.pub").read_bytes())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = {
-        "Port": port, "ListenAddress": "127.0.0.1", "HostKey": folder / "host", "PidFile": folder / "pid",
-        "AuthorizedKeysFile": folder / "authorized", "StrictModes": "no", "UsePAM": "no",
-        "PasswordAuthentication": "no", "PermitRootLogin": "prohibit-password",
-    }  # fmt: skip
-    (folder / "sshd_config").write_text("".join(f"{key} {value}\n" for key, value in settings.items()))
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # where sshd shuts its unprivileged part in
-    log = (folder / "sshd.log").open("wb")
-    server = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=log)
-    key = (folder / "host.pub").read_text().split()
-    (folder / "known").write_text(f"[127.0.0.1]:{port} {key[0]} {key[1]}\n")
-    try:
-        end_s = time.monotonic() + 30
-        while time.monotonic() < end_s:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert server.poll() is None, (folder / "sshd.log").read_text()
-            time.sleep(0.05)
+    with ssh_server(folder) as server:
+        (folder / "known").write_text(f"[127.0.0.1]:{server.port} {public_line(folder / 'host')}\n")
         (folder / "ssh_config").write_text(
             f"UserKnownHostsFile {folder / 'known'}\nGlobalKnownHostsFile /dev/null\nStrictHostKeyChecking no\n"
             "NoHostAuthenticationForLocalhost yes\nIdentitiesOnly yes\n"
         )
-        yield "-p", str(port), "-i", str(folder / "user"), "-F", str(folder / "ssh_config")
-    finally:
-        server.terminate()
-        server.wait()
-        log.close()
+        yield "-p", str(server.port), "-i", str(folder / "user"), "-F", str(folder / "ssh_config")
 
 
 @contextmanager

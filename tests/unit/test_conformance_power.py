@@ -17,8 +17,9 @@ from pathlib import Path
 import gpiod_chip
 import pytest
 from nrf_chip import NrfChip, serve_words
-from power_bench import UHUBCTL, file_commands, needs_sshd, program, rfc2217, sshd
+from power_bench import UHUBCTL, file_commands, program, rfc2217, sshd
 from pyocd_mock_probe import plugged_in
+from ssh_server import needs_sshd
 from test_conformance import conform, passed_all
 
 PATIENCE_S = 120.0

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from power_bench import UHUBCTL, file_commands, needs_sshd, program, sshd, walk
+from power_bench import UHUBCTL, file_commands, program, sshd, walk
+from ssh_server import needs_sshd
 
 from assay.errors import InfrastructureError, ToolMissing, UsageFault
 from assay.pipeline.driver_doors import open_power
