@@ -7,15 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
+from named_tests import all_tests
 
 PROJECT = Path(__file__).parents[2]
 PAGE = PROJECT / "docs" / "reference" / "attacks.md"
 COLUMNS = 3
-
-TESTS = set(
-    re.findall(r"^def (test_\w+)", "\n".join(path.read_text("utf-8") for path in PROJECT.glob("tests/**/test_*.py")),
-               re.MULTILINE)
-)  # fmt: skip
 
 REQUIRED = [
     "rollback", "freeze", "mix and match", "endless data", "wrong key", "a threshold of one key twice",
@@ -48,9 +44,9 @@ def test_each_row_names_tests_that_there_are(row: tuple[str, ...]) -> None:
         elif name.endswith(".py"):
             assert (PROJECT / "tests" / "unit" / Path(name).name).is_file()
         elif "..." in name:
-            assert any(test.startswith(head[1]) for test in TESTS), name
+            assert any(test.startswith(head[1]) for test in all_tests()), name
         else:
-            assert head[1] in TESTS, name
+            assert head[1] in all_tests(), name
 
 
 @pytest.mark.parametrize("attack", REQUIRED)
