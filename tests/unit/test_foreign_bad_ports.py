@@ -13,24 +13,14 @@ import board_server
 import pytest
 from board_server import on_pty, on_restarting_udp, on_usb
 from pseudo_board import PseudoBoard
-from test_foreign_peer import Maker, Site, pseudo
+from test_foreign_peer import Site, maker, pseudo, site
 
 from assay.protocols.smp.framing import Framing
 
+__all__ = ["maker", "site"]
+
 IN_THE_MIDDLE = 3000
 """Bytes of an image that have come when its port goes: about half of them."""
-
-
-@pytest.fixture(scope="module")
-def maker(tmp_path_factory: pytest.TempPathFactory) -> Maker:
-    return Maker(tmp_path_factory.mktemp("maker"))
-
-
-@pytest.fixture
-def site(tmp_path: Path, maker: Maker, monkeypatch: pytest.MonkeyPatch) -> Site:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CI", "1")
-    return Site(tmp_path, maker)
 
 
 class Cable:
