@@ -4,85 +4,28 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attestation_bench import DAY, Scene, changed, changed_entry, check, scene
 from click.testing import CliRunner
-from keyless_bench import SHA256, WHO, identity, services, sign_keyless, statement, trust_file
-from memory_signer import MemorySigner, trust_in
+from keyless_bench import WHO, sign_keyless, statement
+from memory_signer import trust_in
 
-from assay.backends.logs.rekor_client import services_of
 from assay.cli.verify import command as verify
 from assay.errors import NotVerified, Refused, ToolMissing
 from assay.formats import dsse, sigstore_bundle
-from assay.formats.keyless_proof import place_and_time
-from assay.formats.log_entry_proof import LoggedSignature
-from assay.formats.statement_verifier import verify_statement, verify_statements
-from assay.formats.trusted_root import read as read_root
-from assay.model.signer_limits import Threshold
 from assay.model.statement import PredicateType
-from assay.model.trust import Role, TrustFile
-from assay.pipeline.log_submit import log_bundle
+from assay.model.trust import Role
 from assay.pipeline.offline_verify import kind_of
 from assay.pipeline.trust_file import write_trust
-from assay.simulation.sigstore_lab import certificates
-from assay.simulation.sigstore_lab.lab import SigstoreLab
 
-KIND = PredicateType.RELEASE
-NOW = datetime.now(UTC)
-DAY = timedelta(days=1)
-
-
-@dataclass
-class Scene:
-    """A lab, a builder that signs there, one that signs by key, and bundles of both."""
-
-    lab: SigstoreLab
-    signer: MemorySigner = field(default_factory=MemorySigner)
-
-    def __post_init__(self) -> None:
-        self.keyless = sign_keyless(self.lab, statement())
-        self.keyless_other = sign_keyless(self.lab, statement(extra="another artifact"))
-        self.keyed = self.signer.sign_statement(Role.BUILDER, statement())
-        self.key = self.signer.public_key(Role.BUILDER)
-        self.logged = self.log(self.keyed)
-
-    def log(self, bundle: bytes) -> bytes:
-        """The bundle with a log entry and a time stamp."""
-        where = services_of(self.lab.trust_config)
-        return log_bundle(bundle, self.key, where, json.dumps(self.lab.trusted_root))[0]
-
-    def trust(self, **changes: Any) -> TrustFile:
-        """Both builders are trusted; `changes` are of the key."""
-        key = self.key.model_copy(update={"sigstore": "lab"} | changes)
-        return trust_file(self.lab, keys=(key,))
-
-
-@pytest.fixture(scope="module")
-def scene() -> Iterator[Scene]:
-    with SigstoreLab() as lab:
-        yield Scene(lab)
-
-
-def check(bundle: bytes, trust: TrustFile, **options: Any) -> Any:
-    """The question that all attacks are about."""
-    asked = {"role": Role.BUILDER, "predicate_types": {KIND}, "subject_sha256": SHA256, "at": datetime.now(UTC) + DAY}
-    return verify_statement(bundle, trust, **(asked | options))
-
-
-def changed(bundle: bytes, change: Any) -> bytes:
-    """The bundle with its document changed."""
-    document = json.loads(bundle)
-    change(document)
-    return json.dumps(document).encode()
+__all__ = ["scene"]
 
 
 def test_what_is_good_is_accepted(scene: Scene) -> None:
@@ -142,109 +85,6 @@ def test_a_certificate_where_a_key_is_trusted(scene: Scene) -> None:
         check(both, scene.trust())
 
 
-@pytest.mark.parametrize("bundle", ["keyless", "logged"])
-def test_the_log_entry_of_another_artifact(scene: Scene, bundle: str) -> None:
-    """cosign CVE-2026-22703."""
-    entries = json.loads(scene.keyless_other)["verificationMaterial"]["tlogEntries"]
-    foreign = changed(getattr(scene, bundle), lambda it: it["verificationMaterial"].update(tlogEntries=entries))
-    with pytest.raises(NotVerified, match=r"inconsistent with other materials|about another signature"):
-        check(foreign, scene.trust())
-
-
-def _entry(part: str) -> Any:
-    def change(document: dict[str, Any]) -> None:
-        entry = document["verificationMaterial"]["tlogEntries"][0]
-        proof = entry["inclusionProof"]
-        if part == "body":
-            body = base64.b64decode(entry["canonicalizedBody"]).replace(b"SHA2_256", b"SHA2_257")
-            entry["canonicalizedBody"] = base64.b64encode(body).decode()
-        elif part == "root":
-            proof["rootHash"] = base64.b64encode(b"r" * 32).decode()
-        elif part == "index":
-            proof["logIndex"] = str(int(proof["logIndex"]) + 1)
-        elif part == "checkpoint":
-            text = proof["checkpoint"]["envelope"]
-            proof["checkpoint"]["envelope"] = text.replace("\n", "x\n", 1)
-        elif part == "none":
-            document["verificationMaterial"]["tlogEntries"] = []
-        elif part == "junk":
-            document["verificationMaterial"]["tlogEntries"] = [{}]
-        else:
-            document["verificationMaterial"]["tlogEntries"] = [entry, entry]
-
-    return change
-
-
-@pytest.mark.parametrize("bundle", ["keyless", "logged"])
-@pytest.mark.parametrize("part", ["body", "root", "index", "checkpoint", "none", "junk"])
-def test_a_changed_log_entry(scene: Scene, bundle: str, part: str) -> None:
-    with pytest.raises(NotVerified):
-        check(changed(getattr(scene, bundle), _entry(part)), scene.trust(log_required=True))
-
-
-def test_a_log_entry_twice(scene: Scene) -> None:
-    with pytest.raises(NotVerified):
-        check(changed(scene.keyless, _entry("twice")), scene.trust())
-
-
-def test_our_own_reader_wants_one_entry_and_a_time(scene: Scene) -> None:
-    """The client refuses those bundles before it; nothing rests on that alone."""
-    root = read_root(json.dumps(scene.lab.trusted_root))
-    logged = LoggedSignature(b"s", b"d" * 32, certificate_der=b"c")
-    opened = sigstore_bundle.decode(scene.keyless)
-    assert isinstance(opened.material, sigstore_bundle.CertificateMaterial)
-    for entries in ((), opened.entries * 2):
-        with pytest.raises(NotVerified, match="has one log entry"):
-            place_and_time(entries, opened.stamps, logged, root)
-    mine = LoggedSignature(
-        opened.envelope.signature,
-        hashlib.sha256(opened.envelope.signed).digest(),
-        certificate_der=opened.material.certificates[0],
-    )
-    assert place_and_time(opened.entries, opened.stamps, mine, root)
-    with pytest.raises(NotVerified, match="no time is proved"):
-        place_and_time(opened.entries, (), mine, root)
-
-
-def test_a_log_and_a_stamp_of_strangers(scene: Scene) -> None:
-    with SigstoreLab() as other:
-        strange = trust_file(other, keys=(scene.key.model_copy(update={"sigstore": "lab", "log_required": True}),))
-        with pytest.raises(NotVerified, match="time stamp, and not of an authority of 'lab'"):
-            check(scene.logged, strange)
-        unstamped = changed(scene.logged, lambda it: it["verificationMaterial"].pop("timestampVerificationData"))
-        with pytest.raises(NotVerified, match="not signed by a log of the trusted root"):
-            check(unstamped, strange)
-        with pytest.raises(NotVerified, match="does not verify"):
-            check(scene.keyless, strange)
-
-
-@pytest.mark.parametrize("what", ["log", "stamper"])
-@pytest.mark.parametrize(
-    ("window", "refused"),
-    [
-        (lambda when: {"start": when + DAY}, True),
-        (lambda when: {"start": when - DAY, "end": when - timedelta(seconds=1)}, True),
-        (lambda when: {"start": when - DAY, "end": when}, False),
-        (lambda when: {"end": when + DAY}, True),
-        (lambda when: {}, True),
-    ],
-    ids=["not yet", "no more", "the last second", "no beginning", "nothing"],
-)
-def test_keys_of_services_count_for_their_time(scene: Scene, what: str, window: Any, refused: bool) -> None:
-    """A log's key and a time stamp authority of the trusted root, by the time that is proved."""
-    when = check(scene.logged, scene.trust()).time.when
-    root = json.loads(json.dumps(scene.lab.trusted_root))
-    place = root["tlogs"][0]["publicKey"] if what == "log" else root["timestampAuthorities"][0]
-    place["validFor"] = {name: time.isoformat() for name, time in window(when).items()}
-    named = services(scene.lab).model_copy(update={"trusted_root": json.dumps(root)})
-    trust = scene.trust(log_required=True).model_copy(update={"sigstore": (named,)})
-    if not refused:
-        assert check(scene.logged, trust).place is not None
-        return
-    with pytest.raises(NotVerified, match=r"not signed by a log|not of an authority|malformed"):
-        check(scene.logged, trust)
-
-
 @pytest.mark.parametrize("bundle", ["keyless", "keyed"])
 def test_a_key_of_json_twice(scene: Scene, bundle: str) -> None:
     data: bytes = getattr(scene, bundle)
@@ -271,158 +111,6 @@ def test_url_safe_base64(scene: Scene, bundle: str) -> None:
 
     with pytest.raises(NotVerified, match="base64"):
         check(changed(getattr(scene, bundle), change), scene.trust())
-
-
-def test_a_certificate_that_had_expired_when_it_was_signed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock of the time stamp authority says when; ours does not matter."""
-    monkeypatch.setattr(scene.lab.stamper, "clock", lambda: datetime.now(UTC) + timedelta(hours=1))
-    late = sign_keyless(scene.lab, statement())
-    with pytest.raises(NotVerified, match="cert is not valid at validation time"):
-        check(late, scene.trust())
-
-
-def test_a_certificate_that_was_not_valid_yet_when_it_was_signed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(certificates, "BACKDATED", -timedelta(minutes=1))
-    early = sign_keyless(scene.lab, statement())
-    with pytest.raises(NotVerified, match="cert is not valid at validation time"):
-        check(early, scene.trust())
-
-
-def test_a_time_stamp_from_before_its_authority(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scene.lab.stamper, "clock", lambda: datetime.now(UTC) - timedelta(hours=1))
-    with pytest.raises(NotVerified, match="not enough sources of verified time"):
-        check(sign_keyless(scene.lab, statement()), scene.trust())
-
-
-def test_no_time_stamp(scene: Scene) -> None:
-    with pytest.raises(NotVerified, match="promise or signed timestamp"):
-        check(
-            changed(scene.keyless, lambda it: it["verificationMaterial"].pop("timestampVerificationData")),
-            scene.trust(),
-        )
-
-
-def test_the_time_stamp_of_another_signature(scene: Scene) -> None:
-    stamps = json.loads(scene.keyless_other)["verificationMaterial"]["timestampVerificationData"]
-    foreign = changed(scene.keyless, lambda it: it["verificationMaterial"].update(timestampVerificationData=stamps))
-    with pytest.raises(NotVerified, match="time"):
-        check(foreign, scene.trust())
-
-
-@pytest.mark.parametrize(
-    ("bundle", "limits", "refused"),
-    [
-        ("logged", {"valid_until": NOW - DAY}, "is not trusted for .* time stamp"),
-        ("logged", {"valid_from": NOW + DAY}, "is not trusted for .* time stamp"),
-        ("keyed", {"valid_until": NOW}, "no time stamp says it is older"),
-        ("keyed", {"valid_from": NOW + 9 * DAY}, "is not trusted for"),
-        ("keyed", {"revoked": True}, "is revoked"),
-        ("logged", {"revoked": True}, "is revoked"),
-        ("keyed", {"log_required": True}, "is not in the log of 'lab'"),
-        ("keyed", {"predicate_types": (PredicateType.SBOM.value,)}, "may not make statements of the type"),
-        ("keyed", {"modules": ("pump",)}, "about pump, not about the module 'blinky'"),
-    ],
-)
-def test_limits_of_a_key(scene: Scene, bundle: str, limits: dict[str, Any], refused: str) -> None:
-    with pytest.raises(NotVerified, match=refused):
-        check(getattr(scene, bundle), scene.trust(**limits))
-
-
-def test_limits_that_hold(scene: Scene) -> None:
-    limits = {"valid_from": NOW - DAY, "valid_until": NOW + DAY, "modules": ("blinky",)}
-    check(scene.logged, scene.trust(**limits))
-    check(scene.keyed, scene.trust(**limits), at=NOW)
-    with pytest.raises(NotVerified, match="no time is proved"):
-        check(scene.keyed, scene.trust(**limits), at=None)
-
-
-@pytest.mark.parametrize(
-    ("changes", "refused"),
-    [
-        ({"revoked": True}, "is revoked"),
-        ({"valid_until": NOW - DAY}, "is not trusted for"),
-        ({"modules": ("pump",)}, "not about the module 'blinky'"),
-        ({"issuer": "https://accounts.example"}, "does not trust"),
-        ({"san": WHO + "x"}, "does not trust"),
-        ({"san": None, "san_pattern": "https://ci.example/project/*"}, "does not trust"),
-        ({"role": Role.STATION}, "names no identity for builder"),
-    ],
-)
-def test_limits_of_an_identity(scene: Scene, changes: dict[str, Any], refused: str) -> None:
-    with pytest.raises(NotVerified, match=refused):
-        check(scene.keyless, trust_file(scene.lab, identity(scene.lab, **changes)))
-
-
-def test_a_pattern_that_fits(scene: Scene) -> None:
-    wide = identity(scene.lab, san=None, san_pattern="https://ci.example/project/*@refs/heads/*")
-    check(scene.keyless, trust_file(scene.lab, wide))
-
-
-def test_the_right_signer_in_the_wrong_role(scene: Scene) -> None:
-    station = scene.signer.sign_statement(Role.STATION, statement())
-    with pytest.raises(NotVerified, match="must be signed by builder"):
-        check(station, trust_in(scene.signer))
-    with pytest.raises(NotVerified, match="a field key may not sign"):
-        verify_statement(
-            scene.signer.sign_statement(Role.FIELD, statement()),
-            trust_in(scene.signer),
-            role=Role.FIELD,
-            predicate_types={KIND},
-        )
-
-
-@pytest.mark.parametrize("bundle", ["keyless", "keyed", "logged"])
-def test_a_clock_at_1970(scene: Scene, bundle: str) -> None:
-    with pytest.raises(NotVerified, match="the clock is wrong"):
-        check(getattr(scene, bundle), scene.trust(), at=datetime(1970, 1, 1, tzinfo=UTC))
-
-
-@pytest.mark.parametrize("bundle", ["keyless", "logged"])
-def test_asked_for_a_time_before_it_was_signed(scene: Scene, bundle: str) -> None:
-    with pytest.raises(NotVerified, match="after the time of asking"):
-        check(getattr(scene, bundle), scene.trust(), at=NOW - DAY)
-
-
-def test_a_clock_that_is_a_little_behind(scene: Scene) -> None:
-    """Two machines' clocks differ by seconds; what was just signed is not refused for it."""
-    when = check(scene.keyless, scene.trust()).time.when
-    check(scene.keyless, scene.trust(), at=when - timedelta(minutes=4))
-    with pytest.raises(NotVerified, match="after the time of asking"):
-        check(scene.keyless, scene.trust(), at=when - timedelta(minutes=6))
-
-
-def test_a_threshold_of_distinct_signers(scene: Scene) -> None:
-    wants_two = scene.trust().model_copy(update={"thresholds": (Threshold(predicate_type=KIND.value, count=2),)})
-
-    def both(*bundles: bytes) -> None:
-        verify_statements(bundles, wants_two, role=Role.BUILDER, predicate_types={KIND}, subject_sha256=SHA256)
-
-    both(scene.keyless, scene.keyed)
-    with pytest.raises(NotVerified, match=r"wants 2 distinct signers .* there is 1"):
-        check(scene.keyless, wants_two)
-    again = scene.signer.sign_statement(Role.BUILDER, statement())
-    for twice in ((scene.keyed, again), (scene.keyed, scene.logged), (scene.keyless, scene.keyless)):
-        with pytest.raises(NotVerified, match="there is 1"):
-            both(*twice)
-    with pytest.raises(NotVerified, match="different subjects"):
-        verify_statements(
-            (scene.keyless, scene.signer.sign_statement(Role.BUILDER, statement(sha256="ab" * 32))),
-            wants_two,
-            role=Role.BUILDER,
-            predicate_types={KIND},
-        )
-
-
-def test_one_key_by_two_names_counts_once(scene: Scene) -> None:
-    key = scene.key
-    named_twice = trust_in(scene.signer).model_copy(
-        update={
-            "keys": (key, key.model_copy(update={"name": "another"})),
-            "thresholds": (Threshold(predicate_type=KIND.value, count=2),),
-        }
-    )
-    with pytest.raises(NotVerified, match="there is 1"):
-        verify_statements((scene.keyed, scene.keyed), named_twice, role=Role.BUILDER, predicate_types={KIND})
 
 
 @pytest.mark.parametrize("change", [lambda it: b"", lambda it: b"\xef\xbb\xbf" + it, lambda it: b"z" + it[1:]])
@@ -474,7 +162,7 @@ def test_older_bundles(scene: Scene, version: str) -> None:
 @pytest.mark.parametrize("what", ["good", "changed", "junk"])
 def test_the_command(tmp_path: Path, scene: Scene, what: str) -> None:
     write_trust(tmp_path / "trust.toml", scene.trust(), replace=False)
-    data = {"good": scene.keyless, "changed": changed(scene.keyless, _entry("root")), "junk": b'{"a": [}'}[what]
+    data = {"good": scene.keyless, "changed": changed(scene.keyless, changed_entry("root")), "junk": b'{"a": [}'}[what]
     (tmp_path / "bundle.json").write_bytes(data)
     (tmp_path / "second.json").write_bytes(scene.keyed)
     words = [str(tmp_path / "bundle.json"), "--trust", str(tmp_path / "trust.toml"), "--json"]
@@ -506,12 +194,6 @@ def test_what_is_neither_a_file_nor_anything_else(tmp_path: Path, scene: Scene) 
     for what, status in (("SN-0001", 4), ("a@1.0.0", 2), ("./none.json", 2), (str(tmp_path / "page"), 4), ("", 2)):
         said = CliRunner().invoke(verify, [what, *trust])
         assert said.exit_code == status and "Traceback" not in said.output, (what, said.output)
-
-
-def test_services_that_a_trust_file_does_not_have(scene: Scene) -> None:
-    lost = trust_file(scene.lab, sigstore=(services(scene.lab, "another"),))
-    with pytest.raises(NotVerified, match="names no services 'lab'"):
-        check(scene.keyless, lost)
 
 
 @pytest.mark.parametrize(("module", "bundle"), [("sigstore.models", "keyless"), ("rfc3161_client", "logged")])
