@@ -1,78 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A registry that nobody trusts: each lie is refused with its reason and leaves nothing; each stop goes on."""
+"""A registry that nobody trusts: each lie is refused with its reason and leaves nothing."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import json
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from mock_registry import MockRegistry, Request
 from published_release import Published
+from registry_bench import (
+    BOARD,
+    left,
+    mock,
+    new_mock,
+    no_passwords,
+    other_site,
+    published,
+    pull,
+    push,
+    quiet,
+    refused_and_nothing_kept,
+)
 
-from assay.backends.registries import download as downloading
-from assay.backends.registries.connection import RegistryConnection
-from assay.errors import InfrastructureError, NotVerified, Refused, UsageFault
+from assay.errors import NotVerified, Refused, UsageFault
 from assay.formats.registry_address import parse_address
 from assay.model.statement import PredicateType
-from assay.model.trust import TrustFile
-from assay.pipeline.registry_transfer import Pulled, Registry, pull_release, push_release
-from assay.pipeline.site import Site
+from assay.pipeline.registry_transfer import Registry, pull_release
 
-BOARD = "ast1030-evb"
-
-
-def quiet(_line: str) -> None:
-    return
-
-
-@pytest.fixture
-def published(published: Published, made_trust: TrustFile) -> Published:
-    published.trust = lambda **changes: made_trust.model_copy(update=changes)  # type: ignore[method-assign]
-    return published
-
-
-@pytest.fixture(autouse=True)
-def no_passwords(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for name in ("ASSAY_REGISTRY_USER", "DOCKER_CONFIG", "NETRC", "XDG_RUNTIME_DIR", "REGISTRY_AUTH_FILE"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(params=[True, False], ids=["referrers", "tags"])
-def mock(request: pytest.FixtureRequest) -> Iterator[MockRegistry]:
-    registry = MockRegistry(referrers=request.param)
-    yield registry
-    registry.close()
-
-
-@pytest.fixture
-def new_mock() -> Iterator[MockRegistry]:
-    registry = MockRegistry()
-    yield registry
-    registry.close()
-
-
-def push(published: Published, mock: MockRegistry) -> None:
-    release = published.site.store.find("tiny", None, BOARD)
-    push_release(published.site, release, Registry(mock.url), quiet)
-
-
-def pull(published: Published, mock: MockRegistry, site: Site, **more: object) -> Pulled:
-    return pull_release(site, "tiny", "1.0.0", BOARD, Registry(mock.url, **more), published.trust(), quiet)  # type: ignore[arg-type]
-
-
-def other_site(tmp_path: Path) -> Site:
-    return Site(tmp_path / "other-site")
-
-
-def left(site: Site) -> set[str]:
-    files = (path for path in site.folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(site.folder)) for path in files} - {"incoming.lock"}
+__all__ = ["mock", "new_mock", "no_passwords", "published"]
 
 
 def test_what_is_pushed_is_pulled_with_its_statements(published: Published, mock: MockRegistry, tmp_path: Path) -> None:
@@ -172,14 +131,6 @@ def test_a_registry_that_lies_about_a_blob(
     pull(published, new_mock, other_site(tmp_path))
 
 
-def refused_and_nothing_kept(published: Published, mock: MockRegistry, site: Site, reason: str) -> None:
-    with pytest.raises(Refused, match=reason) as refused:
-        pull(published, mock, site)
-    assert refused.value.status == 4
-    assert refused.value.remedy
-    assert left(site) == set()
-
-
 def _changed(**changes: object) -> Callable[[bytes], bytes]:
     return lambda data: json.dumps({**json.loads(data), **changes}).encode()
 
@@ -267,94 +218,6 @@ def test_statements_that_are_hidden_repeated_or_exchanged(
     refused_and_nothing_kept(published, new_mock, other_site(tmp_path), reasons[how])
 
 
-def test_stopped_at_any_byte_a_download_goes_on(tmp_path: Path, new_mock: MockRegistry) -> None:
-    """One connection for each byte: what came is kept, and the rest is asked for."""
-    data = bytes(range(97))
-    sha256 = hashlib.sha256(data).hexdigest()
-    new_mock.blobs[sha256] = data
-    asked: list[str] = []
-
-    def one_byte(request: Request) -> bool:
-        asked.append(request.headers.get("Range", ""))
-        at = int((asked[-1] or "bytes=0-")[6:-1])
-        headers = {"Content-Range": f"bytes {at}-96/97"} if at else {}
-        request.cut(data[at:], 1, 206 if at else 200, headers)
-        return True
-
-    new_mock.twist = one_byte
-    downloading.download(connection(new_mock), f"/v2/x/blobs/sha256:{sha256}", sha256, 97, tmp_path / "blob")
-    assert (tmp_path / "blob").read_bytes() == data
-    assert asked == ["", *(f"bytes={at}-" for at in range(1, 97))]
-
-
-@pytest.mark.parametrize("have", [1, 50, 96, 97, 98])
-@pytest.mark.parametrize("right", [True, False])
-def test_a_part_from_before_is_gone_on_with_whatever_it_holds(
-    tmp_path: Path, new_mock: MockRegistry, have: int, right: bool
-) -> None:
-    """A killed process leaves a part; one that is wrong is found by the digest, and costs one more download."""
-    data = bytes(range(97))
-    sha256 = hashlib.sha256(data).hexdigest()
-    new_mock.blobs[sha256] = data
-    (tmp_path / "blob.part").write_bytes(((data + b"x") if right else bytes(98))[:have])
-    downloading.download(connection(new_mock), f"/v2/x/blobs/sha256:{sha256}", sha256, 97, tmp_path / "blob")
-    assert (tmp_path / "blob").read_bytes() == data
-    assert not (tmp_path / "blob.part").exists()
-
-
-@pytest.mark.parametrize("wrong", ["bytes 0-96/97", "bytes 51-96/97", "bytes 50-90/97", "bytes 50-96/*, x", ""])
-def test_other_bytes_than_those_asked_for(tmp_path: Path, new_mock: MockRegistry, wrong: str) -> None:
-    data = bytes(range(97))
-    sha256 = hashlib.sha256(data).hexdigest()
-    (tmp_path / "blob.part").write_bytes(data[:50])
-
-    def twist(request: Request) -> bool:
-        request.answer(206, data[50:], {"Content-Range": wrong})
-        return True
-
-    new_mock.twist = twist
-    with pytest.raises(NotVerified, match="other bytes of the blob"):
-        downloading.download(connection(new_mock), "/v2/x/blobs/x", sha256, 97, tmp_path / "blob")
-
-
-def test_a_registry_that_never_ends_a_blob_is_given_up(tmp_path: Path, new_mock: MockRegistry) -> None:
-    def twist(request: Request) -> bool:
-        request.cut(bytes(97), 0)
-        return True
-
-    new_mock.twist = twist
-    with pytest.raises(InfrastructureError, match="before the blob is whole"):
-        downloading.download(connection(new_mock), "/v2/x/blobs/x", "0" * 64, 97, tmp_path / "blob")
-    assert len(new_mock.seen) == downloading.ATTEMPTS
-
-
-def connection(mock: MockRegistry) -> RegistryConnection:
-    return RegistryConnection(parse_address(mock.url).origin, None, timeout_s=5.0)
-
-
-def test_an_upload_that_is_cut_goes_on_from_what_the_registry_has(
-    published: Published, new_mock: MockRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("assay.backends.registries.upload.UPLOAD_BYTES", 1000)
-    cut: list[str] = []
-
-    def twist(request: Request) -> bool:
-        if request.command == "PATCH" and len(cut) < 3:
-            cut.append(request.path)
-            new_mock._uploads[request.path] += request.body  # it has the piece, and the answer is lost
-            request.connection.shutdown(socket.SHUT_RDWR)
-            request.close_connection = True
-            return True
-        return False
-
-    new_mock.twist = twist
-    push(published, new_mock)
-    assert len(cut) == 3
-    for name, data in new_mock.blobs.items():
-        assert hashlib.sha256(data).hexdigest() == name
-    pull(published, new_mock, other_site(tmp_path))
-
-
 @pytest.mark.parametrize("where", ["https://elsewhere.example/up", "//elsewhere.example/up"])
 def test_an_upload_is_sent_nowhere_else(published: Published, new_mock: MockRegistry, where: str) -> None:
     def twist(request: Request) -> bool:
@@ -374,112 +237,6 @@ def test_a_tag_that_is_there_is_not_moved(published: Published, new_mock: MockRe
     new_mock.tags["1.0.0"] = "sha256:other"
     with pytest.raises(Refused, match="is another release"):
         push(published, new_mock)
-
-
-@pytest.mark.parametrize("kind", ["basic", "bearer"])
-def test_the_password_goes_to_the_registry_and_to_nobody_else(
-    published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    secret = tmp_path / "password"
-    secret.write_text("s3cret-w0rd\n")
-    monkeypatch.setenv("ASSAY_REGISTRY_USER", "ci")
-    monkeypatch.setenv("ASSAY_REGISTRY_PASSWORD_FILE", str(secret))
-    mock, elsewhere = MockRegistry(), MockRegistry()
-    realm = f"{mock.url}/token" if kind == "basic" else f"http://{elsewhere.host}/token"
-
-    def twist(request: Request) -> bool:
-        if request.headers.get("Authorization") == "Basic Y2k6czNjcmV0LXcwcmQ=":
-            return False
-        challenge = 'Basic realm="x"' if kind == "basic" else f'Bearer realm="{realm}",service="x",scope="y"'
-        request.answer(401, headers={"WWW-Authenticate": challenge})
-        return True
-
-    mock.twist = twist
-    if kind == "basic":
-        push(published, mock)
-        on = mock.twist
-        mock.twist = lambda request: on(request) or _sent_on(request, elsewhere)
-        with pytest.raises(Refused, match="which nobody named") as refused:
-            pull(published, mock, other_site(tmp_path))
-    else:
-        with pytest.raises(Refused, match="which nobody named") as refused:
-            push(published, mock)
-    assert elsewhere.seen == []
-    assert "s3cret" not in str(refused.value) + "".join(capfd.readouterr())
-    secret.write_text("wrong")
-    mock.twist = twist
-    if kind == "basic":
-        with pytest.raises(Refused, match="does not take the password of ci"):
-            pull(published, mock, other_site(tmp_path))
-    mock.close()
-    elsewhere.close()
-
-
-@pytest.mark.parametrize("given_for", ["the registry", "the token service", "netrc"])
-def test_the_password_goes_to_a_token_service_elsewhere_only_if_it_was_given_for_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given_for: str
-) -> None:
-    """`--also` names a host that blobs may come from; it is nobody who is told the password."""
-    secret, home = tmp_path / "password", tmp_path / "home"
-    secret.write_text("s3cret")
-    home.mkdir()
-    monkeypatch.setenv("ASSAY_REGISTRY_USER", "ci")
-    monkeypatch.setenv("ASSAY_REGISTRY_PASSWORD_FILE", str(secret))
-    if given_for == "the token service":
-        monkeypatch.setenv("ASSAY_REGISTRY_TOKEN_HOST", "tokens.example")
-    elif given_for == "netrc":
-        (home / ".netrc").write_text("machine tokens.example login ned password theirs\n")
-        (home / ".netrc").chmod(0o600)
-    sent: list[tuple[str, str | None]] = []
-
-    class Told(Exception):
-        pass
-
-    class Connection:
-        def __init__(self, host: str) -> None:
-            self.host = host
-
-        def request(self, _method: str, _path: str, headers: dict[str, str]) -> None:
-            sent.append((self.host, headers.get("Authorization")))
-            raise Told
-
-        def close(self) -> None:
-            return
-
-    client = Registry("registry.example/x", also=frozenset({"tokens.example"})).client("b", "n")
-    registry = client._connection
-    monkeypatch.setattr(registry, "_connect", lambda origin: Connection(origin.host))
-    with pytest.raises(Told):
-        registry._token('Bearer realm="https://tokens.example/t",service="x"')
-    known = {"the registry": None, "the token service": "Basic Y2k6czNjcmV0", "netrc": "Basic bmVkOnRoZWlycw=="}
-    assert sent == [("tokens.example", known[given_for])]
-    with pytest.raises(Refused, match="which nobody named"):
-        registry._token('Bearer realm="http://tokens.example/t",service="x"')
-
-
-def _sent_on(request: Request, elsewhere: MockRegistry) -> bool:
-    request.answer(307, headers={"Location": f"http://{elsewhere.host}/x"})
-    return True
-
-
-def test_a_token_of_the_registrys_own(published: Published, new_mock: MockRegistry, tmp_path: Path) -> None:
-    """Without a password too: registries give tokens to anybody for what is public."""
-
-    def twist(request: Request) -> bool:
-        if request.path.startswith("/token?"):
-            request.answer(200, b'{"token": "t0ken"}')
-            return True
-        if request.headers.get("Authorization") == "Bearer t0ken":
-            return False
-        challenge = f'Bearer realm="http://{new_mock.host}/token",service="x",scope="repository:a:pull"'
-        request.answer(401, headers={"WWW-Authenticate": challenge})
-        return True
-
-    new_mock.twist = twist
-    push(published, new_mock)
-    assert pull(published, new_mock, other_site(tmp_path)).statements == 2
-    asked = [path for _, path, _ in new_mock.seen if path.startswith("/token")]
-    assert asked[0] == "/token?service=x&scope=repository%3Aa%3Apull"
 
 
 @pytest.mark.parametrize(
