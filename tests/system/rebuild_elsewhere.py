@@ -25,6 +25,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "unit"))
+
+from debian_mirror import debian_mirror  # noqa: E402
+
 BOARD = "ast1030-evb"
 PACKAGES = ("python3", "python3-venv", "git", "bubblewrap")
 SOURCE_ONLY = ("crcmod",)
@@ -73,13 +77,10 @@ def other_machine(folder: Path, suite: str, mirror: str | None) -> Elsewhere:
 
 
 def _mirror() -> str:
-    """The one that this machine's apt takes Debian itself from."""
-    form = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)", "Created-By: Packages"]
-    told = subprocess.run(form, capture_output=True, text=True, check=True).stdout
-    found = re.search(r"^Debian (\S+/debian/?)$", told, re.MULTILINE)
-    if found is None:
-        raise SystemExit("apt names no mirror of Debian: name one with --mirror")
-    return found[1]
+    try:
+        return debian_mirror()
+    except LookupError as error:
+        raise SystemExit(f"{error}: name one with --mirror") from error
 
 
 def install_there(machine: Elsewhere, given: Path) -> str:

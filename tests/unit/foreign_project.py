@@ -6,12 +6,13 @@ project. Fetched once by `nox -s containers` (`python tests/unit/foreign_project
 from __future__ import annotations
 
 import hashlib
-import re
 import subprocess
 import sys
 import tarfile
 import tempfile
 from pathlib import Path
+
+from debian_mirror import debian_mirror
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / ".nox" / "foreign-projects" / "xxhash_0.8.1.orig.tar.gz"
@@ -38,16 +39,15 @@ def fetch() -> None:
     """From the mirror that this machine's apt takes Debian from; nothing of the system is changed."""
     if FILE.is_file():
         return
-    form = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI)", "Created-By: Packages"]
-    told = subprocess.run(form, capture_output=True, text=True, check=True).stdout
-    mirror = re.search(r"^Debian (\S+/debian/?)$", told, re.MULTILINE)
-    if mirror is None:
-        raise SystemExit("apt names no mirror of Debian")
+    try:
+        mirror = debian_mirror()
+    except LookupError as error:
+        raise SystemExit(str(error)) from error
     with tempfile.TemporaryDirectory(prefix="assay-source-") as scratch:
         folder = Path(scratch)
         for name in ("lists/partial", "cache/archives/partial", "got"):
             (folder / name).mkdir(parents=True)
-        (folder / "sources.list").write_text(f"deb-src [signed-by={KEYRING}] {mirror[1]} {SUITE} main\n")
+        (folder / "sources.list").write_text(f"deb-src [signed-by={KEYRING}] {mirror} {SUITE} main\n")
         settings = {"Dir::Etc::sourcelist": f"{scratch}/sources.list", "Dir::Etc::sourceparts": "-"}
         settings |= {"Dir::State::lists": f"{scratch}/lists", "Dir::Cache": f"{scratch}/cache"}
         apt = ["apt-get", "-qq", *(part for name, value in settings.items() for part in ("-o", f"{name}={value}"))]
