@@ -10,7 +10,6 @@ every verb (`test_what_must_hold`), permissions (`test_drivers_serial`), two uni
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pty
 import random
@@ -21,10 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from life_site import APP, ROOT, LifeSite, Told, unit_site
 
-from assay.cli.main import main
 from assay.drivers.twin.control import TwinControl
 from assay.drivers.twin.twin_folder import TwinFolder
 from assay.drivers.twin.wire_profile import LineProfile, WireProfile
@@ -81,7 +78,7 @@ def control(site: LifeSite) -> Iterator[TwinControl]:
 def pulled(control: TwinControl, site: LifeSite, direction: str, at: int, *words: str | Path) -> Told:
     """What a verb says whose cable is pulled at that byte of a direction; afterwards it is plugged in again."""
     control.set_wire(WireProfile(**{direction: LineProfile(listed=((at, "disconnect"),), disconnect_s=AWAY_S)}))
-    told = run(site, *words)
+    told = site.within(*words)
     control.set_wire(WireProfile())
     end_s = time.monotonic() + END_S
     while not (site.folder / "twins" / "a" / "tty").exists():
@@ -90,17 +87,10 @@ def pulled(control: TwinControl, site: LifeSite, direction: str, at: int, *words
     return told
 
 
-def run(site: LifeSite, *words: str | Path) -> Told:
-    """A verb, in this process: its start would cost more than what it does."""
-    done = CliRunner().invoke(main, [*map(str, words), "--site", str(site.folder), "--json"], env={"CI": "1"})
-    assert done.exception is None or isinstance(done.exception, SystemExit), done.exc_info
-    return Told(done.exit_code, json.loads(done.stdout), done.stdout + done.stderr)
-
-
 def passes(site: LifeSite, *words: str | Path) -> Told:
     """A verb, again while a twin on a busy machine answers too late; it passes in the end."""
     end_s = time.monotonic() + END_S
-    while (told := run(site, *words)).status:
+    while (told := site.within(*words)).status:
         assert told.status == 3 and time.monotonic() < end_s, told.said
     return told
 

@@ -6,7 +6,6 @@ update goes over it. Somebody else's boards behind such addresses: `test_foreign
 from __future__ import annotations
 
 import contextlib
-import json
 import select
 import socket
 import threading
@@ -16,10 +15,7 @@ from pathlib import Path
 import pytest
 import serial
 import serial.rfc2217
-from click.testing import CliRunner
 from life_site import APP, LifeSite, unit_site
-
-from assay.cli.main import main
 
 READ_MAX = 65536
 
@@ -82,7 +78,5 @@ def test_a_unit_behind_a_port_server(site: LifeSite, tmp_path: Path, scheme: str
     with port_server(site.folder / "twins" / "a" / "tty", scheme) as address:
         entry = f'[[places]]\nname = "far"\nboard = "ast1030-evb"\nport = "{address}"\n'
         bench.write_text(f'schema = "assay.bench/1"\n{entry}')
-        words = [verb, f"{APP}@{version}", "--place", "far", "--trust", str(site.trust), "--bench", str(bench)]
-        done = CliRunner().invoke(main, [*words, "--site", str(site.folder), "--json"], env={"CI": "1"})
-    assert done.exit_code == 0, done.stdout + done.stderr
-    assert json.loads(done.stdout)["outcome"] == "PASS"
+        told = site.within(verb, f"{APP}@{version}", "--place", "far", "--trust", site.trust, "--bench", bench)
+    assert (told.status, told.data["outcome"]) == (0, "PASS"), told.said
