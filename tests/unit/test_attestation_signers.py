@@ -23,8 +23,8 @@ __all__ = ["scene"]
 @pytest.mark.parametrize(
     ("bundle", "limits", "refused"),
     [
-        ("logged", {"valid_until": NOW - DAY}, "is not trusted for .* time stamp"),
-        ("logged", {"valid_from": NOW + DAY}, "is not trusted for .* time stamp"),
+        ("logged", {"valid_until": NOW - DAY}, "is not trusted for .*, when this was signed .as http"),
+        ("logged", {"valid_from": NOW + DAY}, "is not trusted for .*, when this was signed .as http"),
         ("keyed", {"valid_until": NOW}, "no time stamp says it is older"),
         ("keyed", {"valid_from": NOW + 9 * DAY}, "is not trusted for"),
         ("keyed", {"revoked": True}, "is revoked"),

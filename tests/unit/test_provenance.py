@@ -126,8 +126,8 @@ def test_unknown_parameter() -> None:
         (("buildDefinition", "buildType"), "https://example.com/make", "buildType is not"),
         (("buildDefinition", "externalParameters"), None, "lacks externalParameters"),
         (("buildDefinition",), [], "lacks buildDefinition"),
-        (("runDetails",), None, "lacks runDetails"),
-        (("runDetails", "builder"), None, "lacks builder"),
+        (("runDetails",), None, "may not vouch for the builder None"),
+        (("runDetails", "builder"), None, "may not vouch for the builder None"),
         (("runDetails", "builder", "id"), None, "may not vouch for the builder None"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_key_is_rotated(lab: SigstoreLab, role: Role) -> None:
     digest = hashlib.sha256(made.record).hexdigest()
     kept = made.verify(made.record, trust, AFTER, {digest: (stamped(lab, made.record, BEFORE),)})
     assert kept.signer.keyid == made.old.public_key(role).keyid
-    with pytest.raises(NotVerified, match=r"when this was signed .by a time stamp."):
+    with pytest.raises(NotVerified, match=r"when this was signed .as an archive stamp says."):
         made.verify(made.record, trust, AFTER, {digest: (stamped(lab, made.record, AFTER),)})
     with pytest.raises(NotVerified, match="archive stamp 1 is not over this file"):  # that of another record
         made.verify(made.record, trust, AFTER, {digest: (stamped(lab, made.later, BEFORE),)})

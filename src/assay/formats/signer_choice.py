@@ -142,7 +142,21 @@ def check_limits(
             f"{what} may make statements about {', '.join(signer.modules)}, not about {about}",
             remedy="have it signed by who may",
         )
+    if signer.builder_ids and statement.predicateType == PredicateType.PROVENANCE:
+        _check_builder(what, signer, statement)
     _check_window(what, signer, time, at)
+
+
+def _check_builder(what: str, signer: TrustedSigner, statement: Statement) -> None:
+    """Whoever relies on a build asks more (`stages.provenance.verify`)."""
+    value: object = statement.predicate
+    for step in ("runDetails", "builder", "id"):
+        value = value.get(step) if isinstance(value, dict) else None
+    if value not in signer.builder_ids:
+        raise NotVerified(
+            f"{what} may not vouch for the builder {value!r}",
+            remedy="add it to the builder_ids of the signer in the trust file, if you trust that builder",
+        )
 
 
 def check_clock(at: datetime | None) -> None:
@@ -177,7 +191,7 @@ def _check_window(
     if time is None:
         check_clock(when)
     if not signer.window_holds(when):
-        made = "signed (by a time stamp)" if time is not None else "asked, and no time stamp says it is older"
+        made = f"signed (as {time.source} says)" if time is not None else "asked, and no time stamp says it is older"
         raise NotVerified(
             f"{what} is not trusted for {when:%Y-%m-%d %H:%M:%S} UTC, when this was {made}",
             remedy="have it signed again by a signer of that time, or time-stamped while the signer counts",

@@ -181,6 +181,8 @@ def read_statement(payload: bytes) -> Statement:
     if document.get("_type") != STATEMENT_TYPE:
         raise NotVerified(f"the statement's _type is not {STATEMENT_TYPE}", remedy="sign an in-toto Statement v1")
     known: dict[str, Any] = {name: document[name] for name in _FIELDS if name in document}
+    if known.get("predicate") is None:  # says no more than its type does: unset is as empty (in-toto attestation spec)
+        known["predicate"] = {}
     if isinstance(known.get("subject"), list):
         known["subject"] = tuple(_known_subject(subject) for subject in known["subject"])
     try:

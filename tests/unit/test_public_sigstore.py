@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Statements of strangers by the public Sigstore services, verified by its trusted root and without a network; where
+they are from: tests/data/public_sigstore/README.md.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from assay.cli.verify import command as verify
+from assay.conformance import sigstore as conformance
+from assay.errors import NotVerified
+from assay.formats import sigstore_bundle
+from assay.formats.statement_verifier import verify_statement
+from assay.model.signer_limits import TrustedServices
+from assay.model.statement import PredicateType
+from assay.model.trust import Role, TrustedIdentity, TrustFile, VerifiedStatement
+from assay.pipeline.trust_file import write_trust
+
+pytest.importorskip("sigstore")
+
+DATA = Path(__file__).parents[1] / "data" / "public_sigstore"
+MADE = datetime(2024, 12, 4, 23, 13, 46, tzinfo=UTC)
+ARCHIVE_SHA256 = "9bb1add04b1b4e182be6b0b80931593f7a291eb49d69b4fd728a5d4cbcdc4bd3"
+WORKFLOW = "https://github.com/trailofbits/pypi-attestations/.github/workflows/release.yml@refs/tags/"
+WHEEL_SHA256 = "c4e92e9ecc828bef2aa7dba1de8ac983511f7532a0df11c770d39099a25cf201"
+
+
+def root_of(instance: str) -> str:
+    """The trusted root of `sigstore` (public) or `sigstage` (its staging) that the client's wheel has."""
+    stores = files("sigstore").joinpath("_store").iterdir()
+    return next(each for each in stores if f".{instance}." in each.name).joinpath("trusted_root.json").read_text()
+
+
+def bundle(version: str = "0.3") -> bytes:
+    """The provenance as the parts of a Sigstore bundle have been named in each version."""
+    said = json.loads((DATA / "pypi_attestations-0.0.19.tar.gz.slsa.attestation").read_bytes())
+    material, envelope = said["verification_material"], said["envelope"]
+    leaf = {"rawBytes": material["certificate"]}
+    old = version != "0.3"
+    before = f"application/vnd.dev.sigstore.bundle+json;version={version}"
+    document = {
+        "mediaType": before if old else sigstore_bundle.MEDIA_TYPE,
+        "verificationMaterial": {
+            **({"x509CertificateChain": {"certificates": [leaf]}} if old else {"certificate": leaf}),
+            "tlogEntries": material["transparency_entries"],
+        },
+        "dsseEnvelope": {
+            "payload": envelope["statement"],
+            "payloadType": "application/vnd.in-toto+json",
+            "signatures": [{"sig": envelope["signature"]}],
+        },
+    }
+    return json.dumps(document).encode()
+
+
+def trust(instance: str = "sigstore", **limits: Any) -> TrustFile:
+    who = TrustedIdentity(
+        role=Role.BUILDER,
+        name="release-workflow",
+        sigstore="public",
+        issuer="https://token.actions.githubusercontent.com",
+        san_pattern=WORKFLOW + "*",
+    )
+    return TrustFile(
+        schema="assay.trust/1",
+        name="strangers",
+        sigstore=(TrustedServices(name="public", trusted_root=root_of(instance)),),
+        identities=(who.model_copy(update={"builder_ids": (WORKFLOW + "v0.0.19",), **limits}),),
+    )
+
+
+def check(data: bytes, by: TrustFile, subject: str = ARCHIVE_SHA256) -> VerifiedStatement:
+    kinds = {PredicateType.PROVENANCE}
+    return verify_statement(data, by, role=Role.BUILDER, predicate_types=kinds, subject_sha256=subject)
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("somebody asked the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.mark.parametrize("version", ["0.1", "0.2", "0.3"])
+def test_a_provenance_of_the_public_services(version: str) -> None:
+    found = check(bundle(version), trust())
+    assert found.time is not None and found.time.when == MADE
+    assert found.place is not None and found.place.index == 31550385
+    assert found.named == (trust().identities[0].issuer, WORKFLOW + "v0.0.19")
+
+
+def test_the_verb_says_which_identity_which_log_and_which_time(tmp_path: Path) -> None:
+    file, by = tmp_path / "provenance.sigstore.json", tmp_path / "trust.toml"
+    file.write_bytes(bundle())
+    write_trust(by, trust(), replace=False)
+    told = CliRunner().invoke(verify, [str(file), "--trust", str(by)], obj=None)
+    words = " ".join(told.output.split())
+    assert told.exit_code == 0, told.output
+    for said in (WORKFLOW + "v0.0.19", "2024-12-04 23:13:46 UTC", "entry 31550385", "https://rekor.sigstore.dev"):
+        assert said in words
+
+
+def entry(change: Callable[[dict[str, Any]], object]) -> bytes:
+    document = json.loads(bundle())
+    change(document["verificationMaterial"]["tlogEntries"][0])
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "limits", "reason"),
+    [
+        (entry(lambda it: it.update(integratedTime="1733354027")), {}, "does not verify"),
+        (entry(lambda it: it.pop("inclusionPromise")), {}, "does not verify"),
+        (entry(lambda it: it["inclusionProof"].pop("hashes")), {}, "does not verify"),
+        (bundle(), {"san_pattern": WORKFLOW.replace("release", "other") + "*"}, "does not trust"),
+        (bundle(), {"issuer": "https://gitlab.com"}, "does not trust"),
+        (bundle(), {"builder_ids": ("urn:assay:builder:sandbox",)}, "may not vouch for the builder"),
+        (bundle(), {"valid_until": datetime(2024, 12, 4, tzinfo=UTC)}, r"when this was signed .as https://rekor"),
+        (bundle(), {"revoked": True}, "revoked"),
+    ],
+)
+def test_what_is_not_so_is_refused(data: bytes, limits: dict[str, Any], reason: str) -> None:
+    with pytest.raises(NotVerified, match=reason):
+        check(data, trust(**limits))
+
+
+def test_another_root_or_another_file() -> None:
+    with pytest.raises(NotVerified, match="does not verify"):
+        check(bundle(), trust("sigstage"))
+    with pytest.raises(NotVerified, match="is not about the file"):
+        check(bundle(), trust(), WHEEL_SHA256)
+
+
+def test_a_statement_whose_type_says_all(tmp_path: Path) -> None:
+    """A predicate may be left out, or `null`, by the in-toto specification."""
+    root = tmp_path / "root.json"
+    root.write_text(root_of("sigstage"))
+    words = ["verify-bundle", "--bundle", str(DATA / "rfc8785-0.1.2-py3-none-any.whl.sigstore")]
+    words += ["--certificate-identity", "william@yossarian.net"]
+    words += ["--certificate-oidc-issuer", "https://github.com/login/oauth", "--trusted-root", str(root)]
+    assert conformance.main([*words, f"sha256:{WHEEL_SHA256}"]) == 0
+    assert conformance.main([*words, f"sha256:{ARCHIVE_SHA256}"]) == 4
