@@ -39,12 +39,17 @@ static bool there_already(const struct upload *upload, uint32_t length, const ui
     return result_ok(check_sha(&source, length, sha)) && result_ok(upload->judge(&source, &image));
 }
 
-result_t upload_make(struct upload *upload, uint32_t length) {
-    upload->active = upload->complete = upload->has_sha = false;
+static result_t check_length(const struct upload *upload, uint32_t length) {
     // As large as the slot: its end, where the trailer is, comes with it (imgtool --pad).
     if (length == flash_area_size(upload->slot)) return RESULT_OF(ERROR_LYING_TRAILER);
-    if (length <= IMAGE_HEADER_SIZE || length > slots[upload->image].limit) return RESULT_OF(ERROR_TOO_LARGE);
-    result_t result = upload_record_close(upload->slot);
+    bool fits = length > IMAGE_HEADER_SIZE && length <= slots[upload->image].limit;
+    return fits ? RESULT_OK : RESULT_OF(ERROR_TOO_LARGE);
+}
+
+result_t upload_make(struct upload *upload, uint32_t length) {
+    upload->active = upload->complete = upload->has_sha = false;
+    result_t result = check_length(upload, length);
+    if (result_ok(result)) result = upload_record_close(upload->slot);
     if (result_ok(result)) result = flash_clear(upload->slot, 0, FLASH_ERASE_SIZE);
     if (!result_ok(result)) return result;
     upload->length = length;
@@ -82,9 +87,26 @@ static result_t clear_trailer(const struct upload *upload) {
     return flash_clear(upload->slot, slot_trailer_at(upload->slot), FLASH_ERASE_SIZE);
 }
 
+// Images that were asked for together go together: when one of them is about to be overwritten, nothing is asked for any
+// more. Its own request is the last to go, so that a cut leaves one that is not complete and moves nothing.
+static result_t withdraw_with(enum area slot) {
+    struct trailer own, other;
+    uint32_t image = slot_image(slot);
+    if (slot != slots[image].secondary) return RESULT_OK;
+    result_t result = trailer_read(slot, &own);
+    for (uint32_t i = 0; i < IMAGE_COUNT && result_ok(result) && own.magic != MARK_UNSET; i++) {
+        if (i == image) continue;
+        result = trailer_read(slots[i].secondary, &other);
+        if (result_ok(result) && other.magic != MARK_UNSET) result = trailer_withdraw(slots[i].secondary);
+    }
+    return result;
+}
+
 // First the header, then the trailer: what was in the slot is gone before anything new is.
 static result_t begin_anew(struct upload *upload, uint32_t length, const uint8_t *sha) {
-    result_t result = upload_make(upload, length);
+    result_t result = check_length(upload, length);
+    if (result_ok(result)) result = withdraw_with(upload->slot);
+    if (result_ok(result)) result = upload_make(upload, length);
     upload->active = false;
     if (result_ok(result)) result = clear_trailer(upload);
     if (!result_ok(result)) return result;
@@ -186,7 +208,8 @@ result_t upload_take(struct upload *upload, const uint8_t *data, uint32_t length
 
 result_t upload_erase(struct upload *upload, enum area slot) {
     upload->active = upload->complete = false;
-    result_t result = drop_patch(slot);
+    result_t result = withdraw_with(slot);
+    if (result_ok(result)) result = drop_patch(slot);
     if (result_ok(result)) result = upload_record_close(slot);
     return result_ok(result) ? flash_clear(slot, 0, flash_area_size(slot)) : result;
 }

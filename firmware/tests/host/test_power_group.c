@@ -2,13 +2,16 @@
 // Two images, updated together: power cuts at every operation of requests, swap, revert and confirmation. On a chip with
 // one image there is none of it.
 #include <stdio.h>
+#include <string.h>
 
 #include "boot.h"
 #include "check.h"
 #include "group.h"
 #include "group_scene.h"
+#include "image_maker.h"
 #include "power_cut.h"
 #include "update_scene.h"
+#include "upload.h"
 
 #if IMAGE_COUNT > 1
 
@@ -112,6 +115,65 @@ static void test_old_image_stays_old_when_cut(void) {
     }
 }
 
+static uint32_t overwritten;  // image number of what another upload or an erase comes over
+
+static result_t take_any(const struct image_source *source, struct image *image) { return image_parse(source, image); }
+
+static struct upload upload_over(void) {
+    struct upload upload;
+    memset(&upload, 0, sizeof upload);
+    upload.image = overwritten;
+    upload.slot = slots[overwritten].secondary;
+    upload.judge = take_any;
+    return upload;
+}
+
+// Without a name, so that it is begun anew although the same image is there.
+static void do_upload_over(void) {
+    static struct upload upload;
+    bool done;
+    upload = upload_over();
+    if (!result_ok(upload_begin(&upload, group_sizes[overwritten][NEW], 0))) return;
+    (void)upload_take(&upload, group_bytes[overwritten][NEW], group_sizes[overwritten][NEW], &done);
+}
+
+static void do_erase_over(void) {
+    static struct upload upload;
+    upload = upload_over();
+    (void)upload_erase(&upload, upload.slot);
+}
+
+static bool same_age_runs(const struct boot_choice *choice) {
+    enum age age = choice->image.version.major == 1 ? OLD : NEW;
+    return result_ok(boot_verify_again(test_key, choice)) && holds(0, AREA_PRIMARY, age) &&
+           holds(1, AREA_RADIO_PRIMARY, age);
+}
+
+// Both were asked for, and one of them is overwritten before the reset: the other does not go alone.
+static void check_overwritten(void (*action)(void)) {
+    struct boot_choice choice;
+    for (overwritten = 0; overwritten < IMAGE_COUNT; overwritten++) {
+        group_ready();
+        do_requests();
+        action();
+        host_power_on();
+        CHECK(result_ok(boot(&choice)) && is_old(&choice) && same_age_runs(&choice));
+        group_ready();
+        do_requests();
+        for (struct cuts at = every_cut(); next_cut(&at, action);) {
+            CHECK(result_ok(boot(&choice)) && same_age_runs(&choice) && old_or_tested(&choice));
+            if (!is_old(&choice)) continue;  // cut before anything was withdrawn
+            host_power_on();
+            do_upload_over();
+            do_requests();
+            CHECK(complete_group());
+        }
+    }
+}
+
+static void test_overwritten_by_an_upload(void) { check_overwritten(do_upload_over); }
+static void test_erased(void) { check_overwritten(do_erase_over); }
+
 #endif
 
 const struct test tests_power_group[] = {
@@ -123,6 +185,8 @@ const struct test tests_power_group[] = {
     {"between_two_confirmations", test_between_two_confirmations},
     {"many_cuts", test_many_cuts},
     {"old_image_stays_old_when_cut", test_old_image_stays_old_when_cut},
+    {"overwritten_by_an_upload", test_overwritten_by_an_upload},
+    {"erased", test_erased},
 #endif
     {0, 0},
 };
