@@ -20,12 +20,13 @@ uint32_t group_of_last_swap(const struct group_marks marks[IMAGE_COUNT]) {
 }
 
 // Images that must be asked for if those of `wanted` are: all that are new, and of the old ones that went out by the
-// last swap all or none. What went out by an earlier one belongs to nothing that is still here.
+// last swap all or none. What went out by an earlier one belongs to nothing that is still here. A trailer whose erase
+// was cut says nothing: its image is a new one, which cannot be left behind.
 static uint32_t belongs_to(uint32_t wanted, const struct group_marks marks[IMAGE_COUNT]) {
     uint32_t fresh = 0, old = 0;
     for (uint32_t i = 0; i < IMAGE_COUNT; i++) {
         if (!marks[i].waits) continue;
-        if (marks[i].secondary.went_out == MARK_UNSET) fresh |= GROUP_BIT(i);
+        if (marks[i].secondary.went_out != MARK_SET) fresh |= GROUP_BIT(i);
         else if (came_in(&marks[i].primary)) old |= GROUP_BIT(i);
     }
     return fresh | ((wanted & old) != 0 ? old : 0);

@@ -80,7 +80,7 @@ result_t trailer_erase(enum area slot) { return flash_erase(slot, slot_trailer_a
 
 static result_t withdraw(enum area slot, const struct trailer *now) {
     result_t result = trailer_erase(slot);
-    return result_ok(result) && now->went_out != MARK_UNSET ? set_flag(slot, SWAP_INFO_BEFORE_END) : result;
+    return result_ok(result) && now->went_out == MARK_SET ? set_flag(slot, SWAP_INFO_BEFORE_END) : result;
 }
 
 result_t trailer_withdraw(enum area slot) {

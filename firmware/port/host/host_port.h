@@ -11,7 +11,8 @@
 #include "board_layout.h"
 
 // How the operation ends in which the power goes.
-enum tear { TEAR_BEFORE, TEAR_FIRST_HALF, TEAR_LAST_HALF, TEAR_BITS, TEAR_COUNT };
+// Before they erase, chips program the whole sector; of a program, TEAR_PROGRAMMED leaves other bits than TEAR_BITS.
+enum tear { TEAR_BEFORE, TEAR_FIRST_HALF, TEAR_LAST_HALF, TEAR_BITS, TEAR_PROGRAMMED, TEAR_COUNT };
 
 // A flash chip. A write unit that was programmed cannot be programmed again before it is erased, also where it holds
 // the value of erased bytes: a chip that keeps check bits for each unit would not take it. (Units of a byte have none.)

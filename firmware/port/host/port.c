@@ -92,15 +92,16 @@ static bool refuses(void) {
 
 // What is left in flash of an operation that turns `from` into `to` when the power goes in it. Each bit is as it was
 // or as it should become: which one is what the kinds of tearing differ in.
-static void tear(uint8_t *flash, const uint8_t *to, uint32_t length) {
+static void tear(uint8_t *flash, const uint8_t *to, uint32_t length, bool erase) {
     uint32_t half = length / 2;
     for (uint32_t i = 0; i < length; i++) {
         uint8_t mask = 0;  // bits that have arrived
         if (cut_tear == TEAR_FIRST_HALF) mask = i < half ? 0xFF : (i == half ? 0x0F : 0);
         if (cut_tear == TEAR_LAST_HALF) mask = i > half ? 0xFF : (i == half ? 0xF0 : 0);
-        if (cut_tear == TEAR_BITS) mask = (uint8_t)(host_random() >> 7);
+        if (cut_tear == TEAR_BITS || cut_tear == TEAR_PROGRAMMED) mask = (uint8_t)(host_random() >> 7);
         uint8_t changes = flash[i] ^ to[i];
         flash[i] = (uint8_t)((flash[i] & ~mask) | (to[i] & mask));
+        if (erase && cut_tear == TEAR_PROGRAMMED) flash[i] = (uint8_t)~FLASH_ERASED;
         if (!leaves_unsettled || cut_tear == TEAR_BEFORE) continue;
         // Each second time the operation had hardly begun: then all reads as before, or some bits do not.
         bool weak = cut_tear == TEAR_BITS;
@@ -135,7 +136,7 @@ static void change(uint32_t address, const uint8_t *to, uint32_t length, bool er
     if (cut_armed && host_operations == cut_operation) {
         cut_armed = false;
         host_cut_address = address;
-        tear(host_flash + address, to, length);
+        tear(host_flash + address, to, length, erase);
         keep_account(address, before, length, erase, false);
         longjmp(host_power_lost, 1);
     }

@@ -165,6 +165,7 @@ static void check_overwritten(void (*action)(void)) {
             if (!is_old(&choice)) continue;  // cut before anything was withdrawn
             host_power_on();
             do_upload_over();
+            CHECK(result_ok(ask_for(overwritten)) && result_ok(boot(&choice)) && is_old(&choice) && same_age_runs(&choice));
             do_requests();
             CHECK(complete_group());
         }
