@@ -53,7 +53,7 @@ CONTAINER_PROGRAMS = (("podman", "podman"), ("runc", "runc"), ("/bin/busybox", "
 DOCKER_ENGINE = ("dockerd", "docker.io")
 CARGO = ("/usr/bin/cargo", "cargo")
 CRATE = "/usr/share/cargo/registry/fnv-1.0.7"
-BUILD_SYSTEMS = (("make", "make"), ("cmake", "cmake"))
+BUILD_SYSTEMS = (("make", "make"), ("cmake", "cmake"), ("ninja", "ninja-build"))
 SOFT_HSM = ("softhsm2-util", "softhsm2")
 DOCKER_REGISTRY = ("docker-registry", "docker-registry")
 SER2NET = ("/usr/sbin/ser2net", "ser2net")  # labgrid's exporter starts it
@@ -110,6 +110,7 @@ def install(session: nox.Session, lock: str) -> None:
 
 INSTALLED = (
     "softhsm|openssl|faketime|docker-registry|sandbox|namespace|openssh|dropbear|detools|C compiler|qemu-system|no QEMU"
+    "|west|platformio"
 )
 """What reasons to be skipped speak of that `tests` has installed, or that CI's machines have."""
 
@@ -156,6 +157,7 @@ def tests(session: nox.Session) -> None:
     need(session, *SOURCE_PACKAGES, *BENCH_PROGRAMS, *LINUX_PROGRAMS, *FLASH_PROGRAMS, *BUILD_SYSTEMS, DOCKER_REGISTRY)
     need(session, FAKETIME)
     install(session, "test")
+    session.install("--require-hashes", "-r", "requirements/build-systems.txt")
     fetch_foreign_firmware(session)
     fetch_cyclonedx_files(session)
     workers = ("-n", "auto", "--dist", "worksteal")
@@ -177,8 +179,10 @@ def containers(session: nox.Session) -> None:
     if not Path(CRATE).exists():
         need(session, ("the crate fnv of package librust-fnv-dev", "librust-fnv-dev"))
     install(session, "test")
+    session.install("--require-hashes", "-r", "requirements/build-systems.txt")
     session.run("python", "tests/unit/foreign_project.py")
     files = ("test_container_builder.py", "test_build_systems.py", "test_real_projects.py")
+    files += ("test_west_and_platformio.py",)
     session.run("pytest", *(f"tests/unit/{name}" for name in files), *session.posargs)
 
 
@@ -238,9 +242,10 @@ def firmware(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """Other people's verifiers on what we write: @sigstore/verify on bundles, Go's sumdb on the log."""
+    """Other people's programs on what we write: @sigstore/verify, Go's sumdb, tuf-js, oras and a registry."""
     need(session, NODE, NPM)
     install(session, "interop")
+    session.run("python", "tests/interop/from_trixie.py")
     session.run("npm", "install", "--no-audit", "--no-fund", "--prefix", "tests/interop", external=True)
     session.run("python", "-m", "pytest", *NEVER_SKIP, "tests/interop", *session.posargs, env=never_skip("."))
 
@@ -365,7 +370,7 @@ def lock(session: nox.Session) -> None:
         chosen = [part for extra in wanted for part in ("--extra", extra)]
         inputs = ("pyproject.toml", "requirements/build.in", "-o", f"requirements/{name}.txt")
         session.run("uv", "pip", "compile", "-q", "--upgrade", *flags.split(), *chosen, *inputs)
-    for name in ("labgrid", "atheris"):
+    for name in ("labgrid", "atheris", "build-systems"):
         alone = (f"requirements/{name}.in", "-o", f"requirements/{name}.txt")
         session.run("uv", "pip", "compile", "-q", "--upgrade", *flags.split(), *alone)
 

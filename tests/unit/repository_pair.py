@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,7 @@ from assay.pipeline.repository_fetch import Fetched, FetchOrder, fetch
 from assay.pipeline.repository_publish import publish_to_repository
 from assay.pipeline.repository_setup import NewRepository, RepositoryState, init, refresh
 from assay.pipeline.site import Site
+from assay.pipeline.site_repository import SiteRepository
 from assay.pipeline.trust_file import write_trust
 
 BOARD = "ast1030-evb"
@@ -99,3 +101,32 @@ def files_below(folder: Path) -> Mapping[str, bytes]:
 
 ROOT, TARGETS, RELEASES = RepositoryRole.ROOT, RepositoryRole.TARGETS, RepositoryRole.RELEASES
 SNAPSHOT, TIMESTAMP = RepositoryRole.SNAPSHOT, RepositoryRole.TIMESTAMP
+
+
+@pytest.fixture
+def pair(published: Published, monkeypatch: pytest.MonkeyPatch) -> Pair:
+    return Pair(published, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def made_repository(made_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("repository") / "copy"
+    shutil.copytree(made_release, root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        pair = Pair(Published(root), patch)
+        pair.init()
+        pair.publish()
+    return root
+
+
+@pytest.fixture
+def served(made_repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pair:
+    """One release is in the repository, and nobody has fetched it."""
+    root = tmp_path / "copy"
+    shutil.copytree(made_repository, root)
+    monkeypatch.chdir(root)
+    pair = Pair(Published(root), monkeypatch)
+    repository = SiteRepository(pair.owner)
+    repository.save(repository.settings.model_copy(update={"folder": str(pair.folder)}))
+    return pair

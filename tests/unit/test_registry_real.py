@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import http.client
-import ipaddress
 import random
 import shutil
 import socket
@@ -18,10 +16,8 @@ from pathlib import Path
 
 import bcrypt
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from published_release import Published
+from tls_certificate import certified
 
 from assay.backends.registries.upload import Uploads
 from assay.errors import NotVerified, Refused
@@ -74,22 +70,6 @@ http:
     finally:
         process.kill()
         process.wait()
-
-
-def certified(folder: Path) -> tuple[Path, Path]:
-    """A key, and a certificate for loopback that it signs itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "registry")])
-    now = datetime.datetime.now(datetime.UTC)
-    alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(now - datetime.timedelta(days=1))
-    builder = builder.not_valid_after(now + datetime.timedelta(days=1)).add_extension(alternative, critical=False)
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-    pem, private = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-    (folder / "key.pem").write_bytes(key.private_bytes(pem, private, serialization.NoEncryption()))
-    (folder / "ca.pem").write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(pem))
-    return folder / "key.pem", folder / "ca.pem"
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

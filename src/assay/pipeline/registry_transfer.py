@@ -37,6 +37,10 @@ PULL_BYTES_MAX = 4 * BLOB_BYTES_MAX
 """Bytes of one release: image, patches, RAUC bundle and statements."""
 LAYERS_MAX = 256
 
+_STATEMENTS = (oci_layout.BUNDLE_TYPE, oci_layout.WITHDRAWAL_TYPE)
+_UNTOLD = (None, oci_layout.EMPTY_TYPE)
+"""What registries that do not know `artifactType` list a statement as: nothing, or the type of its empty config."""
+
 
 @dataclass(frozen=True)
 class Registry:
@@ -192,7 +196,7 @@ class _Pull:
             raise NotVerified(text, remedy="name the registry and prefix that releases are pushed to")
         names = self._take(data, manifest)
         subject = oci_layout.describe(data, oci_layout.MANIFEST_TYPE, artifactType=oci_layout.RELEASE_TYPE)
-        referring = [self._statement(each, subject) for each in self._listed(subject)]
+        referring = [found for each in self._listed(subject) if (found := self._statement(each, subject)) is not None]
         named = {oci_layout.REFERENCE_ANNOTATION: names}
         index = Index(manifests=(subject.model_copy(update={"annotations": named}), *referring))
         (self.folder / "index.json").write_bytes(canonical_json.encode_value(index))
@@ -203,10 +207,10 @@ class _Pull:
         if len(found) > STATEMENTS_MAX:
             text = f"{self._client.name} has {len(found)} statements about the release; {STATEMENTS_MAX} are taken"
             raise NotVerified(text, remedy="ask who runs the registry")
-        kinds = (oci_layout.BUNDLE_TYPE, oci_layout.WITHDRAWAL_TYPE)
-        return [each for each in found if each.artifactType in kinds]
+        return [each for each in found if each.artifactType in (*_STATEMENTS, *_UNTOLD)]
 
-    def _statement(self, descriptor: Descriptor, subject: Descriptor) -> Descriptor:
+    def _statement(self, descriptor: Descriptor, subject: Descriptor) -> Descriptor | None:
+        """What the manifest itself says that it is counts; None for something else that refers to the release."""
         data = self._client.manifest(descriptor.digest)
         if data is None:
             text = f"{self._client.name} lists the statement {descriptor.digest} and does not have it"
@@ -215,6 +219,8 @@ class _Pull:
         if manifest.subject is None or manifest.subject.digest != subject.digest:
             text = f"{self._client.name} lists the statement {descriptor.digest}, which is about something else"
             raise NotVerified(text, remedy="ask who runs the registry")
+        if manifest.artifactType not in _STATEMENTS:
+            return None
         self._take(data, manifest)
         return oci_layout.describe(data, oci_layout.MANIFEST_TYPE, artifactType=manifest.artifactType)
 

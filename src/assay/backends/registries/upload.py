@@ -99,7 +99,7 @@ class Upload:
             }
             try:
                 answer = self._connection.ask("PATCH", location, headers=headers, body=piece)
-                self._expect(answer, (202,), "to a piece of a blob")
+                self._expect(answer, (202, 204), "to a piece of a blob")  # 204: go-containerregistry's
                 location, sent = self._location(answer), sent + len(piece)
             except InfrastructureError:
                 failures += 1

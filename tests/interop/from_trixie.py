@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tests/interop takes of Debian 13 (trixie), which has it where the Debian of this machine may not: the sources of
+go-containerregistry, a registry with the referrers API, and `oras`, a client of registries.
+
+Fetched once by `nox -s interop` (`python tests/interop/from_trixie.py`); unpacked, and not installed. The registry is
+built by the Go of PyPI, from its own sources and Go's standard library alone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tests" / "unit"))
+
+from debian_archive import DebianArchive  # noqa: E402
+
+FOLDER = ROOT / ".nox" / "from-trixie"
+PACKAGES = ("golang-github-google-go-containerregistry-dev", "oras")
+ORAS = FOLDER / "usr" / "bin" / "oras"
+REGISTRY = FOLDER / "registry"
+
+GO_MODULE = "github.com/google/go-containerregistry"
+GO_BUILD = {"GOPROXY": "off", "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
+
+
+def fetch() -> None:
+    """Whole or not at all. Without apt, or a mirror of Debian, nothing: the tests say so when they are skipped."""
+    if FOLDER.is_dir():
+        return
+    FOLDER.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="from-trixie-", dir=FOLDER.parent) as scratch:
+        try:
+            archive = DebianArchive(Path(scratch) / "apt", "deb", "trixie")
+        except LookupError as error:
+            print(error, file=sys.stderr)
+            return
+        got = archive.run("download", *PACKAGES)
+        files = Path(scratch) / "files"
+        for package in sorted(got.glob("*.deb")):
+            print(package.name)
+            subprocess.run(["dpkg-deb", "-x", str(package), str(files)], check=True)
+        build(files / "usr" / "share" / "gocode" / "src" / GO_MODULE, Path(scratch) / "go", files / REGISTRY.name)
+        files.rename(FOLDER)
+
+
+def build(sources: Path, folder: Path, program: Path) -> None:
+    """`go_registry` with the packages in `sources`, as `program`."""
+    shutil.copytree(sources, folder / "module")
+    shutil.copy(Path(__file__).parent / "go_registry" / "main.go", folder)
+    (folder / "module" / "go.mod").write_text(f"module {GO_MODULE}\n\ngo 1.23\n")
+    needs = f"require {GO_MODULE} v0.0.0\n\nreplace {GO_MODULE} => ./module\n"
+    (folder / "go.mod").write_text(f"module goregistry\n\ngo 1.23\n\n{needs}")
+    environment = {**os.environ, **GO_BUILD, "GOCACHE": f"{folder}/cache", "GOPATH": f"{folder}/path"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    go = shutil.which("go", path=path) or "go"
+    subprocess.run([go, "build", "-o", str(program.absolute()), "."], cwd=folder, env=environment, check=True)
+
+
+if __name__ == "__main__":
+    sys.exit(fetch())
