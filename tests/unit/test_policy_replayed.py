@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from memory_signer import MemorySigner
 from policy_sample import pack_text
 from published_release import Published
 
 from assay.backends.records.site_recorder import SiteRecorder
 from assay.errors import NotRecorded, NotVerified
 from assay.formats import log_entry
+from assay.interfaces.signer import SignerService
 from assay.model.campaign import CAMPAIGN
 from assay.model.outcome import Outcome
 from assay.model.policy import Point
@@ -158,7 +160,20 @@ def test_a_bench_for_another_module_says_nothing_about_this_image(published: Pub
     assert found.release.tests == ()
 
 
-def campaign(result: str, image: str) -> Statement:
+class BenchOf:
+    """Whose bench is another one's; the log and the rest stay."""
+
+    def __init__(self, own: SignerService, other: MemorySigner) -> None:
+        self._own, self._other = own, other
+
+    def sign_statement(self, role: Role, payload: bytes) -> bytes:
+        return (self._other if role is Role.BENCH else self._own).sign_statement(role, payload)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._own, name)
+
+
+def campaign(result: str, image: str, plan: str = "swap", seed: int = 1) -> Statement:
     """A campaign's result on that file."""
     run = RunHeader(
         run_id="r",
@@ -172,7 +187,7 @@ def campaign(result: str, image: str) -> Statement:
         checkpoint="",
     )
     named = {"source": "x", "name": "tiny", "version": "1.0.0", "file_sha256": image, "image_hash": image}
-    said = {"run": run.model_dump(mode="json"), "plan": "swap", "plan_sha256": image, "seed": 1, "tears": []}
+    said = {"run": run.model_dump(mode="json"), "plan": plan, "plan_sha256": image, "seed": seed, "tears": []}
     said |= {"sample": None, "emulator": "x", "rom_sha256": image, "bootloader": named, "images": {}, "goal": "new"}
     said |= {"episodes": [], "bricks": [], "faults": [], "files": {}}
     predicate = {"result": result, "configuration": [{"uri": "urn:x"}], "passedTests": [], "failedTests": []}
@@ -209,15 +224,25 @@ def test_a_test_that_failed_stays_so_when_the_key_of_its_bench_is_rotated(
     assert results(trust.model_copy(update={"keys": keys})) == (["FAILED"] if counts else [])
 
 
-def test_a_threshold_for_test_results_lets_no_failed_test_vanish(published: Published) -> None:
-    """A gate sees one statement at a time, and refuses what needs two: then nothing has passed."""
-    image = published.gate().release.image.file_sha256
-    for result in ("PASSED", "FAILED"):
-        published.site.recorder.record(campaign(result, image), RecordType.TEST, Role.BENCH)
+def test_a_threshold_for_test_results(published: Published) -> None:
+    """What passed is a fact once so many benches say so, and what failed at once."""
+    image, other = published.gate().release.image.file_sha256, MemorySigner()
     two = (Threshold(predicate_type=PredicateType.TEST_RESULT.value, count=2),)
-    trust = published.trust(thresholds=two)
-    found = facts_of(published.site, trust, Point.FLASH, published.gate(trust), published.board)
-    assert [each.result for each in found.release.tests] == ["FAILED"]
+    mine = published.trust(thresholds=two)
+    trust = mine.model_copy(update={"keys": (*mine.keys, other.public_key(Role.BENCH))})
+
+    def results() -> list[str]:
+        found = facts_of(published.site, trust, Point.FLASH, published.gate(trust), published.board)
+        return [each.result for each in found.release.tests]
+
+    for plan in ("swap", "swap", "another"):
+        published.site.recorder.record(campaign("PASSED", image, plan), RecordType.TEST, Role.BENCH)
+    assert results() == []
+    theirs = SiteRecorder(published.site.folder, BenchOf(published.site.signers, other), published.site.clock)
+    theirs.record(campaign("PASSED", image, "swap", seed=2), RecordType.TEST, Role.BENCH)
+    assert results() == ["PASSED", "PASSED"]
+    published.site.recorder.record(campaign("FAILED", image, "third"), RecordType.TEST, Role.BENCH)
+    assert results() == ["PASSED", "PASSED", "FAILED"]
 
 
 def test_what_waits_for_a_key_that_is_away_stops_no_verb(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:

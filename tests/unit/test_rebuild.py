@@ -15,16 +15,19 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from memory_signer import MemorySigner
 from tiny_build import NoPause, request_for, tiny_project
 
 from assay.backends.builders import diffoscope_program, git_fetch, toolchain
 from assay.backends.builders.git_fetch import fetch_tree
+from assay.backends.stores.oci_layout import OciLayoutStore
 from assay.cli.main import main
 from assay.cli.rebuild import _text
 from assay.errors import InfrastructureError, NotVerified, Refused, UsageFault
 from assay.formats import canonical_json, sigstore_bundle
 from assay.model.artifact import ToolIdentity
 from assay.model.policy import Point
+from assay.model.signer_limits import Threshold
 from assay.model.statement import PredicateType
 from assay.model.trust import Role, TrustFile
 from assay.pipeline.image_signing import sign_artifact
@@ -450,6 +453,37 @@ def test_a_policy_asks_for_two_builders_that_agree(
     ask(trust)
     with pytest.raises(Refused, match="two-agree"):
         ask(house.trust())
+
+
+def test_a_threshold_counts_who_built_it_again_and_who_vouches_for_what_is_followed(
+    house: House, stranger: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = house.site.store.find("tiny", None, "ast1030-evb")
+    other, mine = MemorySigner(), house.trust(stranger)
+
+    def wanting(kind: PredicateType) -> TrustFile:
+        two = (Threshold(predicate_type=kind.value, count=2),)
+        return mine.model_copy(update={"keys": (*mine.keys, other.public_key(Role.BUILDER)), "thresholds": two})
+
+    def also(bundle: bytes) -> bytes:
+        return other.sign_statement(Role.BUILDER, sigstore_bundle.decode(bundle).envelope.payload)
+
+    wanted = wanting(PredicateType.PROVENANCE)
+    with pytest.raises(NotVerified, match=r"wants 2 distinct signers of .*provenance/v1; there is 1"):
+        again(house, stranger, tmp_path, trust=wanted)
+    theirs = again(house, stranger, tmp_path, trust=wanted, beside=(also(house.bundle.read_bytes()),)).bundle
+
+    def counted(*said: bytes) -> list[str]:
+        monkeypatch.setattr(OciLayoutStore, "attached", lambda *_: said)
+        return [each.said.result for each in rebuilds_of(house.site, wanting(PredicateType.REBUILD), release)]
+
+    lied = json.loads(sigstore_bundle.decode(theirs).envelope.payload)
+    lied["predicate"]["result"] = "different"
+    lied["predicate"]["compared"][0]["found"] = "00" * 32
+    different = other.sign_statement(Role.BUILDER, canonical_json.encode(lied))
+    assert counted(theirs) == counted(theirs, theirs) == []
+    assert counted(theirs, also(theirs)) == ["identical", "identical"]
+    assert counted(theirs, different) == ["different"]
 
 
 def test_a_statement_about_another_release_is_not_taken_in(

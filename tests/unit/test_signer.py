@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import ctypes
-import fcntl
 import hashlib
 import os
-import resource
 import signal
 import stat
 import subprocess
@@ -191,7 +189,6 @@ def test_an_interrupted_request_does_not_answer_the_next(
 ) -> None:
     """Ctrl-C between question and answer: the late answer belongs to nobody."""
     key = signers.public_key(Role.LOG)
-    from assay.backends.signers import service
 
     def interrupt(*_: object) -> bytes:
         raise KeyboardInterrupt
@@ -204,7 +201,6 @@ def test_an_interrupted_request_does_not_answer_the_next(
 
 
 def test_a_signer_that_does_not_answer(signers: SignerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    from assay.backends.signers import service
 
     signers.public_key(Role.LOG)
     pid = signers.pid
@@ -432,20 +428,3 @@ def test_folder_is_not_touched_by_reading(tmp_path: Path) -> None:
     before = (tmp_path / "keys" / "keys.toml").stat().st_mtime_ns
     folder.trusted(Role.BENCH)
     assert (tmp_path / "keys" / "keys.toml").stat().st_mtime_ns == before
-
-
-def test_a_signer_is_heard_by_who_has_many_files_open() -> None:
-    """`select.select` takes no descriptor above 1023, and answers with a ValueError."""
-    reader, writer = os.pipe()
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, limit[1]), limit[1]))
-    high = fcntl.fcntl(reader, fcntl.F_DUPFD_CLOEXEC, 1500)
-    try:
-        os.write(writer, b"a line\nand more")
-        assert service._read_line(high, bytearray(), 5.0, "the signer process") == b"a line"
-        with pytest.raises(InfrastructureError, match="did not answer within 0 s"):
-            service._read_line(high, bytearray(), 0.01, "the signer process")
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
-        for descriptor in (high, reader, writer):
-            os.close(descriptor)

@@ -5,6 +5,7 @@ passes with the statement of another one beside it.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from published_release import Published
 
 from assay.errors import NotVerified, UsageFault
 from assay.formats import sigstore_bundle
+from assay.formats.trust_policy import policy_faults
 from assay.model.policy import Point
 from assay.model.signer_limits import Threshold
 from assay.model.statement import PredicateType
@@ -87,6 +89,32 @@ def test_what_does_not_count(published: Published) -> None:
     )
     with pytest.raises(NotVerified, match="there is 1"):
         published.gate(trust.model_copy(update={"keys": keys}))
+
+
+@pytest.mark.parametrize("kind", [PROVENANCE, PredicateType.SBOM.value])
+def test_a_release_is_published_when_so_many_vouch_for_it(published: Published, tmp_path: Path, kind: str) -> None:
+    """Their statements are then beside it, for the gates that follow."""
+    from test_policy_site import assay
+
+    other, path = tmp_path / "other.sigstore.json", tmp_path / "trust.toml"
+    write_trust(path, wanting(published, kind), replace=False)
+    other.write_bytes(by(OTHER, bundle_of(published, kind)))
+    shutil.rmtree(published.site.folder / "store")
+    words = ("publish", str(published.signed), "--trust", str(path))
+    for more in ((), ("--beside", str(next(published.signed.glob("*.sigstore.json"))))):
+        status, _told = assay(published, *words, *more)
+        assert status == 4 and not published.site.store.releases()
+    assert assay(published, *words, "--beside", str(other))[0] == 0
+    assert published.gate(wanting(published, kind)).release.name == "tiny"
+    assert assay(published, *words, "--beside", str(other))[0] == 0
+    assert len(published.site.store.attached(published.gate().release, kind)) == 2
+
+
+def test_nobody_is_asked_for_what_no_gate_counts(published: Published) -> None:
+    for kind in (PredicateType.POLICY, PredicateType.DECISION, PredicateType.WITHDRAWAL, PredicateType.VEX):
+        found = policy_faults(wanting(published, kind.value))
+        assert found and found[-1][0] == ("thresholds", 0, "predicate_type") and "is of one signer" in found[-1][1]
+    assert policy_faults(wanting(published)) == []
 
 
 def test_another_ones_statement_is_taken_in_by_the_verb(published: Published, tmp_path: Path) -> None:

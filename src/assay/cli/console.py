@@ -8,7 +8,6 @@ cursor. Leaves to others: the link (`pipeline.console_watch`).
 from __future__ import annotations
 
 import re
-import select
 import sys
 import time
 from collections import deque
@@ -21,6 +20,7 @@ import click
 from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
 from assay.errors import Interrupted, StorageError, UsageFault
+from assay.interfaces.readiness import readable
 
 if TYPE_CHECKING:
     from assay.pipeline.console_watch import Heard
@@ -102,7 +102,7 @@ class _Typed:
         if self._rest:
             part, self._rest = self._rest[:CHUNK_BYTES], self._rest[CHUNK_BYTES:]
             return part
-        if not self._ask or not select.select([sys.stdin], [], [], 0)[0]:
+        if not self._ask or not readable(sys.stdin, 0):
             return b""
         line = sys.stdin.readline()
         if not line:

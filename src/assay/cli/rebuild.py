@@ -29,6 +29,9 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 @click.option("--source", metavar="FOLDER|URL", help="A repository that has the commit [default: the one it names].")
 @click.option("--builder", default="auto", show_default=True, help="sandbox, host, container, or one of a package.")
 @click.option("--tree", "trees", multiple=True, metavar="NAME=FOLDER", help="A folder of tools that the build uses.")
+@click.option(
+    "--beside", type=FILE, multiple=True, help="Another signer's provenance, where the trust file wants several."
+)
 @click.option("--original", type=FILE, help="The image or payload, to show a difference in.")
 @click.option("--out", type=FOLDER, help="Folder for what was built.")
 @click.option("--statement", type=FILE, help="Also write the signed statement (a Sigstore bundle) to this file.")
@@ -47,6 +50,7 @@ def command(
     source: str | None,
     builder: str,
     trees: tuple[str, ...],
+    beside: tuple[Path, ...],
     original: Path | None,
     out: Path | None,
     statement: Path | None,
@@ -74,6 +78,7 @@ def command(
         builder=builder,
         trees=read_trees(trees),
         original=read_input(original) if original is not None else None,
+        beside=(*map(read_input, beside), *(_provenances(session, release) if release else ())),
     )
     with working(session, f"building {what} again") as say:
         rebuilt = rebuild(order, session.site, out, say)
@@ -111,6 +116,12 @@ def _provenance(session: Session, release: Release) -> bytes:
     from assay.model.statement import PredicateType
 
     return session.site.store.get(release.attestations[PredicateType.PROVENANCE.value])
+
+
+def _provenances(session: Session, release: Release) -> tuple[bytes, ...]:
+    from assay.model.statement import PredicateType
+
+    return session.site.store.attached(release, PredicateType.PROVENANCE.value)
 
 
 def _take_in(session: Session, trust: TrustFile, release: Release | None, others: Path) -> Answer:

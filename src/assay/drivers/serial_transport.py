@@ -11,7 +11,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import select
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 from assay.drivers.port_users import programs_with, users_of
 from assay.drivers.usb_ports import seen_ports
 from assay.errors import AssayError, LinkError, PlaceBusy, UsageFault
+from assay.interfaces.readiness import readable
 
 if TYPE_CHECKING:
     from serial import Serial
@@ -90,7 +90,7 @@ class SerialTransport:
 
     def _wait(self, timeout_s: float) -> bool:
         if self._fd is not None:
-            return bool(select.select([self._fd], [], [], timeout_s)[0])
+            return readable(self._fd, timeout_s)
         deadline_s = time.monotonic() + timeout_s
         while not self._port.in_waiting:
             if time.monotonic() >= deadline_s:

@@ -7,11 +7,11 @@ Leaves to others: lost and repeated datagrams, which are lost and repeated frame
 
 from __future__ import annotations
 
-import select
 import socket
 from urllib.parse import urlsplit
 
 from assay.errors import LinkError, UsageFault
+from assay.interfaces.readiness import readable
 
 SMP_PORT = 1337
 DATAGRAM_MAX = 65535  # bytes
@@ -34,7 +34,7 @@ class UdpTransport:
     def read(self, max_bytes: int, timeout_s: float) -> bytes:
         """The next datagram, or the rest of one; empty after `timeout_s` of silence. Raises LinkError."""
         try:
-            if not self._rest and select.select([self._link], [], [], timeout_s)[0]:
+            if not self._rest and readable(self._link, timeout_s):
                 self._rest = self._link.recv(DATAGRAM_MAX)
         except (OSError, ValueError) as error:
             raise self._broken(error) from error

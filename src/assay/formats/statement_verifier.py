@@ -114,7 +114,7 @@ def verify_beside(
     *,
     role: Role | Collection[Role],
     predicate_types: Collection[str],
-    subject_sha256: str,
+    subject_sha256: str | None,
 ) -> VerifiedStatement:
     """As `verify_statement`, for a gate that has one statement to go by and `others` beside it: where the trust file
     wants several signers, those count whose statement verifies, is of the same type, and is about the same subjects.

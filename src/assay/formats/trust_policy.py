@@ -14,10 +14,19 @@ from assay.errors import NotVerified
 from assay.formats import trusted_root
 from assay.formats.signer_choice import is_revoked, pattern_fault
 from assay.formats.statement_types import signers_of
+from assay.model.statement import PredicateType
 from assay.model.trust import STATEMENT_ROLES, Role, TrustedIdentity, TrustedKey, TrustedSigner, TrustFile
 
 _OF_STATEMENTS = ("valid_from", "valid_until", "modules", "predicate_types", "sigstore", "log_required")
 """Limits that are held against a statement; whatever else a key signs carries no time, and names no module."""
+
+_OF_ONE = {
+    PredicateType.POLICY.value: "a pack decides from its adoption on, and is adopted once",
+    PredicateType.DECISION.value: "who does something decides about it, and records both",
+    PredicateType.WITHDRAWAL.value: "it takes away, and a second signer would let a bad release stay",
+    PredicateType.VEX.value: "each says what its signer knows",
+}
+"""Types of which no gate counts several; a threshold would refuse them all, or be taken for one that holds."""
 
 Fault = tuple[tuple[str | int, ...], str]
 
@@ -102,7 +111,9 @@ def _threshold_faults(trust: TrustFile) -> Iterator[Fault]:
     for place, threshold in enumerate(trust.thresholds):
         roles = signers_of(threshold.predicate_type)
         signers = {each.is_who for each in everybody if each.role in roles and not is_revoked(trust, each)}
-        if not roles:
+        if threshold.predicate_type in _OF_ONE:
+            yield ("thresholds", place, "predicate_type"), f"is of one signer: {_OF_ONE[threshold.predicate_type]}"
+        elif not roles:
             yield ("thresholds", place, "predicate_type"), f"nobody makes statements of {threshold.predicate_type!r}"
         elif kinds.count(threshold.predicate_type) > 1:
             yield ("thresholds", place, "predicate_type"), "is there twice"

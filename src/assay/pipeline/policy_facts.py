@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 from assay.errors import AssayError, NotVerified
 from assay.formats import log_entry, sigstore_bundle
 from assay.formats.mcuboot_image import verify_image
+from assay.formats.signer_choice import distinct_signers
 from assay.formats.statement_verifier import verify_statement, without_thresholds
 from assay.interfaces.device import DeviceInfo
 from assay.interfaces.place import Found
@@ -140,7 +142,7 @@ def _release(site: Site, trust: TrustFile, image: VerifiedImage, bundles: Mappin
         provenance=_provenance(provenance) if provenance else None,
         sbom=_sbom(bom) if bom else None,
         summary=_summary(image.summary) if image.summary else None,
-        tests=tuple(_tests(site, trust, release)),
+        tests=_tests(site, trust, release),
         patches=len(release.patches),
         rebuilds=rebuilds,
         builders_agree=agreeing(provenance, verified_rebuilds) if provenance else 0,
@@ -221,8 +223,36 @@ def _summary(summary: ReleaseSummary) -> SummaryFacts:
     )
 
 
-def _tests(site: Site, trust: TrustFile, release: Release) -> Iterator[TestFacts]:
-    """Signed test results on this very file, in the order of the site's log."""
+@dataclass(frozen=True)
+class _Tested:
+    """A result, and who says so."""
+
+    facts: TestFacts
+    by: VerifiedStatement
+
+    @property
+    def failed(self) -> bool:
+        return self.facts.result == "FAILED"
+
+    def is_of(self, other: _Tested) -> bool:
+        return (self.facts.kind, self.facts.name) == (other.facts.kind, other.facts.name)
+
+
+def _tests(site: Site, trust: TrustFile, release: Release) -> tuple[TestFacts, ...]:
+    """Signed test results on this very file, in the order of the site's log. Where the trust file wants several
+    signers, a suite or campaign has passed only once so many say so; one that failed stays a fact by itself.
+    """
+    found = tuple(_results(site, trust, release))
+    needed = trust.threshold(PredicateType.TEST_RESULT)
+    passed = [each for each in found if not each.failed]
+    return tuple(
+        each.facts
+        for each in found
+        if each.failed or distinct_signers(other.by for other in passed if other.is_of(each)) >= needed
+    )
+
+
+def _results(site: Site, trust: TrustFile, release: Release) -> Iterator[_Tested]:
     if not (site.folder / "log" / "checkpoint").is_file():
         return
     for index, leaf in site.records.log.entries(site.records.log.checkpoint().size):
@@ -250,7 +280,7 @@ def _as_ever(trust: TrustFile) -> TrustFile:
     )
 
 
-def _test(site: Site, trust: TrustFile, record: str, release: Release) -> TestFacts | None:
+def _test(site: Site, trust: TrustFile, record: str, release: Release) -> _Tested | None:
     """A result that is about this file and verifies; else it is no fact. Raises `NotVerified` when nobody can say.
 
     A test that failed stays a fact when its signer counts no more (rotated, revoked, services that ended): else a new
@@ -268,14 +298,14 @@ def _test(site: Site, trust: TrustFile, record: str, release: Release) -> TestFa
             return None
     except NotVerified:
         return None
-    for at, by in enumerate((trust, _as_ever(trust))):
+    for at, by in enumerate((without_thresholds(trust), _as_ever(trust))):
         found = _verified_test(bundle, by, release, record)
-        if found is not None and (at == 0 or found.result == "FAILED"):
+        if found is not None and (at == 0 or found.failed):
             return found
     return None
 
 
-def _verified_test(bundle: bytes, trust: TrustFile, release: Release, record: str) -> TestFacts | None:
+def _verified_test(bundle: bytes, trust: TrustFile, release: Release, record: str) -> _Tested | None:
     """What a result says that verifies by `trust`. Raises `ToolMissing` where that needs more than is installed."""
     try:
         verified = verify_statement(
@@ -290,7 +320,7 @@ def _verified_test(bundle: bytes, trust: TrustFile, release: Release, record: st
     if verified.signer.modules and release.name not in verified.signer.modules:
         return None
     try:
-        return _result(verified, record)
+        return _Tested(_result(verified, record), verified)
     except ValidationError as error:
         raise NotVerified(
             f"the test result {record} on this image verifies, and has a form that this version cannot read",

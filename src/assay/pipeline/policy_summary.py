@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.errors import Refused, UsageFault
 from assay.formats import canonical_json
-from assay.formats.statement_verifier import verify_statement
+from assay.formats.statement_verifier import verify_statement, without_thresholds
 from assay.model.artifact import Release
 from assay.model.manifest import Board
 from assay.model.policy import Point
@@ -63,7 +63,8 @@ def derive_again(
     Raises `NotVerified` when no verifier of `trust` signed it, and what `summarize` raises.
     """
     release, judged = _derive(site, reference, board, trust, pack)
-    kept = verify_statement(bundle, trust, role=Role.VERIFIER, predicate_types={PredicateType.SUMMARY}).statement
+    alone = without_thresholds(trust)  # this one is asked about, and nobody goes by it here
+    kept = verify_statement(bundle, alone, role=Role.VERIFIER, predicate_types={PredicateType.SUMMARY}).statement
     fresh = _statement(site, release, judged)
     ours: dict[str, Any] = {"subject": canonical_json.plain(fresh)["subject"], **fresh.predicate}
     theirs: dict[str, Any] = {"subject": canonical_json.plain(kept)["subject"], **kept.predicate}

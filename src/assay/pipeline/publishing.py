@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Publish a signed image: into the store, and into the log.
 
-Guards: what is published passes the gate with this site's own keys first, so that a broken release is found before a
-station finds it. Leaves to others: keeping it (`backends.stores`), who trusts it later (`pipeline.release_gate`).
+Guards: what is published passes the gate first, with this site's own keys or a trust file that wants more, so that a
+broken release is found before a station finds it. Leaves to others: keeping it (`backends.stores`), who trusts it
+later (`pipeline.release_gate`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +20,9 @@ from assay.model.compatibility import offer_of, offers_of_board, unmet_need
 from assay.model.manifest import Board
 from assay.model.policy import Point, PolicyNote
 from assay.model.record import RecordRef, RecordType
-from assay.model.trust import Role
+from assay.model.statement import PredicateType
+from assay.model.trust import Role, TrustFile
+from assay.pipeline import statement_forms
 from assay.pipeline.image_signing import read_signed
 from assay.pipeline.log_submit import attach_logged
 from assay.pipeline.manifest_files import board_file, load_board, project_root
@@ -45,19 +49,30 @@ class Published:
 
 
 def publish_signed(
-    signed_dir: Path, site: Site, *, skip_policy: str | None = None, say: Say = say_nothing
+    signed_dir: Path,
+    site: Site,
+    *,
+    trust: TrustFile | None = None,
+    beside: Sequence[bytes] = (),
+    skip_policy: str | None = None,
+    say: Say = say_nothing,
 ) -> Published:
     """Publish what `assay sign` left in `signed_dir`. The same image again is fine. Raises `Refused`, `NotRecorded`.
 
-    `skip_policy` is somebody's reason for not minding what the policies say.
+    `trust`: whom to go by; this site's own keys without it. `beside`: statements of others about this image, for a
+    trust file that wants several signers; they are kept beside the release. `skip_policy` is somebody's reason for not
+    minding what the policies say.
     """
     signed = read_signed(signed_dir)
     board = load_board(board_file(project_root(Path.cwd()), signed.release.board))
-    trust = site_trust(site, "this-site", allow_development=True, allow_emulated=True)
+    trust = trust or site_trust(site, "this-site", allow_development=True, allow_emulated=True)
     check_not_withdrawn(site.store, signed.release, trust)
-    image = verify_parts(signed.release, signed.image, signed.bundles, trust, board, signed.rauc)
+    others = statement_forms.by_type(beside)
+    image = verify_parts(signed.release, signed.image, signed.bundles, trust, board, signed.rauc, others=others)
     for each in signed.patches:
-        verify_patch_parts(signed.release, each.patch, each.data, each.bundle, trust)
+        verify_patch_parts(
+            signed.release, each.patch, each.data, each.bundle, trust, others.get(PredicateType.PATCH.value, ())
+        )
     question = Question(Point.PUBLISH, image, board, trust, bundles=signed.bundles)
     policy = enforce(site, question, skip=skip_policy, say=say)
     patches = [data for each in signed.patches for data in (each.data, each.bundle)]
@@ -68,6 +83,8 @@ def publish_signed(
     release = site.store.find(signed.release.name, signed.release.version, signed.release.board)
     _check_same_patches(signed.release, release)
     attach_logged(site, release)
+    for bundle in beside:
+        statement_forms.take_in(site.store, release, bundle, trust)
     record = site.recorder.record(release_statement(release, policy), RecordType.RELEASE, Role.BUILDER)
     return Published(release, manifest, record, policy, _cautions(site.store, release, board))
 

@@ -22,7 +22,7 @@ from assay.backends.builders.imgtool_program import ImgtoolProgram
 from assay.backends.stores.result_folder import write_result
 from assay.errors import NotVerified, UsageFault
 from assay.formats.mcuboot_image import parse_image
-from assay.formats.statement_verifier import verify_statement
+from assay.formats.statement_verifier import verify_beside
 from assay.model.artifact import BuiltArtifact, Release, ToolIdentity
 from assay.model.manifest import PAYLOAD
 from assay.model.predicates import ComparedPart
@@ -48,6 +48,7 @@ DIFFERING = ".differing"
 class RebuildOrder:
     """What to build again: a provenance (Sigstore bundle), the release in the store that it belongs to if there is one.
 
+    `beside`: provenances of others about the same, where the trust file wants several signers.
     `source`: a repository (folder or URL) in place of the one that the provenance names. `original`: the signed image
     or the payload, to show a difference; of a release in the store it is there.
     """
@@ -59,6 +60,7 @@ class RebuildOrder:
     builder: str = AUTO
     trees: Mapping[str, Path] = field(default_factory=dict)
     original: bytes | None = None
+    beside: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,9 @@ def rebuild(order: RebuildOrder, site: Site, out: Path | None, say: Say) -> Rebu
 
 def _recipe(order: RebuildOrder) -> Recipe:
     subject = order.release.image.file_sha256 if order.release is not None else None
-    verified = verify_statement(
+    verified = verify_beside(
         order.provenance,
+        order.beside,
         order.trust,
         role=Role.BUILDER,
         predicate_types={PredicateType.PROVENANCE},

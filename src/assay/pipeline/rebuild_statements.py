@@ -2,7 +2,8 @@
 """Statements of people who built a release again, beside it in the store: verified, counted, taken in from elsewhere.
 
 Guards: one counts only when it is signed by a builder that the trust file names, about the file of this release and the
-payload in it, and follows the very provenance of this release. One signer counts once.
+payload in it, and follows the very provenance of this release. One signer counts once, and where the trust file wants
+several, none of them says that the release is the same until so many do.
 Leaves to others: making one (`pipeline.rebuild`), what a policy asks for (`pipeline.policy_facts`).
 """
 
@@ -18,7 +19,7 @@ from pydantic import ValidationError
 from assay.errors import AssayError, NotVerified
 from assay.formats import sigstore_bundle
 from assay.formats.signer_choice import distinct_signers
-from assay.formats.statement_verifier import verify_statement
+from assay.formats.statement_verifier import verify_statement, without_thresholds
 from assay.model.artifact import Release
 from assay.model.predicates import Rebuild
 from assay.model.statement import PredicateType
@@ -40,7 +41,7 @@ def verify_rebuild(bundle: bytes, trust: TrustFile, release: Release, provenance
     """The rebuild of `release` in `bundle`; `provenance` is that of the release, as a bundle. Raises `NotVerified`."""
     verified = verify_statement(
         bundle,
-        trust,
+        without_thresholds(trust),  # those beside the release are counted
         role=Role.BUILDER,
         predicate_types={PredicateType.REBUILD},
         subject_sha256=release.image.file_sha256,
@@ -73,7 +74,9 @@ def _check_compared(said: Rebuild, release: Release) -> None:
 
 
 def rebuilds_of(site: Site, trust: TrustFile, release: Release) -> tuple[VerifiedRebuild, ...]:
-    """The rebuilds beside the release that verify, the oldest first. One that does not verify counts for nothing."""
+    """The rebuilds beside the release that count, the oldest first: those that verify. Identical ones count where as
+    many signers say so as the trust file wants; a difference counts by itself, since it can grant nothing.
+    """
     found = []
     bundles = site.store.attached(release, PredicateType.REBUILD.value)
     provenance = site.store.get(release.attestations[PredicateType.PROVENANCE.value]) if bundles else b""
@@ -82,7 +85,9 @@ def rebuilds_of(site: Site, trust: TrustFile, release: Release) -> tuple[Verifie
             found.append(verify_rebuild(bundle, trust, release, provenance))
         except AssayError:
             continue
-    return tuple(found)
+    same = distinct_signers(each.statement for each in found if each.said.result == "identical")
+    enough = same >= trust.threshold(PredicateType.REBUILD)
+    return tuple(each for each in found if enough or each.said.result != "identical")
 
 
 def agreeing(provenance: VerifiedStatement, rebuilds: tuple[VerifiedRebuild, ...]) -> int:

@@ -9,6 +9,7 @@ Leaves to others: whether the statement is the release's (`release_gate`), makin
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from assay.errors import AssayError, UsageFault
 from assay.formats import sigstore_bundle
@@ -52,9 +53,7 @@ def take_in(store: Store, release: Release, bundle: bytes, trust: TrustFile) -> 
     """Keep somebody else's statement about the image of `release` beside it, once it verifies: a trust file that wants
     several signers counts it. Raises `NotVerified`, `UsageFault` for a type that no gate counts.
     """
-    kind = read_statement(sigstore_bundle.decode(bundle).envelope.payload).predicateType
-    if kind not in _COUNTED:
-        raise UsageFault(f"statements of the type {kind} are not counted beside a release", remedy=f"give {_COUNTABLE}")
+    kind = _counted_kind(bundle)
     found = verify_statement(
         bundle,
         without_thresholds(trust),
@@ -65,6 +64,23 @@ def take_in(store: Store, release: Release, bundle: bytes, trust: TrustFile) -> 
     if bundle not in store.attached(release, kind):
         store.attach(release, kind, bundle)
     return found
+
+
+def by_type(bundles: Sequence[bytes]) -> dict[str, list[bytes]]:
+    """Statements of others by predicate type; nothing of them is verified. Raises `NotVerified` for what is none,
+    `UsageFault` for a type that no gate counts.
+    """
+    found: dict[str, list[bytes]] = {}
+    for bundle in bundles:
+        found.setdefault(_counted_kind(bundle), []).append(bundle)
+    return found
+
+
+def _counted_kind(bundle: bytes) -> str:
+    kind = read_statement(sigstore_bundle.decode(bundle).envelope.payload).predicateType
+    if kind not in _COUNTED:
+        raise UsageFault(f"statements of the type {kind} are not counted beside a release", remedy=f"give {_COUNTABLE}")
+    return kind
 
 
 def statements(release: Release) -> list[tuple[str, str]]:

@@ -2,8 +2,8 @@
 """The log of a site, written: append-only, one writer at a time, a signed checkpoint last.
 
 Guards: whatever happens between two operations on files, the log is the one before or the one after; it is never
-continued unless its checkpoint is signed by this site's key and its right edge gives the root in it; entries come
-before tiles that cover them, tiles before the checkpoint.
+continued unless its checkpoint is signed by this site's key and its right edge gives the root in it; entries and
+tiles are durable before the checkpoint that covers them is there.
 Leaves to others: what entries mean, and when to append (`backends.records`). A holder of the log key can write
 another history: that is what checkpoints kept elsewhere are for (docs/explanation/trust).
 """
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.backends.durable_file import exclusive, make_folder, sync_folder, write_durably
+from assay.backends.durable_file import exclusive, make_folder, write_durably, write_in_order
 from assay.backends.logs.tile_folder import TileFolder
 from assay.errors import NotVerified, StorageError
 from assay.formats import checkpoint, merkle, signed_note, tlog_tiles
@@ -102,7 +102,7 @@ class TileLog:
                 raise NotVerified(f"the log in {self._folder} has no checkpoint", remedy=_RESTORE)
             make_folder(self._folder)
             origin = ORIGIN_PREFIX + secrets.token_hex(SITE_ID_BYTES)
-            self._sign(Checkpoint(origin, 0, merkle.EMPTY_ROOT))
+            write_durably(self._folder / CHECKPOINT_PATH, self._signed(Checkpoint(origin, 0, merkle.EMPTY_ROOT)))
 
     def _verified(self) -> Checkpoint:
         """The newest checkpoint, if our key signed it and the tiles of the right edge give its root."""
@@ -130,21 +130,29 @@ class TileLog:
         if not entries:
             return Appended(old.size, old.size)
         changed = list(tlog_tiles.tiles_of(new_size, old.size))
-        self._write_bundles([tile for tile in changed if tile.level is None], old.size, entries)
-        self._write_tiles([tile for tile in changed if tile.level is not None], old.size, entries)
-        self._sign(Checkpoint(old.origin, new_size, self.reader.root(new_size)))
+        new = {
+            **self._bundles([tile for tile in changed if tile.level is None], old.size, entries),
+            **self._tiles([tile for tile in changed if tile.level is not None], old.size, entries),
+        }
+        hashes = tlog_tiles.hash_reader(new_size, lambda tile: new.get(tile) or self.reader.tile(tile))
+        note = self._signed(Checkpoint(old.origin, new_size, merkle.root(new_size, hashes)))
+        files = {self._folder / tile.path: data for tile, data in new.items()}
+        for folder in dict.fromkeys(path.parent for path in files):
+            make_folder(folder)
+        write_in_order(files, {self._folder / CHECKPOINT_PATH: note})
         self._prune(changed)
         return Appended(old.size, new_size)
 
-    def _write_bundles(self, bundles: list[Tile], old_size: int, entries: list[bytes]) -> None:
-        begin = old_size - old_size % TILE_WIDTH
+    def _bundles(self, bundles: list[Tile], old_size: int, entries: list[bytes]) -> dict[Tile, bytes]:
+        begin, found = old_size - old_size % TILE_WIDTH, {}
         whole = [entry for _, entry in self.reader.entries(old_size, begin)] + entries
         for tile in bundles:
             at = tile.index * TILE_WIDTH - begin
-            self._write(tile, tlog_tiles.encode_entries(whole[at : at + tile.width]))
+            found[tile] = tlog_tiles.encode_entries(whole[at : at + tile.width])
+        return found
 
-    def _write_tiles(self, tiles: list[Tile], old_size: int, entries: list[bytes]) -> None:
-        hashes, level = [merkle.leaf_hash(entry) for entry in entries], 0
+    def _tiles(self, tiles: list[Tile], old_size: int, entries: list[bytes]) -> dict[Tile, bytes]:
+        hashes, level, found = [merkle.leaf_hash(entry) for entry in entries], 0, {}
         while hashes:
             count = old_size >> (tlog_tiles.TILE_HEIGHT * level)
             begin = count - count % TILE_WIDTH
@@ -152,28 +160,24 @@ class TileLog:
             whole, above = known + hashes, []
             for tile in (tile for tile in tiles if tile.level == level):
                 at = tile.index * TILE_WIDTH - begin
-                self._write(tile, b"".join(whole[at : at + tile.width]))
+                found[tile] = b"".join(whole[at : at + tile.width])
                 if tile.width == TILE_WIDTH:
                     above.append(tlog_tiles.next_level(whole[at : at + TILE_WIDTH]))
             hashes, level = above, level + 1
+        return found
 
     def _old_hashes(self, level: int, index: int, size: int) -> list[bytes]:
         tile = tlog_tiles.tile_at(level, index, size)
         return tlog_tiles.decode_hashes(self.reader.tile(tile), tile.width, f"log: {tile.path}")
 
-    def _write(self, tile: Tile, data: bytes) -> None:
-        path = self._folder / tile.path
-        make_folder(path.parent)
-        write_durably(path, data)
-
-    def _sign(self, new: Checkpoint) -> None:
+    def _signed(self, new: Checkpoint) -> bytes:
         public = raw_ed25519(self._signers.public_key(Role.LOG).public)
         signature = self._signers.sign(Role.LOG, new.text.encode("utf-8"))
-        write_durably(self._folder / CHECKPOINT_PATH, signed_note.write(new.text, new.origin, public, signature))
+        return signed_note.write(new.text, new.origin, public, signature)
 
     def _prune(self, changed: list[Tile]) -> None:
         """Remove partial tiles that a wider one has replaced (tlog-tiles, "Partial Tiles"); readers cut what they
-        need.
+        need. That they are gone need not be durable: one that is there again is removed with the next append.
         """
         for tile in changed:
             folder = self._folder / tile.partial_folder
@@ -184,7 +188,6 @@ class TileLog:
                     path.unlink()
             if tile.width == TILE_WIDTH:
                 folder.rmdir()
-            sync_folder(folder.parent)
 
 
 def _storage(error: OSError) -> StorageError:

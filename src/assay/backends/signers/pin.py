@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import stat
 import subprocess
@@ -19,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from assay.errors import InfrastructureError, Refused
+from assay.interfaces.readiness import readable
 from assay.interfaces.signer import KeyPlace
 from assay.model.keys import PinSource
 
@@ -137,8 +137,8 @@ def _unseen(terminal: int) -> Iterator[None]:
 def _typed_line(terminal: int, token: str) -> str:
     deadline, typed = time.monotonic() + PROMPT_WITHIN_S, b""
     while not typed.endswith(b"\n"):
-        ready, _, _ = select.select([terminal], [], [], max(0.0, deadline - time.monotonic()))
-        part = os.read(terminal, PIN_BYTES_MAX) if ready else b""
+        typing = readable(terminal, deadline - time.monotonic())
+        part = os.read(terminal, PIN_BYTES_MAX) if typing else b""
         if not part:
             told = f"nobody typed the PIN of the token '{token}' within {PROMPT_WITHIN_S:.0f} s"
             raise InfrastructureError(told, remedy="try again")

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from assay.backends.signers import messages
 from assay.backends.signers.withheld import withheld, withhold
 from assay.errors import InfrastructureError
 from assay.formats.dsse import decode_base64, encode_base64
+from assay.interfaces.readiness import readable
 from assay.model.keys import RoleKey, Token
 from assay.model.trust import Role, TrustedKey
 
@@ -228,9 +228,7 @@ def _read_line(descriptor: int, buffer: bytearray, within_s: float, what: str) -
     """The next line; `buffer` holds what was read beyond it."""
     deadline = time.monotonic() + within_s
     while b"\n" not in buffer:
-        poll = select.poll()  # select.select() takes no descriptor above 1023
-        poll.register(descriptor, select.POLLIN)
-        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        if not readable(descriptor, deadline - time.monotonic()):
             raise InfrastructureError(
                 f"{what} did not answer within {within_s:.0f} s; the signer process was ended",
                 remedy="check the device or the service, then try again",

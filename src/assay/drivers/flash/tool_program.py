@@ -12,7 +12,6 @@ import contextlib
 import ctypes
 import os
 import re
-import select
 import shutil
 import signal
 import subprocess
@@ -26,6 +25,7 @@ from typing import IO
 
 from assay.errors import DeviceTimeout, InfrastructureError, StorageError, ToolMissing
 from assay.formats.visible_text import visible
+from assay.interfaces.readiness import readable
 
 _PDEATHSIG = 1  # PR_SET_PDEATHSIG, linux/prctl.h
 READ_BYTES = 65536
@@ -164,7 +164,7 @@ class _Watch:
         fd = self._process.stdout.fileno()
         while time.monotonic() < deadline_s:
             ended = self._process.poll() is not None
-            ready = select.select([fd], [], [], 0.0 if ended else 0.05)[0]
+            ready = readable(fd, 0.0 if ended else 0.05)
             data = os.read(fd, READ_BYTES) if ready else b""
             self._take(data)
             if ended and not data:  # a child of its own that keeps the pipe open is not waited for

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
 import subprocess
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 from assay.drivers.labgrid.client import CALL_TIMEOUT_S, environment, is_ours_already, judge, words_for
 from assay.drivers.locks.file_lock import checked_folder, lock_folder, open_or_create, place_digest
 from assay.errors import LinkError, PlaceBusy
+from assay.interfaces.readiness import readable
 from assay.model.bench import LabgridPlace
 
 RETRY_S = 1.0
@@ -108,7 +108,7 @@ def _read_until_held(guard: subprocess.Popen[bytes]) -> bytes:
     assert guard.stdout is not None
     said, end_s, stream = b"", time.monotonic() + CALL_TIMEOUT_S, guard.stdout.fileno()
     while not said.endswith(_HELD) and (left_s := end_s - time.monotonic()) > 0:
-        if not select.select([stream], [], [], left_s)[0]:
+        if not readable(stream, left_s):
             break
         data = os.read(stream, 4096)
         if not data:

@@ -8,7 +8,6 @@ for an answer (paramiko itself waits for ever when a host that lives says nothin
 
 from __future__ import annotations
 
-import select
 import shlex
 import threading
 import time
@@ -19,6 +18,7 @@ import paramiko
 
 from assay.drivers.ssh.connection import Connection
 from assay.errors import DeviceTimeout, InfrastructureError, UsageFault
+from assay.interfaces.readiness import readable
 from assay.interfaces.remote_host import STATUS_UNKNOWN, RemoteResult
 
 OUTPUT_MAX = 64 << 20  # bytes of both outputs, which are kept in memory
@@ -155,7 +155,7 @@ class _Said:
         if self._channel.eof_received:  # a select would give at once, and the status is still to come
             time.sleep(LOOK_S / 10)
         elif self._fed:
-            select.select([self._channel], [], [], LOOK_S)
+            readable(self._channel, LOOK_S)
         else:
             time.sleep(FEED_S)
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from assay.drivers.twin.control import TwinControl, TwinPower, TwinStatus, error
 from assay.drivers.twin.twin_folder import TwinFolder
 from assay.drivers.twin.wire_profile import WireProfile
 from assay.errors import InfrastructureError, StorageError, UsageFault
+from assay.interfaces.readiness import readable
 
 START_TIMEOUT_S = 20.0  # 100 ms on an idle host
 SETTLE_TIMEOUT_S = 10.0  # for a wire that is just beginning or ending to have done so
@@ -200,8 +200,7 @@ def _spawn(folder: TwinFolder, owner_pid: int | None, power: bool) -> bool:
 def _first_line(pipe: int) -> bytes:
     """The wire's message; empty when it died before it had one. A wire that finds the pipe closed gives up."""
     try:
-        readable, _, _ = select.select([pipe], [], [], START_TIMEOUT_S)
-        return os.read(pipe, MESSAGE_MAX) if readable else b""
+        return os.read(pipe, MESSAGE_MAX) if readable(pipe, START_TIMEOUT_S) else b""
     finally:
         os.close(pipe)
 

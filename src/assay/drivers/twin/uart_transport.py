@@ -7,10 +7,10 @@ Leaves to others: rates, noise and lasting paths, which a wire has (`wire`); pow
 
 from __future__ import annotations
 
-import select
 import socket
 
 from assay.errors import LinkError
+from assay.interfaces.readiness import readable
 
 SAID_MAX = 1 << 20  # bytes kept of what the chip said
 
@@ -37,7 +37,7 @@ class UartTransport:
     def read(self, max_bytes: int, timeout_s: float) -> bytes:
         """At least one byte, at most `max_bytes`; empty after `timeout_s` of silence. Raises LinkError."""
         try:
-            if not select.select([self._uart], [], [], timeout_s)[0]:
+            if not readable(self._uart, timeout_s):
                 return b""
             data = self._uart.recv(max_bytes)
         except (OSError, ValueError) as error:
