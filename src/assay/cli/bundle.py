@@ -30,6 +30,9 @@ def command() -> None:
 @click.option("--out", type=FILE, required=True, help="The file to write.")
 @click.option("--board", help="Only the releases for this board [default: for every board].")
 @click.option("--since", type=int, help="Prove that the log goes on from this size, which the receiver has seen.")
+@click.option(
+    "--trust", "trust_path", type=FILE, envvar="ASSAY_TRUST", help="Take archive stamps beside it along [ASSAY_TRUST]."
+)
 @click.option("--metadata", type=FOLDER, help="Trust metadata to take along: the metadata folder of a TUF repository.")
 @verb
 def export(
@@ -38,6 +41,7 @@ def export(
     out: Path,
     board: str | None,
     since: int | None,
+    trust_path: Path | None,
     metadata: Path | None,
 ) -> Answer:
     """Write releases with their attestations and what this site's log says of them into one file; and what was
@@ -46,10 +50,12 @@ def export(
     The same releases at the same state of the log give the same bytes. The file is an OCI image layout in a tar, too.
     """
     from assay.pipeline.bundle_export import export_bundle, find_releases
+    from assay.pipeline.stamp_folder import stamps_of
 
+    stamps = stamps_of(trust_path) if trust_path is not None else None
     found = find_releases(session.site, releases, board)
     with working(session, f"writing {out}"):
-        done = export_bundle(session.site, found, out, since=since, metadata=metadata)
+        done = export_bundle(session.site, found, out, since=since, metadata=metadata, stamps=stamps)
     lines = [f"{each.reference} for {each.board}" for each in done.releases]
     lines += [f"  log       {done.log_size} entries, {done.records} of them about these releases"]
     lines += [f"  wrote     {out}: {done.size} bytes, SHA-256 {done.sha256}"]
@@ -82,12 +88,13 @@ def import_(session: Session, file: Path, trust_path: Path, check: bool, reposit
     """
     from assay.pipeline.bundle_import import import_bundle
     from assay.pipeline.bundle_metadata import MetadataOrder
+    from assay.pipeline.stamp_folder import stamps_of
     from assay.pipeline.trust_anchor import load_anchor
 
     trust, _ = load_anchor(trust_path)
     with working(session, f"verifying {file}"):
         order = MetadataOrder(repository, root)
-        done = import_bundle(session.site, file, trust, keep=not check, repository=order)
+        done = import_bundle(session.site, file, trust, keep=not check, repository=order, stamps=stamps_of(trust_path))
     return Answer("\n".join(_lines(done)), _data(done))
 
 
@@ -99,6 +106,8 @@ def _lines(done: Imported) -> list[str]:
         lines += [f"  verified  {len(checks)} checks"]
     lines += [f"withdrawn  {each.release} for {each.board}: {each.reason}" for each in done.withdrawn]
     lines += [f"log '{done.log.head.origin}', {done.log.head.size} entries"]
+    lines += [f"archive stamps of {done.stamped} statements count here"] if done.stamped else []
+    lines += [f"caution   archive stamps of {sha256} do not count by this trust file" for sha256 in done.passed_over]
     lines += ["the repository's metadata names these releases"] if done.metadata else []
     if done.log.continues:
         lines += [f"  goes on from the {done.log.continues} entries that this site had seen"]
@@ -112,4 +121,6 @@ def _data(done: Imported) -> dict[str, object]:
     ]
     log = {"origin": done.log.head.origin, "size": done.log.head.size, "continues": done.log.continues}
     withdrawn = [each.model_dump(mode="json") for each in done.withdrawn]
-    return {"releases": releases, "withdrawn": withdrawn, "log": log, "metadata": done.metadata, "kept": done.kept}
+    stamps = {"counted": done.stamped, "passed_over": list(done.passed_over)}
+    said = {"releases": releases, "withdrawn": withdrawn, "log": log, "metadata": done.metadata}
+    return {**said, "archive_stamps": stamps, "kept": done.kept}

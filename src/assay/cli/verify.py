@@ -56,7 +56,8 @@ def command(
     trust, trust_sha256 = load_anchor(trust_path)
     at = offline_verify.parse_time(at_text)
     kind, datas = _kind(what)
-    only = {"--artifact": artifact, "--role": role, "--at": at_text} if kind != "statement" else {}
+    only = {"--artifact": artifact, "--role": role} if kind != "statement" else {}
+    only |= {"--at": at_text} if kind not in ("statement", "export") else {}
     only |= {"--html": page} if kind not in ("export", "serial") else {}
     only |= {"--board": board} if kind != "release" else {}
     for option, value in only.items():
@@ -72,7 +73,7 @@ def command(
         return _release(session, what[0], board, trust)
     if kind == "serial":
         return _serial(session, what[0], trust, trust_sha256, page)
-    return _export_answer(offline_verify.verify_export(datas[0], trust, trust_sha256), page)
+    return _export_answer(offline_verify.verify_export(datas[0], trust, trust_sha256, at), page)
 
 
 _WORDS = {

@@ -20,6 +20,7 @@ from pydantic import Field, ValidationError
 
 from assay.errors import NotVerified
 from assay.formats import canonical_json, checkpoint, log_entry, merkle, strict_json
+from assay.formats.archive_stamp import STAMPS_MAX
 from assay.formats.checkpoint import Checkpoint
 from assay.model.identifiers import FileSha256
 from assay.model.trust import TrustFile
@@ -29,6 +30,7 @@ SCHEMA = "assay.bundle/1"
 INDEX = "assay-bundle.json"
 CHECKPOINT = "log/checkpoint"
 LAYOUT_FILES = ("index.json", "oci-layout")
+STAMPS = "stamps"
 INDEX_BYTES_MAX = strict_json.DOCUMENT_BYTES_MAX
 MEMBER_BYTES_MAX = 1024 * 1024 * 1024
 """Bytes of one file: as much as a store takes as one blob."""
@@ -38,6 +40,7 @@ PROOF_LENGTH_MAX = 64
 """Hashes; an RFC 6962 proof has at most one for each bit of the tree's size."""
 
 _BLOB = re.compile(r"blobs/sha256/([0-9a-f]{64})")
+_STAMP = re.compile(r"stamps/([0-9a-f]{64})\.([1-9][0-9]?)\.tsr")
 _METADATA = re.compile(r"metadata/[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _REMEDY = "get the bundle again from who made it"
 
@@ -89,6 +92,17 @@ def blob_of(name: str) -> str | None:
     return found[1] if found else None
 
 
+def stamp_name(sha256: str, number: int) -> str:
+    """The name of an archive stamp in the archive: as beside a bundle, counted from 1."""
+    return f"{STAMPS}/{sha256}.{number}.tsr"
+
+
+def stamp_of(name: str) -> str | None:
+    """The digest of the bundle whose archive stamp this is; None for another file."""
+    found = _STAMP.fullmatch(name)
+    return found[1] if found and int(found[2]) <= STAMPS_MAX else None
+
+
 def encode_index(index: BundleIndex) -> bytes:
     """The index in its one spelling."""
     return canonical_json.encode_value(index)
@@ -112,6 +126,7 @@ def read_index(data: bytes) -> BundleIndex:
 def _check_members(members: Mapping[str, int]) -> None:
     for name, size in members.items():
         known = name == CHECKPOINT or name in LAYOUT_FILES or blob_of(name) or _METADATA.fullmatch(name)
+        known = known or stamp_of(name)
         if not known:
             raise NotVerified(f"the bundle says that it has a file {name[:80]!r}, which none has", remedy=_REMEDY)
         if not 0 <= size <= MEMBER_BYTES_MAX:

@@ -9,12 +9,15 @@ Format: docs/reference/export-format.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import Field, ValidationError
 
 from assay.errors import NotVerified, UsageFault
 from assay.formats import canonical_json, canonical_tar, strict_json
+from assay.formats.archive_stamp import STAMPS_MAX
 from assay.model.identifiers import FileSha256, SerialNumber
 from assay.model.trace import Dossier, LoggedRecord
 from assay.model.value import Value
@@ -46,6 +49,13 @@ class _Consistency(_Proof):
     size: int = Field(ge=0)
 
 
+class _Stamped(Value):
+    """A bundle and its archive stamps, the oldest first, by their SHA-256."""
+
+    bundle: FileSha256
+    stamps: tuple[FileSha256, ...] = Field(min_length=1, max_length=STAMPS_MAX)
+
+
 class _Index(Value):
     """`index.json`: what else is in the archive, in order, and the proofs."""
 
@@ -55,6 +65,8 @@ class _Index(Value):
     records: tuple[_Record, ...]
     consistency: tuple[_Consistency, ...]
     files: tuple[FileSha256, ...]
+    stamps: tuple[_Stamped, ...] | None = None
+    """None where there are none: an older assay reads such an export."""
 
 
 def encode(dossier: Dossier) -> bytes:
@@ -71,12 +83,14 @@ def encode(dossier: Dossier) -> bytes:
         members[_file_name(sha256)] = data
     if dossier.leaves is not None:
         members[_LEAVES] = _join(dossier.leaves)
+    members |= {_stamp_name(sha256, at): one for sha256, each in dossier.stamps.items() for at, one in enumerate(each)}
     index = _Index(
         serial=dossier.serial,
         complete=dossier.leaves is not None,
         records=tuple(records),
         consistency=tuple(_Consistency(size=n, hashes=_hex(p)) for n, p in sorted(dossier.consistency.items())),
         files=tuple(sorted(dossier.files)),
+        stamps=tuple(_stamped(sha256, each) for sha256, each in sorted(dossier.stamps.items())) or None,
     )
     members[_INDEX] = canonical_json.encode_value(index)
     data = canonical_tar.encode(members)
@@ -125,7 +139,21 @@ def _dossier(members: dict[str, bytes]) -> Dossier:
         consistency={item.size: item.as_bytes() for item in index.consistency},
         files={sha256: members[_file_name(sha256)] for sha256 in index.files},
         leaves=_split(members[_LEAVES]) if index.complete else None,
+        stamps={each.bundle: tuple(_stamps(each, members)) for each in index.stamps or ()},
     )
+
+
+def _stamped(sha256: str, stamps: tuple[bytes, ...]) -> _Stamped:
+    return _Stamped(bundle=sha256, stamps=tuple(hashlib.sha256(each).hexdigest() for each in stamps))
+
+
+def _stamps(stamped: _Stamped, members: dict[str, bytes]) -> Iterator[bytes]:
+    """A stamp that nobody needs today is compared with its digest all the same."""
+    for at, sha256 in enumerate(stamped.stamps):
+        stamp = members[_stamp_name(stamped.bundle, at)]
+        if hashlib.sha256(stamp).hexdigest() != sha256:
+            raise NotVerified(f"an archive stamp of {stamped.bundle} in the export was changed", remedy=_REMEDY)
+        yield stamp
 
 
 def _read_index(data: bytes) -> _Index:
@@ -148,6 +176,11 @@ def _entry_name(index: int) -> str:
 
 def _bundle_name(index: int) -> str:
     return f"records/{index:08d}/record.sigstore.json"
+
+
+def _stamp_name(sha256: str, at: int) -> str:
+    """As beside a bundle: counted from 1."""
+    return f"stamps/{sha256}.{at + 1}.tsr"
 
 
 def _file_name(sha256: str) -> str:

@@ -148,7 +148,8 @@ class Dossier:
 
     `files`: images, attachments, certificates and manifests by the SHA-256 that they should have; `consistency`: proofs
     from earlier tree sizes to that of `checkpoint`; `leaves`: all entries of the log, without which nobody can say that
-    a record of the unit was not left out (None: they are not there).
+    a record of the unit was not left out (None: they are not there). `stamps`: archive stamps by the SHA-256 of the
+    record's file, the oldest first.
     """
 
     serial: str
@@ -157,3 +158,4 @@ class Dossier:
     consistency: Mapping[int, tuple[bytes, ...]] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
     leaves: tuple[bytes, ...] | None = None
+    stamps: Mapping[str, tuple[bytes, ...]] = field(default_factory=dict)

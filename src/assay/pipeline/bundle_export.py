@@ -26,6 +26,7 @@ from assay.model.artifact import Release
 from assay.model.record import LogEntry, RecordType
 from assay.model.statement import PredicateType
 from assay.pipeline.site import Site
+from assay.pipeline.stamp_folder import STAMPS, StampFolder
 from assay.pipeline.withdrawals import withdrawal_of
 
 METADATA_BYTES_MAX = 16 * 1024 * 1024
@@ -61,10 +62,17 @@ def find_releases(site: Site, references: Sequence[str], board: str | None) -> t
 
 
 def export_bundle(
-    site: Site, releases: Sequence[Release], out: Path, *, since: int | None = None, metadata: Path | None = None
+    site: Site,
+    releases: Sequence[Release],
+    out: Path,
+    *,
+    since: int | None = None,
+    metadata: Path | None = None,
+    stamps: Path | None = None,
 ) -> Exported:
     """Write the bundle of `releases` to `out`. `since`: the size of this log that the receiver has seen; `metadata`: a
-    folder with trust metadata (TUF). Raises `UsageFault`, `StorageError`.
+    folder with trust metadata (TUF); `stamps`: one with archive stamps, beside that of the site. Raises `UsageFault`,
+    `StorageError`.
     """
     _check_replaceable(out)
     for each in releases:
@@ -74,6 +82,7 @@ def export_bundle(
     size = site.records.log.checkpoint().size
     layout = _Layout(site, releases, size)
     members = layout.members() | _metadata(metadata)
+    members |= _stamps(members, [StampFolder(each) for each in (stamps, site.folder / STAMPS) if each is not None])
     members[release_bundle.CHECKPOINT] = _held(site.records.log.note())
     if site.records.log.checkpoint().size != size:
         raise StorageError("the log grew while it was read", remedy="export again")
@@ -182,6 +191,15 @@ def _metadata(folder: Path | None) -> dict[str, tuple[int, Give]]:
             raise UsageFault(f"{path} has more than {METADATA_BYTES_MAX} bytes", remedy="name the metadata's folder")
         members[f"metadata/{path.name}"] = _held(data)
     return members
+
+
+def _stamps(members: Mapping[str, object], folders: Sequence[StampFolder]) -> dict[str, tuple[int, Give]]:
+    """The archive stamps of what is in the bundle: of each blob from the first folder that has any."""
+    found = dict[str, tuple[int, Give]]()
+    for digest in filter(None, map(release_bundle.blob_of, members)):
+        stamps = next((some for folder in folders if (some := folder.of(digest))), ())
+        found |= {release_bundle.stamp_name(digest, at): _held(stamp) for at, stamp in enumerate(stamps, 1)}
+    return found
 
 
 def _held(data: bytes) -> tuple[int, Give]:

@@ -28,9 +28,11 @@ from assay.model.artifact import Release
 from assay.model.predicates import Withdrawal
 from assay.model.trust import Check, TrustFile
 from assay.pipeline.bundle_metadata import BundleMetadata, MetadataOrder
+from assay.pipeline.bundle_stamps import BundleStamps
 from assay.pipeline.incoming_folder import incoming_folder
 from assay.pipeline.incoming_release import check_withdrawals, verify_incoming
 from assay.pipeline.site import Site
+from assay.pipeline.stamp_folder import STAMPS, with_stamps
 
 IMPORTS = "imports"
 """Folder of the site with the newest checkpoint of each log that a bundle came with."""
@@ -43,20 +45,30 @@ _REMEDY = "get the bundle again from who made it"
 
 @dataclass(frozen=True)
 class Imported:
-    """What came: releases and what was checked of each, withdrawals, and the state of the log that vouches for them."""
+    """What came: releases and what was checked of each, withdrawals, and the state of the log that vouches for them.
+    `stamped`: how many statements came with archive stamps that count here; `passed_over`: those of which none does.
+    """
 
     releases: tuple[tuple[Release, tuple[Check, ...]], ...]
     withdrawn: tuple[Withdrawal, ...]
     log: LogPart
     kept: bool
     metadata: bool = False
+    stamped: int = 0
+    passed_over: tuple[str, ...] = ()
 
 
 def import_bundle(
-    site: Site, file: Path, trust: TrustFile, *, keep: bool = True, repository: MetadataOrder | None = None
+    site: Site,
+    file: Path,
+    trust: TrustFile,
+    *,
+    keep: bool = True,
+    repository: MetadataOrder | None = None,
+    stamps: Path | None = None,
 ) -> Imported:
     """Verify the bundle in `file` and keep its releases; with `keep` false only verify. `repository`: whose metadata
-    may have come along.
+    may have come along. `stamps`: the folder where gates look for archive stamps (None: that of the site).
 
     Raises `NotVerified` or `Refused` for what must not be kept, `StorageError`, `UsageFault`.
     """
@@ -65,6 +77,8 @@ def import_bundle(
             index = _take_apart(file, folder)
             staged = OciLayoutStore(folder)
             _check_layout(staged, index)
+            came = BundleStamps(staged, folder, index, trust)
+            trust = with_stamps(trust, came.counted)
             note = (folder / release_bundle.CHECKPOINT).read_bytes()
             seen_file = _seen_file(site, checkpoint.read(note).origin)
             log = release_bundle.verify_log(index, note, trust, _seen(seen_file))
@@ -83,8 +97,10 @@ def import_bundle(
                     metadata.keep()
                 make_folder(seen_file.parent)
                 write_durably(seen_file, note)
+                came.keep(stamps or site.folder / STAMPS)
                 site.store.adopt(staged)
-            return Imported(checked, withdrawn, log, keep, metadata.is_there)
+            others = (len(came.counted), came.passed_over)
+            return Imported(checked, withdrawn, log, keep, metadata.is_there, *others)
     except OSError as error:
         text = f"the bundle cannot be taken apart: {error.strerror} ({error.filename})"
         raise StorageError(text, remedy="free disk space, and make the site folder writable") from error

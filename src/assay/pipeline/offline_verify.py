@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -64,8 +65,13 @@ def kind_of(data: bytes) -> str:
     )
 
 
-def verify_export(data: bytes, trust: TrustFile, trust_sha256: str) -> Trace:
-    """The trace of an exported history. `NotVerified` when the file is not what `assay trace --export` writes."""
+def verify_export(data: bytes, trust: TrustFile, trust_sha256: str, at: datetime | None = None) -> Trace:
+    """The trace of an exported history, asked at the time `at` (None: when the trust file is asked).
+
+    `NotVerified` when the file is not what `assay trace --export` writes.
+    """
+    if at is not None:
+        trust = trust.asked(replace(trust.asking, now=lambda: at))
     return verify_dossier(trace_archive.decode(data), trust, trust_sha256, "export")
 
 

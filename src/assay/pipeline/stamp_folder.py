@@ -8,12 +8,15 @@ they count by whom they are of, and where they lie says nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from assay.backends.durable_file import exclusive, make_folder, write_durably
 from assay.backends.named_file import read_named
 from assay.errors import NotVerified, StorageError
 from assay.formats.archive_stamp import STAMPS_MAX
+from assay.model.trust import TrustFile
 
 STAMPS = "stamps"
 """The folder beside a trust file; of a site, where verbs take its own keys."""
@@ -36,6 +39,32 @@ class StampFolder:
     def of(self, sha256: str) -> tuple[bytes, ...]:
         """Those of the bundle with that SHA-256, the oldest first. Raises `NotVerified`, `StorageError`."""
         return read_stamps(self.folder / sha256)
+
+
+def with_stamps(trust: TrustFile, known: Mapping[str, Sequence[bytes]]) -> TrustFile:
+    """`trust`, asked with the archive stamps that are known by the SHA-256 of their bundles; for other bundles with
+    those that lie where it is asked.
+    """
+    elsewhere = trust.asking.stamps
+
+    def stamps(sha256: str) -> Sequence[bytes]:
+        return known.get(sha256) or (elsewhere(sha256) if elsewhere is not None else ())
+
+    return trust.asked(replace(trust.asking, stamps=stamps))
+
+
+def keep_stamps(at: Path, stamps: Sequence[bytes]) -> bool:
+    """Put the stamps of a bundle where gates look for them, at `at` (folder and SHA-256); no stamp is replaced. Answers
+    whether they are there then: not where other ones are. Raises `OSError`.
+    """
+    make_folder(at.parent)
+    with exclusive(at.parent):
+        kept = read_stamps(at)
+        if tuple(stamps[: len(kept)]) != kept[: len(stamps)]:
+            return False
+        for number, stamp in enumerate(stamps[len(kept) :], len(kept) + 1):
+            write_durably(stamp_path(at, number), stamp)
+        return True
 
 
 def stamp_path(path: Path, number: int) -> Path:

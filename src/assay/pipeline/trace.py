@@ -13,10 +13,13 @@ import hashlib
 from collections.abc import Iterable
 from typing import Literal
 
+from assay.errors import NotVerified
+from assay.formats.archive_stamp import archive_times
 from assay.model.predicates import Provisioning
 from assay.model.record import RecordType
 from assay.model.trace import Dossier, Mark, Trace, TraceNode, TrustUsed
 from assay.model.trust import TrustFile
+from assay.pipeline.stamp_folder import with_stamps
 from assay.pipeline.trace_digests import reachable
 from assay.pipeline.trace_life import Life
 from assay.pipeline.trace_link import KEY_DIGITS, Link, count, heading
@@ -35,6 +38,7 @@ def verify_dossier(
     site_nodes: Iterable[TraceNode] = (),
 ) -> Trace:
     """The trace of the unit of `dossier`; `site_nodes` are links about the site that it was collected from."""
+    trust = with_stamps(trust, dossier.stamps)
     view, log_node = verify_log(dossier, trust)
     opened = [open_record(record, view) for record in dossier.records]
     provisioned = [record.predicate for record in opened if isinstance(record.predicate, Provisioning)]
@@ -53,6 +57,7 @@ def verify_dossier(
         heading("history", "Life of the unit, in the order of the log", [record.node() for record in about_unit]),
         runs,
         _files_node(dossier, opened),
+        *([_stamps_node(dossier, trust)] if dossier.stamps else []),
         *site_nodes,
     )
     return Trace(
@@ -151,4 +156,26 @@ def _files_node(dossier: Dossier, opened: list[OpenedRecord]) -> TraceNode:
         link.fault(f"a consistency proof from {size} entries that no record needs")
     if link.holds and dossier.files:
         link.checked("each has the SHA-256 that a record, or a file that a record names, says")
+    return link.node()
+
+
+def _stamps_node(dossier: Dossier, trust: TrustFile) -> TraceNode:
+    """What the archive stamps that came along prove. Who needs one, and has it not, is told with his record."""
+    bundles = {hashlib.sha256(each.bundle).hexdigest(): each for each in dossier.records if each.bundle is not None}
+    link = Link("stamps", f"Archive stamps of {count(len(dossier.stamps), 'record')}")
+    for sha256, stamps in sorted(dossier.stamps.items()):
+        record = bundles.get(sha256)
+        if record is None or record.bundle is None:
+            link.fault(f"archive stamps of {sha256}, which is no record of the unit")
+            continue
+        where = f"entry {record.index}" if record.index is not None else "a record that is not logged"
+        try:
+            times = archive_times(record.bundle, stamps, trust)
+        except NotVerified as error:
+            link.tell("not counted", f"{where}: {error.message}")
+            continue
+        if times:
+            link.checked(f"{where} was there at {times[0].when:%Y-%m-%d %H:%M:%S} UTC, as {times[0].source} says")
+        else:
+            link.tell("not counted", f"{where}: its services ended, and no others say when it was there")
     return link.node()

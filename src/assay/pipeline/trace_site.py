@@ -9,8 +9,10 @@ Leaves to others: the unit's own history (`trace`). Not covered: docs/reference/
 
 from __future__ import annotations
 
+import hashlib
 import re
 import ssl
+from dataclasses import replace
 from pathlib import Path
 
 from assay.backends.records.outbox import waiting
@@ -19,6 +21,7 @@ from assay.formats.device_certificate import is_ca_certificate_of
 from assay.formats.tlog_tiles import CHECKPOINT_PATH
 from assay.model.trace import Dossier, LinkStatus, Trace, TraceNode
 from assay.model.trust import Role, TrustFile
+from assay.pipeline.stamp_folder import STAMPS, StampFolder
 from assay.pipeline.trace import verify_dossier
 from assay.pipeline.trace_collect import SiteReading
 from assay.pipeline.trace_link import Link, count
@@ -42,12 +45,24 @@ def trace_site(
     """
     for _ in range(READS_MAX):
         reading = SiteReading(folder)
-        dossier = reading.dossier(serial)
+        dossier = _stamped(reading.dossier(serial), folder, trust)
         nodes = () if unit_only else verify_site(folder, trust)
         trace = verify_dossier(dossier, trust, trust_sha256, "site", nodes)
         if not trace.root.broken or _note(folder) == reading.log.note:
             break  # what is broken is not broken because the log grew under our hands
     return dossier, trace
+
+
+def _stamped(dossier: Dossier, folder: Path, trust: TrustFile) -> Dossier:
+    """With the archive stamps of its records: those where the trust file is asked, else those of the site."""
+    of_site, found = StampFolder(folder / STAMPS), dict[str, tuple[bytes, ...]]()
+    for record in dossier.records:
+        if record.bundle is not None:
+            sha256 = hashlib.sha256(record.bundle).hexdigest()
+            asked = trust.asking.stamps(sha256) if trust.asking.stamps is not None else ()
+            if stamps := tuple(asked) or of_site.of(sha256):
+                found[sha256] = stamps
+    return replace(dossier, stamps=found)
 
 
 def _note(folder: Path) -> bytes:
