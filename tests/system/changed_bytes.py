@@ -2,7 +2,8 @@
 """One byte changed in every file that a run leaves, one file at a time: `nox -s changed`; a sample runs with the tests.
 
 Every file of a site is of a kind below. Of what records rest on, `assay trace` refuses a changed byte with status 4;
-of the rest it says the same as before, which is why it is no evidence (docs/reference/trace).
+what outlives keys it tells, and refuses it once a record needs it; of the rest it says the same as before, which is why
+it is no evidence (docs/reference/trace).
 
     python tests/system/changed_bytes.py                             the demo is run first, in a folder of its own
     python tests/system/changed_bytes.py --site .assay --trust TRUST --serial SERIAL [--flips 8]
@@ -37,8 +38,24 @@ COVERED = (
 )
 """What records rest on, as patterns of paths in a site; `*` passes over folders, too."""
 
+TOLD = {
+    "stamps/*": "told by `assay trace`, and refused where a record needs it: an archive stamp of a key that ended",
+}
+"""What no record rests on yet, and what is said of it then."""
+
 NO_EVIDENCE = {
     "keys/*": "private keys: a changed one signs no more, and what it signed verifies with the trust file",
+    "log/cosigned/*": "what witnesses signed: `assay log verify --witness` refuses a changed one",
+    "log-queue/*": "statements on their way into the log of others; each is verified before it is sent",
+    "imports/*": "how far a log was seen: a bundle of another history is refused",
+    "incoming/*": "what is downloaded, and counts once it is whole and verified",
+    "repositories/*": "signed metadata of TUF, verified each time it is used",
+    "roots/*": "signed metadata of TUF, verified each time it is used",
+    "witness.sqlite*": "what this site cosigned for others; each line is signed by itself",
+    "keyless.toml": "how this site signs; what it signed verifies with the trust file",
+    "keyless_root.json": "whom this site asks to certify; every bundle is verified by a trust file",
+    "trust_config.json": "which services this site uses; every bundle is verified by a trust file",
+    "rauc/*": "certificates for bundles; units have the keyring built in",
     "outbox.sqlite*": "statements on their way into the log; the log is the truth",
     "journal.sqlite*": "the state of runs; what they led to is in the log",
     "serials.sqlite*": "which serial number is the next; those that were given are in the log",
@@ -76,7 +93,7 @@ class Used:
 
 
 def _kind(name: str) -> str:
-    for pattern in (*COVERED, *NO_EVIDENCE):
+    for pattern in (*COVERED, *TOLD, *NO_EVIDENCE):
         if fnmatchcase(name, pattern):
             return pattern
     raise LookupError(f"nobody says what a changed byte in {name} does")
@@ -88,22 +105,24 @@ def faults(used: Used, dice: random.Random, *, flips: int, sample: int | None = 
     if said[0] != 0:
         yield f"nothing was changed, and the status is {said[0]}: {said[1]}"
     for kind, files in used.kinds().items():
-        wanted = sample if kind in COVERED else sample or 1
+        wanted = sample if kind not in NO_EVIDENCE else sample or 1
         for path in files if wanted is None else dice.sample(files, min(wanted, len(files))):
             for _ in range(flips):
-                yield from changed(used, path, dice, refused=kind in COVERED)
+                yield from changed(used, path, dice, refused=kind in COVERED, told=said[1] if kind in TOLD else None)
     if used.traced() != said:
         yield "everything is as it was, and trace says something else"
 
 
-def changed(used: Used, path: Path, dice: random.Random, *, refused: bool) -> Iterator[str]:
-    """The fault, if a changed bit of the file at `path` is not `refused`, or is and should not be."""
+def changed(used: Used, path: Path, dice: random.Random, *, refused: bool, told: str | None = None) -> Iterator[str]:
+    """The fault, if a changed bit of the file at `path` is not `refused`, or is and should not be. `told`: what was
+    said before, and must not be said any more.
+    """
     good = path.read_bytes()
     place, bit = dice.randrange(len(good)), dice.randrange(8)
     path.write_bytes(good[:place] + bytes([good[place] ^ 1 << bit]) + good[place + 1 :])
     status, output = used.traced()
     path.write_bytes(good)
-    if status != (4 if refused else 0) or "Traceback" in output:
+    if status != (4 if refused else 0) or "Traceback" in output or output == told:
         yield f"{path.relative_to(used.site)}, bit {bit} of byte {place}: status {status}\n{output}"
 
 
@@ -137,7 +156,7 @@ def main() -> int:
             used = Used(folder / "site", asked.trust, asked.serial)
         found = list(faults(used, random.Random(asked.seed), flips=asked.flips))
         for kind, files in used.kinds().items():
-            print(f"{kind:<20} {len(files):>5} files: {NO_EVIDENCE.get(kind, 'refused')}")
+            print(f"{kind:<20} {len(files):>5} files: {(TOLD | NO_EVIDENCE).get(kind, 'refused')}")
     print(*found, f"{len(found)} faults", sep="\n")
     return 1 if found else 0
 

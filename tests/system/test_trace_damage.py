@@ -7,12 +7,21 @@ import json
 import os
 import random
 import shutil
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from changed_bytes import NO_EVIDENCE, Used, changed, faults
 from made_site import SERIAL, MadeSite
+from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 from traced_site import broken, names_in, reopened, run
+
+from assay.model.signer_limits import TrustedServices
+from assay.model.trust import STATEMENT_ROLES
+from assay.pipeline.stamp_folder import STAMPS, stamp_path
+from assay.pipeline.trust_file import load_trust, write_trust
+from assay.simulation.sigstore_lab.lab import SigstoreLab
 
 FLIPS = int(os.environ.get("ASSAY_FLIPS", "1"))
 """Bytes in each file and for each seed; a campaign sets ASSAY_FLIPS."""
@@ -31,6 +40,35 @@ def test_one_changed_byte_in_every_file(finished_copy: Path, seed: int) -> None:
     kinds = site.kinds()
     assert sum(len(files) for kind, files in kinds.items() if kind not in NO_EVIDENCE) >= 60
     assert {"keys/*", "outbox.sqlite*"} <= set(kinds)
+
+
+def test_what_a_site_with_services_has_more(finished_copy: Path) -> None:
+    """Archive stamps, and statements that wait for a log. A changed byte of the first is told, and refused once the
+    keys have ended; of the second it is no matter of records: what is sent is verified before (test_log_queue).
+    """
+    folder = finished_copy / ".assay"
+    (folder / STAMPS).mkdir()
+    with SigstoreLab() as lab:
+        for record in (folder / "records").glob("*.json"):
+            builder = TimestampRequestBuilder().hash_algorithm(HashAlgorithm.SHA256).data(record.read_bytes())
+            stamp_path(folder / STAMPS / record.stem, 1).write_bytes(lab.stamper.answer(builder.build().as_bytes()))
+        services = TrustedServices(name="lab", trusted_root=json.dumps(lab.trusted_root), development=True)
+    trust = load_trust(finished_copy / "trust.toml").model_copy(update={"sigstore": (services,)})
+    site, dice = replace(used(finished_copy), trust=finished_copy / "later.toml"), random.Random(3)
+    write_trust(site.trust, trust, replace=False)
+    (folder / "log-queue").mkdir()
+    (folder / "log-queue" / "ab.sigstore.json").write_bytes(next((folder / "records").glob("*.json")).read_bytes())
+    told, kinds = site.traced(), site.kinds()
+    assert told[0] == 0 and "Archive stamps of the site" in told[1] and "proves nothing" not in told[1]
+    for path in dice.sample(kinds["stamps/*"], 3):
+        assert list(changed(site, path, dice, refused=False, told=told[1])) == []
+    (waiting,) = kinds["log-queue/*"]
+    assert list(changed(site, waiting, dice, refused=False)) == []
+    over = {"valid_until": datetime.now(UTC)}
+    ended = tuple(key.model_copy(update=over) if key.role in STATEMENT_ROLES else key for key in trust.keys)
+    write_trust(site.trust, trust.model_copy(update={"keys": ended}), replace=True)
+    assert site.traced()[0] == 0
+    assert list(changed(site, kinds["stamps/*"][0], dice, refused=True)) == []
 
 
 def test_a_file_of_no_kind(finished_copy: Path) -> None:

@@ -109,12 +109,17 @@ def test_unknown_members_are_ignored_where_in_toto_says_so() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"_type": "https://in-toto.io/Statement/v0.1"}, {"subject": []}, {"predicate": None}, {"predicateType": 7}],
+    [{"_type": "https://in-toto.io/Statement/v0.1"}, {"subject": []}, {"predicate": []}, {"predicateType": 7}],
 )
 def test_no_statement(change: dict[str, Any]) -> None:
     bundle = SIGNER.sign_statement(Role.FIELD, _statement(**change))
     with pytest.raises(NotVerified, match="statement"):
         _verify(bundle, trust_in(SIGNER))
+
+
+def test_a_predicate_that_is_left_out_is_empty() -> None:
+    """Unset, null and empty are the same (in-toto attestation specification)."""
+    assert read_statement(_statement(predicate=None)).predicate == {}
 
 
 def test_any_exception_is_not_verified(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,6 +67,16 @@ def keep_stamps(at: Path, stamps: Sequence[bytes]) -> bool:
         return True
 
 
+def with_folder(trust: TrustFile, folder: Path) -> TrustFile:
+    """`trust`, asked with the archive stamps in `folder` for bundles of which none lie where it is asked."""
+    elsewhere, here = trust.asking.stamps, StampFolder(folder)
+
+    def stamps(sha256: str) -> Sequence[bytes]:
+        return (elsewhere(sha256) if elsewhere is not None else ()) or here.of(sha256)
+
+    return trust.asked(replace(trust.asking, stamps=stamps))
+
+
 def stamp_path(path: Path, number: int) -> Path:
     """The stamp with that number, counted from 1, of the bundle at `path`."""
     return path.with_name(f"{path.name}.{number}.tsr")

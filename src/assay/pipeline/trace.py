@@ -162,7 +162,7 @@ def _files_node(dossier: Dossier, opened: list[OpenedRecord]) -> TraceNode:
 def _stamps_node(dossier: Dossier, trust: TrustFile) -> TraceNode:
     """What the archive stamps that came along prove. Who needs one, and has it not, is told with his record."""
     bundles = {hashlib.sha256(each.bundle).hexdigest(): each for each in dossier.records if each.bundle is not None}
-    link = Link("stamps", f"Archive stamps of {count(len(dossier.stamps), 'record')}")
+    link, vain = Link("stamps", f"Archive stamps of {count(len(dossier.stamps), 'record')}"), 0
     for sha256, stamps in sorted(dossier.stamps.items()):
         record = bundles.get(sha256)
         if record is None or record.bundle is None:
@@ -172,10 +172,10 @@ def _stamps_node(dossier: Dossier, trust: TrustFile) -> TraceNode:
         try:
             times = archive_times(record.bundle, stamps, trust)
         except NotVerified as error:
+            times = ()
             link.tell("not counted", f"{where}: {error.message}")
-            continue
+        vain += not times
         if times:
             link.checked(f"{where} was there at {times[0].when:%Y-%m-%d %H:%M:%S} UTC, as {times[0].source} says")
-        else:
-            link.tell("not counted", f"{where}: its services ended, and no others say when it was there")
+    link.title += f", {vain} of which proves nothing here" if vain else ""
     return link.node()
