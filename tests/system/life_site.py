@@ -28,6 +28,7 @@ BOOTLOADER = "assay-bootloader@1.0.0"
 APP = "demo-sensor"
 BAD_VERSION = "1.2.0"
 PATCHED_VERSION = "1.3.0"
+RAISED_VERSION = "1.4.0"
 BAD_REASON = "sha256 known answer"
 APPS: dict[str, tuple[str, ...]] = {
     "1.0.0": (),
@@ -143,10 +144,11 @@ def patched_site(board: str, folder: Path) -> LifeSite:
 
 
 def whole_site(board: str, folder: Path) -> LifeSite:
-    """As `patched_site`, with two versions of the radio's firmware."""
+    """As `patched_site`, with two versions of the radio's firmware and one of the app that has a higher counter."""
     site = patched_site(board, folder)
     for version in ("1.0.0", "1.1.0"):
         _release(site, "radio", version, ())
+    _release(site, "app", RAISED_VERSION, (), manifest="raised.toml")
     return site
 
 
@@ -226,9 +228,12 @@ def _make(site: LifeSite) -> None:
     shutil.rmtree(work)
 
 
-def _release(site: LifeSite, part: str, version: str, more: tuple[str, ...], to_sign: Sequence[str] = ()) -> None:
+def _release(
+    site: LifeSite, part: str, version: str, more: tuple[str, ...], to_sign: Sequence[str] = (),
+    manifest: str = "module.toml",
+) -> None:  # fmt: skip
     out = site.folder / "work" / f"{part}-{version}"
-    line = ("build", f"firmware/{part}/module.toml", "--board", site.board, "--version", version)
+    line = ("build", f"firmware/{part}/{manifest}", "--board", site.board, "--version", version)
     site.good(*line, *more, "--out", out)
     site.good("sign", out, *to_sign)
     site.good("publish", f"{out}.signed")

@@ -21,14 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from assay.backends.builders.detools_patches import DetoolsPatches
 from assay.model.manifest import Board
 
 ROOT = Path(__file__).parents[2]
-SECURITY_COUNTER = "1"
+SECURITY_COUNTERS = {"1.4.0": "2"}
+"""Of the versions that have another one than 1."""
 CACHE = Path(tempfile.gettempdir()) / f"assay-test-firmware-{os.getuid()}" / "cache"
 NAMES = {"app": "demo-sensor", "radio": "demo-radio"}
 RADIOS = ("1.0.0", "1.1.0")
-APPS = {"1.0.0": (), "1.1.0": (), "1.2.0": ("--define", "SELFTEST_FAULT=1")}
+APPS = {"1.0.0": (), "1.1.0": (), "1.2.0": ("--define", "SELFTEST_FAULT=1"), "1.3.0": (), "1.4.0": ()}
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,21 @@ def large_app(name: str, size: int, version: str = "1.3.0", seed: int = 1) -> by
     return signed.read_bytes()
 
 
+def signed_patch(firmware: Firmware, base: str, gives: str) -> Path:
+    """The signed patch from one version of the app to another."""
+    signed = firmware.folder / f"patch-{base}-{gives}.signed"
+    if not signed.exists():
+        old, new = firmware.apps[base], firmware.apps[gives]
+        patch, fresh = signed.with_suffix(f".{os.getpid()}.bin"), signed.with_suffix(f".{os.getpid()}")
+        patch.write_bytes(DetoolsPatches().make(old, new, "crle"))
+        binding = {"0x00a3": image_hash(old), "0x00a4": image_hash(new), "0x00a5": b"\1\0\0\0"}
+        tlvs = [word for tag, value in binding.items() for word in ("--custom-tlv", tag, f"0x{value.hex()}")]
+        more = ("--non-bootable", *tlvs)
+        _imgtool_sign(firmware.folder, firmware.board, NAMES["app"], gives, "secondary", patch, fresh, *more)
+        fresh.replace(signed)
+    return signed
+
+
 def _make(folder: Path, board: Board) -> None:
     key = folder / "image.pem"
     _run([_imgtool(), "keygen", "-t", "ed25519", "-k", str(key)])
@@ -146,11 +163,13 @@ def _sign(folder: Path, board: Board, part: str, version: str, area: str) -> Non
     _imgtool_sign(folder, board, name, version, area, payload, folder / f"{part}-{version}.signed")
 
 
-def _imgtool_sign(folder: Path, board: Board, name: str, version: str, area: str, payload: Path, signed: Path) -> None:
+def _imgtool_sign(
+    folder: Path, board: Board, name: str, version: str, area: str, payload: Path, signed: Path, *more: str
+) -> None:
     tlvs = {"0x00a0": board.name, "0x00a1": "0x" + board.revision.to_bytes(4, "little").hex(), "0x00a2": name}
     command = [_imgtool(), "sign", "--key", str(folder / "image.pem"), "--align", "1", "--header-size", "0x200"]
     command += ["--pad-header", "--slot-size", hex(board.flash.areas[area].size), "--version", version]
-    command += ["--security-counter", SECURITY_COUNTER]
+    command += ["--security-counter", SECURITY_COUNTERS.get(version, "1"), *more]
     if area == "radio_primary":
         tlvs["0x00a6"] = "0x01000000"
     for tag, value in tlvs.items():

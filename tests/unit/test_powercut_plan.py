@@ -20,8 +20,8 @@ from assay.model.predicates import RunHeader
 from assay.pipeline import powercut_run, powercut_surroundings
 from assay.pipeline.manifest_files import load_board
 from assay.pipeline.powercut_campaign import Campaign
-from assay.pipeline.powercut_trial import Trial, Trier, tried
-from assay.simulation.nor_flash import Erase, NorFault, NorFlash, Operation, Program
+from assay.pipeline.powercut_trial import Left, Recovery, Trial, Trier, tried
+from assay.simulation.nor_flash import Erase, NorFault, NorFlash, Program
 from assay.stages.manifest.read import read_manifest
 from assay.stages.powercut.choice import Recording, cuts_of, sample, some_of_each
 from assay.stages.powercut.coming_up import CameUp, fault_of, read_line
@@ -61,6 +61,14 @@ def test_shipped_plans_are_of_their_board_and_end_where_they_may(file: Path) -> 
     after = {episode.name: episode.after for episode in plan.episodes}
     assert after["confirm"] == {"confirm": ("new",)}
     assert after["upload"] == {"test new": ("new",)}
+    until = {episode.name: episode.until for episode in plan.episodes if episode.until}
+    assert until == {
+        "swap": {"new": ("new",)},
+        "bad-image": {"bad": ("bad",)},
+        "delta": {"patched": ("patched",)},
+        "two-images": {"new": ("new",)},
+    }
+    assert {episode.name: episode.writes for episode in plan.episodes if episode.writes} == {"counter": ("counters",)}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +86,9 @@ def test_shipped_plans_are_of_their_board_and_end_where_they_may(file: Path) -> 
         ("after = { confirm =", "after = { reset =", "there is no 'reset'"),
         ('after = { confirm = ["new"]', 'after = { confirm = ["bad"]', "there is no 'bad'"),
         ('after = { confirm = ["new"]', "after = { confirm = []", "after"),
+        ("until = { new =", "until = { delta =", "there is no 'delta'"),
+        ('until = { new = ["new"]', 'until = { new = ["bad"]', "there is no 'bad'"),
+        ('until = { new = ["new"]', "until = { new = []", "until"),
         ('name = "swap"', 'name = "upload"', "two episodes"),
         ("seed = 1", "seed = -1", "seed"),
         ('old = "demo', 'rom = "demo', "word of its own"),
@@ -125,7 +136,7 @@ def test_each_operation_is_cut_before_torn_and_after() -> None:
 
 
 def test_what_was_acknowledged_before_the_cut_says_what_may_run() -> None:
-    steps = {"upload new": ("old",), "confirm": ("new",)}
+    steps: dict[str, tuple[str, ...]] = {"upload new": ("old",), "confirm": ("new",)}
     episode = Episode(name="swap", cut=("upload new", "test new", "confirm"), may_run=("old", "new"), after=steps)
     made = replace(recording(), episode=episode, acknowledged=(1, 2, 4))
     found = [made.may_run(Point(operation=number, tear=Tear.BITS)) for number in range(4)]
@@ -193,8 +204,9 @@ def campaign(**changes: Any) -> CampaignRun:
         outcome=changes.pop("outcome", Outcome.PASS), checkpoint="c",
     )  # fmt: skip
     episode = EpisodeResult(
-        name="swap", operations=3, erases=1, programs=2, cuts=changes.pop("cuts", 9), second_cuts=0, completed=1,
-        bricks=changes.pop("bricked", 0), came_up={"old": 9}, planned=9,
+        name="swap", operations=3, erases=1, programs=2, cuts=changes.pop("cuts", 9), came_up={"old": 9}, planned=9,
+        second_cuts=changes.pop("second_cuts", 4), planned_second_cuts=4, completed=changes.pop("completed", 2),
+        planned_completions=changes.pop("planned_completions", 2), bricks=changes.pop("bricked", 0),
     )  # fmt: skip
     return CampaignRun(
         run=header, plan="p", plan_sha256=SHA, seed=1, tears=(Tear.BEFORE,), sample=None, emulator="q", rom_sha256=SHA,
@@ -209,6 +221,9 @@ def test_passed_needs_every_planned_cut_and_no_fault() -> None:
     assert (said["result"], said["passedTests"], said["failedTests"]) == ("PASSED", ["swap"], [])
     for changes in (
         {"cuts": 8},
+        {"second_cuts": 3},
+        {"completed": 1},
+        {"completed": 0, "planned_completions": 0},
         {"bricked": 1, "outcome": Outcome.FAIL},
         {"faults": ("f",)},
         {"outcome": Outcome.FAIL},
@@ -224,9 +239,9 @@ class _Breaching(Trier):
         return Trial(cut, "old", "confirmed")
 
     def complete(self, cut: Cut) -> Trial:
-        return Trial(cut, "new", "confirmed", completed=True)
+        return Trial(cut, "new", "confirmed", completing=True)
 
-    def _recovery_from(self, cut: Cut) -> list[Operation]:
+    def _recovery_from(self, cut: Cut, left: Left) -> Recovery:
         raise NorFault(f"programmed without erase after {cut}")
 
 
@@ -276,10 +291,10 @@ def _trier(*trials: Trial) -> Trier:
     left = list(trials)
 
     class Told(Trier):
-        def chip_after(self, cut: Cut) -> NorFlash:
-            return NorFlash(64, 16)
+        def left_by(self, cut: Cut) -> Left:
+            return Left(NorFlash(64, 16), (), ())
 
-        def _boot(self, cut: Cut, chip: NorFlash, timeout_s: float) -> Trial:
+        def _boot(self, cut: Cut, behind: Left, timeout_s: float) -> Trial:
             return left.pop(0)
 
         def _complete_once(self, cut: Cut, chip: NorFlash) -> Trial:
@@ -292,7 +307,7 @@ def test_what_is_tried_twice_is_counted_and_a_breach_is_not_excused() -> None:
     cut = Cut(episode="swap", first=Point(operation=0, tear=Tear.BEFORE))
     plan, board = read_manifest(PLAN.encode(), "plan", CutPlan), load_board(ROOT / "boards" / "ast1030-evb.toml")
     campaign = Campaign(plan, board, 1, None, {"swap": recording()}, {"swap": [cut]}, "assay")
-    good, silent = Trial(cut, "new", "confirmed", completed=True), Trial(cut, "silent", "", "it is silent")
+    good, silent = Trial(cut, "new", "confirmed", completing=True), Trial(cut, "silent", "", "it is silent")
     failed, breach = Trial(cut, "new", "", "not completed"), Trial(cut, "new", "", "no erase", breach=True)
     for made in (
         _trier(good).boot(cut),

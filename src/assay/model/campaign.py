@@ -33,7 +33,8 @@ class Brick(Value):
 
 class EpisodeResult(Value):
     """What was tried in one episode. `came_up` counts what the unit ran after its cuts, by word; `tried_again` what did
-    not go well at first, and on a busy host might for that reason.
+    not go well at first, and on a busy host might for that reason. `planned` are first cuts; of second cuts as many as
+    the plan asks for, or as there are first cuts whose recovery writes, where those are fewer.
     """
 
     name: Name
@@ -46,6 +47,8 @@ class EpisodeResult(Value):
     bricks: int
     came_up: dict[str, int]
     planned: int
+    planned_second_cuts: int = 0
+    planned_completions: int = 0
     tried_again: int = 0
 
 

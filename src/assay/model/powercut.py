@@ -8,7 +8,7 @@ of it. Leaves to others: reading TOML (`stages.manifest`), making the states (`s
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
@@ -54,7 +54,9 @@ class Episode(Value):
     image, `recovery` (the bootloader waits for an image) or `rom` (the ROM waits for a bootloader). Each image of
     `keeps` has to be whole in a slot then: the one that runs, and the way back. `goal` goes before the plan's.
     `after`: which of `may_run` are left once the unit has acknowledged a step of `cut`; the last such step counts.
+    `until`: which of them may come up as long as an image that was asked for has not come in: a request is not lost.
     `together`: with which image which radio has to be there, so that no cut leaves a mixture.
+    `writes`: flash areas in which the recording must have operations: else the images are not what the plan means.
     """
 
     name: Name
@@ -62,8 +64,10 @@ class Episode(Value):
     cut: tuple[Step, ...] = Field(min_length=1)
     may_run: tuple[Name, ...] = Field(min_length=1)
     after: dict[Step, Annotated[tuple[Name, ...], Field(min_length=1)]] = Field(default={})
+    until: dict[Name, Annotated[tuple[Name, ...], Field(min_length=1)]] = Field(default={})
     keeps: tuple[Name, ...] = ()
     together: dict[Name, Name] = Field(default={})
+    writes: tuple[str, ...] = Field(default=(), description="names of flash areas of the board")
     goal: Name | None = None
 
 
@@ -127,10 +131,8 @@ def _words(
                 yield image, sent, (key, at)
     for at, word in enumerate(episode.may_run):
         yield word, {*images, "recovery", "rom"}, ("may_run", at)
-    for step, left in episode.after.items():
-        yield step, set(episode.cut), ("after", step)
-        for at, word in enumerate(left):
-            yield word, set(episode.may_run), ("after", step, at)
+    yield from _words_left("after", episode.after, set(episode.cut), set(episode.may_run))
+    yield from _words_left("until", episode.until, images, set(episode.may_run))
     for at, word in enumerate(episode.keeps):
         yield word, images, ("keeps", at)
     for word, radio in episode.together.items():
@@ -138,6 +140,15 @@ def _words(
         yield radio, radios, ("together", word)
     if episode.goal is not None:
         yield episode.goal, images, ("goal",)
+
+
+def _words_left(
+    key: str, table: Mapping[str, tuple[str, ...]], known: set[str], may_run: set[str]
+) -> Iterator[tuple[str, set[str], tuple[str | int, ...]]]:
+    for name, left in table.items():
+        yield name, known, (key, name)
+        for at, word in enumerate(left):
+            yield word, may_run, (key, name, at)
 
 
 _CUT = re.compile(r"([a-z0-9][a-z0-9-]*):(\d+):([a-z]+)(?::(\d+)/([a-z]+))?")

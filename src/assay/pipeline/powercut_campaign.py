@@ -17,7 +17,8 @@ from assay.model.manifest import Board
 from assay.model.powercut import Cut, CutPlan, Tear
 from assay.pipeline.powercut_pool import Pool, Task
 from assay.pipeline.powercut_trial import SECONDS_OF_FIRST, Trial
-from assay.stages.powercut.choice import Recording, area_of, drawn, sample, some_of_each
+from assay.stages.powercut.choice import Recording, area_of, sample, shuffled, some_of_each
+from assay.stages.powercut.statement import missing_of
 
 BRICKS_MAX = 20
 """Bricks after which a campaign stops: it has failed, and each costs as much as many good cuts."""
@@ -37,8 +38,10 @@ class Tally:
     completed: int = 0
     bricks: int = 0
     tried_again: int = 0
+    planned_second_cuts: int = 0
+    planned_completions: int = 0
     came_up: Counter[str] = field(default_factory=Counter)
-    trials: list[Trial] = field(default_factory=list)
+    trials: dict[Cut, Trial] = field(default_factory=dict)
 
 
 @dataclass
@@ -67,11 +70,16 @@ class Campaign:
         self._phase("cuts", pool, [("boot", cut) for cuts in self.chosen.values() for cut in cuts], progress)
         self.first_cuts_s = time.monotonic() - begun_s
         self._phase("updates completed", pool, [("complete", cut) for cut in self._to_complete()], progress)
-        self._phase("second cuts", pool, [("seconds", cut) for cut in self._to_cut_again()], progress)
+        self._cut_again(pool, progress)
 
     def results(self) -> tuple[EpisodeResult, ...]:
         """What was tried, by episode."""
         return tuple(self._result(name, tally) for name, tally in self.tallies.items())
+
+    def missing(self) -> str:
+        """What was planned and not made; empty when that is nothing."""
+        told = ((row.name, missing_of(row)) for row in self.results())
+        return "; ".join(f"{name}: {missing}" for name, missing in told if missing)
 
     def try_one(self, trials: Iterable[Trial]) -> None:
         """Take in trials that were made one by one."""
@@ -81,9 +89,11 @@ class Campaign:
     def _phase(self, what: str, pool: Pool, tasks: list[Task], progress: Progress) -> None:
         if self.stopped:
             return
-        for done, ((kind, _), trials) in enumerate(pool.answers(tasks), 1):
+        for done, ((kind, cut), trials) in enumerate(pool.answers(tasks), 1):
             for trial in trials:
                 self._take(kind, trial)
+            if kind == "seconds" and any(trial.cut.second for trial in trials):
+                self.tallies[cut.episode].planned_completions += 1  # behind the first of them
             progress(what, done, len(tasks))
             if len(self.bricks) >= BRICKS_MAX:
                 self.stopped = f"stopped after {len(self.bricks)} bricks"
@@ -96,8 +106,8 @@ class Campaign:
         elif kind == "boot" and trial.cut.second is None:
             tally.cuts += 1
             tally.came_up[trial.word] += 1
-            tally.trials.append(trial)
-        elif kind != "complete":
+            tally.trials[trial.cut] = trial
+        elif trial.cut.second is not None and not trial.completing:
             tally.second_cuts += 1
         tally.tried_again += trial.again
         if trial.fault is not None:
@@ -118,14 +128,19 @@ class Campaign:
 
     def _to_complete(self) -> list[Cut]:
         """Some of each kind: what came up, which area was worked on, by which operation, how it was torn."""
-        most = None if self.size is None else max(len(self.chosen), self.size // SAMPLE_SHARE)
-        kinds = [
-            (self._kind(trial), trial.cut)
-            for tally in self.tallies.values()
-            for trial in tally.trials
-            if trial.fault is None
-        ]
-        return some_of_each(kinds, self.plan.completions, most, f"{self.seed}:complete")
+        most = None if self.size is None else max(1, self.size // SAMPLE_SHARE // len(self.chosen))
+        found: list[Cut] = []
+        for name in self.chosen:
+            kinds = [(self._kind(trial), trial.cut) for trial in self._good(name)]
+            drawn = some_of_each(kinds, self.plan.completions, most, f"{self.seed}:complete:{name}")
+            self.tallies[name].planned_completions = len(drawn)
+            found += drawn
+        return found
+
+    def _good(self, name: str) -> list[Trial]:
+        """The first cuts of an episode that went well, in the order in which they were chosen, however they came."""
+        trials = self.tallies[name].trials
+        return [trials[cut] for cut in self.chosen[name] if cut in trials and trials[cut].fault is None]
 
     def _kind(self, trial: Trial) -> tuple[str, ...]:
         cut = trial.cut
@@ -133,14 +148,29 @@ class Campaign:
         verb = operation.words.partition(" ")[0]
         return (cut.episode, trial.word, trial.detail, area_of(self.board, operation), verb, cut.first.tear.value)
 
-    def _to_cut_again(self) -> list[Cut]:
-        """First cuts in whose recovery second ones are drawn, `SECONDS_OF_FIRST` from each."""
-        found: list[Cut] = []
-        for name, cuts in self.chosen.items():
-            wanted = self.plan.second_cuts if self.size is None else min(self.plan.second_cuts, len(cuts))
-            wanted = wanted if self.size is None else -(-wanted // SAMPLE_SHARE)
-            found += drawn(cuts, -(-wanted // SECONDS_OF_FIRST), f"{self.seed}:second:{name}")
-        return found
+    def _cut_again(self, pool: Pool, progress: Progress) -> None:
+        """Draw first cuts whose recovery writes, until as many second cuts are made as the plan asks for."""
+        wanted = {name: self._second_cuts_wanted(name) for name in self.chosen}
+        waiting: dict[str, list[Cut]] = {}
+        for name, number in wanted.items():
+            writing = [trial.cut for trial in self._good(name) if trial.wrote]
+            waiting[name] = shuffled(writing, f"{self.seed}:second:{name}")
+            self.tallies[name].planned_second_cuts = min(number, len(writing))
+        while tasks := [("seconds", cut) for name in waiting for cut in self._next(name, wanted[name], waiting[name])]:
+            self._phase("second cuts", pool, tasks, progress)
+
+    def _second_cuts_wanted(self, name: str) -> int:
+        """In an episode."""
+        if self.size is None:
+            return self.plan.second_cuts
+        return -(-min(self.plan.second_cuts, len(self.chosen[name])) // SAMPLE_SHARE)
+
+    def _next(self, name: str, wanted: int, waiting: list[Cut]) -> list[Cut]:
+        """First cuts to go on with, taken from those `waiting`: each may give `SECONDS_OF_FIRST` second ones."""
+        missing = 0 if self.stopped else max(0, wanted - self.tallies[name].second_cuts)
+        number = -(-missing // SECONDS_OF_FIRST)
+        taken, waiting[:number] = waiting[:number], []
+        return taken
 
     def _result(self, name: str, tally: Tally) -> EpisodeResult:
         recording = self.recordings[name]
@@ -152,7 +182,9 @@ class Campaign:
             planned=len(self.chosen[name]),
             cuts=tally.cuts,
             second_cuts=tally.second_cuts,
+            planned_second_cuts=tally.planned_second_cuts,
             completed=tally.completed,
+            planned_completions=tally.planned_completions,
             bricks=tally.bricks,
             tried_again=tally.tried_again,
             came_up=dict(sorted(tally.came_up.items())),

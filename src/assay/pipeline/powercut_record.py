@@ -26,7 +26,7 @@ from assay.pipeline.recovery import conclude
 from assay.pipeline.run_journal import timestamp
 from assay.pipeline.unit_records import failed_run
 from assay.simulation.nor_flash import NorFault
-from assay.stages.powercut.statement import campaign_statement
+from assay.stages.powercut.statement import campaign_statement, missing_of
 
 if TYPE_CHECKING:
     from assay.model.manifest import Board
@@ -137,7 +137,7 @@ def _header(facts: CampaignFacts, outcome: Outcome, reason: str) -> RunHeader:
 
 def _step(episode: EpisodeResult) -> StepRecord:
     done = f"{episode.cuts} of {episode.planned} cuts, {episode.bricks} bricks"
-    outcome = Outcome.FAIL if episode.bricks else Outcome.PASS if episode.cuts == episode.planned else Outcome.ABORTED
+    outcome = Outcome.FAIL if episode.bricks else Outcome.ABORTED if missing_of(episode) else Outcome.PASS
     return StepRecord(name=episode.name, attempts=1, outcome=outcome, detail=done)
 
 

@@ -10,16 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from assay.drivers.twin.bare_twin import Bench
 from assay.drivers.twin.twin_folder import CHIP_ID_BYTES, blank_flash
-from assay.errors import LinkError, UnitFailed
+from assay.errors import LinkError, UnitFailed, UsageFault
 from assay.model.powercut import Episode
 from assay.pipeline.powercut_unit import TwinUnit
 from assay.simulation.nor_flash import NorFault, NorFlash
-from assay.stages.powercut.choice import Recording, area_of
+from assay.stages.powercut.choice import OUTSIDE, Recording, area_of
+from assay.stages.powercut.coming_in import came_in
 from assay.stages.powercut.images import Images
 from assay.stages.powercut.steps import come_up, do_step
+
+if TYPE_CHECKING:
+    from assay.model.manifest import Board
 
 POWER_CYCLE = "power-cycle"
 CHIP_ID = bytes(range(CHIP_ID_BYTES))
@@ -66,12 +71,14 @@ class Recorder:
             if unit.hits:
                 raise _firmware_fault(episode, f"QEMU says: {unit.hits[0]}")
         for operation in operations:
-            if area_of(self.bench.board, operation) == "outside":
+            if area_of(self.bench.board, operation) == OUTSIDE:
                 raise _firmware_fault(episode, f"{operation.words} lies in no flash area of the board")
         base = chip.copy()
         for operation in operations[:mark]:
             base.apply(operation)
-        return Recording(episode, base, tuple(operations[mark:]), tuple(acknowledged))
+        cut = tuple(operations[mark:])
+        came = came_in(self.bench.board, base, cut, self.images.apps, episode.until)
+        return Recording(episode, base, cut, tuple(acknowledged), came)
 
     def _after(self, steps: tuple[str, ...]) -> NorFlash:
         """The chip after `steps` from a blank one, without power."""
@@ -86,6 +93,20 @@ class Recorder:
                     do_step(unit, step, self.images)
                 self._lived[steps] = unit.cut()
         return self._lived[steps]
+
+
+def check_writes(recording: Recording, board: Board) -> None:
+    """Raises UsageFault for an episode that does not write where its plan says: nothing would be cut there."""
+    episode = recording.episode
+    written = {area_of(board, operation) for operation in recording.operations}
+    if not written:
+        raise UsageFault(f"episode {episode.name!r} writes nothing to the flash", remedy="correct its steps")
+    for area in episode.writes:
+        if area not in written:
+            raise UsageFault(
+                f"episode {episode.name!r} writes nothing to {area!r}, and its plan says that it does",
+                remedy=f"correct its steps, its images or `writes`; it writes to: {', '.join(sorted(written))}",
+            )
 
 
 def _divided(given: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -33,7 +33,7 @@ from assay.pipeline.powercut_record import (
     record_campaign,
     write_result,
 )
-from assay.pipeline.powercut_recording import Recorder
+from assay.pipeline.powercut_recording import Recorder, check_writes
 from assay.pipeline.powercut_surroundings import copied, emulator_of, in_memory, jobs_of, rom_of, trust_of
 from assay.pipeline.powercut_trial import Trier, tried
 from assay.simulation.nor_flash import NorFault
@@ -161,8 +161,8 @@ class _Work:
             outcome, reason = Outcome.ERROR, error.message
         except Interrupted as interrupted:
             outcome, reason = Outcome.ABORTED, str(interrupted)
-        if campaign is not None and campaign.bricks and outcome is Outcome.PASS:
-            outcome, reason = Outcome.FAIL, campaign.stopped or f"{len(campaign.bricks)} bricks"
+        if campaign is not None and outcome is Outcome.PASS:
+            outcome, reason = _judged(campaign)
         return self._record(facts, campaign, outcome, reason, faults)
 
     def _record(
@@ -205,8 +205,8 @@ class _Work:
             names = ", ".join(episode.name for episode in self.plan.episodes)
             raise UsageFault(f"the plan has no episode {wanted.episode!r}", remedy=f"it has: {names}")
         recordings = {episode.name: recorder.record(episode) for episode in chosen}
-        if empty := [name for name, recording in recordings.items() if not recording.operations]:
-            raise UsageFault(f"episode {empty[0]!r} writes nothing to the flash", remedy="correct its steps")
+        for recording in recordings.values():
+            check_writes(recording, self.board)
         return recordings
 
     def _campaign(self, recordings: dict[str, Recording]) -> Campaign:
@@ -239,3 +239,12 @@ class _Work:
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         return Bench(self.board, self.rom, folder)
+
+
+def _judged(campaign: Campaign) -> tuple[Outcome, str]:
+    """What a campaign that was not broken off says; one that left something out says nothing of the firmware."""
+    if campaign.bricks:
+        return Outcome.FAIL, campaign.stopped or f"{len(campaign.bricks)} bricks"
+    if missing := campaign.missing():
+        return Outcome.ERROR, f"the campaign is incomplete: {missing}"
+    return Outcome.PASS, ""

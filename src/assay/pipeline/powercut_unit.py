@@ -73,6 +73,10 @@ class TwinUnit:
         self._twin.power_off()
         self.hits += self._twin.oracle_hits()
 
+    def changed(self) -> bool:
+        """True when the flash, power being off, is not what it was at power on."""
+        return self._twin.changed()
+
     def holds(self, image: bytes) -> bool:
         """True when a slot holds the whole of `image`, power being off."""
         areas = self._bench.board.flash.areas

@@ -51,13 +51,13 @@ class Bench:
         """Address and size of each flash area, the only parts of the file that are ever written again."""
         return tuple((area.offset, area.size) for area in self.board.flash.areas.values())
 
-    def put(self, chip: NorFlash) -> None:
-        """Make the flash file hold `chip`. Raises StorageError."""
+    def put(self, chip: NorFlash, *, whole: bool = False) -> None:
+        """Make the flash file hold `chip`; outside its areas only if `whole`. Raises StorageError."""
         try:
             if not self.flash.exists():
                 self.flash.write_bytes(bytes([ERASED]) * self.board.flash.size)
             with self.flash.open("r+b") as file:
-                for address, content in chip.ranges(self.areas):
+                for address, content in chip.ranges(((0, chip.size),) if whole else self.areas):
                     file.seek(address)
                     file.write(content)
         except OSError as error:
@@ -70,6 +70,10 @@ class Bench:
         with self.flash.open("rb") as file:
             file.seek(address)
             return file.read(len(data)) == data
+
+    def equals(self, chip: NorFlash) -> bool:
+        """True when the areas of the flash file are those of `chip`."""
+        return all(self.holds(address, content) for address, content in chip.ranges(self.areas))
 
     def content(self) -> NorFlash:
         """What the flash file holds."""
@@ -87,7 +91,7 @@ class BareTwin:
         self._trace, self._read_up_to = FlashTrace(interface), 0
         events = ORACLES[interface] + (EVENTS[interface] if recorded else ())
         bench.trace.unlink(missing_ok=True)
-        bench.put(chip)
+        bench.put(chip, whole=recorded)  # what an earlier life has left outside the areas would look like its doing
         self._emulator: Emulator | None = power_on(
             machine_of(bench.board),
             bench.rom,
@@ -132,6 +136,10 @@ class BareTwin:
         if self._emulator is not None and not self._emulator.cut():
             raise InfrastructureError("QEMU did not stop before it was killed", remedy="run the campaign again")
         self._close()
+
+    def changed(self) -> bool:
+        """True when the flash of a twin that was not recorded is, after `power_off`, not what it was at power on."""
+        return not self._bench.equals(self._start)
 
     def end(self) -> None:
         """Cut the power; what the flash file holds then is not what the chip held. A second call does nothing."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from assay.model.manifest import Board
@@ -19,27 +19,40 @@ from assay.simulation.nor_flash import Erase, NorFlash, Operation
 from assay.simulation.torn_flash import tears_of, torn
 
 T = TypeVar("T")
+OUTSIDE = "outside"
+"""No flash area of the board."""
 
 
 @dataclass(frozen=True)
 class Recording:
     """What the firmware ordered of its flash in the steps of an episode that are cut, from `base` on.
 
-    `acknowledged`: for each of these steps, how many operations there were when the unit had acknowledged it.
+    `acknowledged`: for each of these steps, how many operations there were when the unit had acknowledged it;
+    `came_in`: for each image of the episode's `until`, after how many it was in.
     """
 
     episode: Episode
     base: NorFlash
     operations: tuple[Operation, ...]
     acknowledged: tuple[int, ...]
+    came_in: Mapping[str, int] = field(default_factory=dict)
 
-    def may_run(self, point: Point) -> tuple[str, ...]:
-        """What may come up after a cut at `point`: what was acknowledged before it must not be lost."""
-        done = point.operation + (point.tear is Tear.AFTER)
+    def may_stay(self, point: Point) -> tuple[str, ...]:
+        """What the unit may be at rest after a cut at `point`: what was acknowledged before it must not be lost."""
         allowed = self.episode.may_run
         for step, number in zip(self.episode.cut, self.acknowledged, strict=True):
-            if number <= done:
+            if number <= done_at(point):
                 allowed = self.episode.after.get(step, allowed)
+        return allowed
+
+    def may_run(self, point: Point, since: Collection[str] = ()) -> tuple[str, ...]:
+        """What may come up first then: an image that was asked for and has not come in must. `since`: images that have,
+        in the recovery from the cut.
+        """
+        allowed = self.may_stay(point)
+        for image, left in self.episode.until.items():
+            if image not in since and done_at(point) < self.came_in.get(image, done_at(point) + 1):
+                allowed = tuple(word for word in allowed if word in left)
         return allowed
 
     def at(self, point: Point, seed: str) -> NorFlash:
@@ -50,6 +63,11 @@ class Recording:
     def erases(self) -> int:
         """How many of the operations erase."""
         return sum(isinstance(operation, Erase) for operation in self.operations)
+
+
+def done_at(point: Point) -> int:
+    """How many operations were done when the power went at `point`."""
+    return point.operation + (point.tear is Tear.AFTER)
 
 
 def state_at(base: NorFlash, operations: Sequence[Operation], point: Point, seed: str) -> NorFlash:
@@ -97,6 +115,11 @@ def sample(cuts: dict[str, list[Cut]], size: int, seed: int) -> dict[str, list[C
     return {name: chosen[name] for name in cuts}
 
 
+def shuffled(items: Sequence[T], seed: str) -> list[T]:
+    """All of `items`, in an order of the seed's."""
+    return random.Random(seed).sample(items, len(items))  # noqa: S311 (a replay, no secret)
+
+
 def drawn(items: Sequence[T], size: int, seed: str) -> list[T]:
     """`size` of `items`, or all, in their order."""
     numbers = random.Random(seed).sample(range(len(items)), min(size, len(items)))  # noqa: S311 (a replay, no secret)
@@ -114,8 +137,8 @@ def some_of_each(items: Iterable[tuple[Hashable, T]], each: int, most: int | Non
 
 
 def area_of(board: Board, operation: Operation) -> str:
-    """The flash area that an operation lies in; `outside` when in none."""
+    """The flash area that an operation lies in; OUTSIDE when in none."""
     for name, area in board.flash.areas.items():
         if area.offset <= operation.address and operation.address + operation.size <= area.offset + area.size:
             return name
-    return "outside"
+    return OUTSIDE

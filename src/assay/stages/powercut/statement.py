@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The statement about a campaign: an in-toto test result on the bootloader and on each image, with all counts inside.
 
-Guards: PASSED is written only when every cut that was planned was made and none bricked the unit.
+Guards: PASSED is written only when all that was planned was made (first cuts, second ones, completed updates) and
+nothing bricked the unit.
 Leaves to others: signing and logging, and where the digests come from (the pipeline takes them from the very bytes).
 """
 
@@ -19,13 +20,13 @@ def passed(campaign: CampaignRun) -> bool:
         and not campaign.bricks
         and not campaign.faults
         and bool(campaign.episodes)
-        and all(_whole(episode) and episode.bricks == 0 for episode in campaign.episodes)
+        and all(_good(episode) for episode in campaign.episodes)
     )
 
 
 def campaign_statement(campaign: CampaignRun) -> Statement:
     """in-toto test-result v0.1: the subjects are the files of the bootloader and the images."""
-    good = {episode.name for episode in campaign.episodes if _whole(episode) and episode.bricks == 0}
+    good = {episode.name for episode in campaign.episodes if _good(episode)}
     verdict = CampaignVerdict(
         result="PASSED" if passed(campaign) else "FAILED",
         configuration=(
@@ -55,8 +56,21 @@ def _others(campaign: CampaignRun) -> dict[str, NamedImage]:
     return {**campaign.images, **campaign.radios, **campaign.patches}
 
 
-def _whole(episode: EpisodeResult) -> bool:
-    return episode.cuts == episode.planned > 0
+def missing_of(episode: EpisodeResult) -> str | None:
+    """What of an episode was planned and not made; None when it is whole. Nothing that was cut, or no update that was
+    completed, is not whole, whatever was planned.
+    """
+    counts = (
+        (episode.cuts, max(1, episode.planned), "first cuts made"),
+        (episode.second_cuts, episode.planned_second_cuts, "second cuts made"),
+        (episode.completed, max(1, episode.planned_completions), "updates completed"),
+    )
+    told = [f"{made} of {planned} {what}" for made, planned, what in counts if made < planned]
+    return ", ".join(told) or None
+
+
+def _good(episode: EpisodeResult) -> bool:
+    return missing_of(episode) is None and episode.bricks == 0
 
 
 def _image(word: str, image: NamedImage) -> ResourceDescriptor:
