@@ -34,7 +34,9 @@ BLOCK = 512  # bytes of a disk block, and of the MCUboot header
 CORE = ("bytes", "crc", "text", "flash", "slots", "image", "identity", "turn", "handoff", "record_log", "counter",
         "notes", "cbor", "smp_frame", "smp_server", "smp_assay", "smp_identity", "evidence", "serve")  # fmt: skip
 BUSYBOX = ("sh", "mount", "umount", "insmod", "ip", "mkdir", "chmod", "sleep", "tar", "dd", "reboot", "sed", "cat",
-           "ls", "ps", "sync", "kill", "false", "df", "dmesg", "sha256sum", "rm", "mv", "stat")  # fmt: skip
+           "ls", "ps", "sync", "kill", "false", "df", "dmesg", "sha256sum", "rm", "mv", "stat",
+           "watchdog")  # fmt: skip
+FAULTS = {"LINUX_PANIC=1": "etc/assay-panic", "LINUX_HANG=1": "etc/assay-hang", "LINUX_FREEZE=1": "etc/assay-freeze"}
 GZIP_LEVEL = 4  # a quarter of the time of 9, and 4 % more bytes
 CONFIRM_WITHIN = "LINUX_CONFIRM_WITHIN_S="  # seconds, for a test that does not want to wait for init's three minutes
 PACKET_MAX = 32768  # bytes of an SMP packet: an SSH channel carries more at once than a UART
@@ -158,7 +160,7 @@ def root_files(order: Order) -> Files:
     files["usr/bin/assay-unit"] = (0o100755, agent(order))
     for name in BUSYBOX:
         files[f"bin/{name}"] = (0o120777, b"busybox")
-    for define, name in (("LINUX_PANIC=1", "etc/assay-panic"), ("LINUX_HANG=1", "etc/assay-hang")):
+    for define, name in FAULTS.items():
         if define in order.request.defines:
             files[name] = (0o100644, b"")
     for define in order.request.defines:

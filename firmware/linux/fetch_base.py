@@ -24,15 +24,15 @@ from urllib.parse import unquote
 
 HERE = Path(__file__).resolve().parent
 SUITE = "bookworm"
-PACKAGES = ("linux-image-cloud-arm64", "busybox-static", "rauc", "rauc-service", "dbus-daemon", "openssh-server",
+PACKAGES = ("linux-image-arm64", "busybox-static", "rauc", "rauc-service", "dbus-daemon", "openssh-server",
             "libubootenv-tool", "e2fsprogs")  # fmt: skip
 PROGRAMS = ("bin/busybox", "usr/bin/rauc", "usr/bin/dbus-daemon", "usr/sbin/sshd", "usr/bin/fw_printenv",
             "usr/bin/fw_setenv", "sbin/mke2fs", "sbin/e2fsck")  # fmt: skip
 FILES = ("usr/share/dbus-1/system.conf", "usr/share/dbus-1/system.d/de.pengutronix.rauc.conf",
          "etc/mke2fs.conf")  # fmt: skip
 MODULES = ("virtio_mmio", "virtio_pci", "virtio_blk", "virtio_net", "virtio_rng", "loop", "squashfs", "dm_verity",
-           "sha2_ce", "sha256_arm64")  # fmt: skip
-NEEDED = ("virtio_mmio", "virtio_blk", "virtio_net", "loop", "squashfs", "dm_verity")
+           "sha2_ce", "sha256_arm64", "crc32c_generic", "ext4", "i6300esb")  # fmt: skip
+NEEDED = ("virtio_mmio", "virtio_blk", "virtio_net", "loop", "squashfs", "dm_verity", "ext4", "i6300esb")
 LIBRARY_FOLDERS = ("lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu/systemd",
                    "lib/systemd")  # fmt: skip
 EPOCH_S = 0  # modification time of everything

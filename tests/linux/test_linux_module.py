@@ -1,81 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Linux module from a blank medium to its history: good and bad updates, power cuts, a link that is cut."""
+"""A Linux module from a blank medium to its history: good and bad updates, and a kernel that stands still."""
 
 from __future__ import annotations
 
 import hashlib
 import random
-import shutil
-import signal
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from cut_relay import cut_relay
-from linux_site import BOARD, GOOD, KEPT, ROOT, assay, bootloader, good, made_trust, release, start
+from linux_site import BOARD, KEPT, ROOT, assay, good, release
+from linux_unit import TWIN, power_ons, runs, update
 
-from assay.drivers.twin.linux_disk import PORT_FILE, chosen_port
+from assay.drivers.ssh.opening import open_ssh
+from assay.errors import DeviceTimeout, LinkError
 from assay.formats import rauc_bundle
 from assay.formats.rauc_bundle import BundleFacts
 from assay.interfaces.device import DeviceRefusal
 from assay.model.trust import Role
-from assay.pipeline.places import open_place
+from assay.pipeline.linux_places import ssh_of
+from assay.pipeline.manifest_files import load_board
+from assay.pipeline.places import PlaceAddress, open_place
 from assay.pipeline.rauc_signing import certificate
 from assay.pipeline.site import Site
 
-TWIN = "module"
-AFTER_ITS_END = 1.05
-"""Of the time that an update took: some cuts come when it is over."""
-
-
-@pytest.fixture(scope="module")
-def trust() -> Path:
-    if not (ROOT / "linux-base" / "root.tar").exists():
-        pytest.fail("linux-base is not there: python firmware/linux/fetch_base.py")
-    return made_trust()
-
-
-@pytest.fixture(scope="module")
-def unit(trust: Path) -> Iterator[str]:
-    """A provisioned unit on the twin; its serial number."""
-    folder = KEPT / "site" / "twins" / TWIN
-    if folder.exists():
-        assay("twin", "stop", TWIN, "--force")
-        shutil.rmtree(folder)
-    good("twin", "start", TWIN, "--board", BOARD)
-    try:
-        words = ("provision", "--place", TWIN, "--profile", "provisioning/linux.toml", "--trust", str(trust))
-        made = good(*words, "--bootloader", bootloader(), "--app", release("1.0.0"))
-        yield made["serial"]
-    finally:
-        assay("twin", "stop", TWIN, "--force")
-
-
-def update(version: str, trust: Path, *more: str) -> Any:
-    return assay("update", release(version), "--place", TWIN, "--trust", str(trust), *more)
-
-
-def runs(trust: Path) -> tuple[str, str]:
-    """Version and state, by the unit's own evidence."""
-    report = good("evidence", "--place", TWIN, "--trust", str(trust))
-    assert report["how"] == "recomputed"
-    return report["version"].partition("+")[0], "confirmed" if report["kept"] else report["state"]
+WATCHDOG_RESET = 0x20
+"""WDIOF_CARDRESET of linux/watchdog.h."""
+BOOT_STATUS = "/sys/class/watchdog/watchdog0/bootstatus"
+KERNEL_DIES = "echo 0 > /proc/sys/kernel/panic; echo 1 > /proc/sys/kernel/sysrq; echo c > /proc/sysrq-trigger"
+UP_TIMEOUT_S = 600
 
 
 def test_provisioned_units_prove_themselves(unit: str, trust: Path) -> None:
     assert unit.startswith("LINUX-")
     assert runs(trust) == ("1.0.0", "confirmed")
-
-
-@pytest.fixture(scope="module")
-def update_s(unit: str, trust: Path) -> float:
-    """Seconds of a whole update, on this host today."""
-    release("1.1.0")
-    begun_s = time.monotonic()
-    assert update("1.1.0", trust).status == 0
-    return time.monotonic() - begun_s
 
 
 def test_a_good_update_stays(unit: str, trust: Path, update_s: float) -> None:
@@ -129,79 +86,39 @@ def test_what_is_no_bundle_for_this_unit_is_refused_in_words(unit: str, trust: P
     assert runs(trust) == before
 
 
-def new_version() -> str:
-    """A good one that is in neither slot."""
-    with open_place(Site(KEPT / "site"), TWIN, verb="test", start=ROOT) as place:
-        there = {row.version.partition("+")[0] for row in place.device.image_state()}
-    return next(version for version in GOOD if version not in there)
-
-
-def test_the_link_is_cut_in_the_middle_of_an_upload(unit: str, trust: Path) -> None:
-    """Twice; the upload goes on where it was, in the same command."""
-    wanted = new_version()
-    folder = KEPT / "site" / "twins" / TWIN
-    port = chosen_port(folder)
-    try:
-        with cut_relay(port, (5_000_000, 15_000_000)) as relay:
-            (folder / PORT_FILE).write_text(str(relay.port))
-            answer = update(wanted, trust, "--unsafe-allow-older-version")
-    finally:
-        (folder / PORT_FILE).write_text(str(port))
-    assert relay.cut == 2
-    assert answer.status == 0, answer
-    assert answer.data["bytes_sent"] < 30_000_000  # 25 MB, and what was under way twice
-    assert runs(trust) == (wanted, "confirmed")
-
-
-def test_the_power_goes_at_any_moment_and_a_slot_boots(
-    unit: str, trust: Path, update_s: float, pytestconfig: pytest.Config
-) -> None:
-    """Somewhere in the upload, the installation, the restart or after it, and the disk forgets what was not flushed: a
-    slot that verifies runs, and the same command then goes on to its end.
-    """
-    dice = random.Random(pytestconfig.getoption("--cut-seed"))
-    log = KEPT / "site" / "twins" / TWIN / "wire.log"
-    for number in range(pytestconfig.getoption("--cuts")):
-        before, wanted = runs(trust), new_version()
-        release(wanted)
-        words = ("update", release(wanted), "--place", TWIN, "--trust", str(trust))
-        words += ("--unsafe-allow-older-version",)
-        process, after_s = start(*words), dice.uniform(0, AFTER_ITS_END * update_s)
-        time.sleep(after_s)
-        good("twin", "power", "cut", TWIN, "--force")
-        time.sleep(1)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=300)
-        good("twin", "power", "on", TWIN, "--force")
-        after = runs(trust)
-        lost = [line for line in log.read_text().splitlines() if line.startswith("power cut: ")][-1]
-        print(f"cut {number}: {after_s:.1f} s into the update {before[0]} -> {wanted}: runs {after}; {lost}")
-        assert after[0] in (before[0], wanted)
-        answer = assay(*words)
-        assert answer.status == 0, answer
-        assert runs(trust) == (wanted, "confirmed")
-
-
 @pytest.mark.parametrize(
-    ("version", "reason"), [("1.2.0", "selftest-failed (code 3)"), ("1.3.0", "reverted"), ("1.4.0", "reverted")]
+    ("version", "reason"),
+    [("1.2.0", "selftest-failed (code 3)"), ("1.3.0", "reverted"), ("1.4.0", "reverted"), ("1.5.0", "reverted")],
 )
 def test_a_bad_update_goes_back_by_itself(unit: str, trust: Path, version: str, reason: str) -> None:
-    before = runs(trust)
+    """What fails its self-test, panics, hangs before anybody can log in, and a kernel that stands still."""
+    before, powered = runs(trust), power_ons()
     answer = update(version, trust)
     assert answer.status == 1, answer
     assert reason in answer.words + str(answer.data)
     assert runs(trust) == before
+    assert power_ons() == powered
+
+
+def test_a_kernel_that_stands_still_is_started_again_by_the_watchdog(unit: str, trust: Path) -> None:
+    """In a system that was kept: it is fed until the kernel dies, and nobody touches the power."""
+    good("twin", "power", "cycle", TWIN)  # whoever reset it before
+    before, powered, site = runs(trust), power_ons(), Site(KEPT / "site")
+    board = load_board(ROOT / "boards" / f"{BOARD}.toml")
+    twin = PlaceAddress(TWIN, board, "", twin=site.twins_dir / TWIN)
+    with open_ssh(ssh_of(twin, board)) as host:
+        assert host.run(["cat", BOOT_STATUS]).stdout == b"0\n"
+        with pytest.raises((DeviceTimeout, LinkError)):
+            host.run(["sh", "-c", KERNEL_DIES], timeout_s=5)
+        host.wait_up(UP_TIMEOUT_S)
+        assert int(host.run(["cat", BOOT_STATUS]).stdout) == WATCHDOG_RESET
+    assert runs(trust) == before
+    assert power_ons() == powered
 
 
 def test_an_older_version_is_flashed_at_a_bench(unit: str, trust: Path) -> None:
     if runs(trust)[0] == "1.0.0":
         assert update("1.1.0", trust).status == 0
-    assert update("1.0.0", trust).status == 4
+    assert assay("update", release("1.0.0"), "--place", TWIN, "--trust", str(trust)).status == 4
     good("flash", release("1.0.0"), "--place", TWIN, "--trust", str(trust))
     assert runs(trust) == ("1.0.0", "confirmed")
-
-
-def test_the_history_verifies(unit: str, trust: Path) -> None:
-    found = good("trace", unit, "--trust", str(trust))
-    assert found["broken"] == []
-    assert found["links"] >= 6
