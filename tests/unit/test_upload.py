@@ -245,3 +245,15 @@ def test_a_line_that_is_slower_than_it_is_said_to_be_gets_its_time() -> None:
     pace = Pace(1e-5, 4)
     pace.answered(pace.sent(700, 0.0), 700, 0.7)
     assert pace.sent(4000, 1.0) > 4.9
+
+
+def test_a_device_that_was_slow_once_is_no_slow_line() -> None:
+    """With frames under way: that nothing comes any more is noticed in seconds, however much was sent before."""
+    pace, now_s = Pace(1e-6, 4), 0.5
+    pace.answered(pace.sent(1000, 0.0), 1000, now_s)
+    under_way = [pace.sent(30_000, now_s) for _ in range(pace.window)]
+    for _ in range(100):
+        now_s += 0.05
+        pace.answered(under_way.pop(0), 30_000, now_s)
+        under_way.append(pace.sent(30_000, now_s))
+    assert max(under_way) + pace.patience_s() - now_s < TURN_MAX_S

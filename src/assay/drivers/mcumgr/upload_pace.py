@@ -25,7 +25,7 @@ class Pace:
     """One upload's. `byte_s`: seconds that a byte takes on the line, at least."""
 
     def __init__(self, byte_s: float, buf_count: int) -> None:
-        self._byte_s = byte_s
+        self._byte_s = self._least_byte_s = byte_s
         # One of the device's buffers is for its answer: Zephyr takes both from one pool.
         self.window_max = max(1, min(buf_count - 1, WINDOW_MAX))
         self._free_s = 0.0  # when the line has carried all that was sent
@@ -60,6 +60,10 @@ class Pace:
         turn_s = max(0.0, now_s - carried_s)
         if self._slowest_s is None:  # it was the first on the line: perhaps that is slower than it is said to be
             self._byte_s += turn_s / max(size, 1)
+        elif now_s < carried_s:  # it was the device that was slow then, and the line has carried this long ago
+            early_s = carried_s - now_s
+            self._byte_s = max(self._least_byte_s, self._byte_s - early_s / max(size, 1))
+            self._free_s = max(now_s, self._free_s - early_s)
         self._slowest_s = max(turn_s, TURN_FADES * (self._slowest_s or 0.0))
         self._silences = 0
 
