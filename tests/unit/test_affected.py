@@ -114,6 +114,7 @@ def test_releases_and_units_with_what_is_said_of_them(maker: Published, tmp_path
     assert not ask(site, trust, "tiny@1.0.1").releases
     assert ask(site, trust, "tiny@1.0.1").names_known
     assert ask(site, trust, "tinny").near == ("tiny",)
+    assert ask(site, trust, "TINY").releases, "by whatever capitals"
     assert ask(site, trust, "assay-bootloader").releases, "what it needs is in its bill of materials, too"
 
     say_vex(site, release, "tiny", VexSaid("CVE-2026-1", "in_triage"))
@@ -267,6 +268,7 @@ PARTS = {
     "ssl": Part("openssl", "1.1.1n-0+deb11u5", "pkg:deb/debian/openssl@1.1.1n-0%2Bdeb11u5?arch=arm64"),
     "bare": Part("lib", "1.10.0"),
     "none": Part("unversioned"),
+    "scoped": Part("@scope/lib", "2", "pkg:npm/%40scope/lib@2"),
 }
 
 
@@ -281,7 +283,10 @@ PARTS = {
         ("openssl@<1.1.1n-0+deb11u6", "ssl", True), ("openssl@<1.1.1n-0+deb11u5", "ssl", False),
         ("openssl@<1.1.1n-0+deb11u10", "ssl", True), ("openssl@>3", "ssl", False),
         ("lib@>=1.9,<2", "bare", True), ("lib@<1.9", "bare", False), ("lib@=1.10.0", "bare", True),
-        ("unversioned@>=1", "none", True), ("unversioned@1", "none", False),
+        ("unversioned@>=1", "none", True), ("unversioned@1", "none", True),
+        ("ziglang@0.17.1", "zig", True), ("ZigLang", "zig", True), ("pkg:pypi/ZigLang", "zig", True),
+        ("zig", "zig", False), ("Lib", "bare", True),
+        ("debian/openssl", "ssl", True), ("@scope/lib@2", "scoped", True), ("lib@2", "scoped", True),
     ],
 )  # fmt: skip
 def test_queries(query: str, part: str, holds: bool) -> None:
@@ -289,7 +294,10 @@ def test_queries(query: str, part: str, holds: bool) -> None:
     assert (asked.names(PARTS[part]) and asked.holds(PARTS[part])) is holds
 
 
-@pytest.mark.parametrize("text", ["", "@1", "a@", "a@>=", "a@>=1,", "pkg:", "pkg:pypi", "a@vers:nonsense", "a@><1"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "@1", "a@", "a@>=", "a@>=1,", "pkg:", "pkg:pypi", "a@vers:nonsense", "a@><1", "a@[1,2)", "a@1,2", "a@1|2"],
+)
 def test_queries_that_are_none(text: str) -> None:
     with pytest.raises((UsageFault, ToolMissing)):
         parse_query(text)

@@ -19,7 +19,7 @@ from assay.backends.repository.sources import FolderSource
 from assay.backends.repository.tuf_client import BASE, source_fetcher
 from assay.backends.signers.service import SignerProcess
 from assay.cli.main import main
-from assay.errors import ExitStatus, Refused, UsageFault
+from assay.errors import ExitStatus, Refused, StorageError, UsageFault
 from assay.model.repository import RepositoryRole
 from assay.model.trust import Role
 from assay.pipeline.release_gate import verify_release
@@ -252,3 +252,25 @@ def test_a_key_in_a_token_signs_by_its_uri(pair: Pair, tmp_path: Path, monkeypat
     pair.publish()
     assert pair.fetch().release is not None
     keys.close()
+
+
+def test_a_beginning_that_failed_is_no_repository(pair: Pair) -> None:
+    """In a folder that cannot be: the next one may be elsewhere, with other options."""
+    with pytest.raises(StorageError, match="cannot be written"):
+        init(pair.owner, Path("/proc/nowhere"), NewRepository())
+    assert init(pair.owner, pair.folder, NewRepository(bins=4)).bins == 4
+    with pytest.raises(UsageFault, match="publishes to"):
+        init(pair.owner, pair.published.root / "elsewhere", NewRepository())
+
+
+@pytest.mark.parametrize("reference", ["../x@1", "", "tiny@", "tiny@../1"])
+def test_a_name_that_cannot_be_is_who_asks_for_it(served: Pair, reference: str) -> None:
+    with pytest.raises(UsageFault, match="cannot be the name of a release"):
+        served.fetch(reference)
+
+
+def test_a_root_that_is_none_is_told(served: Pair) -> None:
+    for text in ("# read me", '{"signed": []}', '{"signed": {"_type": "targets"}}', "[" * 100_000):
+        served.first_root.write_text(text)
+        with pytest.raises(UsageFault, match="is no root metadata"):
+            served.fetch()

@@ -18,6 +18,8 @@ from assay.model.parts import Part
 
 _BOUND = r"(?:>=|<=|!=|>|<|=)[0-9A-Za-z][^,\s|]*"
 _RANGE = re.compile(rf"{_BOUND}(?:,\s*{_BOUND})*")
+_PLAIN = re.compile(r"[A-Za-z0-9._-]+")
+"""What purls write as it is, without `%`."""
 _SCHEMES = {"deb": "deb", "rpm": "rpm", "pypi": "pypi", "npm": "npm", "cargo": "cargo", "golang": "golang"}
 """Kinds of purl whose rules are asked for; everything else is compared as `generic`."""
 _REMEDY = "write NAME@1.2.3, NAME@'>=1.2,<2', NAME@vers:generic/>=1.2|<2, or a purl (pkg:pypi/NAME@1.2.3)"
@@ -33,17 +35,22 @@ class ComponentQuery:
     version: str = ""
     range: str = ""
 
+    @property
+    def search(self) -> str:
+        """A text that every part of that name has in its name or purl; empty where that cannot be said."""
+        return self.name if not self.purl and _PLAIN.fullmatch(self.name) else ""
+
     def names(self, part: Part) -> bool:
-        """Whether `part` is the component, of whatever version."""
+        """Whether `part` is the component, of whatever version: by its purl, or by a name that it has in either."""
         if self.purl:
-            return purl_without_version(part.purl) == self.purl
-        return part.name == self.name
+            return purl_without_version(part.purl).casefold() == self.purl.casefold()
+        return self.name.casefold() in (name.casefold() for name in names_of(part))
 
     def holds(self, part: Part) -> bool:
         """Whether the version of `part` is asked for. Raises `UsageFault` for a range that is none, `ToolMissing`."""
         if self.range:
             return not part.version or _inside(self.range, part)
-        return self.version in ("", part.version)
+        return not part.version or self.version in ("", part.version)
 
 
 def parse_query(text: str) -> ComponentQuery:
@@ -54,10 +61,18 @@ def parse_query(text: str) -> ComponentQuery:
         if purl.count("/") < 1 or not purl.rpartition("/")[2]:
             raise UsageFault(f"{text!r} is no purl", remedy=_REMEDY)
         return _with_version(text, purl.rpartition("/")[2], purl, unquote(version))
-    name, _, version = text.partition("@") if not text.startswith("@") else ("", "", "")
-    if not name or (text.endswith("@")):
+    scope = "@" if text.startswith("@") and "/" in text else ""  # as npm writes it
+    name, _, version = text.removeprefix(scope).partition("@")
+    name = scope + name if name else ""
+    if not name or text.endswith("@"):
         raise UsageFault(f"{text!r} names no component", remedy=_REMEDY)
     return _with_version(text, name, "", version)
+
+
+def names_of(part: Part) -> tuple[str, ...]:
+    """What people may call `part`: its name, and the name in its purl, alone and with its namespace."""
+    _, _, path = purl_without_version(part.purl).partition("/")
+    return tuple(dict.fromkeys(name for name in (part.name, path.rpartition("/")[2], path) if name))
 
 
 def purl_without_version(purl: str) -> str:
@@ -74,7 +89,7 @@ def _with_version(text: str, name: str, purl: str, version: str) -> ComponentQue
         return ComponentQuery(text, name, purl, range=version)
     if _RANGE.fullmatch(version):
         return ComponentQuery(text, name, purl, range=version)
-    if version[:1] in "<>=!" and version:
+    if version.startswith(tuple("<>=![(")) or "," in version or "|" in version:
         raise UsageFault(f"{version!r} is no range of versions", remedy=_REMEDY)
     return ComponentQuery(text, name, purl, version)
 

@@ -56,7 +56,8 @@ def find_releases(site: Site, references: Sequence[str], board: str | None) -> t
         boards = sorted({each.board for each in known if each.name == name and board in (None, each.board)})
         if not boards:
             listed = ", ".join(f"{each.reference} for {each.board}" for each in known) or "it is empty"
-            raise UsageFault(f"the store has no {reference}", remedy=f"publish it; in the store: {listed}")
+            text = f"the store has no {reference}" + (f" for {board}" if board else "")
+            raise UsageFault(text, remedy=f"publish it; in the store: {listed}")
         found += [site.store.find(name, version or None, each) for each in boards]
     return tuple(each for each in known if each in found)
 
@@ -250,7 +251,8 @@ def _parts(members: Mapping[str, tuple[int, Give]]) -> Iterator[bytes]:
     for name in sorted(members):
         size, give = members[name]
         data = give()
-        assert len(data) == size, name
+        if len(data) != size:
+            raise StorageError(f"{name} has {len(data)} bytes, and the store says {size}", remedy="pull it again")
         yield header_of(name, size)
         yield data
         yield tar_stream.padding_of(size)

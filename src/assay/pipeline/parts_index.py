@@ -20,7 +20,7 @@ from assay.backends.records.parts_database import PartsDatabase
 from assay.errors import AssayError, NotVerified
 from assay.formats import canonical_json, checkpoint, cyclonedx_parts, log_entry, merkle
 from assay.formats.checkpoint import Checkpoint
-from assay.formats.component_query import ComponentQuery
+from assay.formats.component_query import ComponentQuery, names_of
 from assay.formats.near_names import near as near_names
 from assay.formats.statement_verifier import signers_of, verify_statement, without_thresholds
 from assay.model.artifact import Release
@@ -84,7 +84,7 @@ def open_index(
 
 def ask_index(site: Site, database: PartsDatabase, head: Checkpoint, query: ComponentQuery) -> Affected:
     """Who holds what `query` asks for. Raises `UsageFault` for a range that is none."""
-    named = [row for row in database.parts("" if query.purl else query.name) if query.names(row[1])]
+    named = [row for row in database.parts(query.search) if query.names(row[1])]
     held: dict[int, list[Any]] = {}
     for image, part in named:
         if query.holds(part):
@@ -106,7 +106,7 @@ def ask_index(site: Site, database: PartsDatabase, head: Checkpoint, query: Comp
                 withdrawn=reason, units=database.count_units(image),
             )
         )  # fmt: skip
-    near = () if named else near_names(query.name, database.names())
+    near = () if named else near_names(query.name, {name for _, part in database.parts() for name in names_of(part)})
     return Affected(
         releases=tuple(sorted(releases, key=lambda each: (each.reference, each.board))),
         units=lambda: (unit for image in held for unit in database.units(image)),

@@ -10,6 +10,7 @@ Leaves to others: TUF and transport (`backends.repository`), the gate (`fetched_
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ class Fetched:
 
 def fetch(site: Site, order: FetchOrder, say: Say = say_nothing) -> Fetched:
     """Fetch what is asked for. Raises `Refused` and its kin, `LinkError`, `StorageError`, `UsageFault`."""
+    _check_names(order)
     trust, source = load_trust(order.trust), open_source(order.where)
     state = site.folder / STATES / parse_name(order.name, "a repository")
     root = read_root(order.root) if order.root is not None else None
@@ -240,12 +242,33 @@ def _board_of(order: FetchOrder) -> str:
     return order.board
 
 
-def read_root(path: Path) -> bytes:
-    """Root metadata that came on another way. Raises `UsageFault`."""
+def _check_names(order: FetchOrder) -> None:
+    """What a person asks for: a name that cannot be is theirs, and no attack of a repository."""
+    if order.release is None:
+        return
+    name, at, version = order.release.partition("@")
+    board = _board_of(order)
     try:
-        return read_named(path, ROOT_BYTES_MAX)
+        tuf_names.check_name(tuf_names.release_name(board, name, version if at else "0"))
+    except NotVerified as error:
+        text = f"{order.release!r} for {board!r} cannot be the name of a release"
+        raise UsageFault(text, remedy="write NAME or NAME@VERSION, and --board BOARD") from error
+
+
+def read_root(path: Path) -> bytes:
+    """Root metadata that came on another way; not whether it verifies. Raises `UsageFault`."""
+    try:
+        data = read_named(path, ROOT_BYTES_MAX)
     except OSError as error:
         raise UsageFault(f"{path} cannot be read: {error.strerror}", remedy="check the path") from error
+    try:
+        is_root = json.loads(data)["signed"]["_type"] == "root"
+    except (ValueError, KeyError, TypeError, RecursionError):
+        is_root = False
+    if not is_root:
+        text = f"{path} is no root metadata of a repository"
+        raise UsageFault(text, remedy="name the N.root.json that you got from who runs it")
+    return data
 
 
 @contextlib.contextmanager

@@ -85,19 +85,21 @@ class RepositoryState:
 
 
 def init(site: Site, folder: Path, wanted: NewRepository) -> RepositoryState:
-    """Begin a repository in `folder`. One that this site began there before is left as it is.
+    """Begin a repository in `folder`. One that this site began there before is left as it is; of one that failed before
+    a client could see anything, nothing counts.
 
     Raises `UsageFault` for a folder that holds another one, and what keys raise.
     """
     repository = SiteRepository(site)
-    if repository.is_there and Path(repository.settings.folder) != folder.absolute():
+    begun = repository.is_begun
+    if begun and Path(repository.settings.folder) != folder.absolute():
         raise UsageFault(
             f"this site publishes to {repository.settings.folder} already", remedy="use another site (--site)"
         )
     if (folder.is_symlink() or folder.exists()) and not folder.is_dir():
         what = "a link that leads nowhere" if folder.is_symlink() else "no folder"
         raise UsageFault(f"{folder} is {what}", remedy="name a folder, or a name that is free")
-    if not repository.is_there:
+    if not begun:
         if (folder / "metadata" / "timestamp.json").exists():
             raise UsageFault(f"{folder} holds a repository of somebody else", remedy="name another folder")
         _check_bins(wanted.bins)

@@ -49,6 +49,11 @@ class SiteRepository:
         return self.path.is_file()
 
     @property
+    def is_begun(self) -> bool:
+        """Whether a client may have seen something of it: not one whose beginning failed, in a wrong folder or so."""
+        return self.is_there and ((self._site.folder / FLOOR).exists() or self.folder.exists)
+
+    @property
     def settings(self) -> RepositorySettings:
         """The settings of the site's repository."""
         if self._settings is None:

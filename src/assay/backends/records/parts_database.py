@@ -130,15 +130,12 @@ class PartsDatabase:
         """Records that do not verify, and why."""
         return dict(self._database.execute("SELECT what, why FROM faults ORDER BY what"))
 
-    def parts(self, name: str) -> list[tuple[int, Part]]:
-        """Images (by number) and parts of that name; all parts for an empty one."""
+    def parts(self, text: str = "") -> list[tuple[int, Part]]:
+        """Images (by number) and parts that have `text` in their name or purl, in capitals or not; all for none."""
         line = "SELECT image, name, version, purl, kind, ref FROM parts"
-        rows = self._database.execute(f"{line} WHERE name = ?", (name,)) if name else self._database.execute(line)
-        return [(int(row[0]), Part(*row[1:])) for row in rows]
-
-    def names(self) -> set[str]:
-        """The names of all parts."""
-        return {str(row[0]) for row in self._database.execute("SELECT DISTINCT name FROM parts")}
+        if text:
+            line += " WHERE instr(lower(name), lower(?1)) OR instr(lower(purl), lower(?1))"
+        return [(int(row[0]), Part(*row[1:])) for row in self._database.execute(line, (text,) if text else ())]
 
     def facts(self, image: int) -> tuple[str, str, str, str, str]:
         """Image hash, SHA-256 of the file, release, board and kind of an image."""
