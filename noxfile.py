@@ -353,6 +353,7 @@ def lock(session: nox.Session) -> None:
             "delta",
             "gpio",
             "hsm",
+            "kms",
             "parts",
             "policy",
             "repository",

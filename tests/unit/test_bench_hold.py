@@ -319,13 +319,16 @@ def test_a_damaged_line_is_an_empty_one(bench: Bench) -> None:
 
 
 def test_a_command_finds_no_secret_in_its_environment(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A PIN, the password of a registry, the token of a CI job; with --secrets those with which verbs sign."""
+    """A PIN, the password of a registry, the token of a CI job, what opens a key service; with --secrets those with
+    which verbs sign.
+    """
     monkeypatch.setenv("ASSAY_PIN_HSM", "secret-1")
     monkeypatch.setenv("ASSAY_REGISTRY_PASSWORD", "secret-2")
     monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "secret-3")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-4")
     monkeypatch.setenv("HARMLESS", "yes")
     plain = bench.run("acquire", "desk", "--", "env")
     assert (plain.returncode, "secret-" in plain.stdout, "HARMLESS=yes" in plain.stdout) == (0, False, True)
     given = bench.run("acquire", "--secrets", "desk", "--", "env").stdout
-    assert [f"secret-{number}" in given for number in (1, 2, 3)] == [True, False, True]
+    assert [f"secret-{number}" in given for number in (1, 2, 3, 4)] == [True, False, True, True]
     assert bench.run("acquire", "--secrets", "desk").returncode == 2

@@ -5,6 +5,7 @@ they are from: tests/data/public_sigstore/README.md.
 
 from __future__ import annotations
 
+import base64
 import json
 import socket
 from collections.abc import Callable
@@ -19,7 +20,9 @@ from click.testing import CliRunner
 from assay.cli.verify import command as verify
 from assay.conformance import sigstore as conformance
 from assay.errors import NotVerified
-from assay.formats import sigstore_bundle
+from assay.formats import sigstore_bundle, trusted_root
+from assay.formats.keyless_proof import names_of
+from assay.formats.log_entry_proof import LoggedSignature, verify_entry
 from assay.formats.statement_verifier import verify_statement
 from assay.model.signer_limits import TrustedServices
 from assay.model.statement import PredicateType
@@ -141,6 +144,35 @@ def test_another_root_or_another_file() -> None:
         check(bundle(), trust("sigstage"))
     with pytest.raises(NotVerified, match="is not about the file"):
         check(bundle(), trust(), WHEEL_SHA256)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x0a"),  # version 11; found by atheris
+        (b"\x06\x03\x55\x1d\x0e", b"\x06\x03\x55\x1d\x0f"),  # an extension twice
+    ],
+)
+def test_a_certificate_that_its_parser_has_an_error_of_its_own_for(good: bytes, bad: bytes) -> None:
+    leaf = base64.b64decode(json.loads(bundle())["verificationMaterial"]["certificate"]["rawBytes"])
+    assert leaf.count(good) == 1 and names_of(leaf)[1] == WORKFLOW + "v0.0.19"
+    with pytest.raises(NotVerified, match="the bundle's certificate is malformed"):
+        names_of(leaf.replace(good, bad))
+
+    def changed(it: dict[str, Any]) -> None:
+        body = json.loads(base64.b64decode(it["canonicalizedBody"]))
+        pem = (
+            b"-----BEGIN CERTIFICATE-----\n"
+            + base64.b64encode(leaf.replace(good, bad))
+            + b"\n-----END CERTIFICATE-----\n"
+        )
+        body["spec"]["signatures"][0]["verifier"] = base64.b64encode(pem).decode()
+        it["canonicalizedBody"] = base64.b64encode(json.dumps(body).encode()).decode()
+
+    (logged,) = json.loads(entry(changed))["verificationMaterial"]["tlogEntries"]
+    about = LoggedSignature(b"", b"", certificate_der=leaf, payload=b"")
+    with pytest.raises(NotVerified):
+        verify_entry(logged, about, trusted_root.read(root_of("sigstore")))
 
 
 def test_a_statement_whose_type_says_all(tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 """Keys by securesystemslib's own signers: `file2:`, and the clouds' key services by the schemes of that library.
 
 Guards: a `file2:` path is relative to the folder of keys, whatever the process's own folder or environment is.
-Leaves to others: the mode of the file (`key_folder`). The key
-services (`awskms:`, `azurekms:`, `gcpkms:`, `hv:`) were never tried: whoever uses them tries them first.
+Leaves to others: the mode of the file (`key_folder`). `awskms:` is tried with its own client against a service on
+loopback that speaks its protocol; no key service (`awskms:`, `azurekms:`, `gcpkms:`, `hv:`) was tried at its own place:
+whoever uses one tries it first.
 """
 
 from __future__ import annotations
@@ -69,9 +70,11 @@ def open_library_key(place: KeyPlace) -> LibrarySigner:
     except OSError as error:
         raise StorageError(f"the key file cannot be read: {error.strerror}", remedy="check its folder") from error
     except Exception as error:
+        where = "the key is damaged, or is not the one that keys.toml names; restore it from a backup"
+        service = "see that the URI is right, and that its client finds what it needs (region, credentials)"
         raise StorageError(
             f"the {scheme}: key cannot be used ({type(error).__name__})",
-            remedy="the key is damaged, or is not the one that keys.toml names; restore it from a backup",
+            remedy=where if scheme == "file2" else service,
         ) from error
 
 

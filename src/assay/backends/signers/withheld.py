@@ -25,6 +25,14 @@ IDENTITY_TOKENS = (
 """Variables of CI systems by which whoever has them signs as the job. They stay in our own environment, where the
 Sigstore client looks for them."""
 
+KEY_SERVICES = (
+    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_WEB_IDENTITY_TOKEN_FILE"),
+    *("AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH", "AZURE_FEDERATED_TOKEN_FILE", "AZURE_PASSWORD"),
+    *("GOOGLE_APPLICATION_CREDENTIALS", "VAULT_TOKEN"),
+)
+"""Variables by which whoever has them signs with the key of a role in a key service. They stay in our own environment,
+where the signer process takes them from."""
+
 _taken: dict[str, str] = {}
 
 
@@ -43,9 +51,11 @@ def withheld() -> dict[str, str]:
 
 
 def without_secrets() -> dict[str, str]:
-    """The environment for a command of somebody else: no PIN, no password, no identity token of a CI system."""
+    """The environment for a command of somebody else: no PIN, no password, no identity token of a CI system, nothing
+    that opens a key service.
+    """
     withhold()
-    return {name: value for name, value in os.environ.items() if name not in IDENTITY_TOKENS}
+    return {name: value for name, value in os.environ.items() if name not in IDENTITY_TOKENS + KEY_SERVICES}
 
 
 def withheld_password() -> str | None:
