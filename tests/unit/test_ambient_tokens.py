@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from id._internal.oidc import ambient
 from keyless_bench import WHO, statement, trust_file
 from memory_signer import MemorySigner
 
@@ -107,16 +108,58 @@ def test_gitlab(lab: SigstoreLab, monkeypatch: pytest.MonkeyPatch) -> None:
     _check(_signed(lab), lab)
 
 
-def test_a_program_of_the_ci_system(tmp_path: Path, lab: SigstoreLab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Buildkite's agent is asked."""
-    agent = tmp_path / "buildkite-agent"
-    agent.write_text(
-        f'#!/bin/sh\n[ "$*" = "oidc request-token --audience sigstore" ] && echo {lab.provider.token(WHO)}\n'
-    )
+@pytest.mark.parametrize(
+    ("system", "program", "words"),
+    [
+        ("BUILDKITE", "buildkite-agent", "oidc request-token --audience sigstore"),
+        ("CIRCLECI", "circleci", 'run oidc get --claims {"aud": "sigstore"} --root-issuer'),
+    ],
+)
+def test_a_program_of_the_ci_system(
+    tmp_path: Path, lab: SigstoreLab, monkeypatch: pytest.MonkeyPatch, system: str, program: str, words: str
+) -> None:
+    """Buildkite's agent and CircleCI's command are asked."""
+    agent = tmp_path / program
+    agent.write_text(f"#!/bin/sh\n[ \"$*\" = '{words}' ] && echo {lab.provider.token(WHO)}\n")
     agent.chmod(0o755)
-    monkeypatch.setenv("BUILDKITE", "true")
+    monkeypatch.setenv(system, "true")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     _check(_signed(lab), lab)
+
+
+def test_google_cloud(lab: SigstoreLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service account is impersonated: an access token of the machine, and for it an identity token. Both addresses
+    are Google's own, and stand for loopback here.
+    """
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self._answer(self.headers["Metadata-Flavor"] == "Google", {"access_token": BEARER})
+
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            good = self.headers["Authorization"] == f"Bearer {BEARER}" and asked["audience"] == "sigstore"
+            self._answer(good and self.path == "/builder@x", {"token": lab.provider.token(WHO)})
+
+        def _answer(self, good: bool, told: dict[str, str]) -> None:
+            self.send_response(200 if good else 403)
+            self.end_headers()
+            self.wfile.write(json.dumps(told if good else {}).encode())
+
+        def log_message(self, *_words: Any) -> None:
+            """Nothing: the test says what it expects."""
+
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_NAME", "builder@x")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setattr(ambient, "_GCP_TOKEN_REQUEST_URL", f"{address}/token")
+        monkeypatch.setattr(ambient, "_GCP_GENERATEIDTOKEN_REQUEST_URL", address + "/{}")
+        _check(_signed(lab), lab)
+        monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT_NAME", "another@x")
+        with pytest.raises(Refused, match="gives no identity token"):
+            _signed(lab)
+        server.shutdown()
 
 
 def test_a_job_without_the_permission(lab: SigstoreLab, actions: str, monkeypatch: pytest.MonkeyPatch) -> None:

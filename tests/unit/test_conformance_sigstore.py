@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ from keyless_bench import WHO, statement
 from memory_signer import MemorySigner
 
 from assay.conformance import sigstore
-from assay.formats import canonical_json, dsse, log_entry_proof, merkle, public_key, sigstore_bundle
+from assay.formats import artifact_signature, canonical_json, dsse, log_entry_proof, merkle, public_key, sigstore_bundle
 from assay.formats.checkpoint import Checkpoint
 from assay.formats.log_entry_proof import LoggedSignature
+from assay.formats.time_stamps import proved_times
 from assay.formats.trusted_root import read as read_root
 from assay.model.trust import Role
 from assay.simulation.sigstore_lab.lab import SigstoreLab
@@ -147,6 +149,18 @@ def test_a_root_whose_log_has_no_beginning(lab: SigstoreLab, folder: Path) -> No
     assert _sign(lab) == 0
     _change(folder / "root.json", lambda it: it["tlogs"][0]["publicKey"]["validFor"].pop("start"))
     assert _verify(lab) != 0
+
+
+@pytest.mark.parametrize("kind", [(), ("--in-toto",)])
+def test_the_last_moment_of_an_authority_counts(lab: SigstoreLab, folder: Path, kind: tuple[str, ...]) -> None:
+    """A `TimeRange` is closed; the client by itself refuses a stamp of just its end."""
+    assert _sign(lab, *kind, artifact="statement.json" if kind else "a.txt") == 0
+    signed = artifact_signature.read((folder / "bundle.json").read_bytes(), DIGEST.digest())
+    (stamped,) = proved_times(signed.stamps, signed.signature, read_root((folder / "root.json").read_text()))
+    for late, status in ((timedelta(0), 0), (timedelta.resolution, 4), (timedelta(seconds=1), 4)):
+        end = (stamped.when - late).isoformat()
+        _change(folder / "root.json", lambda it, end=end: it["timestampAuthorities"][0]["validFor"].update(end=end))
+        assert _verify(lab) == status
 
 
 @pytest.mark.parametrize("kind", ["hashedrekord", "dsse", "intoto"])

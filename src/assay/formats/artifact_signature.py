@@ -106,7 +106,7 @@ def _client_verifies_file(data: bytes, sha256: bytes, root_text: str) -> None:
         text = "keyless bundles need the package sigstore, which is not there"
         raise ToolMissing(text, remedy=INSTALL) from error
     try:
-        verifier = Verifier(trusted_root=TrustedRoot(RootModel.from_json(root_text)))
+        verifier = Verifier(trusted_root=TrustedRoot(RootModel.from_json(trusted_root.for_client(root_text))))
         hashed = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=sha256)
         verifier.verify_artifact(hashed, Bundle.from_json(data), keyless_proof.AnyName())
     except Exception as error:

@@ -89,7 +89,7 @@ def _by_client(data: bytes, bundle: Bundle, root_text: str) -> None:
     except ImportError as error:
         raise ToolMissing("keyless bundles need the package sigstore, which is not there", remedy=INSTALL) from error
     try:
-        verifier = Verifier(trusted_root=ClientRoot(RootModel.from_json(root_text)))
+        verifier = Verifier(trusted_root=ClientRoot(RootModel.from_json(trusted_root.for_client(root_text))))
         kind, payload = verifier.verify_dsse(ClientBundle.from_json(data), AnyName())
     except AssayError:
         raise

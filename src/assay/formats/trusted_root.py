@@ -7,9 +7,10 @@ read by the Sigstore client (`keyless_proof`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -77,6 +78,21 @@ def read(text: str) -> TrustedRoot:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise NotVerified("the trusted root is malformed", remedy=_REMEDY) from error
+
+
+@lru_cache(ROOTS_KEPT)
+def for_client(text: str) -> str:
+    """The trusted root for the Sigstore client, which takes the end of an authority's time for the first moment after
+    it, where the specification has it inside (`TimeRange` is closed). `read` goes by what is written.
+
+    Raises `ValueError` and its like for what is no trusted root.
+    """
+    document = json.loads(text)
+    for authority in document.get("timestampAuthorities", []):
+        said = authority.get("validFor") or {}
+        if (end := _time(said.get("end"))) is not None:
+            said["end"] = (end + timedelta.resolution).isoformat()
+    return json.dumps(document)
 
 
 def _logs(document: dict[str, Any]) -> Iterator[RootLog]:
