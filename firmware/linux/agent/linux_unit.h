@@ -34,6 +34,8 @@ void linux_boot_variable(const char *name, char *value, uint32_t size);
 bool linux_set_boot_variables(const char *script);
 
 bool linux_read_file(const char *path, void *data, uint32_t size);
+// What was renamed or removed beside `path` stays so when the power goes.
+bool linux_keep_folder(const char *path);
 // Whole or not at all, and durable.
 bool linux_write_file(const char *path, const void *data, uint32_t size);
 

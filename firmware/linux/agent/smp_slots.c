@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bytes.h"
@@ -18,6 +19,7 @@
 
 #define BUNDLE_MAX (100u * 1024u * 1024u)  // bytes; the data partition holds one
 #define VALUE_MAX 64u
+#define INSTALL_TRIES 120u  // of a second each, while RAUC installs for a client that is gone
 
 // Of the upload under way; its file on the data partition outlives a power cut, and so does this name of it.
 struct bundle {
@@ -128,33 +130,38 @@ result_t smp_image_set_state(const struct smp_request *request, struct cbor_writ
     return result_ok(result) ? smp_image_state(request, answer) : result;
 }
 
-static void forget_upload(void) {
+// For good, before the slot changes: a name that came back after a power cut would say that the slot holds its image.
+static bool forget_upload(void) {
     if (part >= 0) close(part);
     part = -1;
     known = false;
     reached = 0;
     (void)unlink(UPLOAD_NAME);
     (void)unlink(UPLOAD_PART);
+    return linux_keep_folder(UPLOAD_NAME);
 }
 
-// The bytes that are there are hashed again: what the power cut left is what counts.
+// The bytes that are there are hashed again: what the power cut left is what counts. The last one is asked for again,
+// since the answer to it says that RAUC has installed them.
 static bool reopen(void) {
     static uint8_t chunk[65536];
     part = open(UPLOAD_PART, O_RDWR | O_CLOEXEC);
     if (part < 0) return false;
     sha256_init(&hash);
     reached = 0;
-    for (;;) {
-        ssize_t count = read(part, chunk, sizeof chunk);
-        if (count < 0 || (uint32_t)count > bundle.length - reached) return false;
-        if (count == 0) return true;
+    for (uint32_t most = bundle.length - 1; reached < most;) {
+        uint32_t wanted = most - reached < sizeof chunk ? most - reached : sizeof chunk;
+        ssize_t count = read(part, chunk, wanted);
+        if (count < 0) return false;
+        if (count == 0) break;
         sha256_update(&hash, chunk, (size_t)count);
         reached += (uint32_t)count;
     }
+    return true;
 }
 
 static result_t begin_anew(uint32_t length, const uint8_t *sha) {
-    forget_upload();
+    if (!forget_upload()) return RESULT_OF(ERROR_FLASH);
     if (length == 0 || length > BUNDLE_MAX) return RESULT_OF(ERROR_TOO_LARGE);
     memset(&bundle, 0, sizeof bundle);
     bundle.length = length;
@@ -200,7 +207,7 @@ static result_t why_not(const char *words) {
     if (!said) said = words;
     if (strstr(said, "ompatible mismatch") || strstr(said, "doesn't match")) return RESULT_OF(ERROR_BOARD_MISMATCH);
     if (strstr(said, "nvalid bundle format")) return RESULT_OF(ERROR_BAD_HEADER);  // "Signature size ... exceeds"
-    if (strstr(said, "already processing")) return RESULT_OF(ERROR_BUSY);
+    if (strstr(said, "lready processing")) return RESULT_OF(ERROR_BUSY);
     if (strstr(said, "nput/output") || strstr(said, "dm-verity")) return RESULT_OF(ERROR_BAD_HASH);
     if (strstr(said, "ignature") || strstr(said, "certificate")) return RESULT_OF(ERROR_BAD_SIGNATURE);
     return RESULT_OF(ERROR_BAD_HEADER);
@@ -213,21 +220,32 @@ static void keep_words(const char *said) {
     close(file);
 }
 
+// An installation whose client went away goes on by itself, and this one waits for its end.
+static result_t run_rauc(char *said) {
+    const char *const arguments[] = {"/usr/bin/rauc", "install", UPLOAD_PART, 0};
+    result_t result = RESULT_OK;
+    for (uint32_t i = 0; i < INSTALL_TRIES; i++) {
+        result = linux_run(arguments, said) ? RESULT_OK : why_not(said);
+        if (result != RESULT_OF(ERROR_BUSY)) break;
+        nanosleep(&(struct timespec){.tv_sec = 1}, 0);
+    }
+    return result;
+}
+
 static result_t install(void) {
     static char said[SAID_MAX];
     uint8_t digest[SHA256_SIZE];
-    const char *const arguments[] = {"/usr/bin/rauc", "install", UPLOAD_PART, 0};
     sha256_final(&hash, digest);
     if (fsync(part) != 0) return RESULT_OF(ERROR_FLASH);
     close(part);
     part = -1;
     bool same = !has_sha || bytes_equal(digest, bundle.sha, sizeof digest);
     result_t result = same ? RESULT_OK : RESULT_OF(ERROR_BAD_HASH);
-    if (same && !linux_run(arguments, said)) result = why_not(said);
+    if (same) result = run_rauc(said);
     if (same) keep_words(said);
     linux_forget_window();
     if (!result_ok(result)) {
-        forget_upload();
+        (void)forget_upload();
         return result;
     }
     bundle.installed = 1;
@@ -277,7 +295,7 @@ result_t smp_image_upload(const struct smp_request *request, struct cbor_writer 
 result_t smp_image_erase(const struct smp_request *request, struct cbor_writer *answer) {
     (void)request;
     if (assay_stage.state == STATE_TESTING) return RESULT_OF(ERROR_BUSY);
-    forget_upload();
+    if (!forget_upload()) return RESULT_OF(ERROR_FLASH);
     cbor_head(answer, CBOR_MAP, 0);
     return flash_erase(AREA_SECONDARY, 0, FLASH_ERASE_SIZE);
 }

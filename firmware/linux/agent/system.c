@@ -94,6 +94,18 @@ bool linux_read_file(const char *path, void *data, uint32_t size) {
     return count == (ssize_t)size;
 }
 
+bool linux_keep_folder(const char *path) {
+    char folder[128];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *end = strrchr(folder, '/');
+    if (!end) return false;
+    *end = '\0';
+    int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool good = file >= 0 && fsync(file) == 0;
+    if (file >= 0) close(file);
+    return good;
+}
+
 bool linux_write_file(const char *path, const void *data, uint32_t size) {
     char fresh[128];
     snprintf(fresh, sizeof fresh, "%s.new", path);
@@ -101,5 +113,5 @@ bool linux_write_file(const char *path, const void *data, uint32_t size) {
     if (file < 0) return false;
     bool good = write(file, data, size) == (ssize_t)size && fsync(file) == 0;
     close(file);
-    return good && rename(fresh, path) == 0;
+    return good && rename(fresh, path) == 0 && linux_keep_folder(path);
 }

@@ -7,6 +7,8 @@ of megabytes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from assay.drivers.mcumgr.device import McumgrDevice
 from assay.drivers.mcumgr.session import Session
 from assay.interfaces.device import DeviceInfo, Stage
@@ -37,7 +39,9 @@ class LinuxModule(McumgrDevice):
         return super().wait_ready(stage, max(timeout_s, self._up_timeout_s) if restart else timeout_s)
 
 
-def over_link(transport: Transport, rate: int, up_timeout_s: float) -> LinuxModule:
-    """A device on an open link that carries `rate` bit/s; raw framing, since SSH loses and changes nothing."""
-    session = Session(transport, Framing.RAW, baud=rate, patience=PATIENCE)
+def over_link(transport: Transport, rate: int, up_timeout_s: float, breaks: Callable[[], int]) -> LinuxModule:
+    """A device on an open link that carries `rate` bit/s; raw framing, since SSH loses and changes nothing. `breaks`
+    counts how often the link broke.
+    """
+    session = Session(transport, Framing.RAW, baud=rate, patience=PATIENCE, breaks=breaks)
     return LinuxModule(session, up_timeout_s)

@@ -55,7 +55,8 @@ class Counters:
 class Session:
     """SMP on a transport. `baud` (bit/s) only stretches the time-outs; `version` is SMP's: 1 for old servers.
 
-    `patience` stretches the time that a device has to answer, for one that does more before it does.
+    `patience` stretches the time that a device has to answer, for one that does more before it does. `breaks` counts
+    how often a link broke that mends itself: what was asked on it before is not waited for any longer.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Session:
         baud: int = 115200,
         version: int = 2,
         patience: float = 1.0,
+        breaks: Callable[[], int] = lambda: 0,
         monotonic_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -77,6 +79,8 @@ class Session:
         self._byte_s = BITS_PER_BYTE / baud
         self._version = version
         self._patience = patience
+        self._breaks = breaks
+        self._asked_after = 0  # breaks
         self._demultiplexer = Demultiplexer(framing)
         self._frames: deque[bytes] = deque()
         self._lines: deque[str] = deque(maxlen=LINES_MAX)
@@ -129,6 +133,7 @@ class Session:
     def send(self, message: Request) -> int:
         """Put a request on the line; gives how many bytes that was. Raises LinkError."""
         encoded = encode(of_version(bytes(message), self._version), self.framing)
+        self._asked_after = self._breaks()
         self.transport.write(encoded)
         self.counters.frames += 1
         return len(encoded)
@@ -144,7 +149,9 @@ class Session:
         self.transport.write(b"\n")
 
     def receive(self, asked: list[Request], timeout_s: float) -> bytes | None:
-        """The next frame that answers one of `asked`; None after `timeout_s` without one. Other frames are dropped."""
+        """The next frame that answers one of `asked`; None after `timeout_s` without one, or when the link broke. Other
+        frames are dropped.
+        """
         self._demultiplexer.expect({answer_header(message) for message in asked})
         deadline_s = self.monotonic_s() + timeout_s
         while True:
@@ -154,7 +161,7 @@ class Session:
                     self._strange = b""
                     return frame
             rest_s = deadline_s - self.monotonic_s()
-            if rest_s <= 0:
+            if rest_s <= 0 or self._breaks() != self._asked_after:
                 self._take(self._demultiplexer.give_up())
                 return None
             self.pump(rest_s)

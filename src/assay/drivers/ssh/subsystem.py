@@ -41,6 +41,8 @@ class SubsystemTransport:
         self._tried_s = float("-inf")
         self._closed = False
         self._stood = False
+        self.breaks = 0
+        """How often it broke once it stood."""
 
     @property
     def address(self) -> str:
@@ -77,7 +79,7 @@ class SubsystemTransport:
         except (OSError, EOFError, paramiko.SSHException):
             data = b""
         if not data:
-            self._hang_up()
+            self._broke()
         return data
 
     def write(self, data: bytes) -> None:
@@ -89,7 +91,7 @@ class SubsystemTransport:
             channel.settimeout(WRITE_TIMEOUT_S)
             channel.sendall(data)
         except (OSError, EOFError, paramiko.SSHException):
-            self._hang_up()
+            self._broke()
 
     def drop_input(self) -> None:
         """Throw away what has been received."""
@@ -132,6 +134,10 @@ class SubsystemTransport:
             ) from error
         finally:
             self._tried_s = time.monotonic()
+
+    def _broke(self) -> None:
+        self.breaks += 1
+        self._hang_up()
 
     def _hang_up(self) -> None:
         connection, self._connection, self._channel = self._connection, None, None

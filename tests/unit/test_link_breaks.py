@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A link that breaks and mends itself: what was asked on it before is asked again at once, however long it may take."""
+
+from __future__ import annotations
+
+import pytest
+from pseudo_device import PseudoDevice, PseudoLink, sample_image
+
+from assay.drivers.mcumgr.linux_module import INSTALL_TIMEOUT_S, LinuxModule
+from assay.drivers.mcumgr.session import Session
+from assay.protocols.smp.framing import Framing
+
+IMAGE, SHA256 = sample_image(20_000)
+
+
+class BreakingLink:
+    """Loses what is written at the break, as a channel to a host that is gone; whoever reads then hears of it."""
+
+    def __init__(self, link: PseudoLink, break_at: int) -> None:
+        self._link = link
+        self._left = break_at
+        self._broken = False
+        self.breaks = 0
+        self.address = link.address
+
+    def write(self, data: bytes) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._broken = True
+            self._link.drop_input()
+        if not self._broken:
+            self._link.write(data)
+
+    def read(self, max_bytes: int, timeout_s: float) -> bytes:
+        if self._broken:
+            self._broken = False
+            self.breaks += 1
+            return b""
+        return self._link.read(max_bytes, timeout_s)
+
+    def drop_input(self) -> None:
+        self._link.drop_input()
+
+    def close(self) -> None:
+        self._link.close()
+
+
+def frames_of_an_upload() -> int:
+    device = PseudoDevice(Framing.RAW, buf_size=2048)
+    return device.open().upload(IMAGE, SHA256).frames
+
+
+@pytest.mark.parametrize("from_the_end", [0, 1, 5])
+def test_a_frame_that_a_break_took_is_not_waited_for(from_the_end: int) -> None:
+    """Not even the last one, whose answer comes when the unit has installed."""
+    device = PseudoDevice(Framing.RAW, buf_size=2048)
+    link = BreakingLink(device.link, frames_of_an_upload() - from_the_end)
+    session = Session(
+        link,
+        Framing.RAW,
+        breaks=lambda: link.breaks,
+        monotonic_s=lambda: device.link.now_s,
+        sleep=lambda seconds: None,
+    )
+    report = LinuxModule(session, 90.0).upload(IMAGE, SHA256)
+    assert bytes(device.flash) == IMAGE and link.breaks == 1 and report.retries >= 1
+    assert device.link.now_s < INSTALL_TIMEOUT_S / 4
+
+
+def test_a_question_that_a_break_took_is_asked_again() -> None:
+    device = PseudoDevice(Framing.RAW)
+    link = BreakingLink(device.link, 1)
+    session = Session(link, Framing.RAW, breaks=lambda: link.breaks, monotonic_s=lambda: device.link.now_s)
+    assert LinuxModule(session, 90.0).echo("x") == "x"
+    assert device.link.now_s < 1 and session.counters.retries == 1
