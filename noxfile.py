@@ -196,15 +196,15 @@ def elsewhere(session: nox.Session) -> None:
 
 @nox.session
 def linux(session: nox.Session) -> None:
-    """A Linux module, from Debian's packages to a unit with a history that verifies; `-- --cuts N`. Takes minutes."""
+    """A Linux module, from Debian's packages to a unit with a history that verifies; `-- --cuts N`, `-- --sample`."""
     need(session, QEMU_ARM64, BUBBLEWRAP, GIT, *LINUX_PROGRAMS)
     if not Path(U_BOOT).exists():
         need(session, ("u-boot of package u-boot-qemu", "u-boot-qemu"))
     install(session, "test")
-    if not Path("linux-base/root.tar").exists():
-        need(session, ("mmdebstrap", "mmdebstrap"))
-        session.run("python", "firmware/linux/fetch_base.py")
-    session.run("pytest", "tests/linux", *session.posargs)
+    need(session, ("mmdebstrap", "mmdebstrap"))
+    session.run("python", "firmware/linux/fetch_base.py", "--once")
+    progress = ("-v", "--capture=no", "--durations=0")
+    session.run("pytest", "tests/linux", *progress, *session.posargs)
 
 
 @nox.session

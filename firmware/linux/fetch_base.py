@@ -36,6 +36,8 @@ NEEDED = ("virtio_mmio", "virtio_blk", "virtio_net", "loop", "squashfs", "dm_ver
 LIBRARY_FOLDERS = ("lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu/systemd",
                    "lib/systemd")  # fmt: skip
 EPOCH_S = 0  # modification time of everything
+WANTED = "".join(f"{word}\n" for word in (SUITE, *PACKAGES, *PROGRAMS, *FILES, *MODULES))
+WANTED_FILE = "wanted.txt"  # in `linux-base/`: what was asked for when that was fetched
 
 
 class FetchError(Exception):
@@ -169,6 +171,7 @@ def keep(root: Path, out: Path) -> None:
     (fresh / "root.tar").write_bytes(archive(files, set(programs)))
     shutil.copyfile(root / f"boot/vmlinuz-{version}", fresh / "vmlinuz")
     (fresh / "packages.txt").write_text("".join(f"{line}\n" for line in packages))
+    (fresh / WANTED_FILE).write_text(WANTED)
     fresh.chmod(0o755)
     if out.exists():
         shutil.rmtree(out)
@@ -180,7 +183,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Fetch the Debian packages of the Linux image.")
     parser.add_argument("--out", type=Path, default=HERE.parent.parent / "linux-base")
     parser.add_argument("--mirror", help="of Debian; default: as apt is configured")
+    parser.add_argument("--once", action="store_true", help="nothing if what is wanted was fetched before")
     given = parser.parse_args()
+    before = given.out / WANTED_FILE
+    if given.once and before.exists() and before.read_text() == WANTED:
+        return 0
     try:
         with tempfile.TemporaryDirectory(prefix="assay-base-") as folder:
             keep(fetch(Path(folder), given.mirror), given.out.resolve())

@@ -1,29 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tests of a Linux module take minutes and need packages: they run when they are named (`nox -s linux`).
 
-One site and one provisioned unit serve all of them.
+One site and one provisioned unit serve all of them. `--sample` is what CI runs.
 """
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from linux_site import ROOT, made_trust, release
-from linux_unit import provisioned, update
+from cut_campaign import flushes_of_the_last_run
+from linux_site import ROOT, good, made_trust, release
+from linux_unit import TWIN, WholeUpdate, link_cuts, provisioned, relayed, update
 
-CUTS, LINK_CUTS = 5, 4
+CAMPAIGNS = {
+    "--cuts": (5, 0, "power cuts at any moment"),
+    "--lost-flush": (10, 1, "power cuts at flushes of the disk"),
+    "--link-cuts": (4, 2, "cuts of its link in uploads"),
+}
+"""How many by default, how many in a sample, and what they are."""
 TIMEOUT_S = 7200
 """Seconds for one test: the first builds what all need, and a campaign is one."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How long the campaigns of cuts are, and where their dice begin."""
-    parser.addoption("--cuts", type=int, default=CUTS, help=f"power cuts of the Linux module [{CUTS}]")
-    parser.addoption("--link-cuts", type=int, default=LINK_CUTS, help=f"cuts of its link in uploads [{LINK_CUTS}]")
+    for option, (usual, sampled, what) in CAMPAIGNS.items():
+        parser.addoption(option, type=int, help=f"{what} [{usual}; in a sample {sampled}]")
     parser.addoption("--cut-seed", type=int, default=20261126, help="of the moments of the cuts")
+    parser.addoption("--sample", action="store_true", help="one test of each kind, for CI")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The mark of what is in a sample, and its numbers."""
+    config.addinivalue_line("markers", "sampled: a test of the Linux module that `--sample` runs")
+    for option, (usual, sampled, _) in CAMPAIGNS.items():
+        if config.getoption(option) is None:
+            setattr(config.option, option[2:].replace("-", "_"), sampled if config.getoption("--sample") else usual)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -32,11 +48,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if named or collection_path.name == "conftest.py" else True
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The limit of the other tests is one for tests of seconds."""
-    for item in items:
-        if item.path.parent == Path(__file__).parent:
-            item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+    ours = [item for item in items if item.path.parent == Path(__file__).parent]
+    for item in ours:
+        item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+    if config.getoption("--sample"):
+        left_out = [item for item in ours if item.get_closest_marker("sampled") is None]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")
@@ -54,9 +74,20 @@ def unit(trust: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def update_s(unit: str, trust: Path) -> float:
-    """Seconds of a whole update, on this host today."""
+def whole_update(unit: str, trust: Path, pytestconfig: pytest.Config) -> WholeUpdate:
+    """What a whole update is on this host today; the power goes right after it. In a sample its link is cut, too: there
+    is no other such update.
+    """
     release("1.1.0")
+    good("twin", "power", "cut", TWIN)  # so that the flushes of this update are counted, and of no other
+    good("twin", "power", "on", TWIN)
+    dice = random.Random(pytestconfig.getoption("--cut-seed"))
+    cuts = link_cuts(dice, pytestconfig.getoption("--link-cuts")) if pytestconfig.getoption("--sample") else ()
     begun_s = time.monotonic()
-    assert update("1.1.0", trust).status == 0
-    return time.monotonic() - begun_s
+    with relayed(cuts) as relay:
+        assert update("1.1.0", trust).status == 0
+    assert relay.cut == len(cuts)
+    took_s = time.monotonic() - begun_s
+    good("twin", "power", "cut", TWIN)
+    good("twin", "power", "on", TWIN)
+    return WholeUpdate(took_s, flushes_of_the_last_run())

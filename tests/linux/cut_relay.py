@@ -17,6 +17,7 @@ class CutRelay:
         self._cuts = list(cuts)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sent = 0
+        self._ends: list[socket.socket] = []
         self.cut = 0
 
     @property
@@ -30,8 +31,16 @@ class CutRelay:
             while True:
                 near, _ = self._listener.accept()
                 far = socket.create_connection(("127.0.0.1", self._to))
+                self._ends += [near, far]
                 for ends in ((near, far, True), (far, near, False)):
                     threading.Thread(target=self._pump, args=ends, daemon=True).start()
+
+    def cut_now(self) -> None:
+        """Whatever goes over it."""
+        self.cut += 1
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """No more connections."""

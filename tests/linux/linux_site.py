@@ -10,18 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from assay.pipeline.manifest_files import load_module
 from assay.pipeline.site import Site
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / ".assay-linux"
 BOARD = "linux-arm64"
+SYSTEM, BOOT = "firmware/linux", "firmware/linux/boot"
 GOOD = ("1.0.0", "1.1.0")
 TIMEOUT_S = 1200.0
 BOOT_VERSION = "1.0.0"
@@ -54,8 +58,10 @@ def start(*words: str, folder: Path = KEPT) -> subprocess.Popen[str]:
 
 def assay(*words: str, folder: Path = KEPT) -> Answer:
     """Run a verb to its end."""
+    begun_s = time.monotonic()
     process = start(*words, "--json", folder=folder)
     out, err = process.communicate(timeout=TIMEOUT_S)
+    print(f"{time.monotonic() - begun_s:6.1f} s: assay {shlex.join(words)}: {process.returncode}", flush=True)
     return Answer(process.returncode, json.loads(out) if out.strip() else {}, err)
 
 
@@ -68,11 +74,14 @@ def good(*words: str, folder: Path = KEPT) -> dict[str, Any]:
 
 @cache
 def number() -> int:
-    """Of what the releases are made of."""
-    files = [ROOT / "boards" / f"{BOARD}.toml", *sorted((ROOT / "linux-base").iterdir())]
-    files += sorted(path for path in (ROOT / "firmware").rglob("*") if path.is_file() and path.suffix != ".pyc")
-    digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files))
-    return int(digest.hexdigest()[:7], 16)
+    """Of what the releases are made of: what their modules declare, and the board."""
+    files = {ROOT / "boards" / f"{BOARD}.toml"}
+    for module in (SYSTEM, BOOT):
+        for source in load_module(ROOT / module / "module.toml").build.sources:
+            found = ROOT / source
+            files |= {path for path in found.rglob("*") if path.suffix != ".pyc"} if found.is_dir() else {found}
+    digests = [hashlib.sha256(path.read_bytes()).digest() for path in sorted(files) if path.is_file()]
+    return int(hashlib.sha256(b"".join(digests)).hexdigest()[:7], 16)
 
 
 def full(version: str) -> str:
@@ -83,13 +92,13 @@ def full(version: str) -> str:
 @cache
 def bootloader() -> str:
     """The boot chooser's release, made on first use."""
-    return _published("linux-boot", "firmware/linux/boot", BOOT_VERSION, ())
+    return _published("linux-boot", BOOT, BOOT_VERSION, ())
 
 
 @cache
 def release(version: str) -> str:
     """The system's release of that short version, made on first use."""
-    return _published("demo-linux", "firmware/linux", version, DEFINES.get(version, ()))
+    return _published("demo-linux", SYSTEM, version, DEFINES.get(version, ()))
 
 
 def _published(name: str, module: str, short: str, defines: tuple[str, ...]) -> str:

@@ -3,20 +3,38 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cut_relay import CutRelay, cut_relay
 from linux_site import BOARD, GOOD, KEPT, ROOT, assay, bootloader, good, release
 
-from assay.pipeline.places import open_place
+from assay.drivers.ssh.host import SshHost
+from assay.drivers.ssh.opening import open_ssh
+from assay.drivers.twin.linux_disk import PORT_FILE, chosen_port
+from assay.pipeline.linux_places import ssh_of
+from assay.pipeline.manifest_files import load_board
+from assay.pipeline.places import PlaceAddress, open_place
 from assay.pipeline.site import Site
 
 TWIN = "module"
 FOLDER = KEPT / "site" / "twins" / TWIN
+BUNDLE_BYTES = 20_000_000
+"""Fewer than a bundle has: cuts come before this."""
+
+
+@dataclass(frozen=True)
+class WholeUpdate:
+    """How long one is, and how often the disk was asked to flush from power on to its end."""
+
+    seconds: float
+    flushes: int
 
 
 @contextmanager
@@ -52,6 +70,17 @@ def runs(trust: Path) -> tuple[str, str]:
     return report["version"].partition("+")[0], "confirmed" if report["kept"] else report["state"]
 
 
+def unit_host() -> SshHost:
+    """The unit's own SSH server, past all verbs."""
+    board = load_board(ROOT / "boards" / f"{BOARD}.toml")
+    return open_ssh(ssh_of(PlaceAddress(TWIN, board, "", twin=FOLDER), board))
+
+
+def rauc_installs(host: SshHost) -> bool:
+    """At this moment."""
+    return b"rauc install" in host.run(["ps"]).stdout
+
+
 def forget_other_slot() -> None:
     """What the slot holds that does not run, and what was uploaded: the next update sends everything."""
     with open_place(Site(KEPT / "site"), TWIN, verb="test", start=ROOT) as place:
@@ -63,16 +92,33 @@ def other_version(runs_now: str) -> str:
     return next(version for version in GOOD if version != runs_now)
 
 
+@contextmanager
+def relayed(cuts: tuple[int, ...]) -> Iterator[CutRelay]:
+    """All verbs go to the unit over a relay."""
+    port = chosen_port(FOLDER)
+    try:
+        with cut_relay(port, cuts) as relay:
+            (FOLDER / PORT_FILE).write_text(str(relay.port))
+            yield relay
+    finally:
+        (FOLDER / PORT_FILE).write_text(str(port))
+
+
+def link_cuts(dice: random.Random, count: int) -> tuple[int, ...]:
+    """After how many bytes of an upload its link is cut."""
+    return tuple(sorted(dice.randrange(BUNDLE_BYTES) for _ in range(count)))
+
+
 def power_ons() -> int:
     """How often the twin's power came on since it was started."""
     lines = (FOLDER / "wire.log").read_text().splitlines()
     return sum("power on" in line for line in lines)
 
 
-def last_cut() -> str:
-    """What the disk lost when the power went last."""
+def power_cuts() -> list[str]:
+    """What the disk said at each end of its power: the sectors that it lost."""
     lines = (FOLDER / "wire.log").read_text().splitlines()
-    return next((line for line in reversed(lines) if line.startswith("power cut: ")), "the power did not go")
+    return [line for line in lines if line.startswith("power cut: ")]
 
 
 def wait_until(ready: Any, timeout_s: float, what: str) -> None:

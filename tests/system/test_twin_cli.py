@@ -54,6 +54,8 @@ def test_a_twins_life(assay: Assay, arm: Firmware, tmp_path: Path) -> None:
     assert assay("twin", "start", "t1")[1]["wire_pid"] == running["wire_pid"]
     assert assay("twin", "power", "cut", "t1")[1]["power"] == "off"
     assert assay("twin", "power", "cycle", "t1")[1]["power"] == "on"
+    for words in (("cut", "--at-flush", "3"), ("off", "--at-flush", "3"), ("cut", "--at-flush", "3", "--after", "1")):
+        assert assay("twin", "power", words[0], "t1", *words[1:])[0] == 2  # no disk; no cut; two moments
     assert assay("twin", "status", "t1")[1]["power_ons"] == 2
     assert [twin["name"] for twin in assay("twin", "list")[1]["twins"]] == ["t1"]
     assert assay("twin", "stop", "t1")[1]["running"] is False

@@ -3,7 +3,8 @@
 """Stands in for QEMU where a test is about the wire and not about a machine: same sockets, same monitor words.
 
 UART 0 prints `BOOT n` (n counts the runs by a byte in the flash file) and echoes; `!exit` ends it, `!entropy N` asks
-the entropy port for N bytes and prints how many came; the monitor knows qmp_capabilities and stop.
+the entropy port for N bytes and prints how many came; the monitor knows qmp_capabilities and stop. With a disk behind a
+socket, `!keep` writes a sector and flushes, and prints `kept`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,20 @@ import socket
 import sys
 from pathlib import Path
 
+from nbd_client import Client
+
+DISK_BYTES = 0x10500000
+"""Of boards/linux-arm64.toml."""
+
 
 def fd_of(name: str) -> socket.socket:
     wanted = f"socket,id={name},fd="
     return socket.socket(fileno=int(next(a for a in sys.argv if a.startswith(wanted)).removeprefix(wanted)))
+
+
+def disk_of(drive: str) -> Client | None:
+    fd = drive.partition("file.server.str=")[2]
+    return Client(socket.socket(fileno=int(fd)), DISK_BYTES) if fd else None
 
 
 def count_run(drive: str) -> int:
@@ -36,9 +47,14 @@ def received(source: socket.socket) -> bytes:
         return b""
 
 
-def on_uart(data: bytes, uart: socket.socket, entropy: socket.socket) -> None:
+def on_uart(data: bytes, uart: socket.socket, entropy: socket.socket, disk: Client | None) -> None:
     if data.startswith(b"!exit"):
         sys.exit("qemu: fatal: Lockup")
+    if disk is not None and data.startswith(b"!keep"):
+        disk.ask(1, 0, data=b"k" * 512)
+        disk.ask(3)
+        uart.sendall(b"kept\r\n")
+        return
     if not data.startswith(b"!entropy"):
         uart.sendall(data)
         return
@@ -59,7 +75,8 @@ def main() -> None:
         sys.exit("qemu: could not load the ROM")
     uart, entropy, monitor = fd_of("uart0"), fd_of("entropy"), fd_of("monitor")
     monitor.sendall(b'{"QMP": {}}\n')
-    uart.sendall(b"BOOT %d\r\n" % count_run(drive))
+    disk = disk_of(drive)
+    uart.sendall(b"BOOT %d\r\n" % (0 if disk else count_run(drive)))
     ends = [uart, monitor]
     while True:
         for source in select.select(ends, [], [])[0]:
@@ -67,7 +84,7 @@ def main() -> None:
             if not data:
                 ends.remove(source)  # QEMU lives on when nobody is at the other end: only a signal ends it
             elif source is uart:
-                on_uart(data, uart, entropy)
+                on_uart(data, uart, entropy, disk)
             for line in data.splitlines() if source is monitor else []:
                 json.loads(line)
                 monitor.sendall(b'{"event": "STOP"}\n{"return": {}}\n')

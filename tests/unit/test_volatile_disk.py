@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The disk of a Linux twin: what was flushed stays, what was not is lost as the dice fall, and a client in order loses
-nothing. The client here is written from the protocol.
+nothing. A cut that is ordered comes at its flush.
 """
 
 from __future__ import annotations
@@ -15,58 +15,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from nbd_client import Client
 
 from assay.drivers.twin import volatile_disk
-from assay.drivers.twin.volatile_disk import SECTOR, CachedFile, serve
+from assay.drivers.twin.volatile_disk import ORDER, POWER_GONE, SECTOR, CachedFile, Orders, serve
 
 SIZE = 64 * SECTOR
 OLD, NEW = b"o" * SECTOR, b"n" * SECTOR
 
 
-class Client:
-    """An NBD client on a socket."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self.end = end
-        magic, option, flags = struct.unpack(">8sQH", self.take(18))
-        assert (magic, option, flags & 1) == (b"NBDMAGIC", 0x49484156454F5054, 1)
-        end.sendall(struct.pack(">I", 3))
-        assert self.option(8) == [(0x80000001, b"")]  # structured replies: not here
-        kinds = self.option(7, struct.pack(">IH", 0, 0))
-        assert kinds == [(3, struct.pack(">HQH", 0, SIZE, 1 | 4 | 8)), (1, b"")]
-
-    def option(self, number: int, data: bytes = b"") -> list[tuple[int, bytes]]:
-        self.end.sendall(b"IHAVEOPT" + struct.pack(">II", number, len(data)) + data)
-        answers: list[tuple[int, bytes]] = []
-        while not answers or answers[-1][0] == 3:
-            _, _, kind, length = struct.unpack(">QIII", self.take(20))
-            answers.append((kind, self.take(length)))
-        return answers
-
-    def ask(
-        self, command: int, offset: int = 0, length: int = 0, data: bytes = b"", flags: int = 0
-    ) -> tuple[int, bytes]:
-        self.end.sendall(struct.pack(">IHHQQI", 0x25609513, flags, command, 77, offset, length or len(data)) + data)
-        magic, error, handle = struct.unpack(">IIQ", self.take(16))
-        assert (magic, handle) == (0x67446698, 77)
-        return error, self.take(length) if command == 0 and not error else b""
-
-    def take(self, count: int) -> bytes:
-        data = self.end.recv(count, socket.MSG_WAITALL) if count else b""
-        assert len(data) == count
-        return data
-
-
 @contextmanager
-def disk(path: Path, seed: int, said: list[str]) -> Iterator[Client]:
+def disk(path: Path, seed: int, said: list[str], orders: socket.socket | None = None) -> Iterator[Client]:
     """A served disk; the power is cut when the block is left, unless the client has disconnected."""
     file = os.open(path, os.O_RDWR)
     ours, theirs = socket.socketpair()
-    thread = threading.Thread(target=serve, args=(file, theirs, seed, said.append))
+    thread = threading.Thread(target=serve, args=(file, theirs, seed, said.append, Orders(orders)))
     thread.start()
     with ours, theirs:
         try:
-            yield Client(ours)
+            yield Client(ours, SIZE)
         finally:
             ours.close()
             thread.join(10)
@@ -92,7 +59,7 @@ def test_what_was_flushed_or_written_through_stays(medium: Path) -> None:
         assert client.ask(3) == (0, b"")
         assert client.ask(1, 8 * SECTOR, data=NEW, flags=1) == (0, b"")
     assert sectors(medium)[:9] == [NEW] * 4 + [OLD] * 4 + [NEW]
-    assert said == ["power cut: 0 of 0 unflushed sectors lost, seed 1"]
+    assert said == ["power cut: 0 of 0 unflushed sectors lost, seed 1, after 2 flushes"]
 
 
 def test_what_was_not_flushed_is_lost_in_part_and_reads_as_written_until_then(medium: Path) -> None:
@@ -117,6 +84,34 @@ def test_the_same_seed_loses_the_same(medium: Path) -> None:
             client.ask(1, 100, data=b"z" * 5000)  # no sector's bound: the rest of a sector stays with it
         results.append(medium.read_bytes())
     assert results[0] == results[1] != OLD * (SIZE // SECTOR)
+
+
+@pytest.mark.parametrize("through", [False, True], ids=["flush", "write through"])
+def test_the_power_goes_at_the_flush_that_was_ordered(medium: Path, through: bool) -> None:
+    """Before it is done, and without an answer; what the flush before it kept is kept."""
+    results = set()
+    for _ in range(2):
+        medium.write_bytes(OLD * (SIZE // SECTOR))
+        said: list[str] = []
+        line, orders = socket.socketpair()
+        with line, orders, disk(medium, 1, said, orders) as client:
+            client.ask(1, 0, data=NEW * 8)
+            client.ask(3)
+            line.sendall(ORDER.pack(2, 5))
+            client.ask(1, 8 * SECTOR, data=NEW * 8)
+            client.ask(3)
+            client.ask(1, 16 * SECTOR, data=NEW * 16)
+            with pytest.raises(TimeoutError):
+                client.end.settimeout(1)
+                client.ask(1, 32 * SECTOR, data=NEW * 16, flags=1) if through else client.ask(3)
+            assert line.recv(10) == POWER_GONE
+        after = sectors(medium)
+        assert after[:16] == [NEW] * 16 and OLD in after[16:32] and NEW in after[16:32]
+        assert (NEW in after[32:]) == through
+        lost, count = after[16:48].count(OLD) - 16 * (not through), 32 if through else 16
+        assert said == [f"power cut: {lost} of {count} unflushed sectors lost, seed 5, after 2 flushes"]
+        results.add(medium.read_bytes())
+    assert len(results) == 1
 
 
 def test_a_client_that_ends_in_order_loses_nothing(medium: Path) -> None:

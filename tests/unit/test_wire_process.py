@@ -13,23 +13,19 @@ import subprocess
 import sys
 import threading
 import time
-import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pseudo_twin import port, read_line, twin_on_pseudo_qemu, wait_until
 
 from assay.drivers.twin.control import TwinControl, open_twin_power
 from assay.drivers.twin.control_server import short_path
 from assay.drivers.twin.lifecycle import Twin, running_twin, start_twin
-from assay.drivers.twin.twin_folder import TwinFolder, create_twin
+from assay.drivers.twin.twin_folder import TwinFolder
 from assay.drivers.twin.wire_profile import LineProfile, WireProfile
 from assay.errors import AssayError, InfrastructureError, LinkError, StorageError, ToolMissing, UsageFault, at_layer
-from assay.model.manifest import Board
-
-PSEUDO_QEMU = str(Path(__file__).with_name("pseudo_qemu.py"))
-BOARD = Path(__file__).parents[2] / "boards" / "ast1030-evb.toml"
 
 
 def gone(pid: int) -> bool:
@@ -38,45 +34,14 @@ def gone(pid: int) -> bool:
     return True
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 5.0) -> float:
-    begun_s = time.monotonic()
-    while not condition():
-        assert time.monotonic() - begun_s < timeout_s, "waited in vain"
-        time.sleep(0.005)
-    return time.monotonic() - begun_s
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[TwinFolder]:
-    board = Board.model_validate_json(json.dumps(tomllib.loads(BOARD.read_text())))
-    made = create_twin(tmp_path / "twins", "t", board)
-    machine = replace(made.read_settings().machine, qemu=PSEUDO_QEMU)
-    rom = tmp_path / "rom.elf"
-    rom.write_bytes(b"rom")
-    made.write_settings(replace(made.read_settings(), machine=machine, rom=str(rom)))
-    yield made
-    TwinControl(made).stop()
+    yield from twin_on_pseudo_qemu(tmp_path, "ast1030-evb")
 
 
 def use(folder: TwinFolder, **changes: object) -> None:
     settings = folder.read_settings()
     folder.write_settings(replace(settings, machine=replace(settings.machine, **changes)))
-
-
-@contextlib.contextmanager
-def port(twin: Twin) -> Iterator[int]:
-    fd = os.open(twin.tty, os.O_RDWR | os.O_NOCTTY)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def read_line(fd: int) -> bytes:
-    line = b""
-    while not line.endswith(b"\n"):
-        line += os.read(fd, 1)
-    return line
 
 
 def test_start_talk_cycle_stop(folder: TwinFolder) -> None:

@@ -164,23 +164,46 @@ def stop(session: Session, name: str, force: bool) -> Answer:
 @click.argument("action", type=click.Choice(["on", "off", "cycle", "cut"]))
 @twin_name
 @click.option("--after", "after_s", type=click.FloatRange(0, 60), default=0.0, help="cut: in that many seconds.")
+@click.option("--at-flush", type=click.IntRange(1, 1 << 31), help="cut: when a disk is asked for that many flushes.")
+@click.option("--disk-seed", type=click.IntRange(0, 1 << 63), default=0, help="cut --at-flush: of what is lost [0].")
 @click.option("--off-time", "off_s", type=click.FloatRange(0, 5), default=0.05, help="cycle: seconds without power.")
 @force_option
 @verb
-def power(session: Session, action: str, name: str, after_s: float, off_s: float, force: bool) -> Answer:
+def power(
+    session: Session,
+    action: str,
+    name: str,
+    after_s: float,
+    at_flush: int | None,
+    disk_seed: int,
+    off_s: float,
+    force: bool,
+) -> Answer:
     """Switch the power of a running twin on or off, off and on again (cycle), or cut it.
 
     However the power goes, the flash file then holds exactly what the chip held. `cut --after` lets it go at a moment
-    of the wire's own clock, in the middle of whatever the unit does then.
+    of the wire's own clock, in the middle of whatever the unit does then. `cut --at-flush` lets it go when the unit
+    (one with a disk) asks for a flush: of what it wrote since the one before, a part is lost.
     """
     from assay.drivers.twin.control import TwinControl
 
+    _check_cut(action, after_s, at_flush)
     folder = _folder(session, name)
     control = TwinControl(folder)
     with _ours(folder, f"twin power {action}", force):
-        control.power(action, off_s=off_s, after_s=after_s)
+        if at_flush is not None:
+            control.cut_at_flush(at_flush, disk_seed)
+        else:
+            control.power(action, off_s=off_s, after_s=after_s)
         status = control.status()
     return Answer(_line(status, None), asdict(status))
+
+
+def _check_cut(action: str, after_s: float, at_flush: int | None) -> None:
+    from assay.errors import UsageFault
+
+    if at_flush is not None and (action != "cut" or after_s):
+        raise UsageFault("--at-flush is a moment of a cut", remedy="use it with cut, and without --after")
 
 
 @command.command()

@@ -72,6 +72,12 @@ class TwinControl:
         known = {key: value for key, value in answer.items() if key in fields}
         return TwinStatus(running=True, baud=answer["profile"]["baud"], **known)
 
+    def cut_at_flush(self, number: int, seed: int) -> None:
+        """Let the power go when the unit asks its disk for the `number`th flush from now on, before that is done; what
+        is lost follows from `seed`. Raises LinkError when the twin does not run, UsageFault when it has no disk.
+        """
+        self._ask({"do": "power", "action": "cut", "at_flush": number, "seed": seed})
+
     def power(self, action: str, *, off_s: float = 0.0, after_s: float = 0.0) -> dict[str, Any]:
         """`on`, `off`, `cycle` (off for `off_s`) or `cut` (in `after_s` seconds, by the wire's clock).
 

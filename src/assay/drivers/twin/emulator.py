@@ -21,6 +21,7 @@ from pathlib import Path
 from assay.drivers.twin import volatile_disk
 from assay.drivers.twin.machine import AIO_ORDERED, AIO_PORTABLE, Connections, Disk, Machine, Trace, command_line
 from assay.drivers.twin.qmp import Monitor
+from assay.drivers.twin.volatile_disk import StartedDisk
 from assay.errors import InfrastructureError, LinkError, StorageError, ToolMissing
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -53,10 +54,10 @@ class Emulator:
         uart: socket.socket,
         entropy: socket.socket,
         monitor: Monitor,
-        disk: subprocess.Popen[bytes] | None = None,
+        disk: StartedDisk | None = None,
     ):
         self._process = process
-        self._disk = disk
+        self.disk = disk
         self.uart = uart
         self.entropy = entropy
         self.monitor = monitor
@@ -79,7 +80,7 @@ class Emulator:
         seen acknowledged (measured: 9 to 23 % of kills). `hard`: a disk also loses what the guest did not flush, which
         `stop` would.
         """
-        if hard and self._disk is not None:
+        if hard and self.disk is not None:
             self.kill()
             return True
         try:
@@ -95,8 +96,8 @@ class Emulator:
         self._process.kill()
         try:
             self._process.wait(KILL_TIMEOUT_S)
-            if self._disk is not None:
-                self._disk.wait(KILL_TIMEOUT_S)
+            if self.disk is not None:
+                self.disk.process.wait(KILL_TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
             raise InfrastructureError(
                 f"QEMU (pid {self.pid}) does not die", remedy="see if the disk under the twin hangs"
@@ -104,7 +105,7 @@ class Emulator:
 
     def close(self) -> None:
         """Release the sockets; after `cut`, when what the chip had sent was read."""
-        for end in (self.uart, self.entropy, self.monitor):
+        for end in (self.uart, self.entropy, self.monitor, *((self.disk.line,) if self.disk else ())):
             end.close()
 
 
@@ -165,9 +166,9 @@ def _start(
     fds = [end.fileno() for end in theirs]
     medium = None
     if disk is not None:
-        medium, end = volatile_disk.start(flash)
-        theirs.append(end)
-        disk = replace(disk, fd=end.fileno())
+        medium = volatile_disk.start(flash)
+        theirs.append(medium.client)
+        disk = replace(disk, fd=medium.client.fileno())
     command = command_line(machine, str(rom), str(flash), Connections(*fds), aio, trace, disk)
     try:
         with log.open("wb") as output:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A disk with a cache that a power cut empties: `start`, or `python -m assay.drivers.twin.volatile_disk FILE FD SEED`.
+"""A disk with a cache that a power cut empties: `start`, or `python -m assay.drivers.twin.volatile_disk FILE FDS SEED`.
 
 QEMU writes to it by the NBD protocol. What the guest did not flush is lost at a cut, sector by sector as the dice fall,
 so that writes are torn and come in another order than they were made; what was flushed or written through (FUA) stays.
 A process of its own, so that the wire's serial line does not wait for it.
 
 Guards: the file has every write at once, and the cache is what it held before: a server that dies loses nothing that it
-acknowledged. A client that disconnects in order (QEMU that was told to end) has lost nothing.
+acknowledged. A client that disconnects in order (QEMU that was told to end) has lost nothing. A cut that is ordered at
+a flush comes before that flush is done, and nobody is told that it was.
 Leaves to others: when the power goes (`wire`), what the guest makes of it.
 """
 
@@ -23,6 +24,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 SECTOR = 512
@@ -32,6 +34,10 @@ REQUEST_BYTES_MAX = 32 << 20  # QEMU's own limit
 OPTION_BYTES_MAX = 4096
 LOCK_WAIT_S = 10.0  # for the disk of a twin that was killed to write what it has
 LOCK_POLL_S = 0.05
+ORDER = struct.Struct(">IQ")
+"""At which flush from now on the power goes, and the seed of what is lost."""
+POWER_GONE = b"!"
+"""What the disk says to who has ordered that."""
 
 # https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md
 NBD_MAGIC, OPTION_MAGIC, OPTION_REPLY_MAGIC = 0x4E42444D41474943, 0x49484156454F5054, 0x3E889045565A9
@@ -49,6 +55,41 @@ class Gone(Exception):
     """The client is gone without a word: its power was cut."""
 
 
+class OrderedCut(Exception):
+    """The power goes now, as it was ordered."""
+
+
+class Orders:
+    """At which flush the power has to go; `end` is a socket to who orders it, None for nobody."""
+
+    def __init__(self, end: socket.socket | None = None) -> None:
+        self._end = end
+        self._left = 0
+        self.seed: int | None = None
+
+    def flush_comes(self) -> None:
+        """Called before each flush. Raises OrderedCut when it is the one."""
+        self._look()
+        if self._left:
+            self._left -= 1
+            if not self._left:
+                raise OrderedCut
+
+    def tell(self) -> None:
+        """The power is gone."""
+        if self._end is not None:
+            with contextlib.suppress(OSError):
+                self._end.sendall(POWER_GONE)
+
+    def _look(self) -> None:
+        if self._end is None:
+            return
+        with contextlib.suppress(OSError):  # none is there
+            data = self._end.recv(ORDER.size, socket.MSG_DONTWAIT)
+            if len(data) == ORDER.size:
+                self._left, self.seed = ORDER.unpack(data)
+
+
 class CachedFile:
     """The medium, and what the sectors held that were written since the last flush."""
 
@@ -56,6 +97,7 @@ class CachedFile:
         self._file = file
         self._before: dict[int, bytes] = {}
         self.size = os.fstat(file).st_size
+        self.flushes = 0
 
     def read(self, offset: int, length: int) -> bytes:
         """As the guest sees it: with everything that it wrote."""
@@ -78,6 +120,7 @@ class CachedFile:
     def flush(self) -> None:
         """All that was written is on the medium."""
         self._before.clear()
+        self.flushes += 1
 
     def lose(self, dice: random.Random) -> tuple[int, int]:
         """The power is gone. How many sectors were lost, and of how many."""
@@ -93,12 +136,13 @@ class CachedFile:
 class NbdServer:
     """One client on one socket, until it ends."""
 
-    def __init__(self, client: socket.socket, medium: CachedFile) -> None:
+    def __init__(self, client: socket.socket, medium: CachedFile, orders: Orders) -> None:
         self._client = client
         self._medium = medium
+        self._orders = orders
 
     def serve(self) -> None:
-        """Until the client disconnects. Raises Gone when it went without a word."""
+        """Until the client disconnects. Raises Gone when it went without a word, OrderedCut."""
         self._client.sendall(struct.pack(">QQH", NBD_MAGIC, OPTION_MAGIC, FIXED_NEWSTYLE | NO_ZEROES))
         self._take(4)
         if self._options():
@@ -139,11 +183,20 @@ class NbdServer:
         elif command == READ:
             answer = self._medium.read(offset, length)
         elif command == WRITE and data:
-            self._medium.write(offset, data, through=bool(flags & FUA))
+            self._write(offset, data, through=bool(flags & FUA))
         elif command == FLUSH:
+            self._orders.flush_comes()
             self._medium.flush()
         self._client.sendall(struct.pack(">IIQ", REPLY_MAGIC, error, handle) + answer)
         return True
+
+    def _write(self, offset: int, data: bytes, *, through: bool) -> None:
+        """A write that goes through is a flush, too, of itself."""
+        if through:
+            self._medium.write(offset, data, through=False)
+            self._orders.flush_comes()
+            self._medium.flushes += 1
+        self._medium.write(offset, data, through=through)
 
     def _take(self, count: int) -> bytes:
         """Exactly so many bytes. Raises Gone."""
@@ -157,29 +210,53 @@ class NbdServer:
         return b"".join(parts)
 
 
-def serve(file: int, client: socket.socket, seed: int, say: Callable[[str], None]) -> None:
+def serve(
+    file: int, client: socket.socket, seed: int, say: Callable[[str], None], orders: Orders | None = None
+) -> None:
     """A disk until its client ends; then what the cut has lost, in words."""
-    medium = CachedFile(file)
-    with contextlib.suppress(Gone, ConnectionError):
-        NbdServer(client, medium).serve()
+    medium, orders = CachedFile(file), orders or Orders()
+    try:
+        NbdServer(client, medium, orders).serve()
         return
+    except OrderedCut:
+        seed = seed if orders.seed is None else orders.seed
+    except (Gone, ConnectionError):
+        pass
     lost, count = medium.lose(random.Random(seed))  # noqa: S311  # dice
-    say(f"power cut: {lost} of {count} unflushed sectors lost, seed {seed}")
+    say(f"power cut: {lost} of {count} unflushed sectors lost, seed {seed}, after {medium.flushes} flushes")
+    orders.tell()
+    with contextlib.suppress(OSError):
+        while client.recv(1 << 20):  # a machine that runs on for a moment gets no answer
+            pass
 
 
-def start(file: Path) -> tuple[subprocess.Popen[bytes], socket.socket]:
-    """A disk for one client, and the client's end of its socket. It ends with the client; its words go to our stderr.
+@dataclass(frozen=True)
+class StartedDisk:
+    """A disk that waits for its client, whose end of the socket is `client`. `line` is ours: it is readable when the
+    power is gone as ordered.
+    """
+
+    process: subprocess.Popen[bytes]
+    client: socket.socket
+    line: socket.socket
+
+    def cut_at_flush(self, number: int, seed: int) -> None:
+        """Order that the power goes when the client asks for the `number`th flush from now on, before it is done."""
+        self.line.sendall(ORDER.pack(number, seed))
+
+
+def start(file: Path) -> StartedDisk:
+    """A disk for one client. It ends with the client; its words go to our stderr.
 
     No death signal: when the wire is killed, QEMU gets one, and still has to write.
     """
-    ours, theirs = socket.socketpair()
-    with theirs:
-        words = [str(file.absolute()), str(theirs.fileno()), str(secrets.randbits(32))]
+    (client, server), (line, orders) = socket.socketpair(), socket.socketpair()
+    with server, orders:
+        fds = [server.fileno(), orders.fileno()]
+        words = [str(file.absolute()), ",".join(map(str, fds)), str(secrets.randbits(32))]
         command = [sys.executable, "-P", "-m", "assay.drivers.twin.volatile_disk", *words]
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], cwd="/", start_new_session=True
-        )
-    return process, ours
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=fds, cwd="/", start_new_session=True)
+    return StartedDisk(process, client, line)
 
 
 def _locked(path: str) -> int:
@@ -199,14 +276,15 @@ def _locked(path: str) -> int:
 
 def main(arguments: list[str]) -> int:
     """0 when the client has ended, in whatever way; 1 and the reason when the file cannot be had."""
-    path, fd, seed = arguments
-    with socket.socket(fileno=int(fd)) as client:
+    path, fds, seed = arguments
+    client, line = (socket.socket(fileno=int(fd)) for fd in fds.split(","))
+    with client, line:
         try:
             file = _locked(path)
         except OSError as error:
             print(f"volatile_disk: {path}: {error.strerror}", file=sys.stderr, flush=True)
             return 1
-        serve(file, client, int(seed), lambda line: print(line, file=sys.stderr, flush=True))
+        serve(file, client, int(seed), lambda text: print(text, file=sys.stderr, flush=True), Orders(line))
     return 0
 
 

@@ -124,6 +124,7 @@ class Wire:
             readers.append(self._owner_fd)
         if self._emulator is not None:
             readers += [self._emulator.entropy, self._emulator.monitor]
+            readers += [self._emulator.disk.line] if self._emulator.disk else []
         return readers
 
     def _wait_s(self, now_s: float) -> float:
@@ -154,6 +155,8 @@ class Wire:
             emulator.entropy.send(self._entropy.feed(emulator.entropy.recv(READ_MAX)))
         elif source is emulator.monitor:
             self._counts["resets"] += emulator.monitor.pending_events().count("RESET")
+        elif emulator.disk is not None and source is emulator.disk.line:
+            self.power_off(hard=True)
 
     def _emulator_gone(self, emulator: Emulator) -> None:
         """QEMU ended by itself: the power is off, and the reason is kept for whoever asks."""
@@ -182,7 +185,9 @@ class Wire:
         if action not in ("on", "off", "cycle", "cut"):
             raise UsageFault(f"no power action {action!r}", remedy="use on, off, cycle or cut")
         exact = True
-        if action == "cut" and after_s > 0:
+        if action == "cut" and request.get("at_flush"):
+            self._cut_at_flush(request["at_flush"], request.get("seed"))
+        elif action == "cut" and after_s > 0:
             self._cut_at_s = time.monotonic() + after_s
         elif action != "on":
             exact = self.power_off(hard=action == "cut")
@@ -191,6 +196,21 @@ class Wire:
         if action in ("on", "cycle"):
             self.power_on()
         return {**self._status(), "exact": exact}
+
+    def _cut_at_flush(self, number: Any, seed: Any) -> None:
+        if (
+            not isinstance(number, int)
+            or not isinstance(seed, int)
+            or not (0 < number < 1 << 32 and 0 <= seed < 1 << 64)
+        ):
+            raise UsageFault(f"a cut at flush {number!r}, seed {seed!r}", remedy="give two whole numbers")
+        disk = self._emulator.disk if self._emulator else None
+        if disk is None:
+            raise UsageFault(
+                f"twin {self._folder.name!r} has no disk that is written to",
+                remedy="switch it on; only a board with a disk (flash_interface virtio) is asked to flush",
+            )
+        disk.cut_at_flush(number, seed)
 
     def _set_baud(self, baud: Any) -> None:
         if not isinstance(baud, int | None):

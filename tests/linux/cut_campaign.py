@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A campaign of power cuts in updates of the Linux module: what is the same for cuts of any kind."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from linux_site import assay, good, start
+from linux_unit import TWIN, forget_other_slot, other_version, power_cuts, runs, update_words, wait_until
+
+SENT_ANEW = 0.5
+"""Of the updates that begin: the others find their image in the slot, and are install, mark, boot and confirm alone."""
+GOES_ON = 1 / 3
+"""Of the cuts whose unit is kept as it was: the same command then goes on to its end, and not to the next cut."""
+UPDATE_TIMEOUT_S = 1800
+STOPPED_WITHIN_S = 600
+FAIL = 1
+LOST = re.compile(r"power cut: (\d+) of (\d+) unflushed sectors lost, seed \d+, after (\d+) flushes")
+
+Cut = Callable[[tuple[str, ...]], int | None]
+"""Gives a command, and takes the power; the command's exit status if it had ended by then."""
+
+
+def flushes_of_the_last_run() -> int:
+    """How often the disk was asked to keep what was written, from the last power on to the cut."""
+    found = LOST.match(power_cuts()[-1])
+    assert found
+    return int(found[3])
+
+
+def cut_after(words: tuple[str, ...], after_s: float) -> int | None:
+    """After so many seconds of this host's clock."""
+    process = start(*words)
+    time.sleep(after_s)
+    ended = process.poll()
+    stop(process)
+    return ended
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    """Take the power, and interrupt the command, which would wait for it."""
+    good("twin", "power", "cut", TWIN, "--force")
+    process.send_signal(signal.SIGINT)
+    _, words = process.communicate(timeout=STOPPED_WITHIN_S)
+    if process.returncode == FAIL:
+        print(words, flush=True)
+
+
+def cut_at_flush(words: tuple[str, ...], number: int, seed: int) -> int | None:
+    """When the disk is asked for that flush; right after the command's end when there are not so many."""
+    before = len(power_cuts())
+    good("twin", "power", "cut", TWIN, "--force", "--at-flush", str(number), "--disk-seed", str(seed))
+    process = start(*words)
+    gone = f"neither the power went nor {words} ended"
+    wait_until(lambda: process.poll() is not None or len(power_cuts()) > before, UPDATE_TIMEOUT_S, gone)
+    ended = process.poll()
+    stop(process)  # the power, too, when the flush never came
+    return ended
+
+
+def campaign(trust: Path, dice: random.Random, count: int, cut: Callable[[bool], tuple[str, Cut]]) -> int:
+    """So many cuts (`cut` is told whether everything is sent anew); how many sectors they lost.
+
+    After each a slot that verifies runs, the old one or the new one, and the same command goes on, to the next cut or
+    (the last one always) to its end. What it had acknowledged is kept.
+    """
+    told, lost, now = Counter[str](), 0, runs(trust)[0]
+    for number in range(count):
+        wanted, anew = other_version(now), dice.random() < SENT_ANEW
+        if anew:
+            forget_other_slot()
+        when, take = cut(anew)
+        ended = take(update_words(wanted, trust))
+        good("twin", "power", "on", TWIN, "--force")
+        after, said = runs(trust), power_cuts()[-1]
+        print(f"cut {number}: {when} of {now} -> {wanted} ({anew=}): {ended=} runs {after}; {said}", flush=True)
+        assert after[0] in (now, wanted)
+        assert ended is None or (ended == 0 and after == (wanted, "confirmed"))
+        found = LOST.match(said)
+        assert found
+        lost += int(found[1])
+        told[
+            f"{'new' if after[0] == wanted else 'old'}, {after[1]}, {'lost' if int(found[1]) else 'nothing lost'}"
+        ] += 1
+        if after[1] != "confirmed" or dice.random() < GOES_ON or number == count - 1:
+            answer = assay(*update_words(wanted, trust))
+            assert answer.status == 0, answer
+            after = runs(trust)
+            assert after == (wanted, "confirmed")
+        now = after[0]
+    print(f"{count} cuts, {lost} sectors lost: {dict(sorted(told.items()))}", flush=True)
+    return lost
