@@ -27,6 +27,8 @@ REGISTRY = FOLDER / "registry"
 
 GO_MODULE = "github.com/google/go-containerregistry"
 GO_BUILD = {"GOPROXY": "off", "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
+GO_BUILD |= {"GOCACHE": str(ROOT / ".nox" / "go-cache")}
+"""No network; what one build compiles of the standard library the next one has."""
 
 
 def fetch() -> None:
@@ -56,7 +58,7 @@ def build(sources: Path, folder: Path, program: Path) -> None:
     (folder / "module" / "go.mod").write_text(f"module {GO_MODULE}\n\ngo 1.23\n")
     needs = f"require {GO_MODULE} v0.0.0\n\nreplace {GO_MODULE} => ./module\n"
     (folder / "go.mod").write_text(f"module goregistry\n\ngo 1.23\n\n{needs}")
-    environment = {**os.environ, **GO_BUILD, "GOCACHE": f"{folder}/cache", "GOPATH": f"{folder}/path"}
+    environment = {**os.environ, **GO_BUILD, "GOPATH": f"{folder}/path"}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     go = shutil.which("go", path=path) or "go"
     subprocess.run([go, "build", "-o", str(program.absolute()), "."], cwd=folder, env=environment, check=True)

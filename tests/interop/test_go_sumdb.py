@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from from_trixie import GO_BUILD
 
 from assay.backends.clocks.system_clock import SystemClock
 from assay.backends.logs.tile_log import TileLog
@@ -29,7 +30,7 @@ from assay.stages.records.witness import WitnessDesk
 HERE = Path(__file__).parent
 GO = shutil.which("go", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
 SIZE = 700
-BUILD_TIMEOUT_S = 300
+BUILD_TIMEOUT_S = 900
 
 TREES = 300
 LEAVES = [merkle.leaf_hash(b"%d" % number) for number in range(TREES)]
@@ -66,8 +67,7 @@ def _built(folder: Path, program: str) -> Path:
     (folder / "go.mod").write_text(
         "module gosumdb\n\ngo 1.23\n\nrequire golang.org/x/mod v0.0.0\n\nreplace golang.org/x/mod => ./mod\n"
     )
-    environment = {**os.environ, "GOPROXY": "off", "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local"}
-    environment |= {"GOCACHE": str(folder.parent / "go-cache"), "GOPATH": str(folder / "path"), "CGO_ENABLED": "0"}
+    environment = {**os.environ, **GO_BUILD, "GOPATH": str(folder / "path")}
     subprocess.run([GO, "build", "-o", "program", "."], cwd=folder, env=environment, check=True)
     return folder / "program"
 

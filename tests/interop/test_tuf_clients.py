@@ -29,6 +29,9 @@ HERE = Path(__file__).parent
 NODE_FOLDER = Path(os.environ.get("ASSAY_INTEROP_NODE", HERE))
 RELEASE, RELEASES, WITHDRAWN = f"{BOARD}/tiny/1.0.0.json", f"{BOARD}/tiny/releases.json", "withdrawn.json"
 
+pytestmark = pytest.mark.timeout(900)
+"""A busy machine makes a repository, and starts node, slowly."""
+
 Client = Callable[[Path, str, str], dict[str, Any]]
 """Folder, URL and name to the target's path and signed description; a refusal is `Refusal`."""
 

@@ -62,6 +62,13 @@ def test_for_people_the_same_in_a_few_lines(project: Path) -> None:
     assert "manifest  sha256:" in assay("publish", "a.signed").stdout
 
 
+def test_where_the_result_cannot_be_is_said_before_anything_is_built(project: Path) -> None:
+    (project / "mod" / "build.py").write_text("raise SystemExit(9)")
+    (project / "letter.txt").write_text("dear all")
+    answer = assay("build", "mod", "--board", "ast1030-evb", "--out", "letter.txt", "--builder", "host")
+    assert (answer.exit_code, "letter.txt is no folder" in answer.stderr) == (ExitStatus.USAGE, True), answer.stderr
+
+
 def test_two_builds_that_differ_are_fail_and_say_where(project: Path) -> None:
     (project / "mod" / "build.py").write_text(SCRIPT.replace("sys.argv[2]", "str(time.time())"))
     answer = assay("build", "mod", "--board", "ast1030-evb", "--out", "a", "--builder", "host", "--json")

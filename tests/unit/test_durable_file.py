@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from crashing_files import Crash, CrashingFiles, memory_dir
 
-from assay.backends.durable_file import make_folder
+from assay.backends.durable_file import make_folder, write_durably, write_in_order
 from assay.backends.records import site_recorder
 from assay.backends.stores.blob_folder import BlobFolder
 
@@ -74,3 +75,16 @@ def test_a_record_that_is_there_is_made_durable_before_the_log_names_it(
         files.arm(None)
         write()
         assert _synced(files) == [str(folder)]
+
+
+def test_what_is_no_ordinary_file_is_not_replaced(tmp_path: Path) -> None:
+    """As `--out /dev/null` by root would do."""
+    (tmp_path / "link").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    for name in ("pipe", "folder"):
+        with pytest.raises(OSError, match="it is no ordinary file"):
+            write_in_order({tmp_path / "new": b"x"}, {tmp_path / name: b"x"})
+    assert (tmp_path / "pipe").is_fifo() and {path.name for path in tmp_path.iterdir()} == {"folder", "link", "pipe"}
+    write_durably(tmp_path / "link", b"x")
+    assert (tmp_path / "link").read_bytes() == b"x"

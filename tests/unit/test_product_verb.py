@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -127,6 +128,18 @@ def node(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
 
 def references(document: dict[str, Any]) -> list[str]:
     return [f"{each['name']}@{each['version']}" for each in document["lock"]["releases"]]
+
+
+def test_a_file_that_is_no_lock_is_not_overwritten(node: Node) -> None:
+    letter, pipe, merged = (node.root / name for name in ("letter.txt", "pipe", "merged.json"))
+    letter.write_text("dear all")
+    os.mkfifo(pipe)
+    for path in (letter, pipe):
+        status, refused = node.resolve("--at", "2026-01-15", "--lock", str(path))
+        assert (status, "is no lock, and is not overwritten" in refused["error"]) == (2, True)
+    assert letter.read_text() == "dear all" and pipe.is_fifo()
+    merged.write_text('<<<<<<<\n{"schema": "assay.product-lock/1"}\n')
+    assert node.resolve("--at", "2026-01-15", "--lock", str(merged))[0] == 0  # left by a merge
 
 
 def test_the_lock_names_what_fits_and_is_the_same_each_time(node: Node) -> None:

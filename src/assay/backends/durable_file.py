@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that survive a power cut: written beside, fsynced, renamed, and the folder fsynced.
 
-Guards: a reader sees the old file or the new one, never a part. Leaves to others: who may write (`exclusive` for one
-writer at a time), and what an `OSError` means to the user.
+Guards: a reader sees the old file or the new one, never a part; nothing but an ordinary file or a link is replaced.
+Leaves to others: who may write (`exclusive` for one writer at a time), and what an `OSError` means to the user.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -33,6 +35,8 @@ def write_in_order(*groups: Mapping[Path, bytes], mode: int = 0o644) -> None:
     is there. It waits for the disk once for all data and once for the names of each group, and not twice a file.
     """
     files = [(path, data) for group in groups for path, data in group.items()]
+    for path, _ in files:
+        _check_ordinary(path)
     try:
         for at in range(0, len(files), OPEN_FILES_MAX):
             _write_beside(files[at : at + OPEN_FILES_MAX], mode)
@@ -46,6 +50,14 @@ def write_in_order(*groups: Mapping[Path, bytes], mode: int = 0o644) -> None:
             with contextlib.suppress(OSError):
                 _beside(path).unlink()
         raise
+
+
+def _check_ordinary(path: Path) -> None:
+    """A device or a pipe that somebody named (`--out /dev/null`) would be gone, and an ordinary file in its place."""
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+            raise OSError(errno.EINVAL, "it is no ordinary file", str(path))
 
 
 def _beside(path: Path) -> Path:

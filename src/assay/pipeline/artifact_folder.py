@@ -13,10 +13,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from assay.backends.stores.result_folder import read_result, write_result
+from assay.backends.stores.result_folder import check_replaceable, read_result, write_result
 from assay.errors import NotVerified
 from assay.formats import canonical_json, strict_json
 from assay.model.artifact import ARTIFACT_FILE, SBOM_FILE, Artifact, BuiltArtifact
+
+
+def check_artifact_folder(folder: Path) -> None:
+    """Before anything is built: `folder` is free, or an artifact's. Raises `UsageFault`."""
+    check_replaceable(folder, ARTIFACT_FILE)
 
 
 def write_artifact(folder: Path, built: BuiltArtifact) -> None:

@@ -26,7 +26,7 @@ from assay.errors import NotVerified, StorageError, UnitFailed, UsageFault
 from assay.formats.visible_text import visible
 from assay.interfaces.builder import Builder, BuilderSettings
 from assay.model.artifact import BuiltArtifact
-from assay.pipeline.artifact_folder import read_artifact, write_artifact
+from assay.pipeline.artifact_folder import check_artifact_folder, read_artifact, write_artifact
 from assay.pipeline.build_places import lay_out, scratch_folders, task_of
 from assay.pipeline.build_recipe import BuildRequest, Recipe, lane_of, prepare
 from assay.pipeline.manifest_files import load_module
@@ -85,6 +85,8 @@ def build_module(
     """Build what `request` asks for, and leave it in `out` if given. Raises `UnitFailed` when two builds differ."""
     parts = _Parts(progress)
     _check_folder(site.cache_dir.resolve())
+    if out is not None:
+        check_artifact_folder(out)
     module = load_module(request.module_toml)
     builder, why_host = choose(request.builder, BuilderSettings(image=request.image or module.build.image))
     recipe = prepare(request, site.cache_dir, builder)

@@ -122,11 +122,16 @@ def _locked(release: Release, why_deprecated: str | None) -> LockedRelease:
 
 
 def write_lock(path: Path, lock: ProductLock) -> bool:
-    """`lock` becomes the file at `path`, durably; answers whether it is another one than before."""
+    """`lock` becomes the file at `path`, durably; answers whether it is another one than before. What is there and has
+    nothing of a lock stays as it is: `UsageFault`.
+    """
     data = (json.dumps(canonical_json.plain(lock), indent=2, ensure_ascii=False) + "\n").encode()
     try:
-        if path.is_file() and path.read_bytes() == data:
+        there = path.read_bytes() if path.is_file() else b""
+        if there == data:
             return False
+        if (path.exists() and not path.is_file()) or (there and lock.schema_.encode() not in there):
+            raise UsageFault(f"{path} is no lock, and is not overwritten", remedy="name another file: --lock")
         write_durably(path, data)
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}", remedy="name another file: --lock") from error

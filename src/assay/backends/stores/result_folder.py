@@ -28,7 +28,7 @@ REPLACE_ATTEMPTS = 10
 
 def write_result(folder: Path, files: Mapping[str, bytes], marker: str) -> None:
     """`files` (by path) become the content of `folder`. Raises `UsageFault`, `StorageError`."""
-    _refuse_to_replace(folder, marker)
+    check_replaceable(folder, marker)
     unfinished = folder.parent / f"{TEMPORARY}{folder.name}-{owner()}"
     try:
         remove_leftovers(folder.parent, f"{TEMPORARY}{folder.name}-")
@@ -60,7 +60,8 @@ def read_result(folder: Path, name: str) -> bytes:
         raise StorageError(f"{path} cannot be read: {error.strerror}", remedy="check the file") from error
 
 
-def _refuse_to_replace(folder: Path, marker: str) -> None:
+def check_replaceable(folder: Path, marker: str) -> None:
+    """Whether a result may come to be at `folder`, for who wants to know before the work. Raises `UsageFault`."""
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise UsageFault(f"{folder} is no folder", remedy="name another folder with --out")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / marker).is_file():
