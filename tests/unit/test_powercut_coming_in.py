@@ -63,6 +63,7 @@ def test_an_image_is_in_when_its_trailer_says_so_and_all_of_it_is_there() -> Non
     ("alignment", "room", "magic"),
     [(1, 32, MAGIC), (8, 32, MAGIC), (16, 48, bytes.fromhex("10002de15d29410b8d77679c110f1f8a")),
      (32, 96, bytes.fromhex("20002de15d29410b8d77679c110f1f8a"))],
+    ids=["1", "8", "16", "32"],
 )  # fmt: skip
 def test_a_trailer_is_where_mcuboot_has_it(alignment: int, room: int, magic: bytes) -> None:
     end = b"\1" + bytes(room - 17) + magic

@@ -14,6 +14,7 @@ import pytest
 
 from assay.errors import InfrastructureError, ManifestFault
 from assay.model.campaign import CampaignRun, EpisodeResult, NamedImage
+from assay.model.manifest import Module
 from assay.model.outcome import Outcome
 from assay.model.powercut import Cut, CutPlan, Episode, Point, Tear, parse_cut
 from assay.model.predicates import RunHeader
@@ -69,6 +70,18 @@ def test_shipped_plans_are_of_their_board_and_end_where_they_may(file: Path) -> 
         "two-images": {"new": ("new",)},
     }
     assert {episode.name: episode.writes for episode in plan.episodes if episode.writes} == {"counter": ("counters",)}
+
+
+def test_the_image_that_raises_the_counter_is_the_app_with_a_higher_one() -> None:
+    module, raised = (
+        read_manifest((ROOT / "firmware" / "app" / name).read_bytes(), name, Module)
+        for name in ("module.toml", "raised.toml")
+    )
+    assert raised.update.security_counter > module.update.security_counter
+    same = {"version": module.version, "update": module.update}
+    assert raised.model_copy(update=same) == module
+    images = read_manifest(PLAN.encode(), "plan", CutPlan).images
+    assert images["raised"] == f"{raised.name}@{raised.version}"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from assay.stages.manifest.schema_export import MANIFESTS, schema_text
 ROOT = Path(__file__).parents[2]
 FILES = {
     "board": sorted((ROOT / "boards").glob("*.toml")),
-    "module": sorted((ROOT / "firmware").glob("*/module.toml")),
+    "module": sorted([*(ROOT / "firmware").glob("*/module.toml"), ROOT / "firmware" / "app" / "raised.toml"]),
     "pipeline": sorted((ROOT / "pipelines").glob("*.toml")),
     "product": [ROOT / "product.toml"],
     "profile": sorted((ROOT / "provisioning").glob("*.toml")),
