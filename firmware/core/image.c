@@ -233,7 +233,7 @@ result_t image_parse(const struct image_source *source, struct image *image) {
 
 static result_t hash_source(const struct image_source *source, uint32_t length, uint8_t digest[SHA256_SIZE]) {
     static uint8_t chunk[FLASH_CHUNK];
-    struct sha256 hash;
+    static struct sha256 hash;  // holds bytes of the image: never on the stack
     sha256_init(&hash);
     if (source->kind == IMAGE_IN_RAM) {
         if (length > source->size) return RESULT_OF(ERROR_BAD_HEADER);

@@ -23,7 +23,7 @@ static result_t hash_start(const struct image_source *source, uint32_t length, s
 
 static result_t check_sha(const struct image_source *source, uint32_t length, const uint8_t *sha) {
     uint8_t digest[SHA256_SIZE];
-    struct sha256 hash;
+    static struct sha256 hash;  // holds bytes of the image: never on the stack
     result_t result = hash_start(source, length, &hash);
     if (!result_ok(result)) return result;
     sha256_final(&hash, digest);

@@ -31,9 +31,16 @@ export fn sha256_init(context: *align(16) [context_size]u8) void {
     hash.* = Sha256.init(.{});
 }
 
+/// Block by block: std keeps what is left behind the last whole block, and an instruction that a fault skips in its loop
+/// would make that all the rest, which is longer than the context has room for.
 export fn sha256_update(context: *align(16) [context_size]u8, data: [*]const u8, length: usize) void {
     const hash: *Sha256 = @ptrCast(context);
-    if (length != 0) hash.update(data[0..length]);
+    var done: usize = 0;
+    while (done < length) {
+        const part = @min(Sha256.block_length, length - done);
+        hash.update(data[done..][0..part]);
+        done += part;
+    }
 }
 
 export fn sha256_final(context: *align(16) [context_size]u8, digest: *[32]u8) void {

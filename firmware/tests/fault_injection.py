@@ -42,14 +42,20 @@ FLIPS = 2  # bits of an instruction that a sample tries
 TRACE_S = 60.0  # of a boot of which each instruction is logged
 WAYS = ("skip", "flip", "skip-library", "flip-library", "skip-lasting", "skip-lasting-library")
 WORKERS = 2
-# What --weak leaves out, one of: the second decision (then one skipped branch is enough), or the proof that the
-# verifier refuses something (then one lasting skip in it is). The campaign must see it.
-WEAK_FILE = "core/boot.c"
+# What --weak leaves out, one of: the second decision (then one skipped branch is enough), the proof that the verifier
+# refuses something (then one lasting skip in it is), or the bounds of the running hash (then one skipped branch in it
+# writes the image over the stack). The campaign must see it.
 SECOND_DECISION = "    struct image_source source = image_in_ram(port_memory(RAM_APP_BASE)"
 REFUSAL = "    wrong |= check_refusal(&image, key);\n"
+HASH = "    static struct sha256 hash;  // holds bytes of the image: never on the stack\n    sha256_init"
+BLOCK = "@min(Sha256.block_length, length - done)"
 WEAK = {
-    "decides-once": (SECOND_DECISION, "    return RESULT_OK;\n" + SECOND_DECISION),
-    "accepts-anything": (REFUSAL, "    (void)check_refusal;\n"),
+    "decides-once": [("core/boot.c", SECOND_DECISION, "    return RESULT_OK;\n" + SECOND_DECISION)],
+    "accepts-anything": [("core/boot.c", REFUSAL, "    (void)check_refusal;\n")],
+    "hashes-at-once": [
+        ("core/image.c", HASH, HASH.removeprefix("    static ")),
+        ("crypto/crypto.zig", BLOCK, "length - done"),
+    ],
 }
 
 
@@ -166,12 +172,12 @@ def weaken(firmware: Path, folder: Path, how: str) -> Path:
     """A copy of the firmware that lacks something."""
     copy = folder / "weak-firmware"
     shutil.copytree(firmware, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    source = copy / WEAK_FILE
-    text = source.read_text(encoding="utf-8")
-    right, wrong = WEAK[how]
-    if text.count(right) != 1:
-        raise RuntimeError(f"the place to weaken in {WEAK_FILE} is not there, or there twice")
-    source.write_text(text.replace(right, wrong), encoding="utf-8")
+    for name, right, wrong in WEAK[how]:
+        source = copy / name
+        text = source.read_text(encoding="utf-8")
+        if text.count(right) != 1:
+            raise RuntimeError(f"the place to weaken in {name} is not there, or there twice")
+        source.write_text(text.replace(right, wrong), encoding="utf-8")
     return copy
 
 

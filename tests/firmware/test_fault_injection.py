@@ -103,6 +103,17 @@ def test_the_campaign_finds_a_bootloader_that_decides_once(workshop: Workshop) -
 
 
 @pytest.mark.timeout(600)
+def test_the_campaign_finds_a_hash_without_bounds(workshop: Workshop) -> None:
+    """With the running hash on the stack, one skipped branch in it writes the image over the way back."""
+    if workshop.board != "ast1030-evb":
+        pytest.skip("what RISC-V's code leaves behind its loop is no more than a block")
+    scene = ("--scene", "bad-signature primary", "--way", "skip", "--only", "^sha256_update$", "--seconds", "300")
+    done = run(workshop, "--weak", "hashes-at-once", *scene)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^FATAL skip: bad-signature in primary: sha256_update ", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("weak", [False, True])
 def test_a_verifier_that_lastingly_accepts_anything(workshop: Workshop, tmp_path: Path, weak: bool) -> None:
     """Nothing runs; without the second question, which must be refused, the bad image does."""
