@@ -106,7 +106,7 @@ def test_the_campaign_finds_a_bootloader_that_decides_once(workshop: Workshop) -
 def test_the_campaign_finds_a_hash_without_bounds(workshop: Workshop) -> None:
     """With the running hash on the stack, one skipped branch in it writes the image over the way back."""
     if workshop.board != "ast1030-evb":
-        pytest.skip("what RISC-V's code leaves behind its loop is no more than a block")
+        pytest.skip("no skipped instruction of the code for RISC-V does that")
     scene = ("--scene", "bad-signature primary", "--way", "skip", "--only", "^sha256_update$", "--seconds", "300")
     done = run(workshop, "--weak", "hashes-at-once", *scene)
     assert done.returncode == 0, done.stdout + done.stderr
