@@ -64,7 +64,7 @@ def _update(site: LifeSite, *more: str) -> tuple[float, dict[str, Any]]:
     """Seconds and answer of an update; afterwards the unit runs 1.0.0 again, and its other slot is empty."""
     told: list[dict[str, Any]] = []
     taken_s = seconds(lambda: told.append(site.good(*site.update_line(PATCHED_VERSION, PLACE, *more))))
-    site.good(*site.update_line("1.0.0", PLACE, "--unsafe-allow-older-version"))
+    site.good(*site.update_line("1.0.0", PLACE, "--unsafe-allow-older-version", "back to where it was"))
     device = open_device(str(site.folder / "twins" / PLACE / "tty"), BAUD)
     try:
         device.erase()

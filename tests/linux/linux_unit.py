@@ -55,7 +55,7 @@ def provisioned(trust: Path) -> Iterator[str]:
 def update_words(version: str, trust: Path) -> tuple[str, ...]:
     """The command that brings the unit to that short version, be it an older one."""
     words = ("update", release(version), "--place", TWIN, "--trust", str(trust))
-    return (*words, "--unsafe-allow-older-version") if version in GOOD else words
+    return (*words, "--unsafe-allow-older-version", "a test") if version in GOOD else words
 
 
 def update(version: str, trust: Path) -> Any:

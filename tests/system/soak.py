@@ -100,7 +100,7 @@ class Soak:
 
 
 def _line(site: LifeSite, version: str) -> tuple[str | Path, ...]:
-    return (*site.update_line(version, "a"), "--unsafe-allow-older-version")
+    return (*site.update_line(version, "a"), "--unsafe-allow-older-version", "a soak")
 
 
 def _finish(site: LifeSite, line: tuple[str | Path, ...], tries: int) -> Told:

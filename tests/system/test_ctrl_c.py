@@ -42,7 +42,7 @@ def test_ctrl_c_at_any_moment(board: str, verb: str, tmp_path: Path) -> None:
         for turn in range(MOMENTS):
             version = ("1.1.0", "1.0.0")[turn % 2]
             line = (verb, f"{APP}@{version}", "--place", "a", "--trust", site.trust)
-            line += ("--unsafe-allow-older-version",) if verb == "update" else ()
+            line += ("--unsafe-allow-older-version", "a test") if verb == "update" else ()
             status, said = interrupted(site, line, dice.uniform(0.3, SLOWEST_S))
             assert FileLocks().holder(tty) is None, said
             open_serial(tty).close()

@@ -73,7 +73,7 @@ def test_full_sends_the_whole_image(site: LifeSite) -> None:
 def test_an_image_that_is_there_does_not_travel(site: LifeSite) -> None:
     """It went back, and is in the other slot still: one question, and no byte."""
     site.good(*site.update_line(PATCHED_VERSION, "a"))
-    back = site.good(*site.update_line("1.0.0", "a", "--unsafe-allow-older-version"))
+    back = site.good(*site.update_line("1.0.0", "a", "--unsafe-allow-older-version", "a test"))
     assert (back["way"], back["bytes_sent"]) == ("none", 0)
     assert back["after"]["version"] == "1.0.0"
     again = site.good(*site.update_line(PATCHED_VERSION, "a", "--full"))

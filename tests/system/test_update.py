@@ -30,6 +30,11 @@ def predicate(site: LifeSite, sha256: str) -> dict[str, Any]:
     return said
 
 
+def nodes_of(node: dict[str, Any]) -> list[dict[str, Any]]:
+    """A link of a trace and all below it."""
+    return [node, *(each for child in node["children"] for each in nodes_of(child))]
+
+
 def runs(site: LifeSite) -> tuple[str, str]:
     """Version and whether it stays, by the unit's own evidence."""
     said = site.good("evidence", "--place", "a", "--trust", site.trust)
@@ -94,8 +99,12 @@ def test_what_may_not_be_is_refused_and_nothing_is_sent(site: LifeSite) -> None:
     assert site.verb(*site.update_line("9.9.9", "a")).status == 2
     assert site.verb(*site.update_line("one", "a")).status == 2
     assert site.flash_of("a") == before
-    back = site.good(*site.update_line("1.0.0", "a", "--unsafe-allow-older-version"))
+    assert site.verb(*site.update_line("1.0.0", "a", "--unsafe-allow-older-version", " ")).status == 2
+    back = site.good(*site.update_line("1.0.0", "a", "--unsafe-allow-older-version", "1.1.0 drains the battery"))
     assert back["after"]["version"] == "1.0.0"
+    shown = site.verb("trace", "DEMO-000001", "--trust", site.trust).data
+    (update,) = [node for node in nodes_of(shown["trace"]["root"]) if "OLDER-ALLOWED" in node["marks"]]
+    assert any("1.1.0 drains the battery" in each["value"] for each in update["details"])
 
 
 def test_a_release_for_another_board_is_not_offered_to_this_one(site: LifeSite, tmp_path: Path) -> None:

@@ -38,8 +38,9 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--plan", "--dry-run", "plan_only", is_flag=True, help="Ask the unit, show the plan, change nothing.")
 @click.option(
     "--unsafe-allow-older-version",
-    is_flag=True,
-    help="Also go to an older version. Never below the unit's security counter.",
+    metavar="REASON",
+    default=None,
+    help="Also go to an older version, never below the unit's security counter. REASON is recorded and shown for ever.",
 )
 @click.option("--radio", default=None, metavar="NAME@VERSION", help="The radio that goes in with it, or not at all.")
 @click.option("--full", is_flag=True, help="Send the whole image, also where there is a patch.")
@@ -54,7 +55,7 @@ def command(
     serial: str | None,
     trust: Path,
     plan_only: bool,
-    unsafe_allow_older_version: bool,
+    unsafe_allow_older_version: str | None,
     radio: str | None,
     full: bool,
     bench: Path | None,
@@ -67,12 +68,12 @@ def command(
     run it again. Run it again after any interruption.
     """
     from assay.pipeline import update_run
+    from assay.pipeline.policy_adoption import parse_reason
 
-    order = update_run.UpdateOrder(
-        release, place, trust, unsafe_allow_older_version, wait_s, bench, serial, full, radio, unsafe_skip_policy
-    )
-    if unsafe_allow_older_version:
-        session.say("UNSAFE: an older version may bring back faults that were corrected")
+    older = parse_reason(unsafe_allow_older_version) if unsafe_allow_older_version is not None else None
+    order = update_run.UpdateOrder(release, place, trust, older, wait_s, bench, serial, full, radio, unsafe_skip_policy)
+    if older is not None:
+        session.say(f"UNSAFE: an older version may bring back faults that were corrected ({older})")
     if plan_only:
         planned = update_run.plan_only(session.site, order)
         text = "\n".join([_plan_text(planned), *judged_lines(planned.judged)])

@@ -26,6 +26,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-
 _MARK_WORDS = {
     Mark.DEVELOPMENT: "This history rests on development keys. Whoever can read the site's folder can forge it.",
     Mark.EMULATED: "The unit is emulated. This proves the software, not a product.",
+    Mark.OLDER: "Somebody let the unit go to an older version. The reason is in the record.",
     Mark.SKIPPED: "Somebody went on without minding what a policy said. The reason is in the record.",
 }
 _GENERATOR = '<meta name="generator" content="assay trace">'

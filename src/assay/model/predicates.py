@@ -306,7 +306,10 @@ class RadioReport(Value):
 
 
 class Update(Value):
-    """`urn:assay:predicate:update:v1`: a plan was carried out, and what the unit runs now."""
+    """`urn:assay:predicate:update:v1`: a plan was carried out, and what the unit runs now.
+
+    `older_allowed`: why somebody let it go to an older version.
+    """
 
     run: RunHeader
     serial: SerialNumber
@@ -321,6 +324,7 @@ class Update(Value):
     after_evidence: EvidenceQuote | None = None
     way: UpdateWay | None = None
     bytes_sent: int | None = None
+    older_allowed: str | None = None
 
 
 class EvidenceRecord(Value):

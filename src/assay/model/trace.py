@@ -38,6 +38,7 @@ class Mark(StrEnum):
     DEVELOPMENT = "UNSAFE-DEVELOPMENT"
     EMULATED = "emulated"
     SKIPPED = "POLICY-SKIPPED"
+    OLDER = "OLDER-ALLOWED"
 
 
 class Detail(Value):

@@ -28,7 +28,7 @@ _WORDS = {
     LinkStatus.NOTE: "note",
 }
 _COLOURS = {LinkStatus.VERIFIED: "32", LinkStatus.BROKEN: "31;1", LinkStatus.MISSING: "31;1", LinkStatus.NOTE: "36"}
-_MARK_COLOURS = {Mark.DEVELOPMENT: "33;1", Mark.EMULATED: "35", Mark.SKIPPED: "31;1"}
+_MARK_COLOURS = {Mark.DEVELOPMENT: "33;1", Mark.EMULATED: "35", Mark.SKIPPED: "31;1", Mark.OLDER: "31;1"}
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,11 @@ def _verdict_lines(root: TraceNode, look: Look) -> Iterator[str]:
         yield look.paint(
             "POLICY-SKIPPED: somebody went on without minding what a policy said; the reason is in the record",
             _MARK_COLOURS[Mark.SKIPPED],
+        )
+    if Mark.OLDER in root.all_marks:
+        yield look.paint(
+            "OLDER-ALLOWED: somebody let the unit go to an older version; the reason is in the record",
+            _MARK_COLOURS[Mark.OLDER],
         )
     if Mark.EMULATED in root.all_marks:
         yield look.paint(

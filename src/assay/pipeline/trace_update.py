@@ -12,6 +12,7 @@ from assay.formats import canonical_json
 from assay.model.outcome import Outcome
 from assay.model.plan import Plan
 from assay.model.predicates import EvidenceRecord, RadioReport, Update, UpdateWay
+from assay.model.trace import Mark
 from assay.pipeline.trace_life import Life, number_of
 from assay.pipeline.trace_link import KEY_DIGITS, Link
 from assay.pipeline.trace_quote import NO_CERTIFICATE, check_quote
@@ -33,6 +34,9 @@ def tell_update(link: Link, said: Update, life: Life) -> None:
     link.title = f"{number} Update from {before} to {said.image.release}: {said.run.outcome}"
     if said.device_reason:
         link.tell("device said", said.device_reason)
+    if said.older_allowed is not None:
+        link.mark(Mark.OLDER)
+        link.tell("OLDER", f"somebody let it go to an older version: {said.older_allowed}")
     life.running.must_run(link, said.before.image_hash, "before it the unit ran")
     _check_plan(link, said)
     if said.radio is not None:

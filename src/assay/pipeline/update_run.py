@@ -60,13 +60,14 @@ AFTER_TIMEOUT_S = 10.0
 @dataclass(frozen=True)
 class UpdateOrder:
     """What the user asks for; `release` is `name@version`, `wait_s` seconds for a place that is taken, `serial` the
-    unit that has to be there, `full` that no patch is tried, `radio` the release of the radio that goes with it.
+    unit that has to be there, `full` that no patch is tried, `radio` the release of the radio that goes with it,
+    `older` why it may be an older version.
     """
 
     release: str
     place: str
     trust: Path
-    allow_older_version: bool = False
+    older: str | None = None
     wait_s: float = 0.0
     bench: Path | None = None
     serial: str | None = None
@@ -194,7 +195,7 @@ class _Field:
     def questions(self) -> tuple[Question, ...]:
         """What the site's policies are asked: about each image, after `plan`, to which the unit gave evidence."""
         images = (self.image, *([self.radio] if self.radio else []))
-        request = RequestFacts(older_version=self.order.allow_older_version)
+        request = RequestFacts(older_version=self.order.older is not None)
         return tuple(
             Question(Point.INSTALL, image, self.place.board, self.trust, self._facts(image), request)
             for image in images
@@ -239,7 +240,7 @@ class _Field:
             said = artifact.update.model_dump(include={"policy", "health_timeout_s", "min_from_version"})
         return UpdateRules(
             dependencies=artifact.dependencies,
-            allow_older_version=self.order.allow_older_version,
+            allow_older_version=self.order.older is not None,
             full=self.order.full or goes_by_summary(self.trust),  # no summary speaks of patches
             **said,
         )
@@ -370,6 +371,7 @@ class _FieldRun:
             after_evidence=after.quote if after else None,
             way=travel.way,
             bytes_sent=travel.bytes_sent,
+            older_allowed=self._field.order.older,
         )
         images = [self._field.image, *([self._field.radio] if self._field.radio else [])]
         return statement_of(PredicateType.UPDATE, predicate, *(image_subject(image.release) for image in images))

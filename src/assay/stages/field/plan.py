@@ -207,7 +207,7 @@ def _check_newer(unit: UnitState, release: Release, rules: UpdateRules) -> None:
     _refuse(
         f"unit {unit.serial} runs {unit.name} {unit.version}, {release.reference} is "
         + ("the same version with another image" if same else "older"),
-        "update to a newer version, or say --unsafe-allow-older-version",
+        "update to a newer version, or say --unsafe-allow-older-version REASON",
     )
 
 

@@ -69,5 +69,5 @@ def _check_newer(unit: UnitState, radio: Release, rules: UpdateRules) -> None:
     raise Refused(
         f"unit {unit.serial} has {radio.name} {there}, {radio.reference} is "
         + ("the same version with another image" if same else "older"),
-        remedy="name a newer version, or say --unsafe-allow-older-version",
+        remedy="name a newer version, or say --unsafe-allow-older-version REASON",
     )
