@@ -112,7 +112,6 @@ def test_a_bad_update_goes_back_by_itself(unit: str, trust: Path, version: str, 
         assert boot_status(host) == (WATCHDOG_RESET if version == FREEZES else 0)
 
 
-@pytest.mark.sampled
 def test_a_kernel_that_stands_still_is_started_again_by_the_watchdog(unit: str, trust: Path) -> None:
     """In a system that was kept: it is fed until the kernel dies, and nobody touches the power."""
     good("twin", "power", "cycle", TWIN)  # whoever reset it before
