@@ -25,6 +25,8 @@ class GdbStub:
 
     def __init__(self, path: Path) -> None:
         self._link = socket.socket(socket.AF_UNIX)
+        self._readable = select.poll()
+        self._readable.register(self._link, select.POLLIN)
         end = time.monotonic() + ANSWER_S
         while True:
             try:
@@ -58,8 +60,7 @@ class GdbStub:
                 text = self._heard[start + 1 : stop].decode("ascii")
                 self._heard = self._heard[stop + 3 :]
                 return text
-            ready, _, _ = select.select([self._link], [], [], max(0.0, end - time.monotonic()))
-            if not ready:
+            if not self._readable.poll(max(0.0, end - time.monotonic()) * 1000.0):
                 return None
             heard = self._link.recv(65536)
             if not heard:
