@@ -23,8 +23,8 @@ static void check_decision(const struct group_marks marks[IMAGE_COUNT]) {
         if (second->magic == MARK_SET) asked |= 1u << i;
         if (second->magic == MARK_SET && second->image_ok != MARK_SET) test = true;
         bool came_in = first->magic == MARK_SET && first->copy_done == MARK_SET;
-        if (marks[i].waits && second->went_out == MARK_UNSET) waiting_new |= 1u << i;
-        if (marks[i].waits && second->went_out != MARK_UNSET && came_in) waiting_old |= 1u << i;
+        if (marks[i].waits && second->went_out != MARK_SET) waiting_new |= 1u << i;
+        if (marks[i].waits && second->went_out == MARK_SET && came_in) waiting_old |= 1u << i;
         if (came_in) came |= 1u << i;
         if (came_in && first->image_ok == MARK_UNSET) open |= 1u << i;
     }
