@@ -23,7 +23,7 @@ from assay.errors import NotRecorded
 from assay.formats import canonical_json, tlog_tiles
 from assay.model.record import PREDICATES, RecordType
 from assay.model.statement import Statement, Subject
-from assay.model.trust import Role, TrustFile
+from assay.model.trust import BUILDER_IDS, Role, TrustFile
 from assay.model.verdict import TEST_RUN
 from assay.pipeline.site import Site
 from assay.pipeline.trace_site_log import SiteLog
@@ -48,6 +48,8 @@ def fill(recorder: SiteRecorder, count: int = 6) -> None:
         kind, role = KINDS[number % 3]
         run = {"checkpoint": recorder.checkpoint().decode()}
         said: dict[str, Any] = {"run": run}
+        if kind is RecordType.PROVENANCE:
+            said |= {"runDetails": {"builder": {"id": min(BUILDER_IDS.values())}}}
         if kind is RecordType.TEST:
             said = {TEST_RUN: {"run": run, "files": {"console.log": console}, "units": [{"serial": "U-1"}]}}
         recorder.record(statement(kind, number, **said), kind, role, "U-1")
