@@ -70,6 +70,7 @@ static void announce(bool heard) {
 int main(void) {
     struct handoff handoff;
     port_init();
+    port_forbid_execution(RAM_APP_BASE, RAM_APP_SIZE);
     result_t handed = handoff_read(&handoff, FILLED_BY_ROM);
     if (!result_ok(handed)) memset(&handoff, 0, sizeof handoff);
     image_version_text(&handoff.boot_version, version);

@@ -43,11 +43,13 @@ TRACE_S = 60.0  # of a boot of which each instruction is logged
 WAYS = ("skip", "flip", "skip-library", "flip-library", "skip-lasting", "skip-lasting-library")
 WORKERS = 2
 # What --weak leaves out, one of: the second decision (then one skipped branch is enough), the proof that the verifier
-# refuses something (then one lasting skip in it is), or the bounds of the running hash (then one skipped branch in it
-# writes the image over the stack). The campaign must see it.
+# refuses something (then one lasting skip in it is), the bounds of the running hash (then one skipped branch in it
+# writes the image over the stack), or what keeps the image from running before it was verified (then a branch to
+# another place may lead into it). The campaign must see it.
 SECOND_DECISION = "    struct image_source source = image_in_ram(port_memory(RAM_APP_BASE)"
 REFUSAL = "    wrong |= check_refusal(&image, key);\n"
 HASH = "    static struct sha256 hash;  // holds bytes of the image: never on the stack\n    sha256_init"
+GUARD = "    port_forbid_execution(RAM_APP_BASE, RAM_APP_SIZE);\n"
 BLOCK = "@min(Sha256.block_length, length - done)"
 WEAK = {
     "decides-once": [("core/boot.c", SECOND_DECISION, "    return RESULT_OK;\n" + SECOND_DECISION)],
@@ -56,6 +58,7 @@ WEAK = {
         ("core/image.c", HASH, HASH.removeprefix("    static ")),
         ("crypto/crypto.zig", BLOCK, "length - done"),
     ],
+    "runs-anything": [("bootloader/main.c", GUARD, "")],
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from fault_bench import WINDOW_EVENT, EmulatorDied, Fault, Outcome, judge_end
-from fault_images import ImageSet
+from fault_images import HEADER_BYTES, VECTOR_BYTES, ImageSet
 from fault_injection import Scene, weaken
 from signed_build import FIRMWARE, Workshop
 from twin_verifier import bench_of, bootloader_symbols
@@ -111,6 +111,35 @@ def test_the_campaign_finds_a_hash_without_bounds(workshop: Workshop) -> None:
     done = run(workshop, "--weak", "hashes-at-once", *scene)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"^FATAL skip: bad-signature in primary: sha256_update ", done.stdout, re.MULTILINE)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("weak", [False, True])
+def test_a_branch_into_what_was_refused(workshop: Workshop, tmp_path: Path, weak: bool) -> None:
+    """The memory protection unit of the one board lets nothing run there; the other core could not take that back."""
+    if weak:
+        firmware = weaken(workshop.firmware, tmp_path, "runs-anything")
+        workshop = Workshop(workshop.board, tmp_path, workshop.cache, firmware=firmware)
+    images = ImageSet(workshop)
+    recovery = bootloader_symbols(workshop)["smp_image_init"]  # the refused image lies in RAM by then
+    code = branch_to(images.app_ram.start + HEADER_BYTES + VECTOR_BYTES, recovery)
+    bench = bench_of(images, images.chip("bad-signature", "primary"))
+    try:
+        assert bench.boot(None).outcome == Outcome.RECOVERY
+        came_of_it = bench.boot(Fault(recovery, code, lasting=True)).outcome
+    finally:
+        bench.close()
+    runs = weak or workshop.board != "ast1030-evb"
+    assert came_of_it == (Outcome.RAN_BAD if runs else Outcome.RECOVERY)
+
+
+def branch_to(address: int, at: int) -> bytes:
+    """Code for `at` that goes on at `address`, by a register."""
+    if address >> 28:  # lui t0; jr t0
+        high, low = (address + 0x800) >> 12, address & 0xFFF
+        return (high << 12 | 5 << 7 | 0x37).to_bytes(4, "little") + (low << 20 | 5 << 15 | 0x67).to_bytes(4, "little")
+    load_and_branch = bytes.fromhex("0048 0047")  # ldr r0, [pc]; bx r0
+    return NARROW_NOP * (at % 4 // 2) + load_and_branch + (address | 1).to_bytes(4, "little")
 
 
 @pytest.mark.timeout(600)

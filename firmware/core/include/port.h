@@ -46,6 +46,10 @@ _Noreturn void port_reset(void);
 void port_watchdog_start(void);
 void port_watchdog_feed(void);
 
+// Until port_jump nothing is executed from this memory, which is read and written as before: a branch that a fault leads
+// into it resets the board. Where a core cannot take that back again, it does nothing (rv32_virt/port.c).
+void port_forbid_execution(uint32_t base, uint32_t size);
+
 // Leaves this stage for the image whose header lies at `image`; its code starts `header_size` bytes later.
 _Noreturn void port_jump(uint32_t image, uint32_t header_size);
 

@@ -159,6 +159,11 @@ _Noreturn void port_reset(void) { exit(0); }
 void port_watchdog_start(void) {}
 void port_watchdog_feed(void) {}
 
+void port_forbid_execution(uint32_t base, uint32_t size) {
+    (void)base;
+    (void)size;
+}
+
 _Noreturn void port_jump(uint32_t image, uint32_t header_size) {
     (void)image;
     (void)header_size;

@@ -170,9 +170,25 @@ _Noreturn void port_reset(void) {
 
 void *port_memory(uint32_t address) { return (void *)(uintptr_t)address; }
 
+// Each region is as large as what is left, and the alignment of its start, allow.
+void port_forbid_execution(uint32_t base, uint32_t size) {
+    for (uint32_t region = 0; size != 0 && region < MPU_REGIONS; region++) {
+        uint32_t bits = (uint32_t)__builtin_ctz(base);
+        while ((1u << bits) > size) bits--;
+        MPU_NUMBER = region;
+        MPU_BASE = base;
+        MPU_ATTRIBUTES = MPU_NEVER_EXECUTE | MPU_READ_WRITE | MPU_NORMAL_MEMORY | (bits - 1) << 1 | MPU_REGION_ON;
+        base += 1u << bits;
+        size -= 1u << bits;
+    }
+    MPU_CONTROL = MPU_ON;
+    __asm__ volatile("dsb\n isb" ::: "memory");
+}
+
 _Noreturn void port_jump(uint32_t image, uint32_t header_size) {
     uint32_t base = image + header_size;
     __asm__ volatile("cpsid i" ::: "memory");
+    MPU_CONTROL = 0;
     SYSTICK_CONTROL = 0;
     SCB_ICSR = 1u << 25;  // a tick that is pending
     NVIC_DISABLE(0) = 0xFFFFFFFFu;

@@ -39,6 +39,19 @@
 #define SCB_VTOR REGISTER(0xE000ED08u)
 #define SCB_AIRCR REGISTER(0xE000ED0Cu)
 #define AIRCR_RESET 0x05FA0004u
+
+// Its memory protection unit (ARMv7-M architecture reference manual, B3.5). A region is a power of two, from 32 bytes.
+#define MPU_CONTROL REGISTER(0xE000ED94u)
+#define MPU_NUMBER REGISTER(0xE000ED98u)
+#define MPU_BASE REGISTER(0xE000ED9Cu)
+#define MPU_ATTRIBUTES REGISTER(0xE000EDA0u)
+#define MPU_REGIONS 8u
+#define MPU_ON 5u  // what is in no region is as without an MPU
+#define MPU_NEVER_EXECUTE (1u << 28)
+#define MPU_READ_WRITE (3u << 24)
+#define MPU_NORMAL_MEMORY (1u << 19 | 1u << 17)
+#define MPU_REGION_ON 1u
+
 #define CPU_KHZ 200000u
 
 #endif

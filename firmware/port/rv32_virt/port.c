@@ -144,6 +144,13 @@ _Noreturn void port_reset(void) {
 
 void *port_memory(uint32_t address) { return (void *)(uintptr_t)address; }
 
+// A rule of the PMP that holds in machine mode holds until the next reset (privileged architecture, 3.7.1): the app could
+// not be started afterwards.
+void port_forbid_execution(uint32_t base, uint32_t size) {
+    (void)base;
+    (void)size;
+}
+
 _Noreturn void port_jump(uint32_t image, uint32_t header_size) {
     uint32_t entry = image + header_size;
     __asm__ volatile("csrc mstatus, %0\n csrw mie, zero" ::"r"(MSTATUS_MIE) : "memory");
