@@ -17,8 +17,10 @@ from assay.formats.statement_verifier import read_statement
 from assay.model.outcome import Outcome
 from assay.model.record import PREDICATES, RecordType
 from assay.model.statement import Statement, Subject
-from assay.model.trust import Role
+from assay.model.trust import BUILDER_IDS, Role
 from assay.pipeline.trace_collect import SiteReading
+
+BUILT = {"runDetails": {"builder": {"id": min(BUILDER_IDS.values())}}}
 
 
 def lie(finished_copy: Path, tell: Callable[[MadeSite], object]) -> dict[str, str]:
@@ -118,8 +120,11 @@ def test_evidence_in_a_test_by_another_device(finished_copy: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "predicate"),
     [
-        (RecordType.PROVENANCE, {"buildDefinition": []}),
-        (RecordType.PROVENANCE, {"buildDefinition": {"resolvedDependencies": [{"digest": 1, "annotations": []}]}}),
+        (RecordType.PROVENANCE, BUILT | {"buildDefinition": []}),
+        (
+            RecordType.PROVENANCE,
+            BUILT | {"buildDefinition": {"resolvedDependencies": [{"digest": 1, "annotations": []}]}},
+        ),
         (RecordType.SBOM, {"components": [1]}),
     ],
 )
