@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from assay.errors import InfrastructureError, ManifestFault
+from assay.errors import InfrastructureError, ManifestFault, UsageFault
 from assay.model.campaign import CampaignRun, EpisodeResult, NamedImage
 from assay.model.manifest import Module
 from assay.model.outcome import Outcome
@@ -21,7 +21,9 @@ from assay.model.predicates import RunHeader
 from assay.pipeline import powercut_run, powercut_surroundings
 from assay.pipeline.manifest_files import load_board
 from assay.pipeline.powercut_campaign import Campaign
+from assay.pipeline.powercut_images import campaign_images
 from assay.pipeline.powercut_trial import Left, Recovery, Trial, Trier, tried
+from assay.pipeline.site import Site
 from assay.simulation.nor_flash import Erase, NorFault, NorFlash, Program
 from assay.stages.manifest.read import read_manifest
 from assay.stages.powercut.choice import Recording, cuts_of, sample, some_of_each
@@ -45,6 +47,13 @@ IMAGES = Images(
     image("bootloader", "1.0.0", "ee" * 32),
     {"old": image("old", "1.0.0", HASH), "new": image("new", "1.1.0", "ba" * 32)},
 )
+
+
+def test_a_flash_area_that_the_board_lacks_is_told_before_anything_is_recorded(tmp_path: Path) -> None:
+    plan = read_manifest(PLAN.replace('writes = ["counters"]', 'writes = ["moon"]').encode(), "plan.toml", CutPlan)
+    board = load_board(ROOT / "boards" / "ast1030-evb.toml")
+    with pytest.raises(UsageFault, match="'counter': board ast1030-evb has no flash area 'moon'"):
+        campaign_images(Site(tmp_path), plan, tmp_path, board, None)
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "campaigns").glob("*.toml")), ids=lambda path: path.stem)

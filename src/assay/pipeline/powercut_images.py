@@ -28,13 +28,24 @@ if TYPE_CHECKING:
 
 def campaign_images(site: Site, plan: CutPlan, folder: Path, board: Board, trust: TrustFile | None) -> Images:
     """The images that `plan`, which lies in `folder`, names. Raises UsageFault, Refused and its kin, StorageError."""
+    _check_areas(plan, board)
     shop = _Shop(site, folder, board, trust)
     apps = {word: shop.image(word, source, kind="app") for word, source in plan.images.items()}
     patches = {word: shop.patch(word, patch, plan) for word, patch in plan.patches.items()}
     radios = {word: shop.image(word, source, kind="radio") for word, source in plan.radios.items()}
-    if radios and "radio_primary" not in board.flash.areas:
-        raise UsageFault(f"board {board.name} has no radio", remedy="leave [radios] out of the plan")
     return Images(shop.image("bootloader", plan.bootloader, kind="bootloader"), apps, patches, radios)
+
+
+def _check_areas(plan: CutPlan, board: Board) -> None:
+    """Before anything is recorded, which takes minutes."""
+    areas = board.flash.areas
+    if plan.radios and "radio_primary" not in areas:
+        raise UsageFault(f"board {board.name} has no radio", remedy="leave [radios] out of the plan")
+    for episode in plan.episodes:
+        for name in episode.writes:
+            if name not in areas:
+                text = f"episode {episode.name!r}: board {board.name} has no flash area {name!r}"
+                raise UsageFault(text, remedy=f"correct `writes`; it has {', '.join(areas)}")
 
 
 @dataclass(frozen=True)
