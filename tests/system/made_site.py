@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from assay.formats import canonical_json, cose_sign1, device_certificate, eat_claims
 from assay.formats.eat_claims import EvidenceClaims
 from assay.model.artifact import Artifact, Release, SignedImage, SourceState, ToolIdentity
+from assay.model.contract import Dependency, Interface, Interfaces
 from assay.model.identifiers import Version
-from assay.model.manifest import Dependency, Interface, Interfaces
 from assay.model.outcome import MeasurementOutcome, Outcome
 from assay.model.plan import Plan, UnitState
 from assay.model.policy import PolicyNote

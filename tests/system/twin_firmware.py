@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.backends.builders.detools_patches import DetoolsPatches
-from assay.model.manifest import Board
+from assay.model.board import Board
 
 ROOT = Path(__file__).parents[2]
 SECURITY_COUNTERS = {"1.4.0": "2"}

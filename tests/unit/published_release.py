@@ -10,7 +10,7 @@ import pytest
 from tiny_build import ROOT, VERSIONED
 
 from assay.model.artifact import VerifiedImage
-from assay.model.manifest import Board
+from assay.model.board import Board
 from assay.model.trust import TrustFile
 from assay.pipeline.build_recipe import BuildRequest
 from assay.pipeline.image_signing import sign_artifact

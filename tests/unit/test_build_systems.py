@@ -14,7 +14,8 @@ from assay.backends.builders.debian_packages import DebianPackages
 from assay.backends.builders.fewer_cpus import can_pin
 from assay.backends.builders.host import HostBuilder
 from assay.errors import ManifestFault, ToolMissing, UnitFailed, UsageFault
-from assay.model.manifest import BuildRecipe, Module
+from assay.model.build_recipe import BuildRecipe
+from assay.model.module import Module
 from assay.pipeline import build_recipe
 from assay.pipeline.manifest_files import load_module
 from assay.pipeline.module_build import build_module

@@ -15,6 +15,7 @@ from test_plan import release as plain_release
 
 from assay.errors import Refused, WrongBoard
 from assay.model.artifact import Artifact, Release
+from assay.model.board import Board
 from assay.model.compatibility import (
     Offer,
     check_hardware,
@@ -25,7 +26,8 @@ from assay.model.compatibility import (
     offers_of_board,
     satisfies,
 )
-from assay.model.manifest import Board, Interface, Interfaces, Module
+from assay.model.contract import Interface, Interfaces
+from assay.model.module import Module
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = {file: tomllib.loads(file.read_text()) for file in sorted((ROOT / "boards").glob("*.toml"))}

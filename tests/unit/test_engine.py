@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from assay.errors import ExitStatus, InfrastructureError, NotRecorded, UsageFault
-from assay.model.manifest import Pipeline, PipelineStep
+from assay.model.pipeline import Pipeline, PipelineStep
 from assay.pipeline.engine import Engine, Order
 from assay.pipeline.engine_events import Event, RunResult, StepLine, StepOutcome, StepStarted
 from assay.pipeline.site import Site

@@ -20,7 +20,8 @@ from assay.formats import strict_json
 from assay.formats.statement_verifier import read_statement
 from assay.formats.toml_document import TomlDocument
 from assay.model.artifact import Artifact
-from assay.model.manifest import Board, Module
+from assay.model.board import Board
+from assay.model.module import Module
 from assay.model.statement import PredicateType
 from assay.model.upgrades import UPGRADES, schema_of, steps_to, too_new, upgrade
 from assay.model.value import Value

@@ -23,7 +23,7 @@ from assay.formats.device_certificate import pem
 from assay.formats.gpt import Partition, partition_table
 from assay.formats.public_key import trusted_key
 from assay.formats.rauc_bundle import BundleFacts
-from assay.model.manifest import Board
+from assay.model.board import Board
 from assay.model.trust import Role
 from assay.pipeline.linux_places import ssh_of
 from assay.pipeline.manifest_files import load_board

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from assay.errors import ExitStatus, ManifestFault, UsageFault
-from assay.model.manifest import Board, Module, Profile
+from assay.model.board import Board
+from assay.model.module import Module
+from assay.model.profile import Profile
 from assay.pipeline.manifest_files import board_file, load_any_board, load_board, load_module, project_root
 from assay.stages.manifest.read import read_manifest
 

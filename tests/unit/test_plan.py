@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from assay.errors import Refused, WrongBoard
 from assay.formats import canonical_json
 from assay.model.artifact import Artifact, Release, SignedImage, SourceState
-from assay.model.manifest import Contract, Dependency
+from assay.model.contract import Contract, Dependency
 from assay.model.plan import Plan, UnitState, UpdateRules
 from assay.stages.field.plan import digest, plan_update, upload_estimate_s
 

@@ -21,7 +21,7 @@ from assay.cli.main import main
 from assay.errors import NotVerified, Refused, UsageFault
 from assay.formats import canonical_json, trust_file
 from assay.model.artifact import Release, VerifiedImage
-from assay.model.manifest import Board
+from assay.model.board import Board
 from assay.model.policy import Point
 from assay.model.signer_limits import SummaryPolicy
 from assay.model.statement import PredicateType

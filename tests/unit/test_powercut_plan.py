@@ -14,7 +14,7 @@ import pytest
 
 from assay.errors import InfrastructureError, ManifestFault, UsageFault
 from assay.model.campaign import CampaignRun, EpisodeResult, NamedImage
-from assay.model.manifest import Module
+from assay.model.module import Module
 from assay.model.outcome import Outcome
 from assay.model.powercut import Cut, CutPlan, Episode, Point, Tear, parse_cut
 from assay.model.predicates import RunHeader

@@ -19,10 +19,10 @@ from test_plan import release as plain_release
 
 from assay.errors import Refused
 from assay.model.artifact import Artifact, Release
+from assay.model.board import Board
 from assay.model.compatibility import check_needs, offer_of, offers_of_board
 from assay.model.deprecation import covers, deprecated
 from assay.model.identifiers import Version
-from assay.model.manifest import Board
 from assay.model.product import Product
 from assay.stages.composition.resolve import RESTS_ON, Candidate, LeftOut, _Search, resolve
 

@@ -17,7 +17,7 @@ from assay.errors import (
     Refused,
     WrongBoard,
 )
-from assay.model.manifest import Board
+from assay.model.board import Board
 from assay.model.trust import Role
 from assay.pipeline.image_signing import read_signed, sign_artifact
 from assay.pipeline.publishing import publish_signed

@@ -16,7 +16,7 @@ import pytest
 
 from assay.backends.ledgers.serial_ledger import SerialLedger
 from assay.errors import DuplicateSerial, Refused, StorageError, UsageFault
-from assay.model.manifest import SerialScheme
+from assay.model.profile import SerialScheme
 
 SCHEME = SerialScheme(prefix="ASY-", digits=6)
 
@@ -24,7 +24,7 @@ WORKER = """
 import random, sys
 from pathlib import Path
 from assay.backends.ledgers.serial_ledger import SerialLedger
-from assay.model.manifest import SerialScheme
+from assay.model.profile import SerialScheme
 ledger, out = SerialLedger(Path(sys.argv[1])), open(sys.argv[2], "a", buffering=1)
 dice = random.Random(int(sys.argv[3]))
 for turn in range(int(sys.argv[4])):

@@ -19,7 +19,7 @@ from assay.drivers.twin.serial_line import BITS_PER_BYTE, ROOM_BYTES, SerialLine
 from assay.drivers.twin.twin_folder import OTP_MAGIC, TwinFolder, blank_flash, check_name, create_twin, twin_names
 from assay.drivers.twin.wire_profile import WireProfile
 from assay.errors import StorageError, UsageFault
-from assay.model.manifest import Board
+from assay.model.board import Board
 
 BOARDS = Path(__file__).parents[2] / "boards"
 
@@ -157,7 +157,7 @@ import json, resource, sys, tomllib
 from pathlib import Path
 from assay.drivers.twin.twin_folder import create_twin
 from assay.errors import StorageError
-from assay.model.manifest import Board
+from assay.model.board import Board
 board = Board.model_validate_json(json.dumps(tomllib.loads(Path(sys.argv[2]).read_text())))
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))  # the disk takes 100 kB, and then no more
 try:

@@ -13,7 +13,7 @@ from assay.cli.session import Answer, Session, verb
 from assay.errors import UsageFault
 
 if TYPE_CHECKING:
-    from assay.model.manifest import Board
+    from assay.model.board import Board
     from assay.pipeline.compat_matrix import Row
     from assay.pipeline.format_table import Format
 
@@ -47,7 +47,7 @@ def command(session: Session, only: str | None, revisions: tuple[str, ...], day:
 
 def _boards(revisions: tuple[str, ...]) -> dict[str, Board]:
     """The boards of the project around here that the firmware is built for; none outside of a project."""
-    from assay.model.manifest import Board
+    from assay.model.board import Board
     from assay.pipeline.manifest_files import board_file, board_names, load_any_board, project_root
 
     try:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from assay.drivers.twin.control import TwinStatus
     from assay.drivers.twin.twin_folder import TwinFolder
     from assay.drivers.twin.wire_profile import WireProfile
-    from assay.model.manifest import Board
+    from assay.model.board import Board
 
 
 def _complete(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from assay.formats.cyclonedx_bom import SERIAL_NAMESPACE
-from assay.model.manifest import Board
+from assay.model.board import Board
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component

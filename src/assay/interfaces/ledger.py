@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from assay.model.manifest import SerialScheme
+from assay.model.profile import SerialScheme
 
 
 class SerialNumbers(Protocol):

@@ -11,7 +11,7 @@ from typing import Protocol
 from assay.interfaces.device import Device, DeviceInfo
 from assay.interfaces.loader import RomBanner, RomLoader
 from assay.interfaces.power import Power
-from assay.model.manifest import Board
+from assay.model.board import Board
 
 Found = RomBanner | DeviceInfo
 """What answers on a place: the loader of a chip without a bootloader, or a bootloader or an app."""

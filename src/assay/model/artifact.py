@@ -12,8 +12,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from assay.model.build_recipe import PAYLOAD
+from assay.model.contract import Contract, Dependency, Interfaces
 from assay.model.identifiers import FileSha256, ImageHash, Name, VersionText
-from assay.model.manifest import PAYLOAD, Contract, Dependency, Interfaces, UpdatePolicy
+from assay.model.module import UpdatePolicy
 from assay.model.trust import Check, TrustedSigner
 from assay.model.value import Value
 

@@ -14,9 +14,8 @@ from pydantic import Field, StringConstraints, model_validator
 
 from assay.model.flasher_settings import DriverOption
 from assay.model.identifiers import Name
-from assay.model.manifest import FieldFault
 from assay.model.ssh import SshAddress
-from assay.model.value import Value
+from assay.model.value import FieldFault, Value
 
 USB_ID_MAX = 0xFFFF
 

@@ -13,8 +13,9 @@ from itertools import zip_longest
 
 from assay.errors import Refused, WrongBoard
 from assay.model.artifact import Release
+from assay.model.board import Board
+from assay.model.contract import Dependency, Interface, Resources
 from assay.model.identifiers import Version
-from assay.model.manifest import Board, Dependency, Interface, Resources
 
 
 @dataclass(frozen=True)

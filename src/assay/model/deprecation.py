@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import date
 
 from assay.model.artifact import Release
+from assay.model.contract import Deprecation
 from assay.model.identifiers import Version
-from assay.model.manifest import Deprecation
 
 
 @dataclass(frozen=True)

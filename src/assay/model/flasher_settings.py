@@ -11,9 +11,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from assay.model.board import SerialPort
 from assay.model.identifiers import Name
-from assay.model.manifest import FieldFault, SerialPort
-from assay.model.value import Value
+from assay.model.value import FieldFault, Value
 
 DriverOption = str | bool | int | float | tuple[str, ...]
 """What an option of a driver may be; a tuple is a list of words."""

@@ -13,10 +13,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from assay.model.board import SerialPort
 from assay.model.flasher_settings import FlasherSettings, check_names
 from assay.model.identifiers import Name
-from assay.model.manifest import FieldFault, SerialPort
-from assay.model.value import Value
+from assay.model.value import FieldFault, Value
 
 Mode = Literal["swap", "overwrite-only", "direct-xip", "ram-load"]
 Seconds = Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)]

@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
+from assay.model.contract import Dependency
 from assay.model.identifiers import FileSha256, ImageHash, Name, SerialNumber, VersionText
-from assay.model.manifest import Dependency
 from assay.model.value import Value
 
 

@@ -14,8 +14,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from assay.model.identifiers import FileSha256, ImageHash, Name, SerialNumber, VersionText
-from assay.model.manifest import FieldFault
-from assay.model.value import Value
+from assay.model.value import FieldFault, Value
 
 EXPRESSION_LENGTH_MAX = 2000
 """Characters: more than that nobody reviews."""

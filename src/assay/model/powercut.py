@@ -15,8 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from assay.model.identifiers import Name
-from assay.model.manifest import FieldFault
-from assay.model.value import Value
+from assay.model.value import FieldFault, Value
 
 Step = Annotated[
     str,

@@ -7,9 +7,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from assay.model.contract import Requirement
 from assay.model.identifiers import FileSha256, ImageHash, Name, VersionText
-from assay.model.manifest import FieldFault, Requirement
-from assay.model.value import Value
+from assay.model.value import FieldFault, Value
 
 MODULES_MAX = 100
 

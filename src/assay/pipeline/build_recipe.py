@@ -19,9 +19,10 @@ from assay.errors import NotVerified, UsageFault
 from assay.formats import public_key
 from assay.interfaces.builder import Builder
 from assay.model.artifact import ToolIdentity
+from assay.model.board import Board
 from assay.model.compatibility import what_lacks
 from assay.model.identifiers import Version
-from assay.model.manifest import Board, Module
+from assay.model.module import Module
 from assay.model.source_file import SourceFile
 from assay.pipeline.manifest_files import board_file, load_board, load_module, project_root
 from assay.stages.build.inputs import digest_of, lane_key

@@ -13,9 +13,9 @@ from datetime import date
 
 from assay.interfaces.store import Store
 from assay.model.artifact import Release
+from assay.model.board import Board
 from assay.model.compatibility import hardware_fault, offer_of, offers_of_board, unmet_need
 from assay.model.deprecation import deprecated
-from assay.model.manifest import Board
 from assay.pipeline.withdrawals import Withdrawn, withdrawals
 from assay.stages.composition.resolve import RESTS_ON
 

@@ -14,8 +14,8 @@ from assay.errors import Refused
 from assay.interfaces.step_book import Say
 from assay.interfaces.store import Store
 from assay.model.artifact import Release
+from assay.model.board import Board
 from assay.model.deprecation import deprecated
-from assay.model.manifest import Board
 from assay.model.trust import TrustFile
 from assay.pipeline.release_gate import verify_release
 from assay.pipeline.site import Site

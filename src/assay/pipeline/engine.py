@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 from assay.backends.builders.sandbox_strays import end_strays
 from assay.errors import AssayError, ExitStatus, StorageError, gravest
-from assay.model.manifest import Pipeline, PipelineStep
 from assay.model.outcome import Outcome
+from assay.model.pipeline import Pipeline, PipelineStep
 from assay.pipeline.engine_events import Event, RunResult, RunStarted, StepEnded, StepLine, StepOutcome, StepStarted
 from assay.pipeline.lifeline import Lifeline
 from assay.pipeline.run_results import keep_step

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from assay.errors import NotVerified, StorageError, UsageFault
 from assay.model.artifact import Release, VerifiedImage
-from assay.model.manifest import Board
+from assay.model.board import Board
 from assay.model.statement import PredicateType
 from assay.model.trust import TrustFile
 from assay.pipeline.patch_gate import verify_patch_parts

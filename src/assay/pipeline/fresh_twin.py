@@ -20,7 +20,7 @@ from assay.errors import UsageFault
 if TYPE_CHECKING:
     from assay.interfaces.step_book import StepBook
     from assay.model.artifact import Release, VerifiedImage
-    from assay.model.manifest import Board
+    from assay.model.board import Board
     from assay.model.trust import TrustFile
     from assay.pipeline.site import Site
 

@@ -17,7 +17,7 @@ from assay.interfaces.loader import RomLoader
 from assay.interfaces.place import Found
 from assay.interfaces.power import Power
 from assay.interfaces.transport import Transport
-from assay.model.manifest import Board
+from assay.model.board import Board
 from assay.model.ssh import SshAddress
 
 if TYPE_CHECKING:

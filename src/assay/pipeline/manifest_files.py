@@ -19,10 +19,13 @@ from assay.backends.named_file import read_named
 from assay.errors import ManifestFault, UsageFault
 from assay.formats.toml_document import MANIFEST_BYTES_MAX, TomlDocument
 from assay.model.bench import Bench
+from assay.model.board import Board
 from assay.model.flasher_settings import PlainBoard
 from assay.model.foreign_board import ForeignBoard
 from assay.model.identifiers import NAME_PATTERN, Name
-from assay.model.manifest import Board, Module, Pipeline, Profile
+from assay.model.module import Module
+from assay.model.pipeline import Pipeline
+from assay.model.profile import Profile
 from assay.model.value import Value
 from assay.model.wire import WireFile
 from assay.stages.manifest.read import read_documents, read_manifest

@@ -19,9 +19,9 @@ from tomlkit.exceptions import TOMLKitError
 from assay.backends.durable_file import exclusive, write_durably
 from assay.errors import ManifestFault, StorageError, UsageFault
 from assay.formats.toml_document import MANIFEST_BYTES_MAX, TomlDocument
+from assay.model.board import Board
 from assay.model.flasher_settings import PlainBoard
 from assay.model.foreign_board import ForeignBoard
-from assay.model.manifest import Board
 from assay.model.upgrades import Upgrade, schema_of, steps_to, upgrade
 from assay.model.value import Value
 from assay.stages.manifest.read import read_documents, read_manifest

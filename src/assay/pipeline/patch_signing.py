@@ -13,7 +13,7 @@ from assay.backends.builders.detools_patches import DetoolsPatches
 from assay.backends.builders.imgtool_program import ImgtoolProgram
 from assay.errors import UsageFault
 from assay.model.artifact import Artifact, Release, ReleasedPatch, VerifiedImage
-from assay.model.manifest import Board
+from assay.model.board import Board
 from assay.model.predicates import ImageReference
 from assay.model.record import RecordType
 from assay.model.trust import Role

@@ -24,7 +24,7 @@ from assay.interfaces.power import Power
 from assay.interfaces.step_book import Say, say_nothing
 from assay.interfaces.transport import Transport
 from assay.model.bench import LabgridPlace, Place, PowerSwitch, doors_of
-from assay.model.manifest import Board
+from assay.model.board import Board
 from assay.model.ssh import SshAddress
 from assay.pipeline import driver_doors, linux_places, manifest_files
 from assay.pipeline.place_hold import hold

@@ -24,9 +24,9 @@ from assay.formats.statement_verifier import verify_statement, without_threshold
 from assay.interfaces.device import DeviceInfo
 from assay.interfaces.place import Found
 from assay.model.artifact import Release, ReleaseSummary, VerifiedImage
+from assay.model.board import Board
 from assay.model.campaign import CAMPAIGN, CampaignVerdict
 from assay.model.identifiers import Version
-from assay.model.manifest import Board
 from assay.model.policy import Point
 from assay.model.policy_facts import (
     BoardFacts,

@@ -17,7 +17,7 @@ from assay.errors import Refused
 from assay.formats import canonical_json
 from assay.interfaces.step_book import Say
 from assay.model.artifact import VerifiedImage
-from assay.model.manifest import Board
+from assay.model.board import Board
 from assay.model.policy import Decision, DecisionRecord, Point, PolicyNote
 from assay.model.policy_facts import Facts, RequestFacts, UnitFacts
 from assay.model.record import RecordRef, RecordType

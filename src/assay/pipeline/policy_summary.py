@@ -14,7 +14,7 @@ from assay.errors import Refused, UsageFault
 from assay.formats import canonical_json
 from assay.formats.statement_verifier import verify_statement, without_thresholds
 from assay.model.artifact import Release
-from assay.model.manifest import Board
+from assay.model.board import Board
 from assay.model.policy import Point
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Statement

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from assay.model.board import Board
 from assay.model.campaign import Brick, EpisodeResult
-from assay.model.manifest import Board
 from assay.model.powercut import Cut, CutPlan, Tear
 from assay.pipeline.powercut_pool import Pool, Task
 from assay.pipeline.powercut_trial import SECONDS_OF_FIRST, Trial

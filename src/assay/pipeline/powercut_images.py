@@ -21,7 +21,7 @@ from assay.stages.powercut.images import CampaignImage, Images
 
 if TYPE_CHECKING:
     from assay.model.artifact import Release, VerifiedImage
-    from assay.model.manifest import Board
+    from assay.model.board import Board
     from assay.model.trust import TrustFile
     from assay.pipeline.site import Site
 

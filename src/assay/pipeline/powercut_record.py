@@ -29,7 +29,7 @@ from assay.simulation.nor_flash import NorFault
 from assay.stages.powercut.statement import campaign_statement, missing_of
 
 if TYPE_CHECKING:
-    from assay.model.manifest import Board
+    from assay.model.board import Board
     from assay.model.powercut import CutPlan, Tear
     from assay.pipeline.powercut_campaign import Campaign
     from assay.pipeline.powercut_trial import Trial, Trier

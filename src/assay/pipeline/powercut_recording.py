@@ -24,7 +24,7 @@ from assay.stages.powercut.images import Images
 from assay.stages.powercut.steps import come_up, do_step
 
 if TYPE_CHECKING:
-    from assay.model.manifest import Board
+    from assay.model.board import Board
 
 POWER_CYCLE = "power-cycle"
 CHIP_ID = bytes(range(CHIP_ID_BYTES))

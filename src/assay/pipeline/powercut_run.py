@@ -41,7 +41,7 @@ from assay.stages.powercut.choice import Recording, cuts_of
 
 if TYPE_CHECKING:
     from assay.drivers.twin.bare_twin import Bench
-    from assay.model.manifest import Board
+    from assay.model.board import Board
     from assay.pipeline.site import Site
     from assay.stages.powercut.images import Images
 

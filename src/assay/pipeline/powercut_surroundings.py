@@ -22,7 +22,7 @@ from assay.errors import InfrastructureError, StorageError, ToolMissing, UsageFa
 from assay.pipeline.powercut_order import JOBS_MAX, CutOrder
 
 if TYPE_CHECKING:
-    from assay.model.manifest import Board
+    from assay.model.board import Board
     from assay.model.powercut import CutPlan
     from assay.model.trust import TrustFile
     from assay.pipeline.site import Site

@@ -14,9 +14,9 @@ from datetime import date
 
 from assay.interfaces.store import Store
 from assay.model.artifact import Release
+from assay.model.board import Board
 from assay.model.compatibility import hardware_fault
 from assay.model.deprecation import deprecated
-from assay.model.manifest import Board
 from assay.model.product import Product
 from assay.model.trust import TrustFile
 from assay.pipeline.deprecations import speakers

@@ -15,8 +15,8 @@ from pathlib import Path
 from assay.errors import Refused, UsageFault
 from assay.interfaces.store import Store
 from assay.model.artifact import Release
+from assay.model.board import Board
 from assay.model.compatibility import offer_of, satisfies
-from assay.model.manifest import Board
 from assay.model.product import LockedRelease, Product, ProductLock, ProductModule
 from assay.model.trust import TrustFile
 from assay.pipeline.manifest_files import board_file, load_board, project_root

@@ -24,7 +24,7 @@ from assay.errors import NotVerified, Refused, StorageError, UsageFault
 from assay.formats import canonical_json, strict_json
 from assay.interfaces.store import Store
 from assay.model.artifact import Release
-from assay.model.manifest import Board
+from assay.model.board import Board
 from assay.model.product import LockedBoard, LockedRelease, Product, ProductLock
 from assay.model.trust import TrustFile
 from assay.pipeline.manifest_files import board_file, load_board, load_with_digest, project_root

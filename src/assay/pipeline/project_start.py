@@ -18,8 +18,10 @@ from assay.backends.durable_file import TEMPORARY, sync_folder
 from assay.backends.project_kit import kit_files
 from assay.errors import StorageError, UsageFault
 from assay.model.identifiers import parse_name
-from assay.model.manifest import Module, Pipeline, Profile
+from assay.model.module import Module
+from assay.model.pipeline import Pipeline
 from assay.model.product import Product
+from assay.model.profile import Profile
 from assay.model.value import Value
 from assay.stages.manifest.read import read_manifest
 

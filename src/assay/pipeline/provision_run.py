@@ -21,11 +21,11 @@ from assay.interfaces.place import Found
 from assay.interfaces.step_book import DETAIL, ProgressFor, Say, StepBook, say_nothing
 from assay.model.artifact import VerifiedImage
 from assay.model.identifiers import parse_serial
-from assay.model.manifest import Profile, ProfileStep
 from assay.model.outcome import Outcome
 from assay.model.policy import Point, PolicyNote
 from assay.model.policy_facts import UnitFacts
 from assay.model.predicates import FactoryMeasurement, Provisioning
+from assay.model.profile import Profile, ProfileStep
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Statement, Subject
 from assay.model.trust import Role, TrustFile

@@ -16,8 +16,8 @@ from assay.errors import Refused
 from assay.interfaces.step_book import Say, say_nothing
 from assay.interfaces.store import Store
 from assay.model.artifact import Release
+from assay.model.board import Board
 from assay.model.compatibility import offer_of, offers_of_board, unmet_need
-from assay.model.manifest import Board
 from assay.model.policy import Point, PolicyNote
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType

@@ -24,7 +24,7 @@ from assay.errors import NotVerified, UsageFault
 from assay.formats.mcuboot_image import parse_image
 from assay.formats.statement_verifier import verify_beside
 from assay.model.artifact import BuiltArtifact, Release, ToolIdentity
-from assay.model.manifest import PAYLOAD
+from assay.model.build_recipe import PAYLOAD
 from assay.model.predicates import ComparedPart
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType

@@ -20,9 +20,9 @@ from assay.formats.rauc_bundle import check_holds
 from assay.formats.statement_verifier import verify_beside, verify_statements, without_thresholds
 from assay.interfaces.store import Store
 from assay.model.artifact import Release, VerifiedImage
+from assay.model.board import Board
 from assay.model.compatibility import check_hardware
 from assay.model.identifiers import Version
-from assay.model.manifest import Board
 from assay.model.statement import PredicateType
 from assay.model.trust import Check, Role, TrustFile, VerifiedStatement
 from assay.pipeline.rauc_signing import facts_of

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from assay.errors import NotVerified
 from assay.formats import sigstore_bundle
 from assay.formats.statement_verifier import read_statement
-from assay.model.manifest import SerialScheme
 from assay.model.predicates import Provisioning
+from assay.model.profile import SerialScheme
 from assay.model.record import RecordType
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from assay.stages.hil.unit_under_test import ConsoleLines, UnitPower, UnitUnderT
 if TYPE_CHECKING:
     from assay.interfaces.device import Console, Device
     from assay.model.artifact import Release, VerifiedImage
+    from assay.model.board import Board
     from assay.model.foreign_board import ForeignBoard
-    from assay.model.manifest import Board
     from assay.model.trust import TrustFile
     from assay.model.verdict import UnitSeen
     from assay.pipeline.places import OpenPlace, PlaceAddress

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from assay.drivers.console_tap import make_tap_folder
 from assay.drivers.labgrid.client import folders_of
 from assay.errors import AssayError, ExitStatus, InfrastructureError, Interrupted, Layer, StorageError, UsageFault
-from assay.model.manifest import Board
+from assay.model.board import Board
 from assay.model.outcome import Outcome, exit_status
 from assay.model.trust import Role
 from assay.model.verdict import SuiteRun

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from assay.errors import UsageFault
+from assay.model.board import Board
 from assay.model.foreign_board import ForeignBoard
-from assay.model.manifest import Board
 from assay.model.record import RecordType
 from assay.model.verdict import BenchRun
 from assay.pipeline.manifest_files import not_ours

@@ -9,8 +9,8 @@ Leaves to others: whether that is enough (`model.compatibility`), measuring.
 from __future__ import annotations
 
 from assay.interfaces.store import Store
+from assay.model.board import Board
 from assay.model.compatibility import Offer, offer_of, offers_of_board
-from assay.model.manifest import Board
 from assay.model.trust import TrustFile
 from assay.pipeline.release_gate import verify_release
 

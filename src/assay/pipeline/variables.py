@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from assay.errors import InfrastructureError, UsageFault
-from assay.model.manifest import Pipeline, PipelineStep
+from assay.model.pipeline import Pipeline, PipelineStep
 
 BUILT_IN = ("name", "number", "pid", "results", "run")
 """Set by the engine: the pipeline's name, the count of all pipeline runs of this site, the engine's process id, the

@@ -2,7 +2,7 @@
 """Declared inputs on disk: read once, written into the folder of each build; and what a build left behind.
 
 Guards: only declared files reach a build, and exactly the bytes that were digested; no symbolic link leads out of the
-project or out of a build's output. Leaves to others: what is declared (`model.manifest`), digests (`stages.build`).
+project or out of a build's output. Leaves to others: what is declared (`model.build_recipe`), digests (`stages.build`).
 """
 
 from __future__ import annotations

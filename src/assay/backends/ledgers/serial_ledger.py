@@ -18,7 +18,7 @@ from pathlib import Path
 from assay.backends.durable_database import open_database
 from assay.errors import DuplicateSerial, Refused, StorageError
 from assay.model.identifiers import parse_serial
-from assay.model.manifest import SerialScheme
+from assay.model.profile import SerialScheme
 
 BUSY_TIMEOUT_S = 30.0
 """Seconds to wait for another process; a transaction takes milliseconds, so this is a dead disk or a debugger."""

@@ -20,7 +20,7 @@ from assay.errors import InfrastructureError, StorageError
 from assay.simulation.nor_flash import ERASED, NorFlash, Operation
 
 if TYPE_CHECKING:
-    from assay.model.manifest import Board
+    from assay.model.board import Board
 
 
 @dataclass(frozen=True)

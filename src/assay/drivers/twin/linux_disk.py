@@ -28,7 +28,7 @@ from assay.errors import InfrastructureError, UsageFault
 from assay.formats.gpt import BLOCK, Partition, partition_table
 
 if TYPE_CHECKING:
-    from assay.model.manifest import Board
+    from assay.model.board import Board
 
 INTERFACE = "virtio"
 """`flash_interface` of a board whose flash is a disk."""

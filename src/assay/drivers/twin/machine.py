@@ -16,7 +16,7 @@ from assay.drivers.twin.entropy import PORTS
 from assay.errors import StorageError, UsageFault
 
 if TYPE_CHECKING:
-    from assay.model.manifest import Board
+    from assay.model.board import Board
 
 AIO_ORDERED = "io_uring"
 """m25p80 writes behind the guest's back. With io_uring fewer acknowledged writes are lost when somebody kills QEMU than

@@ -19,7 +19,7 @@ from assay.interfaces.loader import RomBanner
 
 if TYPE_CHECKING:
     from assay.interfaces.power import Power
-    from assay.model.manifest import Area, Board
+    from assay.model.board import Area, Board
 
 MAGIC = bytes.fromhex("3db8f396")
 """The first bytes of an MCUboot image."""

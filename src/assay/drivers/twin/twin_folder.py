@@ -24,7 +24,7 @@ from assay.drivers.twin.wire_profile import WireProfile
 from assay.errors import StorageError, UsageFault
 
 if TYPE_CHECKING:
-    from assay.model.manifest import Board
+    from assay.model.board import Board
 
 SCHEMA = "assay.twin/1"
 OTP_MAGIC = b"ASSYOTP1"  # docs: reference/device, Flash areas

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 from assay.errors import UsageFault
-from assay.model.manifest import BRACED_NAME, KEY_NAME
+from assay.model.build_recipe import BRACED_NAME, KEY_NAME
 
 _DEFINE = re.compile(r"([A-Z][A-Z0-9_]{0,63})=([A-Za-z0-9_.,:+-]{0,256})")
 

@@ -17,7 +17,9 @@ from assay.errors import UnitFailed
 from assay.formats.cyclonedx_bom import BomSubject, bom_json
 from assay.interfaces.builder import Builder
 from assay.model.artifact import RESERVED_FILES, Artifact, BuiltArtifact, SourceState, ToolIdentity
-from assay.model.manifest import PAYLOAD, Board, Module
+from assay.model.board import Board
+from assay.model.build_recipe import PAYLOAD
+from assay.model.module import Module
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from assay.model.manifest import BuildRecipe
+from assay.model.build_recipe import BuildRecipe
 
 ARGUMENTS = "{arguments}"
 DEFINES = "{defines}"

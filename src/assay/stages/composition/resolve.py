@@ -19,9 +19,10 @@ from resolvelib.structs import RequirementInformation
 
 from assay.errors import Refused
 from assay.model.artifact import Release
+from assay.model.board import Board
 from assay.model.compatibility import Offer, offer_of, offers_of_board, satisfies, serves, unmet_need
+from assay.model.contract import Interface
 from assay.model.identifiers import Version
-from assay.model.manifest import Board, Interface
 from assay.model.product import Product, ProductModule
 
 ROUNDS_MAX = 100_000

@@ -14,8 +14,8 @@ from assay.errors import Refused, WrongBoard
 from assay.formats import canonical_json
 from assay.model.artifact import Release
 from assay.model.compatibility import satisfies
+from assay.model.contract import Dependency
 from assay.model.identifiers import Version
-from assay.model.manifest import Dependency
 from assay.model.plan import Plan, PlanPatch, PlanRadio, PlanStep, UnitState, UpdateRules
 from assay.stages.field import radio as radios
 

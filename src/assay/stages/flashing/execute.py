@@ -18,7 +18,7 @@ from assay.interfaces.loader import RomBanner
 from assay.interfaces.place import Found, UnitPlace
 from assay.interfaces.step_book import DETAIL, StepBook
 from assay.model.artifact import Release, VerifiedImage
-from assay.model.manifest import Board
+from assay.model.board import Board
 
 SWAP_TIMEOUT_S = 60.0
 """Seconds for a reset that swaps two slots: 384 KiB in sectors of 4 KiB at 45 ms each way (typical NOR flash)."""

@@ -14,7 +14,7 @@ from typing import Literal
 
 from assay.errors import InfrastructureError, WrongBoard, at_layer
 from assay.interfaces.device import Device, DeviceInfo, Stage
-from assay.model.manifest import Board
+from assay.model.board import Board
 from assay.model.predicates import DeviceReport, HashSource
 
 PRIMARY_SLOT = 0

@@ -15,7 +15,7 @@ from assay.errors import InfrastructureError, at_layer
 from assay.interfaces.device import Console, DeviceInfo
 from assay.interfaces.power import Power
 from assay.model.artifact import Release
-from assay.model.manifest import Board
+from assay.model.board import Board
 from assay.stages.hil.running_image import RunningImage
 
 LINE_TIMEOUT_S = 5.0

@@ -14,8 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from assay.model.manifest import FieldFault
-from assay.model.value import Value
+from assay.model.value import FieldFault, Value
 
 Path = tuple[str | int, ...]
 

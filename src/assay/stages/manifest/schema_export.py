@@ -12,15 +12,18 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from assay.model.bench import Bench
+from assay.model.board import Board
 from assay.model.flasher_settings import PlainBoard
 from assay.model.foreign_board import ForeignBoard
 from assay.model.keyless import KeylessSettings
 from assay.model.keys import KeyTable
-from assay.model.manifest import Board, Module, Pipeline, Profile
+from assay.model.module import Module
+from assay.model.pipeline import Pipeline
 from assay.model.policy import PackTests, PolicyPack
 from assay.model.policy_facts import Facts
 from assay.model.powercut import CutPlan
 from assay.model.product import Product
+from assay.model.profile import Profile
 from assay.model.trust import TrustFile
 from assay.model.upgrades import schema_of
 from assay.model.value import Value

@@ -13,7 +13,7 @@ from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from assay.model.manifest import Board
+from assay.model.board import Board
 from assay.model.powercut import Cut, Episode, Point, Tear
 from assay.simulation.nor_flash import Erase, NorFlash, Operation
 from assay.simulation.torn_flash import tears_of, torn

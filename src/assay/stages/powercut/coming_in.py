@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from assay.formats.mcuboot_trailer import is_copied, trailer_bytes
-from assay.model.manifest import Board
+from assay.model.board import Board
 from assay.simulation.nor_flash import NorFlash, Operation
 from assay.stages.powercut.images import CampaignImage
 

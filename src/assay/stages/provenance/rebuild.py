@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from assay.errors import NotVerified
 from assay.formats import canonical_json
 from assay.model.artifact import SBOM_FILE, Artifact, SourceState, ToolIdentity
-from assay.model.manifest import PAYLOAD
+from assay.model.build_recipe import PAYLOAD
 from assay.model.predicates import BuildTool, ComparedPart, Rebuild, RebuildSource
 from assay.model.statement import PredicateType, Statement, Subject
 from assay.model.trust import BUILDER_PREFIX, VerifiedStatement

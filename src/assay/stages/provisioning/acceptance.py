@@ -10,9 +10,9 @@ from __future__ import annotations
 from assay.errors import UnitFailed
 from assay.interfaces.clock import Clock
 from assay.interfaces.device import Device, Stage
-from assay.model.manifest import Limit, Profile
 from assay.model.outcome import MeasurementOutcome
 from assay.model.predicates import FactoryMeasurement
+from assay.model.profile import Limit, Profile
 from assay.stages.provisioning.firmware import UP_TIMEOUT_S, Written
 
 HEALTH_TIMEOUT_S = 10.0

@@ -17,7 +17,7 @@ from assay.formats import device_certificate
 from assay.formats.device_certificate import DeviceCertificate, DeviceIdentity
 from assay.interfaces.device import Device, DeviceInfo, KeyProof
 from assay.interfaces.ledger import SerialNumbers
-from assay.model.manifest import Profile
+from assay.model.profile import Profile
 from assay.model.trust import TrustFile
 
 PROOF_PREFIX = b"assay-pop-v1\0"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from assay.errors import ManifestFault, Refused, WrongBoard
 from assay.model.artifact import Release
+from assay.model.board import Board
 from assay.model.compatibility import check_needs, offer_of, offers_of_board
-from assay.model.manifest import Board, Profile, ProfileStep
+from assay.model.profile import Profile, ProfileStep
 
 ORDER = ("write-bootloader", "write-app", "make-identity", "check")
 """The only order that works: each step needs what the one before it left on the unit."""

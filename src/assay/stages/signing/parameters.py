@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from assay.errors import Refused, UsageFault
 from assay.model.artifact import Artifact
+from assay.model.board import Board
 from assay.model.image_parameters import ImageParameters
-from assay.model.manifest import Board
 
 _AREAS = {"app": ("primary", "secondary"), "bootloader": ("boot",), "radio": ("radio_primary", "radio_secondary")}
 """The flash areas that an image of this kind must fit."""

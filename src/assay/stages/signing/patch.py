@@ -16,8 +16,8 @@ from assay.interfaces.image_tool import ImageTool
 from assay.interfaces.patch_tool import PatchTool
 from assay.interfaces.signer import SignerService
 from assay.model.artifact import Artifact, VerifiedImage
+from assay.model.board import Board
 from assay.model.image_parameters import PatchBinding
-from assay.model.manifest import Board
 from assay.model.trust import Role, TrustFile
 from assay.stages.signing.parameters import image_parameters
 

@@ -15,7 +15,7 @@ from assay.formats.mcuboot_image import CheckedImage, verify_image
 from assay.interfaces.image_tool import ImageTool
 from assay.interfaces.signer import SignerService
 from assay.model.artifact import Artifact, BuiltArtifact, SignedImage
-from assay.model.manifest import Board
+from assay.model.board import Board
 from assay.model.trust import Role, TrustedKey, TrustFile
 from assay.stages.signing.parameters import image_number, image_numbers, image_parameters
 
