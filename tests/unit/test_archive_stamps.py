@@ -59,6 +59,17 @@ def stamp(lab: SigstoreLab, data: bytes, *earlier: bytes) -> bytes:
     return lab.stamper.answer(builder.build().as_bytes())
 
 
+def written(
+    folder: Path, labs: tuple[SigstoreLab, SigstoreLab], keyless: bytes, **changes: object
+) -> tuple[Path, Path, Path]:
+    """The bundle, the configuration of the services of years later, and a trust file for both, with `changes`."""
+    file, config, trust = folder / "a.sigstore.json", folder / "config.json", folder / "trust.toml"
+    file.write_bytes(keyless)
+    config.write_text(json.dumps(labs[1].trust_config))
+    write_trust(trust, trusting(labs, None).model_copy(update=changes), replace=False)
+    return file, config, trust
+
+
 def assay(*words: str | Path) -> Result:
     return CliRunner().invoke(main, [str(word) for word in words])
 
@@ -67,10 +78,7 @@ def test_a_keyless_bundle_outlives_its_services(
     tmp_path: Path, labs: tuple[SigstoreLab, SigstoreLab], keyless: bytes
 ) -> None:
     """By the verbs: stamped while its services count, verified when they do no more; and not without the stamp."""
-    file, config, trust = tmp_path / "a.sigstore.json", tmp_path / "config.json", tmp_path / "trust.toml"
-    file.write_bytes(keyless)
-    config.write_text(json.dumps(labs[1].trust_config))
-    write_trust(trust, trusting(labs, None), replace=False)
+    file, config, trust = written(tmp_path, labs, keyless)
     done = assay("log", "stamp", file, "--trust", trust, "--trust-config", config, "--json")
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["stamps"][0]["file"] == f"{file}.1.tsr"
@@ -97,13 +105,10 @@ def test_stamps_that_gates_have_are_not_replaced(
     tmp_path: Path, labs: tuple[SigstoreLab, SigstoreLab], keyless: bytes
 ) -> None:
     """A copy without its stamps begins no second chain in the place of the first; with them it goes on."""
-    file, config, trust = tmp_path / "a.sigstore.json", tmp_path / "config.json", tmp_path / "trust.toml"
+    file, config, trust = written(tmp_path, labs, keyless)
     copy = tmp_path / "elsewhere" / "copy.json"
     copy.parent.mkdir()
-    for path in (file, copy):
-        path.write_bytes(keyless)
-    config.write_text(json.dumps(labs[1].trust_config))
-    write_trust(trust, trusting(labs, None), replace=False)
+    copy.write_bytes(keyless)
     words = ("--trust", trust, "--trust-config", config)
     assert assay("log", "stamp", file, *words).exit_code == 0
     kept = {each: each.read_bytes() for each in (tmp_path / "stamps").glob("*.tsr")}
@@ -121,12 +126,9 @@ def test_one_of_several_statements_is_stamped(
     tmp_path: Path, labs: tuple[SigstoreLab, SigstoreLab], keyless: bytes
 ) -> None:
     """A trust file that wants two signers refuses one alone; it is stamped all the same, to be counted later."""
-    file, config, trust = tmp_path / "a.sigstore.json", tmp_path / "config.json", tmp_path / "trust.toml"
-    file.write_bytes(keyless)
-    config.write_text(json.dumps(labs[1].trust_config))
     two = Threshold(predicate_type=PredicateType.RELEASE, count=2)
-    wanted = {"thresholds": (two,), "keys": (MemorySigner().public_key(Role.BUILDER),)}
-    write_trust(trust, trusting(labs, None).model_copy(update=wanted), replace=False)
+    keys = (MemorySigner().public_key(Role.BUILDER),)
+    file, config, trust = written(tmp_path, labs, keyless, thresholds=(two,), keys=keys)
     assert assay("verify", file, "--trust", trust).exit_code == 4
     done = assay("log", "stamp", file, "--trust", trust, "--trust-config", config)
     assert done.exit_code == 0, done.output
