@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,7 @@ def test_a_board_whose_emulator_gives_up(workshop: Workshop, tmp_path: Path, mon
     scene = Scene(ImageSet(workshop), "bad-signature", "primary", "", tmp_path)
     start = scene.symbols["boot_choose"]
     no_window = NARROW_NOP * (start % 4 // 2) + NO_WINDOW  # its literals are words
-    bench = scene.bench()
-    try:
+    with closing(scene.bench()) as bench:
         outcomes = [bench.boot(fault).outcome for fault in (
             Fault(start, LOCK_UP, lasting=True), None, Fault(start, no_window, lasting=True), None)]  # fmt: skip
         assert outcomes == [Outcome.LOCKED_UP, Outcome.RECOVERY, Outcome.NOT_EMULATED, Outcome.RECOVERY]
@@ -73,8 +73,6 @@ def test_a_board_whose_emulator_gives_up(workshop: Workshop, tmp_path: Path, mon
         monkeypatch.setattr(bench, "_run", die)
         with pytest.raises(EmulatorDied, match="QEMU ended with -9 and said nothing"):
             bench.boot(None)
-    finally:
-        bench.close()
 
 
 @pytest.mark.parametrize(
@@ -113,22 +111,22 @@ def test_the_campaign_finds_a_hash_without_bounds(workshop: Workshop) -> None:
     assert re.search(r"^FATAL skip: bad-signature in primary: sha256_update ", done.stdout, re.MULTILINE)
 
 
+def lacking(workshop: Workshop, folder: Path, how: str) -> Workshop:
+    """One for the same board in `folder`, whose firmware is weakened by `how`."""
+    return Workshop(workshop.board, folder, workshop.cache, firmware=weaken(workshop.firmware, folder, how))
+
+
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("weak", [False, True])
 def test_a_branch_into_what_was_refused(workshop: Workshop, tmp_path: Path, weak: bool) -> None:
     """The memory protection unit of the one board lets nothing run there; the other core could not take that back."""
-    if weak:
-        firmware = weaken(workshop.firmware, tmp_path, "runs-anything")
-        workshop = Workshop(workshop.board, tmp_path, workshop.cache, firmware=firmware)
+    workshop = lacking(workshop, tmp_path, "runs-anything") if weak else workshop
     images = ImageSet(workshop)
     recovery = bootloader_symbols(workshop)["smp_image_init"]  # the refused image lies in RAM by then
     code = branch_to(images.app_ram.start + HEADER_BYTES + VECTOR_BYTES, recovery)
-    bench = bench_of(images, images.chip("bad-signature", "primary"))
-    try:
+    with closing(bench_of(images, images.chip("bad-signature", "primary"))) as bench:
         assert bench.boot(None).outcome == Outcome.RECOVERY
         came_of_it = bench.boot(Fault(recovery, code, lasting=True)).outcome
-    finally:
-        bench.close()
     runs = weak or workshop.board != "ast1030-evb"
     assert came_of_it == (Outcome.RAN_BAD if runs else Outcome.RECOVERY)
 
@@ -146,17 +144,12 @@ def branch_to(address: int, at: int) -> bytes:
 @pytest.mark.parametrize("weak", [False, True])
 def test_a_verifier_that_lastingly_accepts_anything(workshop: Workshop, tmp_path: Path, weak: bool) -> None:
     """Nothing runs; without the second question, which must be refused, the bad image does."""
-    if weak:
-        firmware = weaken(workshop.firmware, tmp_path, "accepts-anything")
-        workshop = Workshop(workshop.board, tmp_path, workshop.cache, firmware=firmware)
+    workshop = lacking(workshop, tmp_path, "accepts-anything") if weak else workshop
     images = ImageSet(workshop)
     verify = bootloader_symbols(workshop)["ed25519_verify"]
     code = RISC_V_ACCEPTS if workshop.board == "rv32-virt" else NARROW_NOP * (verify % 4 // 2) + CORTEX_M_ACCEPTS
-    bench = bench_of(images, images.chip("bad-signature", "primary"))
-    try:
+    with closing(bench_of(images, images.chip("bad-signature", "primary"))) as bench:
         bench.boot(None)  # notes are written by the first one
         assert bench.boot(None).outcome == Outcome.RECOVERY
         accepted = bench.boot(Fault(verify, code, lasting=True)).outcome
-    finally:
-        bench.close()
     assert accepted == (Outcome.RAN_BAD if weak else Outcome.RECOVERY)
