@@ -31,7 +31,7 @@ from assay.pipeline.offline_verify import verify_export
 from assay.pipeline.release_gate import verify_release
 from assay.pipeline.site import Site
 from assay.pipeline.stamp_folder import STAMPS, StampFolder, stamp_path, stamps_of, with_folder
-from assay.pipeline.trace_site import _stamped
+from assay.pipeline.trace_stamps import stamped
 from assay.pipeline.trust_file import load_trust, write_trust
 from assay.simulation.sigstore_lab.lab import SigstoreLab
 
@@ -121,7 +121,7 @@ def test_a_site_has_them_beside_the_trust_file_or_in_its_own_folder(dossier: Dos
         stamp_path(folder / sha256, 1).write_bytes(folder.parent.name.encode())
     trust = load_trust(FORMATS / "assay.trust.1.toml")
     trust = trust.asked(replace(trust.asking, stamps=StampFolder(stamps_of(by)).of))
-    assert _stamped(dossier, with_folder(trust, site / STAMPS)).stamps == {first: (b"trust",), second: (b"site",)}
+    assert stamped(dossier, with_folder(trust, site / STAMPS)).stamps == {first: (b"trust",), second: (b"site",)}
 
 
 def test_a_bundle_of_releases_outlives_its_keys(published: Published, lab: SigstoreLab, tmp_path: Path) -> None:

@@ -20,6 +20,11 @@ from assay.model.trust import TrustFile
 STAMPS_MAX = 32
 
 
+def stamp_name(bundle: str, number: int) -> str:
+    """The name of the stamp with that number, counted from 1, of what is called `bundle`: they lie side by side."""
+    return f"{bundle}.{number}.tsr"
+
+
 def stamped_bytes(data: bytes, earlier: Sequence[bytes]) -> bytes:
     """What the next stamp is over: the file and its stamps so far, one behind the other."""
     return b"".join((data, *earlier))

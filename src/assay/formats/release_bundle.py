@@ -19,8 +19,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from assay.errors import NotVerified
-from assay.formats import canonical_json, checkpoint, log_entry, merkle, strict_json
-from assay.formats.archive_stamp import STAMPS_MAX
+from assay.formats import archive_stamp, canonical_json, checkpoint, log_entry, merkle, strict_json
 from assay.formats.checkpoint import Checkpoint
 from assay.model.identifiers import FileSha256
 from assay.model.trust import TrustFile
@@ -94,13 +93,13 @@ def blob_of(name: str) -> str | None:
 
 def stamp_name(sha256: str, number: int) -> str:
     """The name of an archive stamp in the archive: as beside a bundle, counted from 1."""
-    return f"{STAMPS}/{sha256}.{number}.tsr"
+    return archive_stamp.stamp_name(f"{STAMPS}/{sha256}", number)
 
 
 def stamp_of(name: str) -> str | None:
     """The digest of the bundle whose archive stamp this is; None for another file."""
     found = _STAMP.fullmatch(name)
-    return found[1] if found and int(found[2]) <= STAMPS_MAX else None
+    return found[1] if found and int(found[2]) <= archive_stamp.STAMPS_MAX else None
 
 
 def encode_index(index: BundleIndex) -> bytes:

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from assay.errors import NotVerified, UsageFault
 from assay.formats import canonical_json, canonical_tar, strict_json
-from assay.formats.archive_stamp import STAMPS_MAX
+from assay.formats.archive_stamp import STAMPS_MAX, stamp_name
 from assay.model.identifiers import FileSha256, SerialNumber
 from assay.model.trace import Dossier, LoggedRecord
 from assay.model.value import Value
@@ -180,7 +180,7 @@ def _bundle_name(index: int) -> str:
 
 def _stamp_name(sha256: str, at: int) -> str:
     """As beside a bundle: counted from 1."""
-    return f"stamps/{sha256}.{at + 1}.tsr"
+    return stamp_name(f"stamps/{sha256}", at + 1)
 
 
 def _file_name(sha256: str) -> str:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from assay.backends.durable_file import exclusive, make_folder, write_durably
+from assay.backends.durable_file import exclusive, write_durably
 from assay.backends.logs import rekor_client
 from assay.backends.named_file import read_named
 from assay.errors import NotVerified, Refused, StorageError, UsageFault
@@ -22,7 +22,7 @@ from assay.formats.statement_verifier import read_statement, signers_of, verify_
 from assay.model.signer_limits import ProvedTime
 from assay.model.trust import TrustFile
 from assay.pipeline.offline_verify import read_input
-from assay.pipeline.stamp_folder import read_stamps, stamp_path, stamps_of
+from assay.pipeline.stamp_folder import keep_stamps, read_stamps, stamp_path, stamps_of
 from assay.pipeline.trust_file import load_trust
 
 CONFIG_BYTES_MAX = 1024 * 1024
@@ -33,30 +33,25 @@ def stamp_for_gates(path: Path, config: Path, trust_path: Path) -> tuple[Path, P
     """As `stamp_file`, by the trust file at `trust_path`; all stamps of the bundle are then beside that one, too, where
     gates look for them.
     """
-    trust, folder = load_trust(trust_path), stamps_of(trust_path)
-    at = folder / hashlib.sha256(read_input(path)).hexdigest()
-    _check_kept(at, path)
+    trust = load_trust(trust_path)
+    at = stamps_of(trust_path) / hashlib.sha256(read_input(path)).hexdigest()
+    kept = read_stamps(at)
+    if read_stamps(path)[: len(kept)] != kept:
+        raise _not_beside(path, at)
     done = stamp_file(path, config, trust)
     try:
-        make_folder(folder)
-        with exclusive(folder):
-            kept = _check_kept(at, path)
-            for number, stamp in enumerate(read_stamps(path)[kept:], kept + 1):
-                write_durably(stamp_path(at, number), stamp)
+        if not keep_stamps(at, read_stamps(path)):
+            raise _not_beside(path, at)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be written: {error.strerror}", remedy="make it writable") from error
+        raise StorageError(f"{at.parent} cannot be written: {error.strerror}", remedy="make it writable") from error
     return done
 
 
-def _check_kept(at: Path, path: Path) -> int:
-    """How many stamps gates have of the bundle at `path`; `Refused` unless those beside it begin with them."""
-    kept = read_stamps(at)
-    if read_stamps(path)[: len(kept)] != kept:
-        raise Refused(
-            f"gates have stamps of {path.name} that do not lie beside it, and no stamp is replaced",
-            remedy=f"put those of {at.parent} beside it first: {at.name}.1.tsr as {path.name}.1.tsr, and so on",
-        )
-    return len(kept)
+def _not_beside(path: Path, at: Path) -> Refused:
+    return Refused(
+        f"gates have stamps of {path.name} that do not lie beside it, and no stamp is replaced",
+        remedy=f"put those of {at.parent} beside it first: {at.name}.1.tsr as {path.name}.1.tsr, and so on",
+    )
 
 
 def stamp_file(path: Path, config: Path, trust: TrustFile) -> tuple[Path, ProvedTime]:

@@ -26,7 +26,7 @@ from assay.model.artifact import Release
 from assay.model.record import LogEntry, RecordType
 from assay.model.statement import PredicateType
 from assay.pipeline.site import Site
-from assay.pipeline.stamp_folder import STAMPS, StampFolder
+from assay.pipeline.stamp_folder import STAMPS, StampFolder, StampsOf, first_of
 from assay.pipeline.withdrawals import withdrawal_of
 
 METADATA_BYTES_MAX = 16 * 1024 * 1024
@@ -83,7 +83,8 @@ def export_bundle(
     size = site.records.log.checkpoint().size
     layout = _Layout(site, releases, size)
     members = layout.members() | _metadata(metadata)
-    members |= _stamps(members, [StampFolder(each) for each in (stamps, site.folder / STAMPS) if each is not None])
+    folders = (stamps, site.folder / STAMPS)
+    members |= _stamps(members, first_of(*(StampFolder(each).of for each in folders if each is not None)))
     members[release_bundle.CHECKPOINT] = _held(site.records.log.note())
     if site.records.log.checkpoint().size != size:
         raise StorageError("the log grew while it was read", remedy="export again")
@@ -194,12 +195,12 @@ def _metadata(folder: Path | None) -> dict[str, tuple[int, Give]]:
     return members
 
 
-def _stamps(members: Mapping[str, object], folders: Sequence[StampFolder]) -> dict[str, tuple[int, Give]]:
-    """The archive stamps of what is in the bundle: of each blob from the first folder that has any."""
+def _stamps(members: Mapping[str, object], stamps_of: StampsOf) -> dict[str, tuple[int, Give]]:
+    """The archive stamps of what is in the bundle."""
     found = dict[str, tuple[int, Give]]()
     for digest in filter(None, map(release_bundle.blob_of, members)):
-        stamps = next((some for folder in folders if (some := folder.of(digest))), ())
-        found |= {release_bundle.stamp_name(digest, at): _held(stamp) for at, stamp in enumerate(stamps, 1)}
+        stamps = enumerate(stamps_of(digest), 1)
+        found |= {release_bundle.stamp_name(digest, at): _held(stamp) for at, stamp in stamps}
     return found
 
 

@@ -8,14 +8,14 @@ they count by whom they are of, and where they lie says nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from assay.backends.durable_file import exclusive, make_folder, write_durably
 from assay.backends.named_file import read_named
 from assay.errors import NotVerified, StorageError
-from assay.formats.archive_stamp import STAMPS_MAX
+from assay.formats.archive_stamp import STAMPS_MAX, stamp_name
 from assay.model.trust import TrustFile
 
 STAMPS = "stamps"
@@ -23,6 +23,9 @@ STAMPS = "stamps"
 
 STAMP_BYTES_MAX = 64 * 1024
 """Bytes of a time stamp with its certificates; ours have two thousand."""
+
+StampsOf = Callable[[str], Sequence[bytes]]
+"""Gives the archive stamps of the bundle with that SHA-256, the oldest first."""
 
 
 def stamps_of(trust: Path) -> Path:
@@ -40,16 +43,34 @@ class StampFolder:
         """Those of the bundle with that SHA-256, the oldest first. Raises `NotVerified`, `StorageError`."""
         return read_stamps(self.folder / sha256)
 
+    def bundles(self) -> tuple[str, ...]:
+        """The SHA-256 of each bundle that has any, in their order."""
+        end = stamp_name("", 1)
+        return tuple(sorted(path.name.removesuffix(end) for path in self.folder.glob(f"*{end}")))
+
+
+def first_of(*places: StampsOf | None) -> StampsOf:
+    """The archive stamps of a bundle from the first of `places` that has any; None is a place without any."""
+
+    def stamps(sha256: str) -> Sequence[bytes]:
+        return next((found for of in places if of is not None and (found := of(sha256))), ())
+
+    return stamps
+
 
 def with_stamps(trust: TrustFile, known: Mapping[str, Sequence[bytes]]) -> TrustFile:
     """`trust`, asked with the archive stamps that are known by the SHA-256 of their bundles; for other bundles with
     those that lie where it is asked.
     """
-    elsewhere = trust.asking.stamps
+    return _asked(trust, first_of(lambda sha256: known.get(sha256, ()), trust.asking.stamps))
 
-    def stamps(sha256: str) -> Sequence[bytes]:
-        return known.get(sha256) or (elsewhere(sha256) if elsewhere is not None else ())
 
+def with_folder(trust: TrustFile, folder: Path) -> TrustFile:
+    """`trust`, asked with the archive stamps in `folder` for bundles of which none lie where it is asked."""
+    return _asked(trust, first_of(trust.asking.stamps, StampFolder(folder).of))
+
+
+def _asked(trust: TrustFile, stamps: StampsOf) -> TrustFile:
     return trust.asked(replace(trust.asking, stamps=stamps))
 
 
@@ -67,19 +88,9 @@ def keep_stamps(at: Path, stamps: Sequence[bytes]) -> bool:
         return True
 
 
-def with_folder(trust: TrustFile, folder: Path) -> TrustFile:
-    """`trust`, asked with the archive stamps in `folder` for bundles of which none lie where it is asked."""
-    elsewhere, here = trust.asking.stamps, StampFolder(folder)
-
-    def stamps(sha256: str) -> Sequence[bytes]:
-        return (elsewhere(sha256) if elsewhere is not None else ()) or here.of(sha256)
-
-    return trust.asked(replace(trust.asking, stamps=stamps))
-
-
 def stamp_path(path: Path, number: int) -> Path:
     """The stamp with that number, counted from 1, of the bundle at `path`."""
-    return path.with_name(f"{path.name}.{number}.tsr")
+    return path.with_name(stamp_name(path.name, number))
 
 
 def read_stamps(path: Path) -> tuple[bytes, ...]:

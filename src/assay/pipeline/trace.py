@@ -4,7 +4,7 @@
 Guards: the same verification runs on a site and on an exported file; nothing in the dossier is believed unless a key of
 the trust file stands behind it; whatever is in the dossier is used, so that no byte of an export goes unchecked.
 Leaves to others: collecting (`trace_collect`), each kind of link (`trace_log`, `trace_record`, `trace_release`,
-`trace_unit`), showing (`trace_tree`, `formats.html_report`).
+`trace_stamps`, `trace_unit`), showing (`trace_tree`, `formats.html_report`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ import hashlib
 from collections.abc import Iterable
 from typing import Literal
 
-from assay.errors import NotVerified
-from assay.formats.archive_stamp import archive_times
 from assay.model.predicates import Provisioning
 from assay.model.record import RecordType
 from assay.model.trace import Dossier, Mark, Trace, TraceNode, TrustUsed
 from assay.model.trust import TrustFile
+from assay.pipeline import trace_stamps
 from assay.pipeline.stamp_folder import with_stamps
 from assay.pipeline.trace_digests import reachable
 from assay.pipeline.trace_life import Life
@@ -57,7 +56,7 @@ def verify_dossier(
         heading("history", "Life of the unit, in the order of the log", [record.node() for record in about_unit]),
         runs,
         _files_node(dossier, opened),
-        *([_stamps_node(dossier, trust)] if dossier.stamps else []),
+        *trace_stamps.of_records(dossier, trust),
         *site_nodes,
     )
     return Trace(
@@ -156,26 +155,4 @@ def _files_node(dossier: Dossier, opened: list[OpenedRecord]) -> TraceNode:
         link.fault(f"a consistency proof from {size} entries that no record needs")
     if link.holds and dossier.files:
         link.checked("each has the SHA-256 that a record, or a file that a record names, says")
-    return link.node()
-
-
-def _stamps_node(dossier: Dossier, trust: TrustFile) -> TraceNode:
-    """What the archive stamps that came along prove. Who needs one, and has it not, is told with his record."""
-    bundles = {hashlib.sha256(each.bundle).hexdigest(): each for each in dossier.records if each.bundle is not None}
-    link, vain = Link("stamps", f"Archive stamps of {count(len(dossier.stamps), 'record')}"), 0
-    for sha256, stamps in sorted(dossier.stamps.items()):
-        record = bundles.get(sha256)
-        if record is None or record.bundle is None:
-            link.fault(f"archive stamps of {sha256}, which is no record of the unit")
-            continue
-        where = f"entry {record.index}" if record.index is not None else "a record that is not logged"
-        try:
-            times = archive_times(record.bundle, stamps, trust)
-        except NotVerified as error:
-            times = ()
-            link.tell("not counted", f"{where}: {error.message}")
-        vain += not times
-        if times:
-            link.checked(f"{where} was there at {times[0].when:%Y-%m-%d %H:%M:%S} UTC, as {times[0].source} says")
-    link.title += f", {vain} of which proves nothing here" if vain else ""
     return link.node()

@@ -9,21 +9,18 @@ Leaves to others: the unit's own history (`trace`). Not covered: docs/reference/
 
 from __future__ import annotations
 
-import hashlib
 import re
 import ssl
-from dataclasses import replace
 from pathlib import Path
 
 from assay.backends.records.outbox import waiting
-from assay.backends.records.record_store import RECORD_SUFFIX, RecordStore
-from assay.errors import NotVerified
-from assay.formats.archive_stamp import archive_times
+from assay.backends.records.record_store import RecordStore
 from assay.formats.device_certificate import is_ca_certificate_of
 from assay.formats.tlog_tiles import CHECKPOINT_PATH
 from assay.model.trace import Dossier, LinkStatus, Trace, TraceNode
 from assay.model.trust import Role, TrustFile
-from assay.pipeline.stamp_folder import STAMPS, StampFolder, with_folder
+from assay.pipeline import trace_stamps
+from assay.pipeline.stamp_folder import STAMPS, with_folder
 from assay.pipeline.trace import verify_dossier
 from assay.pipeline.trace_collect import SiteReading
 from assay.pipeline.trace_link import Link, count
@@ -48,21 +45,12 @@ def trace_site(
     trust = with_folder(trust, folder / STAMPS)
     for _ in range(READS_MAX):
         reading = SiteReading(folder)
-        dossier = _stamped(reading.dossier(serial), trust)
+        dossier = trace_stamps.stamped(reading.dossier(serial), trust)
         nodes = () if unit_only else verify_site(folder, trust)
         trace = verify_dossier(dossier, trust, trust_sha256, "site", nodes)
         if not trace.root.broken or _note(folder) == reading.log.note:
             break  # what is broken is not broken because the log grew under our hands
     return dossier, trace
-
-
-def _stamped(dossier: Dossier, trust: TrustFile) -> Dossier:
-    """With the archive stamps of its records."""
-    stamps_of = trust.asking.stamps
-    assert stamps_of is not None  # those of the site are asked at the least
-    digests = [hashlib.sha256(record.bundle).hexdigest() for record in dossier.records if record.bundle is not None]
-    found = {sha256: tuple(stamps_of(sha256)) for sha256 in digests}
-    return replace(dossier, stamps={sha256: stamps for sha256, stamps in found.items() if stamps})
 
 
 def _note(folder: Path) -> bytes:
@@ -74,33 +62,8 @@ def _note(folder: Path) -> bytes:
 
 def verify_site(folder: Path, trust: TrustFile) -> tuple[TraceNode, ...]:
     """What is wrong with the site in `folder` as a whole, if anything is."""
-    stamps = _stamps_node(folder, trust)
     nodes = (_log_node(folder, trust), verify_store(folder / "store"), _ca_node(folder / "device-ca", trust))
-    return nodes if stamps is None else (*nodes, stamps)
-
-
-def _stamps_node(folder: Path, trust: TrustFile) -> TraceNode | None:
-    """What the archive stamps in the site's folder prove, if there are any. A record that needs one, and has none that
-    counts, is refused elsewhere.
-    """
-    stamps, where = StampFolder(folder / STAMPS), (folder / "records", folder / "store" / "blobs" / "sha256")
-    digests = sorted(path.name.partition(".")[0] for path in stamps.folder.glob("*.1.tsr"))
-    if not digests:
-        return None
-    link, vain = Link("site/stamps", f"Archive stamps of the site: of {count(len(digests), 'statement')}"), 0
-    for sha256 in digests:
-        files = (path for each in where for path in (each / f"{sha256}{RECORD_SUFFIX}", each / sha256))
-        data = next((path.read_bytes() for path in files if path.is_file()), b"")
-        try:
-            proved = bool(archive_times(data, stamps.of(sha256), trust))
-        except NotVerified as error:
-            proved = False
-            link.tell("not counted", f"{sha256[:16]}: {error.message}")
-        vain += not proved
-    link.title += f", {vain} of which proves nothing here" if vain else ""
-    if vain < len(digests):
-        link.checked(f"{len(digests) - vain} say when a statement was there")
-    return link.node()
+    return (*nodes, *trace_stamps.of_site(folder, trust))
 
 
 def _ca_node(folder: Path, trust: TrustFile) -> TraceNode:
