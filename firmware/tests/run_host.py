@@ -39,7 +39,7 @@ FLAGS = ("-std=c11", "-g", "-O1", "-Wall", "-Wextra", "-Wshadow", "-Wmissing-pro
          '-DMODULE_NAME="host"', '-DMODULE_VERSION="1.0.0"')  # fmt: skip
 TIMEOUT_S = 600
 WORKERS = 2
-FLASH_TESTS = "power,marks,group,boot_table,stores,smp.,rom."  # those that depend on the flash chip
+FLASH_TESTS = "power,marks,group,boot_table,stores,smp.,smp_upload.,rom."  # those that depend on the flash chip
 GEOMETRY_FLAGS = ("-DDOUBLE_CUTS=300u",)
 
 

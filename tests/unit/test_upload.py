@@ -212,7 +212,7 @@ def test_the_frames_of_the_contract() -> None:
     longest = chunk(0xFFFFFFFF, bytes(4000), 1, checked=True)
     assert len(bytes(longest)) - 4000 == HEADER_BYTES + CHECKSUM_BYTES
     assert len(bytes(chunk(0xFFFFFFFF, bytes(4000), 1, checked=False))) - 4000 == HEADER_BYTES
-    # Over offset and data, as firmware/tests/host/test_smp.c computes it.
+    # Over offset and data, as firmware/tests/host/test_smp_upload.c computes it.
     assert vars(chunk(1, b"a", 1, checked=True))["crc"] == zlib.crc32(b"\x01\0\0\0a")
 
 

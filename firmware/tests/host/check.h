@@ -13,7 +13,7 @@ struct test {
 
 // One table for each file, ends with a null row.
 extern const struct test tests_image[], tests_boot_table[], tests_frames[], tests_cbor[], tests_xmodem[];
-extern const struct test tests_stores[], tests_smp[], tests_identity[], tests_rom[];
+extern const struct test tests_stores[], tests_smp[], tests_smp_upload[], tests_identity[], tests_rom[];
 extern const struct test tests_power[], tests_power_stores[], tests_group[], tests_power_group[];
 extern const struct test tests_delta[], tests_power_delta[], tests_power_upload[], tests_second_decision[], tests_marks[];
 

@@ -35,8 +35,8 @@ static const struct {
     const struct test *tests;
 } files[] = {
     {"image", tests_image}, {"boot_table", tests_boot_table}, {"frames", tests_frames}, {"cbor", tests_cbor},
-    {"xmodem", tests_xmodem}, {"stores", tests_stores}, {"smp", tests_smp}, {"identity", tests_identity},
-    {"second_decision", tests_second_decision}, {"rom", tests_rom}, {"group", tests_group},
+    {"xmodem", tests_xmodem}, {"stores", tests_stores}, {"smp", tests_smp}, {"smp_upload", tests_smp_upload},
+    {"identity", tests_identity}, {"second_decision", tests_second_decision}, {"rom", tests_rom}, {"group", tests_group},
     {"power_group", tests_power_group}, {"delta", tests_delta}, {"power_delta", tests_power_delta}, {"power", tests_power},
     {"marks", tests_marks}, {"power_upload", tests_power_upload}, {"power_stores", tests_power_stores},
 };

@@ -13,9 +13,6 @@ extern uint8_t request[SMP_PACKET_MAX], answer[SMP_PACKET_MAX];
 extern uint32_t answered;
 extern struct cbor_writer body;
 
-// A chip with one image in its primary slot, and a server that knows of no upload.
-void prepare(void);
-
 // Begins a request's map of so many pairs.
 struct cbor_writer *start_request(uint32_t pairs);
 

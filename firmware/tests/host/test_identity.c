@@ -7,6 +7,7 @@
 #include "host_port.h"
 #include "identity.h"
 #include "smp_client.h"
+#include "smp_scene.h"
 
 static void test_identity_commands(void) {
     struct cbor_item key, proof, item;
