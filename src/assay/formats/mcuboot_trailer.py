@@ -20,14 +20,10 @@ def is_copied(slot_end: bytes, write_alignment: int) -> bool:
     """Whether the last bytes of a slot say that a swap has brought its image in. `write_alignment` in bytes."""
     unit = max(UNIT_BYTES_MIN, write_alignment)
     magic = _MAGIC if unit == UNIT_BYTES_MIN else unit.to_bytes(2, "little") + _MAGIC_OF_LARGE
-    return slot_end.endswith(magic) and slot_end[-(_magic_room(unit) + 2 * unit)] == _FLAG_SET
+    return slot_end.endswith(magic) and slot_end[-trailer_bytes(write_alignment)] == _FLAG_SET
 
 
 def trailer_bytes(write_alignment: int) -> int:
-    """How many bytes at the end of a slot `is_copied` looks at."""
+    """How many bytes at the end of a slot `is_copied` looks at: the flag copy-done, the flag image-ok, the magic."""
     unit = max(UNIT_BYTES_MIN, write_alignment)
-    return _magic_room(unit) + 2 * unit
-
-
-def _magic_room(unit: int) -> int:
-    return -(-MAGIC_BYTES // unit) * unit
+    return 2 * unit + -(-MAGIC_BYTES // unit) * unit

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from assay.model.board import Board
 from assay.model.campaign import Brick, EpisodeResult
@@ -151,10 +152,10 @@ class Campaign:
     def _cut_again(self, pool: Pool, progress: Progress) -> None:
         """Draw first cuts whose recovery writes, until as many second cuts are made as the plan asks for."""
         wanted = {name: self._second_cuts_wanted(name) for name in self.chosen}
-        waiting: dict[str, list[Cut]] = {}
+        waiting: dict[str, Iterator[Cut]] = {}
         for name, number in wanted.items():
             writing = [trial.cut for trial in self._good(name) if trial.wrote]
-            waiting[name] = shuffled(writing, f"{self.seed}:second:{name}")
+            waiting[name] = iter(shuffled(writing, f"{self.seed}:second:{name}"))
             self.tallies[name].planned_second_cuts = min(number, len(writing))
         while tasks := [("seconds", cut) for name in waiting for cut in self._next(name, wanted[name], waiting[name])]:
             self._phase("second cuts", pool, tasks, progress)
@@ -165,12 +166,10 @@ class Campaign:
             return self.plan.second_cuts
         return -(-min(self.plan.second_cuts, len(self.chosen[name])) // SAMPLE_SHARE)
 
-    def _next(self, name: str, wanted: int, waiting: list[Cut]) -> list[Cut]:
+    def _next(self, name: str, wanted: int, waiting: Iterator[Cut]) -> list[Cut]:
         """First cuts to go on with, taken from those `waiting`: each may give `SECONDS_OF_FIRST` second ones."""
         missing = 0 if self.stopped else max(0, wanted - self.tallies[name].second_cuts)
-        number = -(-missing // SECONDS_OF_FIRST)
-        taken, waiting[:number] = waiting[:number], []
-        return taken
+        return list(islice(waiting, -(-missing // SECONDS_OF_FIRST)))
 
     def _result(self, name: str, tally: Tally) -> EpisodeResult:
         recording = self.recordings[name]

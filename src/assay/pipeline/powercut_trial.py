@@ -9,6 +9,7 @@ Leaves to others: which cuts (`stages.powercut.choice`), who tries them at the s
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from assay.drivers.twin.bare_twin import Bench
@@ -131,7 +132,8 @@ class Trier:
         dice = random.Random(f"{seed_of(self.seed, cut.episode, cut.first)}:second")  # noqa: S311 (a replay, no secret)
         chosen = dice.sample(points, min(SECONDS_OF_FIRST, len(points)))
         cuts = [cut.model_copy(update={"second": point}) for point in chosen]
-        lefts = [self._left_by_second(second, left, recovery.operations) for second in cuts]
+        came = self._came_in(cut, left, recovery.operations)
+        lefts = [self._left_by_second(second, left, recovery.operations, came) for second in cuts]
         trials = [self._patiently(second, behind) for second, behind in zip(cuts, lefts, strict=True)]
         trials[0] = replace(trials[0], again=trials[0].again or recovery.trial.again)
         return [*trials, self._complete(cuts[0], lefts[0].chip)]
@@ -152,23 +154,27 @@ class Trier:
         recovery = self._recovery_from(cut.model_copy(update={"second": None}), left)
         if recovery.trial.fault is not None:
             raise UnitFailed(recovery.trial.fault, remedy="see what it said: uart.txt")
-        return self._left_by_second(cut, left, recovery.operations)
+        came = self._came_in(cut, left, recovery.operations)
+        return self._left_by_second(cut, left, recovery.operations, came)
 
     def content_after(self, cut: Cut) -> bytes:
         """All bytes of the flash as `cut` leaves them."""
         chip = self.left_by(cut).chip
         return chip.read(0, chip.size)
 
-    def _left_by_second(self, cut: Cut, left: Left, operations: list[Operation]) -> Left:
-        """What the second cut leaves, in a recovery of these `operations` from what the first has `left`."""
+    def _came_in(self, cut: Cut, left: Left, operations: list[Operation]) -> Mapping[str, int]:
+        """After how many of these `operations`, a recovery from what the first cut has `left`, images were in."""
+        until = self.recordings[cut.episode].episode.until
+        return came_in(self.bench.board, left.chip, operations, self.images.apps, until)
+
+    def _left_by_second(self, cut: Cut, left: Left, operations: list[Operation], came: Mapping[str, int]) -> Left:
+        """What the second cut leaves, in a recovery in which images `came` in."""
         assert cut.second is not None
         _check_number(cut, cut.second.operation, operations)
-        recording = self.recordings[cut.episode]
-        came = came_in(self.bench.board, left.chip, operations, self.images.apps, recording.episode.until)
         since = {image for image, number in came.items() if number <= done_at(cut.second)}
         seed = seed_of(self.seed, cut.episode, cut.first, cut.second)
         chip = state_at(left.chip, operations, cut.second, seed)
-        return Left(chip, recording.may_run(cut.first, since), left.may_stay)
+        return Left(chip, self.recordings[cut.episode].may_run(cut.first, since), left.may_stay)
 
     def _after_first(self, recording: Recording, cut: Cut) -> NorFlash:
         """As `Recording.at`, going on from the cut before when that was earlier."""
