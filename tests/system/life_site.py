@@ -22,6 +22,7 @@ from typing import Any
 from click.testing import CliRunner
 
 from assay.cli.main import main
+from assay.model.trace import TraceNode
 
 ROOT = Path(__file__).parents[2]
 BOOTLOADER = "assay-bootloader@1.0.0"
@@ -91,6 +92,11 @@ class LifeSite:
         told = self.verb(*arguments)
         assert told.status == 0, f"{arguments}: {told.status} {told.said}"
         return told.data
+
+    def links(self, serial: str) -> tuple[TraceNode, ...]:
+        """All links of a unit's history, which holds."""
+        root = self.good("trace", serial, "--trust", self.trust)["trace"]["root"]
+        return tuple(TraceNode.model_validate_json(json.dumps(root)).walk())
 
     def provision_line(self, place: str, *more: str | Path) -> tuple[str | Path, ...]:
         """The arguments of `assay provision` with the demo's profile."""

@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 from life_site import APP, BAD_REASON, BAD_VERSION, LIVE, ROOT, LifeSite, environment, life_site, unit_site
 
+from assay.model.trace import Mark
+
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -28,11 +30,6 @@ def predicate(site: LifeSite, sha256: str) -> dict[str, Any]:
     bundle = json.loads((site.folder / "records" / f"{sha256}.json").read_text())
     said: dict[str, Any] = json.loads(base64.b64decode(bundle["dsseEnvelope"]["payload"]))["predicate"]
     return said
-
-
-def nodes_of(node: dict[str, Any]) -> list[dict[str, Any]]:
-    """A link of a trace and all below it."""
-    return [node, *(each for child in node["children"] for each in nodes_of(child))]
 
 
 def runs(site: LifeSite) -> tuple[str, str]:
@@ -102,9 +99,8 @@ def test_what_may_not_be_is_refused_and_nothing_is_sent(site: LifeSite) -> None:
     assert site.verb(*site.update_line("1.0.0", "a", "--unsafe-allow-older-version", " ")).status == 2
     back = site.good(*site.update_line("1.0.0", "a", "--unsafe-allow-older-version", "1.1.0 drains the battery"))
     assert back["after"]["version"] == "1.0.0"
-    shown = site.verb("trace", "DEMO-000001", "--trust", site.trust).data
-    (update,) = [node for node in nodes_of(shown["trace"]["root"]) if "OLDER-ALLOWED" in node["marks"]]
-    assert any("1.1.0 drains the battery" in each["value"] for each in update["details"])
+    (update,) = [link for link in site.links("DEMO-000001") if Mark.OLDER in link.marks]
+    assert any("1.1.0 drains the battery" in each.value for each in update.details)
 
 
 def test_a_release_for_another_board_is_not_offered_to_this_one(site: LifeSite, tmp_path: Path) -> None:

@@ -63,6 +63,12 @@ def test_gravest(statuses: tuple[LinkStatus, ...], gravest: LinkStatus) -> None:
     assert tree.gravest is gravest
 
 
+@pytest.mark.parametrize("mark", Mark)
+def test_every_mark_is_told_at_its_link_and_at_the_end(mark: Mark) -> None:
+    headline, *_, last = render_text(node("a", "a", marks=(mark,))).splitlines()
+    assert headline.endswith(f"[{mark}]") and last.startswith(f"{mark}: ")
+
+
 def test_marks_are_gathered_and_the_value_is_strict() -> None:
     trace = sample_trace()
     assert trace.root.all_marks == (Mark.DEVELOPMENT, Mark.EMULATED)

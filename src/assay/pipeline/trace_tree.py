@@ -29,6 +29,13 @@ _WORDS = {
 }
 _COLOURS = {LinkStatus.VERIFIED: "32", LinkStatus.BROKEN: "31;1", LinkStatus.MISSING: "31;1", LinkStatus.NOTE: "36"}
 _MARK_COLOURS = {Mark.DEVELOPMENT: "33;1", Mark.EMULATED: "35", Mark.SKIPPED: "31;1", Mark.OLDER: "31;1"}
+_MARK_WORDS = {
+    Mark.DEVELOPMENT: "this rests on development keys; whoever can read the site's folder can forge it",
+    Mark.SKIPPED: "somebody went on without minding what a policy said; the reason is in the record",
+    Mark.OLDER: "somebody let the unit go to an older version; the reason is in the record",
+    Mark.EMULATED: "the unit is a twin; this proves software, not a product",
+}
+"""In the order in which they are told."""
 
 
 @dataclass(frozen=True)
@@ -71,25 +78,10 @@ def _verdict_lines(root: TraceNode, look: Look) -> Iterator[str]:
     for node in root.broken:
         for fault in node.faults or (node.title,):
             yield look.safe(f"  {node.link}: {fault}")
-    if Mark.DEVELOPMENT in root.all_marks:
-        yield look.paint(
-            "UNSAFE-DEVELOPMENT: this rests on development keys; whoever can read the site's folder can forge it",
-            _MARK_COLOURS[Mark.DEVELOPMENT],
-        )
-    if Mark.SKIPPED in root.all_marks:
-        yield look.paint(
-            "POLICY-SKIPPED: somebody went on without minding what a policy said; the reason is in the record",
-            _MARK_COLOURS[Mark.SKIPPED],
-        )
-    if Mark.OLDER in root.all_marks:
-        yield look.paint(
-            "OLDER-ALLOWED: somebody let the unit go to an older version; the reason is in the record",
-            _MARK_COLOURS[Mark.OLDER],
-        )
-    if Mark.EMULATED in root.all_marks:
-        yield look.paint(
-            "emulated: the unit is a twin; this proves software, not a product", _MARK_COLOURS[Mark.EMULATED]
-        )
+    marks = root.all_marks
+    for mark, words in _MARK_WORDS.items():
+        if mark in marks:
+            yield look.paint(f"{mark}: {words}", _MARK_COLOURS[mark])
 
 
 def _node_lines(node: TraceNode, look: Look, first: str, rest: str) -> Iterator[str]:
