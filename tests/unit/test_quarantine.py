@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from plugin_bench import Bench
 from test_hil_statement import bench as bench_run
 from test_hil_statement import case
-from test_plugin import Bench
 
 from assay.cli.main import main
 from assay.errors import InQuarantine

@@ -7,11 +7,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from test_plugin import Bench
+from plugin_bench import Bench, bench
 
 from assay.errors import InfrastructureError, LinkError, PlaceBusy, at_layer
 from assay.model.attempts import RetryRule, counted, flaky
@@ -19,6 +18,8 @@ from assay.model.outcome import Outcome
 from assay.model.verdict import CaseResult
 from assay.stages.hil.events import CaseEnded, CaseStarted, Collected, Event, SessionFinished, SessionStarted
 from assay.stages.hil.verdict import judge_run
+
+__all__ = ["bench"]
 
 NOW = "2026-11-26T00:00:00Z"
 TRIES = """
@@ -39,11 +40,6 @@ def test_it(unit):
 def test_other(unit): pass
 """
 )
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
 
 
 def attempts(bench: Bench) -> list[tuple[str, int, str]]:
