@@ -25,6 +25,9 @@ _COMPILERS = ("c++", "gcc", "g++")
 
 _C_FLAGS = {"CFLAGS": _RELATIVE, "CXXFLAGS": _RELATIVE}
 
+_ENTER_ESP_IDF = '. "${IDF_PATH:?has to be among the trees of [build]}/export.sh" && exec "$@"'
+"""ESP-IDF's own way in, which is for bash: it finds `idf.py`, its Python and its compilers (ADR 0307)."""
+
 
 @dataclass(frozen=True)
 class BuildSystem:
@@ -88,8 +91,14 @@ SYSTEMS: Mapping[str, BuildSystem] = {
         environment={"RUSTFLAGS": "--remap-path-prefix={source}=. --remap-path-prefix={work}=."},
     ),
     "esp-idf": BuildSystem(
-        steps=(("idf.py", "-C", "{tree}", "-B", "{work}/build", DEFINES, ARGUMENTS, "build"),),
-        tools=("idf.py", "cmake", "ninja"),
+        steps=(
+            (
+                *("bash", "-c", _ENTER_ESP_IDF, "bash"),
+                *("idf.py", "-C", "{tree}", "-B", "{work}/build", DEFINES, ARGUMENTS, "build"),
+            ),
+        ),
+        tools=("bash",),
+        perhaps=("cmake", "ninja"),
         build="{work}/build",
         in_tree=True,
     ),
