@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -58,6 +59,8 @@ SOFT_HSM = ("softhsm2-util", "softhsm2")
 DOCKER_REGISTRY = ("docker-registry", "docker-registry")
 SER2NET = ("/usr/sbin/ser2net", "ser2net")  # labgrid's exporter starts it
 FAKETIME = ("faketime", "faketime")
+LOADER_32 = (("/lib/ld-linux.so.2", "libc6-i386"),) if platform.machine() == "x86_64" else ()
+"""Other people's Zephyr as programs of this host are programs of 32 bits."""
 NODE = ("node", "nodejs")
 NPM = ("npm", "npm")
 
@@ -110,7 +113,7 @@ def install(session: nox.Session, lock: str) -> None:
 
 INSTALLED = (
     "softhsm|openssl|faketime|docker-registry|sandbox|namespace|openssh|dropbear|detools|C compiler|qemu-system|no QEMU"
-    "|west|platformio"
+    "|west|platformio|uhubctl|32-bit loader|other people's firmware|their source package|pytest-embedded"
 )
 """What reasons to be skipped speak of that `tests` has installed, or that CI's machines have."""
 
@@ -142,6 +145,13 @@ def fetch_cyclonedx_files(session: nox.Session) -> None:
         session.run("python", "-m", "pip", "download", "-q", *source, *lock, "-d", str(folder))
 
 
+def fetch_pytest_embedded(session: nox.Session) -> None:
+    """pytest-embedded in a folder of its own, for the test of its suites beside ours; once."""
+    if not Path(".nox", "pytest-embedded").is_dir():
+        lock = ["--no-deps", "--require-hashes", "-r", "requirements/pytest-embedded.txt"]
+        session.run("python", "-m", "pip", "install", "-q", "--target", ".nox/pytest-embedded", *lock)
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     """The main job: from firmware source to a unit with a history that verifies. Arguments go to `assay run`."""
@@ -155,11 +165,12 @@ def tests(session: nox.Session) -> None:
     """All tests but the long campaigns."""
     need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT, HOST_COMPILER, OPENSSL, SOFT_HSM)
     need(session, *SOURCE_PACKAGES, *BENCH_PROGRAMS, *LINUX_PROGRAMS, *FLASH_PROGRAMS, *BUILD_SYSTEMS, DOCKER_REGISTRY)
-    need(session, FAKETIME)
+    need(session, FAKETIME, *LOADER_32)
     install(session, "test")
     session.install("--require-hashes", "-r", "requirements/build-systems.txt")
     fetch_foreign_firmware(session)
     fetch_cyclonedx_files(session)
+    fetch_pytest_embedded(session)
     workers = ("-n", "auto", "--dist", "worksteal")
     session.run("python", "-m", "pytest", *NEVER_SKIP, *workers, *session.posargs, env=never_skip(INSTALLED))
 
@@ -374,6 +385,8 @@ def lock(session: nox.Session) -> None:
     for name in ("labgrid", "atheris", "build-systems"):
         alone = (f"requirements/{name}.in", "-o", f"requirements/{name}.txt")
         session.run("uv", "pip", "compile", "-q", "--upgrade", *flags.split(), *alone)
+    beside = ("--no-deps", "requirements/pytest-embedded.in", "-o", "requirements/pytest-embedded.txt")
+    session.run("uv", "pip", "compile", "-q", "--upgrade", *flags.split(), *beside)
 
 
 def _present(paths: tuple[str, ...]) -> list[str]:
