@@ -212,8 +212,8 @@ def run_geometries(chosen: list[Geometry], folder: Path, cache: Path, word: str)
     return failed
 
 
-def make_verifier(folder: Path, cache: Path) -> Path:
-    """The test program on the host's own board, for signatures (`--verify FILE`)."""
+def make_program(folder: Path, cache: Path) -> Path:
+    """The test program on the host's own board; also for signatures (`--verify FILE`) and `--apply-patches FOLDER`."""
     objects = compile_all(folder, compiler_flags(folder, read_board(), sanitize=True))
     return link(objects, folder / "host_tests", cache, sanitize=True)
 
@@ -221,9 +221,7 @@ def make_verifier(folder: Path, cache: Path) -> Path:
 def run_default(folder: Path, cache: Path, wanted: list[str]) -> int:
     """The test program on the host's own board."""
     folder.mkdir()
-    objects = compile_all(folder, compiler_flags(folder, read_board(), sanitize=True))
-    program = link(objects, folder / "host_tests", cache, sanitize=True)
-    done = run([str(program), *wanted], "tests")
+    done = run([str(make_program(folder, cache)), *wanted], "tests")
     print(done.stdout, end="")
     print(done.stderr, end="", file=sys.stderr)
     return 1 if done.returncode else 0

@@ -23,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from run_host import fail, make_verifier, run
+from run_host import fail, make_program, run
 from signed_build import Workshop
 from twin_verifier import answers_of_board
 
@@ -92,7 +92,7 @@ def answers(given: argparse.Namespace, vectors: list[Vector]) -> list[bool]:
     """Of the verifier that the command line names. Raises RuntimeError, OSError."""
     with tempfile.TemporaryDirectory() as folder:
         if given.board is None:
-            return accepted(make_verifier(Path(folder), given.cache), vectors)
+            return accepted(make_program(Path(folder), given.cache), vectors)
         return accepted_on_twin(Workshop(given.board, Path(folder), given.cache, given.compiler), vectors)
 
 

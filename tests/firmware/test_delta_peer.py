@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import io
 import random
-import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +13,7 @@ import pytest
 
 detools = pytest.importorskip("detools", reason="pip install assay[delta]")
 
-RUN_HOST = Path(__file__).resolve().parents[2] / "firmware" / "tests" / "run_host.py"
-pytestmark = [
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler for this host: apt-get install gcc"),
-]
+pytestmark = pytest.mark.timeout(600)
 KINDS = (("none", 8, 7), ("crle", 8, 7), ("heatshrink", 8, 7), ("heatshrink", 10, 9), ("heatshrink", 11, 8),
          ("heatshrink", 4, 3), ("heatshrink", 12, 11))  # fmt: skip
 
@@ -48,15 +42,12 @@ def by_detools(case: Case) -> bytes:
     return made.getvalue()
 
 
-def by_the_bootloader(cases: list[Case], folder: Path, request: pytest.FixtureRequest) -> list[tuple[str, bytes]]:
+def by_the_bootloader(cases: list[Case], folder: Path, program: Path) -> list[tuple[str, bytes]]:
     """What the bootloader's decoder says of each case, and what it makes of it."""
     for number, case in enumerate(cases):
         (folder / f"old.{number}").write_bytes(case.old)
         (folder / f"patch.{number}").write_bytes(case.patch)
-    assert request.config.cache is not None
-    cache = request.config.cache.mkdir("firmware")
-    command = [sys.executable, str(RUN_HOST), "--cache", str(cache), "--apply-patches", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run([program, "--apply-patches", folder], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     words = [line.split(maxsplit=1)[1] for line in done.stdout.splitlines()]
     assert len(words) == len(cases)
@@ -97,7 +88,7 @@ def pairs(dice: random.Random, count: int) -> list[tuple[bytes, bytes]]:
     return found
 
 
-def test_what_detools_makes_is_taken(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_what_detools_makes_is_taken(tmp_path: Path, host_program: Path) -> None:
     """Every pair, every compression, both algorithms that make the sequential type: the new file comes out."""
     dice = random.Random(1)
     cases = [
@@ -106,14 +97,14 @@ def test_what_detools_makes_is_taken(tmp_path: Path, request: pytest.FixtureRequ
         for kind in KINDS
         for algorithm in (("bsdiff", "match-blocks") if number % 4 == 0 and old and new else ("bsdiff",))
     ]
-    results = by_the_bootloader(cases, tmp_path, request)
+    results = by_the_bootloader(cases, tmp_path, host_program)
     wrong = [number for number, (word, made) in enumerate(results) if word != "ok" or made != cases[number].new]
     assert wrong == []
     assert all(by_detools(case) == case.new for case in cases[:: len(cases) // 50])
     assert len(cases) > 800
 
 
-def test_damaged_patches_are_refused_or_mean_the_same(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_damaged_patches_are_refused_or_mean_the_same(tmp_path: Path, host_program: Path) -> None:
     """Cut short, lengthened, bytes changed, another old file: what our decoder takes, detools takes too, and makes
     the same of it. (The other way round it may refuse: it is stricter about what nobody writes.)
     """
@@ -128,19 +119,19 @@ def test_damaged_patches_are_refused_or_mean_the_same(tmp_path: Path, request: p
             for _ in range(dice.randrange(1, 3)):
                 damaged[dice.choice((0, 1, 2, 3, dice.randrange(len(patch)))) % len(patch)] = dice.randrange(256)
             cases.append(Case(old, bytes(damaged)))
-    results = by_the_bootloader(cases, tmp_path, request)
+    results = by_the_bootloader(cases, tmp_path, host_program)
     taken = [(case, made) for case, (word, made) in zip(cases, results, strict=True) if word == "ok"]
     assert [case for case, made in taken if by_detools(case) != made] == []
     assert {word for word, _ in results} == {"ok", "bad-patch"}
     assert len(taken) > 50 and len(cases) - len(taken) > 1000
 
 
-def test_a_cut_patch_is_never_taken(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_cut_patch_is_never_taken(tmp_path: Path, host_program: Path) -> None:
     """At every length."""
     dice = random.Random(3)
     old = dice.randbytes(1500)
     new = changed(dice, old) + b"the end"
     patches = [make_patch(old, new, kind) for kind in KINDS[:4]]
     cases = [Case(old, patch[:length]) for patch in patches for length in range(len(patch))]
-    results = by_the_bootloader(cases, tmp_path, request)
+    results = by_the_bootloader(cases, tmp_path, host_program)
     assert {word for word, _ in results} == {"bad-patch"}

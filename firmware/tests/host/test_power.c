@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Power cuts in boots and uploads: the power goes at every flash operation, before it and torn in the middle in three
+// Power cuts in boots and uploads: the power goes at every flash operation, before it and torn in the middle in four
 // ways; then the board starts again, must end with a verified image, and what was begun must come to its end.
 #include <stdio.h>
 #include <string.h>

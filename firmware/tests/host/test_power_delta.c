@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Updates by a patch, and power cuts in them: at every flash operation, before it and torn in three ways. After each
+// Updates by a patch, and power cuts in them: at every flash operation, before it and torn in four ways. After each
 // cut one boot ends with the new image under test: neither patch nor request is lost. A patch that cannot be applied
 // leaves the confirmed image, and says why.
 #include <stdio.h>
