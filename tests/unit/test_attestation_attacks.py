@@ -159,6 +159,21 @@ def test_older_bundles(scene: Scene, version: str) -> None:
     assert check(keyed, scene.trust()).place is not None
 
 
+@pytest.mark.parametrize("brought", ["root", "junk"])
+def test_a_root_that_a_bundle_brings_along(scene: Scene, brought: str) -> None:
+    """Before v0.3 a bundle has a chain: nobody is to verify it by its own root."""
+    root = scene.lab.trusted_root["certificateAuthorities"][0]["certChain"]["certificates"][-1]
+
+    def older(document: dict[str, Any]) -> None:
+        document["mediaType"] = "application/vnd.dev.sigstore.bundle+json;version=0.2"
+        leaf = document["verificationMaterial"].pop("certificate")
+        chain = [leaf, root if brought == "root" else {"rawBytes": "AAAA"}]
+        document["verificationMaterial"]["x509CertificateChain"] = {"certificates": chain}
+
+    with pytest.raises(NotVerified, match=r"brings a root certificate along|a certificate of the bundle is malformed"):
+        check(changed(scene.keyless, older), scene.trust())
+
+
 @pytest.mark.parametrize("what", ["good", "changed", "junk"])
 def test_the_command(tmp_path: Path, scene: Scene, what: str) -> None:
     write_trust(tmp_path / "trust.toml", scene.trust(), replace=False)

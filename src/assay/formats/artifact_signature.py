@@ -85,6 +85,7 @@ def verify_by_identity(data: bytes, sha256: bytes, names: tuple[str, str], root_
         proof = keyless_proof.verify_keyless(data, sigstore_bundle.decode(data), root_text)
         said = (proof.san, proof.issuer)
     else:
+        keyless_proof.refuse_roots(signed.material)
         _client_verifies_file(data, sha256, root_text)
         leaf = signed.material.certificates[0]
         logged = LoggedSignature(signed.signature, sha256, certificate_der=leaf)

@@ -46,6 +46,7 @@ def verify_keyless(data: bytes, bundle: Bundle, root_text: str) -> KeylessProof:
     Raises `NotVerified`, whatever is wrong, and `ToolMissing` without the extra `sigstore`.
     """
     assert isinstance(bundle.material, CertificateMaterial)
+    refuse_roots(bundle.material)
     _by_client(data, bundle, root_text)
     envelope = bundle.envelope
     leaf = bundle.material.certificates[0]
@@ -54,6 +55,20 @@ def verify_keyless(data: bytes, bundle: Bundle, root_text: str) -> KeylessProof:
     time, place = place_and_time(bundle.entries, bundle.stamps, logged, trusted_root.read(root_text))
     issuer, san = names_of(leaf)
     return KeylessProof(issuer, san, time, place)
+
+
+def refuse_roots(material: CertificateMaterial) -> None:
+    """`NotVerified` for a bundle (before v0.3) that brings the root along by which it would verify."""
+    from cryptography.x509 import load_der_x509_certificate
+
+    for der in material.certificates[1:]:
+        try:
+            certificate = load_der_x509_certificate(der)
+            own = certificate.issuer == certificate.subject
+        except Exception as error:  # the parser has an error of its own for some
+            raise NotVerified("a certificate of the bundle is malformed", remedy=_REMEDY) from error
+        if own:
+            raise NotVerified("the bundle brings a root certificate along", remedy=_REMEDY)
 
 
 def place_and_time(
