@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from assay.cli.many_places import at_places
 from assay.cli.place_names import complete_place
 from assay.cli.policy_words import skip_policy
 from assay.cli.session import Answer, Session, verb
@@ -35,7 +36,13 @@ FILE = click.Path(path_type=Path, dir_okay=False)
     "flasher's addresses.",
 )
 @click.option(
-    "--place", required=True, metavar="NAME", shell_complete=complete_place, help="The place on the bench, or a twin."
+    "--place",
+    "places",
+    required=True,
+    multiple=True,
+    metavar="NAME",
+    shell_complete=complete_place,
+    help="The place on the bench, or a twin; several are flashed at a time.",
 )
 @click.option(
     "--serial",
@@ -64,7 +71,7 @@ def command(
     session: Session,
     release: str | None,
     images: tuple[str, ...],
-    place: str,
+    places: tuple[str, ...],
     serial: str | None,
     trust: Path,
     bench: Path | None,
@@ -77,7 +84,8 @@ def command(
 ) -> Answer:
     """Write a release to a unit at the bench, read its hash back, and record it.
 
-    The version may be older than the one there; `assay update` is for units in the field.
+    The version may be older than the one there; `assay update` is for units in the field. --place may be given several
+    times: all are flashed at a time, each with a run and a record of its own.
 
     With --image: write an MCUboot image to a board that only has a board TOML here (docs: how-to); with --flasher any
     file, from outside, by a tool that the board TOML names (docs: reference/flashers).
@@ -89,32 +97,43 @@ def command(
             "expected either a release or --image",
             remedy="assay flash NAME@VERSION ..., or assay flash --image FILE ...",
         )
+    if serial is not None and len(places) > 1:
+        raise UsageFault("--serial says which unit is at one place", remedy="flash that place alone")
     if release is not None:
         if recovery or unverified or flasher or dry_run:
             only = "--recovery, --flasher, --dry-run and --accept-unverified-image"
             raise UsageFault(f"{only} go with --image", remedy="leave them out")
-        return _release(session, FlashOrder(release, place, trust, wait_s, bench, serial, unsafe_skip_policy))
+        named = release  # known to be there in the function below
+        return at_places(
+            session,
+            places,
+            lambda each, place: _release(
+                each, FlashOrder(named, place, trust, wait_s, bench, serial, unsafe_skip_policy)
+            ),
+        )
     if serial is not None:
         raise UsageFault("somebody else's board cannot prove a serial number", remedy="leave --serial out")
     from assay.pipeline import flasher_images, flasher_run
-
-    if flasher_run.goes_by_flasher(session.site, place, flasher, bench):
-        if recovery:
-            raise UsageFault("--recovery is for a board that is flashed over SMP", remedy="leave it out")
-        given = flasher_images.parse_images(images)
-        order = flasher_run.FlasherOrder(
-            given, place, trust, flasher, wait_s, bench, unverified, dry_run, unsafe_skip_policy
-        )
-        return _by_flasher(session, order)
-    if dry_run:
-        raise UsageFault("--dry-run goes with --flasher", remedy="say --flasher, or leave it out")
     from assay.pipeline.foreign_flash import ForeignOrder
     from assay.pipeline.foreign_images import parse_images
 
-    smp_order = ForeignOrder(
-        parse_images(images), place, trust, wait_s, bench, recovery, unverified, unsafe_skip_policy
-    )
-    return _foreign(session, smp_order)
+    def images_at(each: Session, place: str) -> Answer:
+        if flasher_run.goes_by_flasher(each.site, place, flasher, bench):
+            if recovery:
+                raise UsageFault("--recovery is for a board that is flashed over SMP", remedy="leave it out")
+            given = flasher_images.parse_images(images)
+            order = flasher_run.FlasherOrder(
+                given, place, trust, flasher, wait_s, bench, unverified, dry_run, unsafe_skip_policy
+            )
+            return _by_flasher(each, order)
+        if dry_run:
+            raise UsageFault("--dry-run goes with --flasher", remedy="say --flasher, or leave it out")
+        smp_images = parse_images(images)
+        return _foreign(
+            each, ForeignOrder(smp_images, place, trust, wait_s, bench, recovery, unverified, unsafe_skip_policy)
+        )
+
+    return at_places(session, places, images_at)
 
 
 def _release(session: Session, order: FlashOrder) -> Answer:

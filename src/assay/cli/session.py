@@ -23,6 +23,7 @@ from assay.cli.signals import raise_on_signals
 from assay.errors import AssayError, ExitStatus, InfrastructureError, Interrupted, UsageFault
 
 if TYPE_CHECKING:
+    from assay.cli.upload_progress import Display
     from assay.pipeline.site import Site
 
 SITE_FOLDER = ".assay"
@@ -41,10 +42,11 @@ class Answer:
 
 @dataclass
 class Session:
-    """One call of one verb."""
+    """One call of one verb; `display` is where its run tells what it does, if that is settled already."""
 
     site_dir: Path
     json: bool
+    display: Display | None = None
 
     @functools.cached_property
     def site(self) -> Site:
@@ -82,28 +84,33 @@ def verb(function: Callable[..., Answer]) -> Callable[..., None]:
     def callback(*args: Any, as_json: bool, site: Path | None, **options: Any) -> None:
         raise_on_signals()
         session = Session(site.absolute() if site else find_site(Path.cwd()), as_json)
-        try:
-            answer = function(session, *args, **options)
-        except AssayError as error:
-            leave(session, error)
-        except Interrupted as interrupted:
-            _leave_interrupted(session, interrupted)
-        except click.exceptions.Exit:
-            raise
-        except click.ClickException:
-            raise
-        except OSError as error:
-            _leave_system(session, error)
-        except UnicodeEncodeError as error:
-            if not error.reason.startswith("surrogates"):  # else bytes of the command line that are no UTF-8
-                _leave_fault(session, error)
-            leave(session, UsageFault("the command line is not UTF-8", remedy="write it in UTF-8"))
-        except Exception as fault:
-            _leave_fault(session, fault)
-        _show(session, answer)
-        sys.exit(answer.status)
+        carry_out(session, lambda: function(session, *args, **options))
 
     return callback
+
+
+def carry_out(session: Session, call: Callable[[], Answer]) -> NoReturn:
+    """Tell what `call` found, or what ended it, and exit with its status."""
+    try:
+        answer = call()
+    except AssayError as error:
+        leave(session, error)
+    except Interrupted as interrupted:
+        _leave_interrupted(session, interrupted)
+    except click.exceptions.Exit:
+        raise
+    except click.ClickException:
+        raise
+    except OSError as error:
+        _leave_system(session, error)
+    except UnicodeEncodeError as error:
+        if not error.reason.startswith("surrogates"):  # else bytes of the command line that are no UTF-8
+            _leave_fault(session, error)
+        leave(session, UsageFault("the command line is not UTF-8", remedy="write it in UTF-8"))
+    except Exception as fault:
+        _leave_fault(session, fault)
+    _show(session, answer)
+    sys.exit(answer.status)
 
 
 def leave(session: Session, error: AssayError) -> NoReturn:
