@@ -300,11 +300,10 @@ def faults(session: nox.Session) -> None:
     """Fault injection into the bootloader; `-- --seconds 3600 --board rv32-virt` says how long and where."""
     need(session, QEMU_ARM, QEMU_RISCV, HOST_COMPILER, *SOURCE_PACKAGES)
     install(session, "test")
-    boards = () if "--board" in session.posargs else ("ast1030-evb", "rv32-virt")
-    for board in boards:
-        session.run("python", "firmware/tests/fault_injection.py", "--board", board, *session.posargs)
-    if not boards:
-        session.run("python", "firmware/tests/fault_injection.py", *session.posargs)
+    boards = [] if "--board" in session.posargs else [["--board", "ast1030-evb"], ["--board", "rv32-virt"]]
+    for board in boards or [[]]:  # after Ctrl-C it tells what it has found
+        command = ("python", "firmware/tests/fault_injection.py", *board, *session.posargs)
+        session.run(*command, interrupt_timeout=30.0)
 
 
 @nox.session

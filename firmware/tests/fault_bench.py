@@ -13,10 +13,10 @@ import socket
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
 from fault_images import ImageSet
+from fault_outcome import WINDOW_EVENT, DiedAfterwards, EmulatorDied, Outcome, ended_with, judge_end, judge_end_without
 from gdb_stub import GdbStub, GdbStubError
 from qemu_board import _die_with_parent
 
@@ -28,28 +28,6 @@ FLASH_CODE_BYTES = 256  # of the last of the port's functions for flash
 STOPS_MAX = 5_000  # of one boot, at breakpoints; a swap makes some hundred
 END_S = 10.0  # for QEMU to be gone, when it said that it goes
 START = "handoff_read"  # the first thing after the port is ready; nothing was verified before
-
-
-class Outcome(Enum):
-    """What came of one boot. `RAN_BAD` is the one that must not be."""
-
-    RAN_BAD = "ran the bad image"
-    RAN_GOOD = "ran the good image"
-    RAN_OTHER = "ran something else"  # the bootloader's own image in the app's place, or what a fault wrote there
-    RECOVERY = "recovery"
-    HUNG = "hung"
-    LOCKED_UP = "locked up"  # a fault in a fault handler: QEMU ends then
-    NOT_EMULATED = "not emulated"  # what came of it, nobody knows: see CANNOT
-    MISSED = "not reached"
-
-
-WINDOW_EVENT = "aspeed_smc_flash_set_segment"  # the window of a flash chip in memory is another one
-# What QEMU may die of because of what the core did: its status, what it must have said since the reset, the outcome.
-# It divides by the size of a window that a wild write has made empty; a chip would go on. Anything else is an error.
-CANNOT = (
-    (-signal.SIGABRT, "fatal: Lockup: ", Outcome.LOCKED_UP),
-    (-signal.SIGFPE, WINDOW_EVENT, Outcome.NOT_EMULATED),
-)
 
 
 @dataclass(frozen=True)
@@ -64,6 +42,19 @@ class Fault:
     hit: int = 1
     lasting: bool = False
 
+    def spell(self) -> str:
+        """All of it in one word, for a command line."""
+        word = f"{self.address:#x},{self.code.hex()},{self.anchor:#x},{self.count},{self.hit}"
+        return word + ",lasting" * self.lasting
+
+
+def read_fault(word: str) -> Fault:
+    """What `Fault.spell` wrote. Raises ValueError."""
+    address, code, anchor, count, hit, *lasting = word.split(",")
+    if lasting not in ([], ["lasting"]):
+        raise ValueError(f"not a fault: {word}")
+    return Fault(int(address, 16), bytes.fromhex(code), int(anchor, 16), int(count), int(hit), bool(lasting))
+
 
 @dataclass
 class Boot:
@@ -71,6 +62,7 @@ class Boot:
 
     outcome: Outcome
     pc: int  # where it was stopped last
+    ended: str = ""  # how QEMU did, if it did
 
 
 class Changed:
@@ -83,18 +75,6 @@ class Changed:
     def note(self, address: int) -> None:
         """An erase or a program operation at this flash address."""
         self.sectors.add(address // self._erase_size)
-
-
-class EmulatorDied(RuntimeError):
-    """QEMU ended for a reason of its own: nothing is known of the fault."""
-
-
-def judge_end(status: int, said: str) -> Outcome:
-    """Why QEMU ended, by its exit status and what it said since the reset. Raises EmulatorDied."""
-    for cause, words, outcome in CANNOT:
-        if status == cause and words in said:
-            return outcome
-    raise EmulatorDied(f"QEMU ended with {status} and said {said.strip()[:300] or 'nothing'}")
 
 
 class FaultBench:
@@ -135,7 +115,7 @@ class FaultBench:
         with (self._folder / "said").open("wb") as said:
             self._process = subprocess.Popen(
                 self._arguments(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_die_with_parent, process_group=0,  # a terminal's Ctrl-C is ours to answer
             )  # fmt: skip
         self._gdb = GdbStub(self._folder / "gdb")
         self._qmp = socket.socket(socket.AF_UNIX)
@@ -145,6 +125,7 @@ class FaultBench:
         self._command("qmp_capabilities", "return")
         self._inserted: set[int] = set()
         self._changed = Changed(self._flash["erase_size"])
+        self._carried = False  # a fault, since it is on
         self._unsure = False  # whether the chip holds what is known of it
 
     def off(self) -> None:
@@ -156,6 +137,12 @@ class FaultBench:
             self._gdb.close()
             self._events.close()
             self._qmp.close()
+
+    def kill(self) -> None:
+        """Ends QEMU; another thread that waits for it gets an EmulatorDied."""
+        process = self._process
+        if process is not None:
+            process.kill()
 
     def close(self) -> None:
         """Switches the board off and removes its files."""
@@ -175,7 +162,10 @@ class FaultBench:
     def _command(self, name: str, until: str) -> None:
         self._qmp.sendall(json.dumps({"execute": name}).encode("ascii") + b"\n")
         while True:
-            line = json.loads(self._events.readline())
+            text = self._events.readline()
+            if not text:
+                raise ConnectionResetError(f"QEMU is gone before {name} was done")
+            line = json.loads(text)
             if until in line or line.get("event") == until:
                 return
 
@@ -248,21 +238,37 @@ class FaultBench:
         self._changed.sectors.clear()
 
     def boot(self, fault: Fault | None, patience_s: float = BOOT_S) -> Boot:
-        """One boot with one fault, or with none."""
-        self._begin()
-        before = (self._folder / "said").stat().st_size
+        """One boot with one fault, or with none. Raises EmulatorDied if QEMU ends and no fault was set; after
+        DiedAfterwards there is a new one."""
         walk = _Walk(fault)
-        self._unsure = fault is not None and fault.address in self._flash_code
         result = Boot(Outcome.MISSED, 0)
+        before, begun = 0, False
         try:
+            self._begin()
+            begun = True
+            before = (self._folder / "said").stat().st_size
+            self._unsure = fault is not None and fault.address in self._flash_code
             self._run(walk, result, patience_s)
+            self._carried |= fault is not None and walk.struck
         except (GdbStubError, OSError):
-            result.outcome = self._died(before)
+            self._died(result, before, begun and fault is not None and walk.struck)
             self._on()
         return result
 
-    def _died(self, before: int) -> Outcome:
+    def _died(self, result: Boot, before: int, struck: bool) -> None:
         """What became of a board whose QEMU is gone. The first `before` bytes that it said are older than the boot."""
+        status, said = self._end_of_it(before)
+        result.ended = ended_with(status, said)
+        if struck:
+            result.outcome = judge_end(status, said)
+            return
+        error = judge_end_without(status, said, self._carried)
+        if isinstance(error, DiedAfterwards):
+            self._on()
+        raise error
+
+    def _end_of_it(self, before: int) -> tuple[int, str]:
+        """The status of a QEMU that is gone, and what it said after the first `before` bytes. Raises EmulatorDied."""
         assert self._process is not None
         try:
             status = self._process.wait(END_S)
@@ -270,7 +276,7 @@ class FaultBench:
             raise EmulatorDied("QEMU is there and does not answer") from None
         said = (self._folder / "said").read_bytes()[before:].decode("utf-8", "replace")
         self.off()
-        return judge_end(status, said)
+        return status, said
 
     def _run(self, walk: _Walk, result: Boot, patience_s: float) -> None:
         if walk.fault is not None and walk.fault.lasting:

@@ -7,14 +7,16 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_bench import WINDOW_EVENT, EmulatorDied, Fault, Outcome, judge_end
+from fault_bench import START_S, Fault, FaultBench
 from fault_images import HEADER_BYTES, VECTOR_BYTES, ImageSet
 from fault_injection import Scene, weaken
+from fault_outcome import DiedAfterwards, EmulatorDied, Outcome
 from signed_build import FIRMWARE, Workshop
 from twin_verifier import bench_of, bootloader_symbols
 
@@ -63,32 +65,44 @@ def test_a_board_whose_emulator_gives_up(workshop: Workshop, tmp_path: Path, mon
         outcomes = [bench.boot(fault).outcome for fault in (
             Fault(start, LOCK_UP, lasting=True), None, Fault(start, no_window, lasting=True), None)]  # fmt: skip
         assert outcomes == [Outcome.LOCKED_UP, Outcome.RECOVERY, Outcome.NOT_EMULATED, Outcome.RECOVERY]
-        run_boot = bench._run
-
-        def die(*rest: Any) -> None:
-            assert bench._process is not None
-            bench._process.kill()
-            run_boot(*rest)
-
-        monkeypatch.setattr(bench, "_run", die)
-        with pytest.raises(EmulatorDied, match="QEMU ended with -9 and said nothing"):
+        monkeypatch.setattr(bench, "_run", dying(bench, signal.SIGKILL))
+        with pytest.raises(EmulatorDied, match="QEMU ended with SIGKILL and said nothing"):
             bench.boot(None)
 
 
-@pytest.mark.parametrize(
-    ("status", "said"),
-    [
-        (-signal.SIGABRT, "qemu: hardware error: nobody knows"),
-        (-signal.SIGFPE, ""),
-        (-signal.SIGSEGV, f"{WINDOW_EVENT} CS0"),
-        (1, "qemu: fatal: Lockup: can't escalate 3 to HardFault"),
-        (0, ""),
-    ],
-)
-def test_an_emulator_that_ends_otherwise_ends_the_campaign(status: int, said: str) -> None:
-    """Nothing is known of that fault then, least of all that it is safe."""
-    with pytest.raises(EmulatorDied):
-        judge_end(status, said)
+@pytest.mark.timeout(600)
+def test_an_emulator_that_dies_of_a_signal(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a fault it is counted and the next boot works; with none set it is an error, or an after-effect."""
+    images = ImageSet(workshop)
+    fault = Fault(bootloader_symbols(workshop)["boot_choose"], NARROW_NOP, lasting=True)
+    with closing(bench_of(images, images.chip("bad-signature", "primary"))) as bench:
+        with monkeypatch.context() as patch:
+            patch.setattr(bench, "_run", dying(bench, signal.SIGSEGV))
+            boot = bench.boot(fault)
+            assert boot.outcome is Outcome.EMULATOR_DIED
+            assert boot.ended == "QEMU ended with SIGSEGV and said nothing"
+            with pytest.raises(EmulatorDied, match="no fault was set: QEMU ended with SIGSEGV"):
+                bench.boot(None)
+        bench.off()
+        bench._on()
+        assert bench.boot(None).outcome is Outcome.RECOVERY
+        with monkeypatch.context() as patch:
+            patch.setattr(bench, "_begin", dying(bench, signal.SIGSEGV))
+            bench._carried = True
+            with pytest.raises(DiedAfterwards):
+                bench.boot(fault)
+        assert bench.boot(None).outcome is Outcome.RECOVERY
+
+
+def dying(bench: FaultBench, number: signal.Signals) -> Callable[..., None]:
+    """In the place of one of its methods: QEMU ends, then it is asked for something."""
+
+    def die(*_arguments: Any) -> None:
+        assert bench._process is not None
+        bench._process.send_signal(number)
+        bench._gdb.resume(START_S)
+
+    return die
 
 
 @pytest.mark.timeout(600)
