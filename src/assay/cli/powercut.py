@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 FILE = click.Path(path_type=Path, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 BRICKS_SHOWN_MAX = 5
+LINE_EVERY_S = 30.0
 
 
 @click.command(name="powercut", short_help="Cut the power at every flash operation of an update.")
@@ -61,9 +63,12 @@ def _nothing(_line: str) -> None:
 
 @contextmanager
 def _bar(quiet: bool) -> Iterator[Progress]:
-    """A bar for each phase, on a terminal only."""
-    if quiet or not sys.stderr.isatty():
+    """A bar for each phase on a terminal, a line now and then elsewhere, nothing where `quiet`."""
+    if quiet:
         yield lambda _what, _done, _total: None
+        return
+    if not sys.stderr.isatty():
+        yield now_and_then(lambda line: click.echo(line, err=True), time.monotonic)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -79,6 +84,19 @@ def _bar(quiet: bool) -> Iterator[Progress]:
             bars.update(tasks[what], completed=done)
 
         yield progress
+
+
+def now_and_then(say: Callable[[str], None], clock: Callable[[], float]) -> Progress:
+    """Progress as lines, at most one in `LINE_EVERY_S`; `clock` gives seconds."""
+    told_s = clock()
+
+    def progress(what: str, done: int, total: int) -> None:
+        nonlocal told_s
+        if (now_s := clock()) - told_s >= LINE_EVERY_S:
+            told_s = now_s
+            say(f"{what}: {done} of {total}")
+
+    return progress
 
 
 def _data(answer: CutAnswer) -> dict[str, Any]:
