@@ -19,7 +19,7 @@ from typing import Protocol
 
 WORKERS = 2
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-REPEAT_S = 1.0  # in which further signals are the same wish: a shell and a runner may each send one
+REPEAT_S = 10.0  # in which further signals are the same wish; until then the table is there
 
 
 class Stopped(KeyboardInterrupt):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import fault_injection
+import fault_workers
 import pytest
 from fault_bench import Boot, Fault, read_fault
 from fault_injection import Trial, main
@@ -227,6 +228,7 @@ def test_a_campaign_that_is_stopped_tells_what_it_found(
 ) -> None:
     """Status 3, whatever it found; a second signal a moment later changes nothing."""
     monkeypatch.setattr(fault_injection, "campaign", two_faults_and(number))
+    monkeypatch.setattr(fault_workers, "REPEAT_S", WAIT_S)
     with hearing(number):
         status = main(["--board", "ast1030-evb", "--seed", "7", "--way", "flip"])
     out, err = capsys.readouterr()
@@ -241,9 +243,10 @@ def two_faults_and(number: signal.Signals) -> Callable[..., None]:
     """A campaign to which two signals come when it has two faults of nine."""
 
     def campaign(_workshop: object, _given: object, _folder: object, book: Ledger) -> None:
-        halt, board = Halt(), Waiting()
+        halt, board, told = Halt(), Waiting(), threading.Event()
 
         def work() -> None:
+            assert told.wait(WAIT_S)  # so that the pool has this thread among those that it waits for
             book.offer(9)
             book.note("flip", Outcome.RECOVERY, "main 0x10", "")
             book.note("flip", Outcome.RAN_BAD, "main 0x10", "somewhere")
@@ -252,7 +255,7 @@ def two_faults_and(number: signal.Signals) -> Callable[..., None]:
                 board.boot()
             os.kill(os.getpid(), number)
 
-        run_all([work], halt, lambda: None, WAIT_S)
+        run_all([work], halt, told.set, 0.01)
 
     return campaign
 
