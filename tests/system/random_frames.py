@@ -10,6 +10,7 @@ A sample runs with the tests; `nox -s frames` runs a million of each. A failure 
 from __future__ import annotations
 
 import argparse
+import gc
 import random
 import resource
 import sys
@@ -44,12 +45,20 @@ from assay.protocols.smp.upload_chunk import chunk, question
 
 FRAME_S_MAX = 5.0
 """A frame that takes longer is a hang: the slowest good one takes some milliseconds."""
-GROWTH_KIB_MAX = 60_000
-"""Of this process over a campaign: caches fill, and nothing else grows."""
+GROWTH_KIB_MAX = 8192
+"""Of this process, behind the first tenth of a campaign: caches fill, and nothing else grows."""
+FRAMES_PER_OBJECT_MIN = 3
+"""Frames for each object that stays behind. In a short campaign caches still fill: one for some 7 frames."""
+STACK_MORE_MAX = 512
+"""Bytes: an interrupt may meet the deepest call later than in the first tenth."""
 DEPTH_MAX = 4
 BATCH = 200
 """Frames between two questions whether the device is still well."""
 RESET = (0, 5)
+FRAME_BEGINS = b"\x06\x09"
+"""Of an answer in console framing."""
+QUIET_S = 0.4
+"""Longer than the silence that ends a raw frame which never comes to its end."""
 READY_S = 20.0
 
 ASKED: tuple[tuple[Callable[[int], Request], type], ...] = (
@@ -157,7 +166,7 @@ def into_client(count: int, seed: int, say: Callable[[str], None] = print) -> Co
     dice, fates = Dice(random.Random(seed)), Counter[str]()
     links = {framing: Canned() for framing in Framing}
     sessions = {framing: Session(links[framing], framing, sleep=lambda _: None) for framing in Framing}
-    before_kib = 0
+    before = (0, 0)
     for number in range(count):
         framing = dice.roll.choice(list(Framing))
         begun_s = time.monotonic()
@@ -168,16 +177,25 @@ def into_client(count: int, seed: int, say: Callable[[str], None] = print) -> Co
         took_s = time.monotonic() - begun_s
         assert took_s < FRAME_S_MAX, f"seed {seed}, frame {number}: {took_s:.1f} s"
         if number == count // 10:
-            before_kib = _memory_kib()
+            before = _held(sessions)
         if number % 100_000 == 99_999:
             say(f"client: {number + 1} frames, {dict(fates)}")
     for session in sessions.values():
-        assert len(session.take_lines()) <= LINES_MAX
         assert len(session._demultiplexer.pending) <= READ_MAX + HEADER_SIZE + TEXT_LENGTH_MAX
-    grown_kib = _memory_kib() - before_kib
+    objects, grown_kib = (now - then for now, then in zip(_held(sessions), before, strict=True))
+    assert objects < count / FRAMES_PER_OBJECT_MIN, f"seed {seed}: {objects} objects more after {count} frames"
     assert grown_kib < GROWTH_KIB_MAX, f"seed {seed}: {grown_kib} KiB more after {count} frames"
-    fates["KiB grown"] = grown_kib
+    fates["objects more"], fates["KiB more"] = objects, grown_kib
     return fates
+
+
+def _held(sessions: dict[Framing, Session]) -> tuple[int, int]:
+    """Objects and KiB that this process holds, when nobody holds console lines any more."""
+    for session in sessions.values():
+        assert len(session.take_lines()) <= LINES_MAX
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return sys.getallocatedblocks(), pages * resource.getpagesize() // 1024
 
 
 def _one_answer(dice: Dice, session: Session, link: Canned) -> str:
@@ -214,32 +232,24 @@ def into_device(board: str, count: int, seed: int, say: Callable[[str], None] = 
             transport = open_serial(twin.tty)
             try:
                 device = _made_unit(transport, firmware.bootloader, firmware.apps["1.0.0"])
-                before = device.stats()
+                before = early = device.stats()
                 for number in range(0, count, BATCH):
                     context = f"seed {seed}, frames from {number} on"
                     sent = [_one_request(dice) for _ in range(min(BATCH, count - number))]
-                    _pour(transport, sent)
+                    fates["console answers"] += _pour(transport, sent)
                     fates["frames"] += len(sent)
                     stats = _still_well(device, context)
                     assert stats.boots == before.boots, f"{context}: the device was reset"
+                    early = stats if number <= count // 10 else early
                     fates["bad frames"] = stats.frames_bad
                     fates["least stack"] = stats.stack_free
                     if number // BATCH % 250 == 249:
                         say(f"{board}: {number + BATCH} frames, {dict(fates)}")
-                again = _filled(device, dice, transport)
-                assert again >= before.stack_free // 2, f"seed {seed}: {again} bytes of stack left"
+                    more = early.stack_free - stats.stack_free
+                    assert more <= STACK_MORE_MAX, f"{context}: the stack grows, by {more} bytes since the first tenth"
             finally:
                 transport.close()
     return fates
-
-
-def _filled(device: McumgrDevice, dice: Dice, transport: SerialTransport) -> int:
-    """The stack that is left when the same kinds come once more: what grows has grown by now."""
-    first = device.stats().stack_free
-    _pour(transport, [_one_request(dice) for _ in range(BATCH)])
-    left = _still_well(device, "at the end").stack_free
-    assert left >= first - 512, f"the stack grows: {first} and then {left} bytes left"
-    return left
 
 
 def _one_request(dice: Dice) -> bytes:
@@ -266,11 +276,16 @@ def _resets(frame: bytes) -> bool:
     return len(frame) >= HEADER_SIZE and frame[0] & 7 == 2 and frame[4:6] == b"\0\0" and frame[7] == RESET[1]
 
 
-def _pour(transport: SerialTransport, frames: list[bytes]) -> None:
-    """Send, and take what comes meanwhile, so that the port never fills up."""
+def _pour(transport: SerialTransport, frames: list[bytes]) -> int:
+    """Send, and take what comes until the device is quiet, so that the port never fills up; gives how many answers
+    began in it."""
+    heard = b""
     for frame in frames:
         transport.write(frame)
-        transport.read(READ_MAX, 0.0)
+        heard += transport.read(READ_MAX, 0.0)
+    while said := transport.read(READ_MAX, QUIET_S):
+        heard += said
+    return heard.count(FRAME_BEGINS)
 
 
 def _still_well(device: McumgrDevice, context: str) -> Any:
@@ -295,10 +310,6 @@ def _made_unit(transport: SerialTransport, bootloader: bytes, app: bytes) -> Mcu
     device.reset()
     device.wait_ready(Stage.APP, READY_S)
     return device
-
-
-def _memory_kib() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def main() -> None:

@@ -32,7 +32,7 @@ MOMENT_S = (0.3, 3.5)
 FINISH_TRIES_MAX = 3
 """Runs after a disturbance until one must have passed: after a power cut the first may say ERROR."""
 EVIDENCE_EVERY = 10
-"""Updates between two questions to the unit beside those that `update` asks itself."""
+"""Updates between two questions by `assay evidence`, beside those that `update` asks and reports itself."""
 
 
 @dataclass
@@ -76,13 +76,21 @@ class Soak:
             told = site.verb(*_line(site, BAD_VERSION))
             assert told.status == 1, f"a bad update ended with {told.status}: {told.said}"
             assert told.data["device_reason"], told.said
+            self._proved(told)
             return
         target = GOOD[self.version == GOOD[0]]
         line = _line(site, target)
         if fate != "good":
             self._disturbed(site, line, fate, dice.uniform(*MOMENT_S) * self.slowness)
-        _finish(site, line, tries=1 if fate == "good" else FINISH_TRIES_MAX)
+        told = _finish(site, line, tries=1 if fate == "good" else FINISH_TRIES_MAX)
         self.version = target
+        self._proved(told)
+
+    def _proved(self, told: Told) -> None:
+        """By the evidence that the unit gave at the update's end."""
+        after = told.data["after"]
+        assert after and after["version"] == self.version, told.said
+        assert after["state"] == "confirmed" or after["confirmed_since"], told.said
 
     def _disturbed(self, site: LifeSite, line: tuple[str | Path, ...], fate: str, moment_s: float) -> None:
         verb = subprocess.Popen(

@@ -3,8 +3,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from random_frames import into_client, into_device
+
+from assay.drivers.mcumgr.session import Session
+from assay.protocols.smp.framing import Framing
 
 
 @pytest.mark.parametrize("seed", [1, 2])
@@ -13,7 +18,21 @@ def test_the_client_stays_well(seed: int) -> None:
     assert fates["dropped"] > 500 and fates["no answer"] > 500
 
 
+def test_a_client_that_keeps_every_second_frame_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, receive = [], Session.receive
+
+    def keep(session: Session, *rest: Any) -> Any:
+        frame = receive(session, *rest)
+        kept.extend([bytearray(9)] if session.framing is Framing.RAW else [])
+        return frame
+
+    monkeypatch.setattr(Session, "receive", keep)
+    with pytest.raises(AssertionError, match="objects more"):
+        into_client(3000, 1)
+    assert kept
+
+
 @pytest.mark.parametrize("board", ["ast1030-evb", "rv32-virt"])
 def test_the_device_stays_well(board: str) -> None:
     fates = into_device(board, 1000, 3)
-    assert fates["frames"] == 1000 and fates["bad frames"] > 100
+    assert fates["frames"] == 1000 and fates["bad frames"] > 100 and fates["console answers"] > 30
