@@ -254,6 +254,17 @@ def test_passed_needs_every_planned_cut_and_no_fault() -> None:
         assert campaign_statement(campaign(**changes)).predicate["result"] == "FAILED", changes
 
 
+def test_a_statement_is_about_the_files_and_tells_cuts_bricks_and_seed() -> None:
+    """Who asks about the bootloader finds it by its digest, and what was tried with it."""
+    said = campaign_statement(campaign(bricked=1, outcome=Outcome.FAIL))
+    bootloader = IMAGES.bootloader.named
+    assert said.subject[0].digest == {"sha256": bootloader.file_sha256}
+    told = said.predicate["urn:assay:powercut:v1"]
+    (episode,) = told["episodes"]
+    assert (told["seed"], told["bootloader"]["image_hash"]) == (1, bootloader.image_hash)
+    assert (episode["cuts"], episode["second_cuts"], episode["bricks"]) == (9, 4, 1)
+
+
 class _Breaching(Trier):
     """Of a firmware that programs without erase while it comes up, and never else."""
 
