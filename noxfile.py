@@ -46,6 +46,7 @@ FLASH_PROGRAMS = (
     ("mcopy", "mtools"),
     ("/usr/sbin/mkfs.vfat", "dosfstools"),
     ("fusefat", "fusefat"),
+    ("umockdev-run", "umockdev gir1.2-umockdev-1.0 python3-gi"),
 )
 QEMU_ARM64 = ("qemu-system-aarch64", "qemu-system-arm")
 LINUX_PROGRAMS = (("mksquashfs", "squashfs-tools"), ("rauc", "rauc"), ("/usr/sbin/sfdisk", "fdisk"))
@@ -113,7 +114,7 @@ def install(session: nox.Session, lock: str) -> None:
 
 INSTALLED = (
     "softhsm|openssl|faketime|docker-registry|sandbox|namespace|openssh|dropbear|detools|C compiler|qemu-system|no QEMU"
-    "|west|platformio|uhubctl|32-bit loader|other people's firmware|their source package|pytest-embedded"
+    "|west|platformio|uhubctl|32-bit loader|other people's firmware|their source package|pytest-embedded|umockdev"
 )
 """What reasons to be skipped speak of that `tests` has installed, or that CI's machines have."""
 

@@ -198,6 +198,16 @@ _FAILURES: Failures = (
     (r"No DFU capable USB device available", LinkError, "is it still in DFU mode, and plugged in?"),
     (r"More than one DFU capable USB device found", UsageFault, "name its serial number under flash of the place"),
     (r"Last page at .* is not writeable|not writeable", Refused, "correct the address"),
-    (r"errVERIFY|errWRITE|errERASE|errCHECK_ERASED|errPROG|errADDRESS", UnitFailed, "flash it again; is it protected?"),
+    (
+        r"errVENDOR|dfuERROR, status\(11\)",
+        Refused,
+        "an STM32 says so whose memory is protected: take that off by hand, which erases all of it",
+    ),
+    (r"errTARGET|errFILE|dfuERROR, status\([12]\)", Refused, "correct the address, or the file"),
+    (
+        r"errVERIFY|errWRITE|errERASE|errCHECK_ERASED|errPROG|errADDRESS|dfuERROR, status\([3-8]\)",
+        UnitFailed,
+        "flash it again; is it protected?",
+    ),
     (r"Cannot open DFU device|can't detach", LinkError, "check cable and power"),
 )
