@@ -18,6 +18,7 @@ from assay.protocols.smp.upload_chunk import CHECKSUM_BYTES, HEADER_BYTES, QUEST
 
 IMAGE, SHA256 = sample_image(20_000)
 UPLOAD = (1, 1)
+FRAME_BEGINS = b"\x06\x09"
 
 
 def both(**more: int) -> PseudoDevice:
@@ -197,6 +198,21 @@ def test_a_server_that_takes_a_part_of_a_frame_is_not_punished() -> None:
     device.takes_multiples_of = 2048  # it will never take a whole one
     with pytest.raises(LinkError):
         device.open().upload(IMAGE, SHA256)
+
+
+@pytest.mark.parametrize(("buf_count", "unanswered"), [(1, 0), (2, 0), (3, 1), (4, 2), (9, 2)])
+def test_one_at_a_time_where_a_device_cannot_take_more(buf_count: int, unanswered: int) -> None:
+    """Answers that nobody has read yet when a frame goes out; one buffer of several is for the answer."""
+    device = PseudoDevice(buf_size=1024, buf_count=buf_count)
+    feed, waiting = device.link.answer, []
+
+    def watch(data: bytes) -> bytes:
+        waiting.append(device.link.received.count(FRAME_BEGINS))
+        return feed(data)
+
+    device.link.answer = watch
+    device.open().upload(IMAGE, SHA256)
+    assert bytes(device.flash) == IMAGE and max(waiting) == unanswered
 
 
 @pytest.mark.parametrize("buf_size", [128, 200, 256, 384])

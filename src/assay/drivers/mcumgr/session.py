@@ -247,10 +247,14 @@ def refusal(what: str, answer: No) -> DeviceRefusal:
 
 
 _REMEDIES = {
+    "unknown": "the device does not say why: see what its console says, reset it, and try again",
+    "bad-request": "the device does not understand the request: update its firmware, or this tool",
     "not-supported": "this firmware does not know the request: update it",
     "not-here": "the other stage of the firmware (bootloader or app) answers this",
     "no-entropy": "the board's entropy source gives nothing: check it, a key cannot be made without",
+    "no-key": "the unit has no identity yet: provision it",
     "already-provisioned": "the unit has an identity; it is never replaced",
+    "no-image": "there is no image in that slot: upload one",
     "board-mismatch": "the image is made for another board",
     "revision": "the image needs a later revision of the board",
     "bad-signature": "the image is not signed by the key that this bootloader accepts",
@@ -258,6 +262,9 @@ _REMEDIES = {
     "bad-header": "the file is no image for this bootloader",
     "downgrade": "the image's security counter is lower than the device's",
     "too-large": "the data does not fit into the device",
+    "wrong-base": "the patch is made for another image than the one that runs: send the whole image",
+    "not-bootable": "a patch came where an image is needed: send the whole image",
+    "bad-patch": "the patch cannot be decoded: send the whole image",
     "wrong-length": "the file is not exactly one image: sign it without --pad, and upload it whole",
     "unknown-tlv": "the image bears a signed entry that this firmware does not know: update the bootloader first",
     "lying-trailer": "the image brings a trailer of its own: sign it without --pad and --confirm",
