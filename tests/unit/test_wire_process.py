@@ -23,9 +23,11 @@ from pseudo_twin import port, read_line, twin_on_pseudo_qemu, wait_until
 from assay.drivers.twin.control import TwinControl, open_twin_power
 from assay.drivers.twin.control_server import short_path
 from assay.drivers.twin.lifecycle import Twin, running_twin, start_twin
+from assay.drivers.twin.line_faults import LineFaults
 from assay.drivers.twin.twin_folder import TwinFolder
-from assay.drivers.twin.wire_profile import LineProfile, WireProfile
+from assay.drivers.twin.wire_profile import LineProfile, WireProfile, profile_of
 from assay.errors import AssayError, InfrastructureError, LinkError, StorageError, ToolMissing, UsageFault, at_layer
+from assay.pipeline.manifest_files import load_wire
 
 
 def gone(pid: int) -> bool:
@@ -335,6 +337,29 @@ def test_another_wire_while_it_runs(folder: TwinFolder) -> None:
             [3, "repeated"],
             [5, "damaged"],
         ]
+
+
+def test_a_wire_that_is_a_file_does_the_same_again_to_the_same_bytes(folder: TwinFolder, tmp_path: Path) -> None:
+    """And it is what the file and its seed say: a failure on a bad cable is replayed."""
+    file, data = tmp_path / "bad.toml", b"x" * 400
+    shares = "[to_device]\ndamaged = 0.02\nlost = 0.02\nrepeated = 0.02\n"
+    twin = start_twin(folder, owner_pid=os.getpid())
+    heard = []
+    with port(twin) as fd:
+        read_line(fd)
+        for seed in (7, 7, 8):
+            file.write_text(f'schema = "assay.wire/1"\nseed = {seed}\n{shares}')
+            profile = profile_of(load_wire(file))
+            told = LineFaults(profile.to_device, seed, "to_device").apply(data)
+            expected = b"".join(piece.data for piece in told)
+            twin.control.set_wire(profile)
+            os.write(fd, data)
+            said = b""
+            while len(said) < len(expected):
+                said += os.read(fd, len(expected) - len(said))
+            heard.append(said)
+            assert said == expected
+    assert heard[0] == heard[1] != heard[2]
 
 
 def test_a_stall_and_latency(folder: TwinFolder) -> None:
