@@ -16,7 +16,7 @@ from pathlib import Path
 
 import cbor2
 import pytest
-from twin_firmware import Firmware, firmware_for, image_hash
+from twin_firmware import Firmware, _imgtool_sign, firmware_for, image_hash
 
 from assay.drivers.mcumgr.device import McumgrDevice
 from assay.drivers.mcumgr.session import Session
@@ -156,6 +156,39 @@ def test_what_a_device_refuses(arm_bench: Bench) -> None:
     with pytest.raises(DeviceRefusal):
         device.evidence(b"short")
     assert device.echo("still there") == "still there"
+
+
+REFUSED = {
+    "downgrade": ("--security-counter", "0"),
+    "unknown-tlv": ("--custom-tlv", "0x00b0", "0x01"),
+    "dependency": ("-d", "(2,1.0.0)"),
+    "lying-trailer": ("--pad", "--confirm"),
+}
+"""What a device says no to, and the words for imgtool that make such an image."""
+OTHER_BOARDS: dict[str, dict[str, object]] = {"board-mismatch": {"name": "other-board"}, "revision": {"revision": 9}}
+
+
+def wrong_images(firmware: Firmware, folder: Path) -> dict[str, bytes]:
+    """Small images by imgtool, by the word that each is refused with at the end of its upload, at the latest."""
+    payload, made = folder / "payload.bin", {}
+    payload.write_bytes(bytes(range(256)) * 8)
+    for word in ("wrong-length", *REFUSED, *OTHER_BOARDS):
+        board, signed = firmware.board.model_copy(update=OTHER_BOARDS.get(word)), folder / word
+        _imgtool_sign(
+            firmware.folder, board, "demo-sensor", "1.1.0", "primary", payload, signed, *REFUSED.get(word, ())
+        )
+        made[word] = signed.read_bytes()
+    return {**made, "wrong-length": made["wrong-length"][:-1]}
+
+
+def test_what_a_device_refuses_an_image_for_is_a_word_and_what_to_do(arm_bench: Bench, tmp_path: Path) -> None:
+    device, told = arm_bench.provision(), {}
+    wrong = wrong_images(arm_bench.firmware, tmp_path)
+    for word, image in wrong.items():
+        with pytest.raises(DeviceRefusal) as caught:
+            upload(device, image)
+        told[word] = (caught.value.word, caught.value.remedy != "")
+    assert told == {word: (word, True) for word in wrong}
 
 
 def test_the_rom_refuses_what_is_no_bootloader_for_it(arm_bench: Bench) -> None:
