@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests/interop takes of Debian 13 (trixie), which has it where the Debian of this machine may not: the sources of
-go-containerregistry, a registry with the referrers API, and `oras`, a client of registries.
+go-containerregistry, a registry with the referrers API, and `oras`, a client of registries. And of the Debian to come (forky), where it is there: `sigstore-go`.
 
 Fetched once by `nox -s interop` (`python tests/interop/from_trixie.py`); unpacked, and not installed. The registry is
 built by the Go of PyPI, from its own sources and Go's standard library alone.
@@ -21,9 +21,17 @@ sys.path.insert(0, str(ROOT / "tests" / "unit"))
 from debian_archive import DebianArchive  # noqa: E402
 
 FOLDER = ROOT / ".nox" / "from-trixie"
-PACKAGES = ("golang-github-google-go-containerregistry-dev", "oras")
+PACKAGES = (
+    "golang-github-google-go-containerregistry-dev",
+    "oras",
+)
+TO_COME = ("forky", "sigstore-go")
+LISTED = FOLDER / "packages"
+"""What was fetched: a folder of another list is fetched anew."""
+
 ORAS = FOLDER / "usr" / "bin" / "oras"
 REGISTRY = FOLDER / "registry"
+SIGSTORE_GO = FOLDER / "usr" / "bin" / "sigstore-go-verification"
 
 GO_MODULE = "github.com/google/go-containerregistry"
 GO_BUILD = {"GOPROXY": "off", "GOFLAGS": "-mod=mod", "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"}
@@ -33,8 +41,11 @@ GO_BUILD |= {"GOCACHE": str(ROOT / ".nox" / "go-cache")}
 
 def fetch() -> None:
     """Whole or not at all. Without apt, or a mirror of Debian, nothing: the tests say so when they are skipped."""
+    wanted = "\n".join((*PACKAGES, *TO_COME))
     if FOLDER.is_dir():
-        return
+        if LISTED.is_file() and LISTED.read_text() == wanted:
+            return
+        shutil.rmtree(FOLDER)
     FOLDER.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="from-trixie-", dir=FOLDER.parent) as scratch:
         try:
@@ -42,13 +53,23 @@ def fetch() -> None:
         except LookupError as error:
             print(error, file=sys.stderr)
             return
-        got = archive.run("download", *PACKAGES)
         files = Path(scratch) / "files"
-        for package in sorted(got.glob("*.deb")):
-            print(package.name)
-            subprocess.run(["dpkg-deb", "-x", str(package), str(files)], check=True)
+        unpack(archive.run("download", *PACKAGES), files)
+        try:
+            suite, package = TO_COME
+            unpack(DebianArchive(Path(scratch) / "to-come", "deb", suite).run("download", package), files)
+        except subprocess.CalledProcessError:
+            print("sigstore-go: not in the Debian to come", file=sys.stderr)
+        (files / LISTED.name).write_text(wanted)
         build(files / "usr" / "share" / "gocode" / "src" / GO_MODULE, Path(scratch) / "go", files / REGISTRY.name)
         files.rename(FOLDER)
+
+
+def unpack(got: Path, files: Path) -> None:
+    """The packages in `got`."""
+    for package in sorted(got.glob("*.deb")):
+        print(package.name)
+        subprocess.run(["dpkg-deb", "-x", str(package), str(files)], check=True)
 
 
 def build(sources: Path, folder: Path, program: Path) -> None:

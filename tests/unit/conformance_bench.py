@@ -90,7 +90,7 @@ class RekorV1:
                 "rootHash": text(root),
                 "treeSize": "2",
                 "hashes": [text(leaves[0])],
-                "checkpoint": {"envelope": self.note(Checkpoint("rekor.example", 2, root).text)},
+                "checkpoint": {"envelope": self.note(Checkpoint("rekor.example - 1193050959916656506", 2, root).text)},
             },
             "canonicalizedBody": text(body),
         }
@@ -243,11 +243,15 @@ class Case:
         if version != "0.3":
             self.material["x509CertificateChain"] = {"certificates": [self.material.pop("certificate")]}
 
-    def verdict(self, folder: Path) -> int:
-        """The exit status of the client, asked in the order of the suite's contract."""
+    def laid_out(self, folder: Path) -> None:
+        """The files that a client gets."""
         (folder / "a.txt").write_bytes(self.artifact)
         (folder / "bundle.json").write_bytes(self.spelled or json.dumps(self.bundle).encode())
         (folder / "root.json").write_text(json.dumps(self.root))
+
+    def verdict(self, folder: Path) -> int:
+        """The exit status of the client, asked in the order of the suite's contract."""
+        self.laid_out(folder)
         words = ["verify-bundle", "--bundle", str(folder / "bundle.json")]
         if self.identity:
             words += ["--certificate-identity", WHO, "--certificate-oidc-issuer", self.services.lab.url]

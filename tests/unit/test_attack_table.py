@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import named_tests
 import pytest
-from named_tests import all_tests
 
 PROJECT = Path(__file__).parents[2]
 PAGE = PROJECT / "docs" / "reference" / "attacks.md"
@@ -18,8 +18,13 @@ REQUIRED = [
     "a stolen online key", "emptied by a power cut", "clock at 1970", "clock at 2100", "offline for a year",
     "target names that escape", "wrong digest", "redirect elsewhere", "a truncated blob", "a repeated blob",
     "a symbolic link", "a bomb",
+    "another predicate type", "another subject", "another payload type", "non-ASCII", "the certificate's place",
+    "the log entry of another artifact", "a key of JSON twice", "unknown fields where they matter", "url-safe base64",
+    "a certificate expired", "not yet valid", "threshold met by one key twice", "a key rotated out",
+    "the right signer in the wrong role", "a checkpoint of another log", "tiles or entries that are truncated",
+    "or of another log", "a rewritten history", "a split view", "a symlink in the store",
 ]  # fmt: skip
-"""What a publishing system has to stand, in the words of the page."""
+"""What a publishing system, attestations and a log have to stand, in the words of the page."""
 
 
 def _rows() -> list[tuple[str, ...]]:
@@ -39,14 +44,17 @@ def test_each_row_names_tests_that_there_are(row: tuple[str, ...]) -> None:
     assert named or "the same" in row[-1], "no test is named"
     for name in named:
         head = re.match(r"(?:tests/unit/)?(test_\w+)(?:\.py)?", name)
-        if head is None:
+        module, _, function = name.partition(".test_")
+        if function:
+            assert f"test_{function}" in named_tests.tests_in(module), name
+        elif head is None:
             assert name.startswith(("[", "...")), name
         elif name.endswith(".py"):
             assert (PROJECT / "tests" / "unit" / Path(name).name).is_file()
         elif "..." in name:
-            assert any(test.startswith(head[1]) for test in all_tests()), name
+            assert any(test.startswith(head[1]) for test in named_tests.all_tests()), name
         else:
-            assert head[1] in all_tests(), name
+            assert head[1] in named_tests.all_tests(), name
 
 
 @pytest.mark.parametrize("attack", REQUIRED)
@@ -56,5 +64,5 @@ def test_each_attack_that_has_to_be_tried_has_a_row(attack: str) -> None:
 
 def test_the_table_is_one_page() -> None:
     """The pages of what is attacked point here; a second table would go out of step."""
-    for name in ("repository.md", "registry.md", "bundle.md"):
+    for name in ("repository.md", "registry.md", "bundle.md", "attestations.md", "log.md"):
         assert "| attack |" not in (PAGE.parent / name).read_text("utf-8"), name

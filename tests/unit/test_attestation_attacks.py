@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The attacks of docs/reference/attestations.md on statements: each refused with its reason, status 4, no traceback."""
+"""The attacks of docs/reference/attacks.md on statements: each refused with its reason, status 4, no traceback."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attacks by signers (docs/reference/attestations.md): beyond their limits, in a wrong role, too few, too late."""
+"""Attacks by signers (docs/reference/attacks.md): beyond their limits, in a wrong role, too few, too late."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attacks on log entries, time stamps and the times of certificates (docs/reference/attestations.md): each refused."""
+"""Attacks on log entries, time stamps and the times of certificates (docs/reference/attacks.md): each refused."""
 
 from __future__ import annotations
 

@@ -147,5 +147,5 @@ def _is_logged(published: Published, strict: TrustFile) -> None:
     """Gate and facts go by the forms that are logged."""
     image = published.gate(strict)
     told = "\n".join(check.what for check in image.checks)
-    assert told.count("transparency log 127.0.0.1") == 2
+    assert told.count("transparency log http://127.0.0.1:") == 2
     assert facts_of(published.site, strict, Point.FLASH, image, published.board).release.provenance is not None

@@ -41,7 +41,7 @@ def test_the_builder_signs_by_certificate(folder: Path, lab: SigstoreLab) -> Non
     told = "\n".join(check.what for check in found.checks)
     assert found.payload == PAYLOAD
     assert f"signature by the builder {WHO}, as {lab.url} says" in told
-    assert "UTC, as http://127.0.0.1" in told and "transparency log 127.0.0.1" in told
+    assert "UTC, as http://127.0.0.1" in told and f"transparency log {lab.url}/rekor" in told
 
 
 @pytest.mark.usefixtures("here")

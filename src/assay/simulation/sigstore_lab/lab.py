@@ -43,7 +43,7 @@ class SigstoreLab:
         self.provider = IdentityProvider(self.url)
         self.authority = CertificateAuthority(self.provider)
         self.stamper = TimestampAuthority()
-        self.log = TransparencyLog(f"{ADDRESS}:{self._server.server_address[1]}/rekor")
+        self.log = TransparencyLog(ADDRESS)
         self.out_of_order: dict[str, int] = {}
         """HTTP status by the beginning of a path, for services that are down."""
         self.trusted_root = trust_config.trusted_root(self.url, self.authority, self.stamper, self.log)

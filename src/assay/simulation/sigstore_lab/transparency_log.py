@@ -25,7 +25,7 @@ KIND, VERSION = "hashedrekord", "0.0.2"
 
 
 class TransparencyLog:
-    """A log with the name `origin`."""
+    """A log with the name `origin`: the host of its address, which clients take for the name in its checkpoints."""
 
     def __init__(self, origin: str) -> None:
         self.origin = origin

@@ -27,7 +27,7 @@ def trusted_root(
     p256 = {"rawBytes": _text(spki(authority.ct_key.public_key())), "keyDetails": P256, "validFor": {"start": since}}
     return {
         "mediaType": TRUSTED_ROOT,
-        "tlogs": [_log(log.origin, ed25519, log.log_id)],
+        "tlogs": [_log(f"{url}/rekor", ed25519, log.log_id)],
         "ctlogs": [_log(f"{url}/ct", p256, authority.ct_log_id)],
         "certificateAuthorities": [_authority(authority.root, url, since)],
         "timestampAuthorities": [_authority(stamper.stamper, f"{url}/tsa", since)],
