@@ -180,7 +180,8 @@ class NotRecorded(AssayError):
 class Interrupted(BaseException):
     """A signal asks this process to end: ports, locks and journals are closed on the way out.
 
-    Not an `AssayError`, so that no `except Exception` keeps a process alive that was told to go.
+    Not an `AssayError`, so that no `except Exception` keeps a process alive that was told to go. `settled`: its notes
+    say of everything whether it is half done.
     """
 
     status = ExitStatus.ERROR
@@ -188,3 +189,4 @@ class Interrupted(BaseException):
     def __init__(self, signal_name: str) -> None:
         super().__init__(f"stopped by {signal_name}")
         self.signal_name = signal_name
+        self.settled = False

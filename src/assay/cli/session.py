@@ -123,7 +123,8 @@ def leave(session: Session, error: AssayError) -> NoReturn:
 def _leave_interrupted(session: Session, interrupted: Interrupted) -> NoReturn:
     """The last lines say what state things are in: unit, run (or that none was open), port and place."""
     notes = getattr(interrupted, "__notes__", [])
-    if not any("(in the journal: " in note or note.startswith("where run ") for note in notes):  # by the run's journal
+    by_journal = any("(in the journal: " in note or note.startswith("where run ") for note in notes)
+    if not (by_journal or interrupted.settled):
         notes = ["no run was open: nothing is half done", *notes]
     _tell(session, interrupted.status, "ABORTED", str(interrupted), "", notes)
 

@@ -2,7 +2,8 @@
 """Signals that ask a verb to end become an exception, so that it closes ports, locks and journals on its way out.
 
 Guards: a signal that was ignored when we started (`nohup`, a background job) stays ignored; a second one after
-`REPEAT_S` ends the process at once, should closing hang.
+`REPEAT_S` ends the process at once, should closing hang. Work that must not be torn holds signals back, and says when
+one may come.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 from assay.errors import Interrupted
@@ -46,3 +49,23 @@ def raise_on_signals() -> None:
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handle)
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Signals of `ENDING` wait until the block is left; processes and threads that begin in it hold them, too."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def signals_heeded() -> Iterator[None]:
+    """Within `signals_held`: in this block a signal may come, also one that has waited. Raises `Interrupted`."""
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
