@@ -88,3 +88,13 @@ def test_what_is_no_ordinary_file_is_not_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "pipe").is_fifo() and {path.name for path in tmp_path.iterdir()} == {"folder", "link", "pipe"}
     write_durably(tmp_path / "link", b"x")
     assert (tmp_path / "link").read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("leads_to", ["/dev/null", "pipe", "/proc/self/cmdline"])
+def test_a_link_to_what_is_no_ordinary_file_is_not_replaced(tmp_path: Path, leads_to: str) -> None:
+    """As `--out /dev/stdout` by root would do, wherever the output goes."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(leads_to)
+    with pytest.raises(OSError, match="it is no ordinary file"):
+        write_durably(tmp_path / "link", b"x")
+    assert str((tmp_path / "link").readlink()) == leads_to

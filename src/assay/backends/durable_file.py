@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files that survive a power cut: written beside, fsynced, renamed, and the folder fsynced.
 
-Guards: a reader sees the old file or the new one, never a part; nothing but an ordinary file or a link is replaced.
+Guards: a reader sees the old file or the new one, never a part; nothing but an ordinary file, or a link to one or to
+nothing, is replaced.
 Leaves to others: who may write (`exclusive` for one writer at a time), and what an `OSError` means to the user.
 """
 
@@ -32,7 +33,8 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o644) -> None:
 
 def write_in_order(*groups: Mapping[Path, bytes], mode: int = 0o644) -> None:
     """As `write_durably`, for files that belong together: all of a group are durable before the first of the next one
-    is there. It waits for the disk once for all data and once for the names of each group, and not twice a file.
+    is there. It waits for the disk once for all data and once for the names of each group, and not twice a file. After
+    an `OSError` each file is the old one or the new one, and none of a group is new unless all groups before it are.
     """
     files = [(path, data) for group in groups for path, data in group.items()]
     for path, _ in files:
@@ -53,11 +55,17 @@ def write_in_order(*groups: Mapping[Path, bytes], mode: int = 0o644) -> None:
 
 
 def _check_ordinary(path: Path) -> None:
-    """A device or a pipe that somebody named (`--out /dev/null`) would be gone, and an ordinary file in its place."""
+    """A device or a pipe that somebody named (`--out /dev/null`) would be gone, and an ordinary file in its place; so
+    would be a link to one, and `/dev/stdout`, which leads by /proc to whatever the output is.
+    """
     with contextlib.suppress(FileNotFoundError):
-        mode = path.lstat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        is_ordinary = stat.S_ISREG(path.stat().st_mode) and not _is_by_proc(path)
+        if not is_ordinary:
             raise OSError(errno.EINVAL, "it is no ordinary file", str(path))
+
+
+def _is_by_proc(path: Path) -> bool:
+    return path.is_symlink() and path.readlink().is_relative_to("/proc")
 
 
 def _beside(path: Path) -> Path:
