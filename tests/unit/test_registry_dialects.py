@@ -17,15 +17,17 @@ from assay.formats import oci_layout
 __all__ = ["new_mock", "no_passwords", "published"]
 
 
-@pytest.mark.parametrize("told", [None, oci_layout.EMPTY_TYPE])
+@pytest.mark.parametrize(
+    ("told", "is_called"), [(None, {"artifactType": "text/x-note"}), (oci_layout.EMPTY_TYPE, {}), (None, {})]
+)
 def test_statements_are_listed_as_what_their_config_is(
-    published: Published, new_mock: MockRegistry, tmp_path: Path, told: str | None
+    published: Published, new_mock: MockRegistry, tmp_path: Path, told: str | None, is_called: dict[str, str]
 ) -> None:
-    """What a statement is says its own manifest; something else that is listed so is left alone."""
+    """What a statement is says its own manifest; something else that is listed so, or has no type, is left alone."""
     push(published, new_mock)
     subject = json.loads(next(data for data in new_mock.manifests.values() if b'"subject"' in data))["subject"]
     config = oci_layout.describe(oci_layout.EMPTY, oci_layout.EMPTY_TYPE).model_dump(exclude_none=True)
-    note = {"schemaVersion": 2, "mediaType": oci_layout.MANIFEST_TYPE, "artifactType": "text/x-note", "config": config}
+    note = {"schemaVersion": 2, "mediaType": oci_layout.MANIFEST_TYPE, "config": config, **is_called}
     data = json.dumps({**note, "layers": [], "subject": subject}).encode()
     new_mock.manifests[oci_layout.describe(data, oci_layout.MANIFEST_TYPE).digest] = data
     index = new_mock._index

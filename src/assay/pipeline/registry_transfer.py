@@ -22,7 +22,7 @@ from assay.backends.registries.upload import Uploads
 from assay.backends.stores.blob_folder import BLOB_BYTES_MAX
 from assay.backends.stores.oci_layout import OciLayoutStore
 from assay.errors import NotVerified, Refused, StorageError
-from assay.formats import canonical_json, oci_layout
+from assay.formats import canonical_json, oci_layout, strict_json
 from assay.formats.oci_layout import Descriptor, Index, Manifest
 from assay.formats.registry_address import check_tag, parse_address
 from assay.interfaces.step_book import Say
@@ -215,12 +215,12 @@ class _Pull:
         if data is None:
             text = f"{self._client.name} lists the statement {descriptor.digest} and does not have it"
             raise NotVerified(text, remedy="push the release again")
+        if strict_json.loads_object(data, "a manifest in the registry").get("artifactType") not in _STATEMENTS:
+            return None
         manifest = oci_layout.read_manifest(data)
         if manifest.subject is None or manifest.subject.digest != subject.digest:
             text = f"{self._client.name} lists the statement {descriptor.digest}, which is about something else"
             raise NotVerified(text, remedy="ask who runs the registry")
-        if manifest.artifactType not in _STATEMENTS:
-            return None
         self._take(data, manifest)
         return oci_layout.describe(data, oci_layout.MANIFEST_TYPE, artifactType=manifest.artifactType)
 
