@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,3 +62,22 @@ def test_a_machine_that_is_off_is_not_cut_at_a_flush(folder: TwinFolder) -> None
     twin = start_twin(folder, owner_pid=os.getpid(), power=False)
     with pytest.raises(UsageFault, match="has no disk that is written to"):
         twin.control.cut_at_flush(1, 0)
+
+
+def test_a_disk_that_dies_is_no_cut_that_was_ordered(folder: TwinFolder) -> None:
+    twin = start_twin(folder, owner_pid=os.getpid())
+    with port(twin) as fd:
+        assert read_line(fd) == b"BOOT 0\r\n"
+        os.kill(disk_of(folder), signal.SIGKILL)
+        wait_until(lambda: not twin.power.is_on())
+    assert "QEMU ended with" in folder.wire_log.read_text()
+
+
+def disk_of(folder: TwinFolder) -> int:
+    """The process of the twin's disk."""
+    words = (b"assay.drivers.twin.volatile_disk", os.fsencode(folder.flash))
+    for each in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if set(words) <= set((each / "cmdline").read_bytes().split(b"\0")):
+                return int(each.name)
+    raise AssertionError("the twin has no disk")

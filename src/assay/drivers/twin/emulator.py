@@ -182,7 +182,7 @@ def _start(
                 preexec_fn=_dies_with(os.getpid()),  # safe: the wire has one thread
             )
     except FileNotFoundError as error:
-        for end in ours:
+        for end in (*ours, *([medium.line] if medium else [])):
             end.close()
         raise ToolMissing(
             f"{machine.qemu} is not installed", remedy=f"sudo apt-get install -y {machine.package}"

@@ -214,16 +214,18 @@ def serve(
     file: int, client: socket.socket, seed: int, say: Callable[[str], None], orders: Orders | None = None
 ) -> None:
     """A disk until its client ends; then what the cut has lost, in words."""
-    medium, orders = CachedFile(file), orders or Orders()
+    medium, orders, ordered = CachedFile(file), orders or Orders(), False
     try:
         NbdServer(client, medium, orders).serve()
         return
     except OrderedCut:
-        seed = seed if orders.seed is None else orders.seed
+        seed, ordered = seed if orders.seed is None else orders.seed, True
     except (Gone, ConnectionError):
         pass
     lost, count = medium.lose(random.Random(seed))  # noqa: S311  # dice
     say(f"power cut: {lost} of {count} unflushed sectors lost, seed {seed}, after {medium.flushes} flushes")
+    if not ordered:
+        return
     orders.tell()
     with contextlib.suppress(OSError):
         while client.recv(1 << 20):  # a machine that runs on for a moment gets no answer
@@ -232,8 +234,8 @@ def serve(
 
 @dataclass(frozen=True)
 class StartedDisk:
-    """A disk that waits for its client, whose end of the socket is `client`. `line` is ours: it is readable when the
-    power is gone as ordered.
+    """A disk that waits for its client, whose end of the socket is `client`. `line` is ours: it says POWER_GONE when
+    the power is gone as ordered, and ends with the disk.
     """
 
     process: subprocess.Popen[bytes]

@@ -31,6 +31,7 @@ from assay.drivers.twin.entropy import PORTS, EntropyPort, SilentEntropy
 from assay.drivers.twin.machine import Disk, Machine
 from assay.drivers.twin.terminal import Terminal
 from assay.drivers.twin.twin_folder import DISK_REMEDY, TwinFolder
+from assay.drivers.twin.volatile_disk import POWER_GONE
 from assay.drivers.twin.wire_profile import WireProfile
 from assay.errors import AssayError, InfrastructureError, PlaceBusy, UsageFault
 from assay.interfaces.readiness import readable
@@ -156,7 +157,10 @@ class Wire:
         elif source is emulator.monitor:
             self._counts["resets"] += emulator.monitor.pending_events().count("RESET")
         elif emulator.disk is not None and source is emulator.disk.line:
-            self.power_off(hard=True)
+            if emulator.disk.line.recv(1) == POWER_GONE:
+                self.power_off(hard=True)
+            else:  # QEMU ends by itself and has closed it, or cannot go on without it
+                self._emulator_gone(emulator)
 
     def _emulator_gone(self, emulator: Emulator) -> None:
         """QEMU ended by itself: the power is off, and the reason is kept for whoever asks."""
