@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests/interop takes of Debian 13 (trixie), which has it where the Debian of this machine may not: the sources of
-go-containerregistry, a registry with the referrers API, and `oras`, a client of registries. And of the Debian to come (forky), where it is there: `sigstore-go`.
+go-containerregistry, a registry with the referrers API, and `oras`, a client of registries. And of the Debian to come
+(forky), where it is there: `sigstore-go`.
 
 Fetched once by `nox -s interop` (`python tests/interop/from_trixie.py`); unpacked, and not installed. The registry is
 built by the Go of PyPI, from its own sources and Go's standard library alone.
