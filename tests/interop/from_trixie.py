@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tests/interop takes of Debian 13 (trixie), which has it where the Debian of this machine may not: the sources of
-go-containerregistry, a registry with the referrers API, and `oras`, a client of registries. And of the Debian to come
-(forky), where it is there: `sigstore-go`.
+go-containerregistry, a registry with the referrers API, `oras`, a client of registries, and the sources of
+transparency-dev/merkle with its vectors. And of the Debian to come (forky), where it is there: `sigstore-go`.
 
 Fetched once by `nox -s interop` (`python tests/interop/from_trixie.py`); unpacked, and not installed. The registry is
 built by the Go of PyPI, from its own sources and Go's standard library alone.
@@ -24,6 +24,7 @@ from debian_archive import DebianArchive  # noqa: E402
 FOLDER = ROOT / ".nox" / "from-trixie"
 PACKAGES = (
     "golang-github-google-go-containerregistry-dev",
+    "golang-github-transparency-dev-merkle-dev",
     "oras",
 )
 TO_COME = ("forky", "sigstore-go")
@@ -32,6 +33,7 @@ LISTED = FOLDER / "packages"
 
 ORAS = FOLDER / "usr" / "bin" / "oras"
 REGISTRY = FOLDER / "registry"
+MERKLE = FOLDER / "usr" / "share" / "gocode" / "src" / "github.com" / "transparency-dev" / "merkle"
 SIGSTORE_GO = FOLDER / "usr" / "bin" / "sigstore-go-verification"
 
 GO_MODULE = "github.com/google/go-containerregistry"
