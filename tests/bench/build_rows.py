@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+
 import measuring
+from container_engine import Engine, lacking
 from life_site import ROOT
 from measuring import Call, in_turn, program, row, seconds
 
@@ -49,22 +54,36 @@ def _bare(folder: Path) -> Call:
 def walls(rounds: int) -> None:
     """Rows: a build that does nothing, on the host, in the sandbox and in a container: what the walls cost.
 
-    The container takes the image in ASSAY_BENCH_IMAGE (by digest), on the engine of DOCKER_HOST.
+    The container takes the image in ASSAY_BENCH_IMAGE (by digest), on the engine of DOCKER_HOST; without one, an image
+    of busybox on a podman of its own.
     """
     folder = Path(tempfile.mkdtemp(prefix="assay-bench-walls-"))
-    image = os.environ.get("ASSAY_BENCH_IMAGE")
-    calls: dict[str, Call] = {}
-    for name in ("host", "sandbox", "container"):
-        try:
-            builder, _ = choose(name, BuilderSettings(image=image))
-            calls[name] = _nothing(builder, folder / name)
-        except AssayError as error:
-            print(f"{name} not measured: {error.message}")
-    taken = in_turn(rounds * 3, **calls)
+    with _image() as settings:
+        calls: dict[str, Call] = {}
+        for name in ("host", "sandbox", "container"):
+            try:
+                builder, _ = choose(name, settings)
+                calls[name] = _nothing(builder, folder / name)
+            except AssayError as error:
+                print(f"{name} not measured: {error.message}")
+        taken = in_turn(rounds * 3, **calls)
     for name in [each for each in taken if each != "host"]:
         host_ms, ours_ms = taken["host"] * 1e3, taken[name] * 1e3
         row(f"a build of nothing in the {name}", f"{ours_ms:.0f} ms", f"{host_ms:.0f} ms (host)", ours_ms / host_ms)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _image() -> Iterator[BuilderSettings]:
+    named = os.environ.get("ASSAY_BENCH_IMAGE")
+    if named or lacking("podman"):
+        yield BuilderSettings(image=named)
+        return
+    with tempfile.TemporaryDirectory(prefix="eng-", ignore_cleanup_errors=True) as folder:
+        running = Engine(Path(folder), "podman")
+        yield BuilderSettings(image=running.image, engine=running.address)
+        running.process.terminate()
+        running.process.wait()
 
 
 def _nothing(builder: Builder, folder: Path) -> Call:

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The source of a project of somebody else, as Debian has it, pinned by digest: xxHash, with a Makefile and a CMake
-project. Fetched once by `nox -s containers` (`python tests/unit/foreign_project.py`), by apt, with lists of its own.
+project. Fetched once by `nox -s tests` or `-s containers`, by apt, with lists of its own.
 """
 
 from __future__ import annotations

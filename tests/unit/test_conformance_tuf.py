@@ -151,6 +151,22 @@ def test_a_download_refreshes_first(client: Client, repository: Simulated) -> No
     assert sorted(path.read_bytes() for path in client.targets.iterdir()) == [b"a/b/c.txt", b"d.txt"]
 
 
+def test_a_repository_without_consistent_snapshots(client: Client, repository: Simulated) -> None:
+    """Nothing but roots has its version in its name then, and no target its digest."""
+    repository.artifact("a/b.txt", b"plain")
+    repository.root.consistent_snapshot, repository.root.version = False, 2
+    repository.put("2.root.json", repository.root)
+    repository.publish()
+    for role in ("snapshot", "targets"):
+        (repository.folder / "metadata" / f"1.{role}.json").rename(repository.folder / "metadata" / f"{role}.json")
+    folder = repository.folder / "targets" / "a"
+    next(folder.iterdir()).rename(folder / "b.txt")
+    assert client.download("a/b.txt") == 0
+    expected = ["2.root.json", "3.root.json", "timestamp.json", "snapshot.json", "targets.json", "b.txt"]
+    assert client.asked() == expected
+    assert [path.read_bytes() for path in client.targets.iterdir()] == [b"plain"]
+
+
 def test_what_is_there_is_not_fetched_again(client: Client, repository: Simulated) -> None:
     repository.artifact("one", b"first")
     repository.targets.version += 1

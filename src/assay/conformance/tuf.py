@@ -97,8 +97,8 @@ def _download(client: TufClient, asked: argparse.Namespace) -> None:
             if client.updater.find_cached_target(info, str(path)) is not None:
                 continue
             folder, slash, last = name.rpartition("/")
-            digest = next(iter(info.hashes.values()))
-            data = source.download_bytes(f"{BASE}targets/{folder}{slash}{digest}.{last}", info.length)
+            prefix = f"{next(iter(info.hashes.values()))}." if client.consistent else ""
+            data = source.download_bytes(f"{BASE}targets/{folder}{slash}{prefix}{last}", info.length)
             info.verify_length_and_hashes(data)
             make_folder(asked.target_dir)
             write_durably(path, data)

@@ -39,11 +39,18 @@ MEMORY_SHARE = 0.5
 LOG_BYTES_MAX = 16 * 1024 * 1024
 """Bytes of a build's output that the engine keeps (about) and that are read: beyond, the end is what came so far."""
 
-SCRIPT = (
-    'umask "$1"; out=$2; cache=$3; home=$4; shift 4; "$@"; status=$?;'
-    ' chmod -R a+rwX "$out" "$cache" "$home" 2>/dev/null; exit $status'
-)
-"""The umask of a build is no option of an engine; what it left must be readable by who called."""
+SCRIPT = """\
+umask "$1"; count=$2; shift 2
+(shift "$count"; "$@"); status=$?
+while [ "$count" -gt 0 ]; do
+    for each in "$1"/* "$1"/.[!.]* "$1"/..?*; do chmod -R a+rwX "$each"; done 2>/dev/null
+    shift; count=$((count - 1))
+done
+exit $status
+"""
+"""The umask of a build is no option of an engine; what it left must be readable, and can be removed, by who called. The
+folders themselves are the caller's: busybox's chmod goes no further where it may not change the first.
+"""
 
 TEMPORARY = ".tmp"
 """Below the home of a build: its /tmp."""
@@ -85,8 +92,10 @@ class ContainerBuilder:
         with _engine():
             self._image = _image(client, image)
             about = client.info()
-            self._sets_cpus = bool(about.get("CPUSet")) and len(os.sched_getaffinity(0)) > 1
-            self._memory = int(about["MemTotal"] * MEMORY_SHARE) if about.get("MemoryLimit") else None
+            limits = _keeps_limits(client, about)
+            self._sets_cpus = limits and bool(about.get("CPUSet")) and len(os.sched_getaffinity(0)) > 1
+            self.memory = int(about["MemTotal"] * MEMORY_SHARE) if limits and about.get("MemoryLimit") else None
+            """Bytes of memory that a build may have; None where the engine keeps no limit."""
             _remove_strays(client)
 
     @property
@@ -136,18 +145,13 @@ class ContainerBuilder:
     def _create(self, task: BuildTask) -> Any:
         types = importlib.import_module("docker.types")
         limits = (("nofile", FILES_MAX), ("nproc", PROCESSES_MAX))
-        folders = (task.out, task.cache, task.home)
-        memory = self._memory
+        folders = _opened(task)
+        memory = self.memory
         log = types.LogConfig(type=types.LogConfig.types.JSON, config={"max-size": str(LOG_BYTES_MAX)})
-        for folder in folders:
-            folder.chmod(0o777)  # the user of the build is not the one who called
-        # A tmpfs has the mode that /tmp has in the image: with runc, whatever mode is asked for.
-        (task.home / TEMPORARY).mkdir(exist_ok=True)
-        (task.home / TEMPORARY).chmod(0o1777)
         cpus = sorted(os.sched_getaffinity(0))[: task.cpus]
         return self._client.containers.create(
             self._image.id,
-            ["-c", SCRIPT, "sh", f"{task.umask:03o}", *map(str, folders), *task.command],
+            ["-c", SCRIPT, "sh", f"{task.umask:03o}", str(len(folders)), *map(str, folders), *task.command],
             entrypoint=["/bin/sh"],
             working_dir=str(task.source),
             environment=task.environment,
@@ -187,10 +191,10 @@ class ContainerBuilder:
         """Raises `UnitFailed` for a build that the kernel ended since it took more memory than it was given. Docker
         says so; podman says that it was killed, and then it may have been somebody else.
         """
-        if not self._memory or self._stopped:
+        if not self.memory or self._stopped:
             return
         container.reload()
-        room = f"more than {self._memory // 2**20} MiB of memory"
+        room = f"more than {self.memory // 2**20} MiB of memory"
         remedy = "let it run fewer jobs at a time, or build on a machine with more memory"
         if container.attrs.get("State", {}).get("OOMKilled"):
             raise UnitFailed(f"the build took {room} and was ended", remedy=remedy)
@@ -251,6 +255,16 @@ def _image(client: Any, reference: str) -> Any:
     )
 
 
+def _keeps_limits(client: Any, about: dict[str, Any]) -> bool:
+    """False for podman without root on a machine with the first version of cgroups: it takes limits and leaves them
+    out, and of all its answers only those of its own API tell who it is.
+    """
+    if about.get("CgroupVersion") != "1":
+        return True
+    answer = client.api.get(f"{client.api.base_url}/v4.0.0/libpod/info")
+    return not (answer.ok and answer.json()["host"]["security"]["rootless"])
+
+
 def _end_of_log(container: Any) -> str:
     """The end of what the build said; neither a long line nor a log without end is read whole into memory."""
     kept, read = b"", 0
@@ -266,6 +280,18 @@ def _volumes(task: BuildTask) -> dict[str, dict[str, str]]:
     read = {str(path): {"bind": str(path), "mode": "ro"} for path in (task.source, *task.seen)}
     write = {str(path): {"bind": str(path), "mode": "rw"} for path in (task.out, task.cache, task.home)}
     return read | write | {str(task.home / TEMPORARY): {"bind": "/tmp", "mode": "rw"}}  # noqa: S108  # inside
+
+
+def _opened(task: BuildTask) -> tuple[Path, ...]:
+    """The folders that a build writes to, open to its user, who is not the one who called: also those in its home."""
+    # A tmpfs has the mode that /tmp has in the image: with runc, whatever mode is asked for.
+    (task.home / TEMPORARY).mkdir(exist_ok=True)
+    inside = sorted(path for path in task.home.iterdir() if path.is_dir() and not path.is_symlink())
+    folders = (task.out, task.cache, task.home, *inside)
+    for folder in folders:
+        if folder.stat().st_uid == os.geteuid():
+            folder.chmod(0o1777 if folder.name == TEMPORARY else 0o777)
+    return folders
 
 
 def _check_hidden(task: BuildTask) -> None:

@@ -90,8 +90,15 @@ class TufClient:
     @property
     def development(self) -> bool:
         """Whether the verified root says that one of the keys is a development key."""
-        data = json.loads((self._cache / "root.json").read_bytes())
-        return bool(data["signed"].get(DEVELOPMENT_MARK))
+        return bool(self._root().get(DEVELOPMENT_MARK))
+
+    @property
+    def consistent(self) -> bool:
+        """Whether the verified root says that targets lie under their digest and name, and not under the name alone."""
+        return bool(self._root().get("consistent_snapshot"))
+
+    def _root(self) -> Any:
+        return json.loads((self._cache / "root.json").read_bytes())["signed"]
 
     def target(self, name: str) -> Target | None:
         """The target called `name`, after a refresh; None when the repository does not have it."""
