@@ -54,8 +54,9 @@ def test_a_twins_life(assay: Assay, arm: Firmware, tmp_path: Path) -> None:
     assert assay("twin", "start", "t1")[1]["wire_pid"] == running["wire_pid"]
     assert assay("twin", "power", "cut", "t1")[1]["power"] == "off"
     assert assay("twin", "power", "cycle", "t1")[1]["power"] == "on"
-    for words in (("cut", "--at-flush", "3"), ("off", "--at-flush", "3"), ("cut", "--at-flush", "3", "--after", "1")):
-        assert assay("twin", "power", words[0], "t1", *words[1:])[0] == 2  # no disk; no cut; two moments
+    wrong = ("cut --at-flush 3", "off --at-flush 3", "cut --at-flush 3 --after 1", "cut --disk-seed 3")
+    for action, *words in map(str.split, wrong):  # no disk; no cut; two moments; nothing is lost
+        assert assay("twin", "power", action, "t1", *words)[0] == 2
     assert assay("twin", "status", "t1")[1]["power_ons"] == 2
     assert [twin["name"] for twin in assay("twin", "list")[1]["twins"]] == ["t1"]
     assert assay("twin", "stop", "t1")[1]["running"] is False

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,27 +114,40 @@ def command(
         )
     if serial is not None:
         raise UsageFault("somebody else's board cannot prove a serial number", remedy="leave --serial out")
-    from assay.pipeline import flasher_images, flasher_run
-    from assay.pipeline.foreign_flash import ForeignOrder
-    from assay.pipeline.foreign_images import parse_images
+    wanted = _Images(images, trust, flasher, wait_s, bench, recovery, unverified, dry_run, unsafe_skip_policy)
+    return at_places(session, places, wanted.flash)
 
-    def images_at(each: Session, place: str) -> Answer:
-        if flasher_run.goes_by_flasher(each.site, place, flasher, bench):
-            if recovery:
+
+@dataclass(frozen=True)
+class _Images:
+    """What is asked of a place with somebody else's board, as the command line has it."""
+
+    images: tuple[str, ...]
+    trust: Path
+    flasher: str | None
+    wait_s: float
+    bench: Path | None
+    recovery: bool
+    unverified: bool
+    dry_run: bool
+    skip_policy: str | None
+
+    def flash(self, session: Session, place: str) -> Answer:
+        """By a flasher from outside or over SMP, as the board says. Raises `UsageFault` for words of the other way."""
+        from assay.pipeline import flasher_images, flasher_run
+        from assay.pipeline.foreign_flash import ForeignOrder
+        from assay.pipeline.foreign_images import parse_images
+
+        if flasher_run.goes_by_flasher(session.site, place, self.flasher, self.bench):
+            if self.recovery:
                 raise UsageFault("--recovery is for a board that is flashed over SMP", remedy="leave it out")
-            given = flasher_images.parse_images(images)
-            order = flasher_run.FlasherOrder(
-                given, place, trust, flasher, wait_s, bench, unverified, dry_run, unsafe_skip_policy
-            )
-            return _by_flasher(each, order)
-        if dry_run:
+            given = flasher_images.parse_images(self.images)
+            how = (self.flasher, self.wait_s, self.bench, self.unverified, self.dry_run, self.skip_policy)
+            return _by_flasher(session, flasher_run.FlasherOrder(given, place, self.trust, *how))
+        if self.dry_run:
             raise UsageFault("--dry-run goes with --flasher", remedy="say --flasher, or leave it out")
-        smp_images = parse_images(images)
-        return _foreign(
-            each, ForeignOrder(smp_images, place, trust, wait_s, bench, recovery, unverified, unsafe_skip_policy)
-        )
-
-    return at_places(session, places, images_at)
+        over_smp = (self.wait_s, self.bench, self.recovery, self.unverified, self.skip_policy)
+        return _foreign(session, ForeignOrder(parse_images(self.images), place, self.trust, *over_smp))
 
 
 def _release(session: Session, order: FlashOrder) -> Answer:

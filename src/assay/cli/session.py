@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -56,8 +57,9 @@ class Session:
         return Site(self.site_dir)
 
     def say(self, text: str) -> None:
-        """A line of progress for people: stderr."""
-        click.echo(text, err=True)
+        """A line of progress for people: stderr. Where nobody reads it any more, the work goes on."""
+        with suppress(OSError):
+            click.echo(text, err=True)
 
 
 def find_site(start: Path) -> Path:

@@ -165,7 +165,7 @@ def stop(session: Session, name: str, force: bool) -> Answer:
 @twin_name
 @click.option("--after", "after_s", type=click.FloatRange(0, 60), default=0.0, help="cut: in that many seconds.")
 @click.option("--at-flush", type=click.IntRange(1, 1 << 31), help="cut: when a disk is asked for that many flushes.")
-@click.option("--disk-seed", type=click.IntRange(0, 1 << 63), default=0, help="cut --at-flush: of what is lost [0].")
+@click.option("--disk-seed", type=click.IntRange(0, 1 << 63), help="cut --at-flush: of what is lost [0].")
 @click.option("--off-time", "off_s", type=click.FloatRange(0, 5), default=0.05, help="cycle: seconds without power.")
 @force_option
 @verb
@@ -175,7 +175,7 @@ def power(
     name: str,
     after_s: float,
     at_flush: int | None,
-    disk_seed: int,
+    disk_seed: int | None,
     off_s: float,
     force: bool,
 ) -> Answer:
@@ -187,21 +187,23 @@ def power(
     """
     from assay.drivers.twin.control import TwinControl
 
-    _check_cut(action, after_s, at_flush)
+    _check_cut(action, after_s, at_flush, disk_seed)
     folder = _folder(session, name)
     control = TwinControl(folder)
     with _ours(folder, f"twin power {action}", force):
         if at_flush is not None:
-            control.cut_at_flush(at_flush, disk_seed)
+            control.cut_at_flush(at_flush, disk_seed or 0)
         else:
             control.power(action, off_s=off_s, after_s=after_s)
         status = control.status()
     return Answer(_line(status, None), asdict(status))
 
 
-def _check_cut(action: str, after_s: float, at_flush: int | None) -> None:
+def _check_cut(action: str, after_s: float, at_flush: int | None, disk_seed: int | None) -> None:
     from assay.errors import UsageFault
 
+    if disk_seed is not None and at_flush is None:
+        raise UsageFault("--disk-seed is of a cut at a flush", remedy="use it with --at-flush, or leave it out")
     if at_flush is not None and (action != "cut" or after_s):
         raise UsageFault("--at-flush is a moment of a cut", remedy="use it with cut, and without --after")
 
