@@ -37,7 +37,8 @@ static bool is_told(const struct stored_note *note) {
 }
 
 result_t note_write(enum note_kind kind, uint32_t code, const uint8_t *hash, const char *reason) {
-    struct stored_note note = {.kind = (uint16_t)kind, .code = (uint16_t)code};
+    static struct stored_note note;  // off the stack, into which a wrong length would copy all that lies behind the text
+    note = (struct stored_note){.kind = (uint16_t)kind, .code = (uint16_t)code};
     if (hash) memcpy(note.hash, hash, sizeof note.hash);
     memcpy(note.reason, reason, text_length(reason, sizeof note.reason));
     return is_told(&note) ? RESULT_OK : record_append(&store, &note, sizeof note);

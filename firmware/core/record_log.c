@@ -82,12 +82,13 @@ static result_t find_room(const struct turn *log, uint32_t *half, uint32_t *cell
 }
 
 result_t record_append(const struct turn *log, const void *payload, uint32_t length) {
-    struct record last, record = {0};
+    static struct record record;  // off the stack, as in note_write
+    struct record last;
     uint32_t half, cell;
     if (length > sizeof record.payload) return RESULT_OF(ERROR_TOO_LARGE);
     result_t result = record_last(log, &last);
     if (!result_ok(result) && result != RESULT_EMPTY) return result;
-    record.sequence = result_ok(result) ? last.sequence + 1 : 0;
+    record = (struct record){.sequence = result_ok(result) ? last.sequence + 1 : 0};
     memcpy(record.payload, payload, length);
     record.crc = crc32(&record, CRC_BYTES);
     result = find_room(log, &half, &cell);
