@@ -15,6 +15,7 @@
 
 static struct boot_choice choice;
 static result_t why;
+static volatile result_t decisions[2];  // as they fell, the first and the second
 static char version[IMAGE_VERSION_TEXT];
 struct assay_stage assay_stage = {.stage = "boot", .name = MODULE_NAME, .version = version, .health_reason = ""};
 
@@ -38,6 +39,13 @@ const struct smp_command smp_commands[] = {
     {0, 0, 0, 0},
 };
 
+// The address is made from both decisions: whoever comes here past one of them, by a call with a wrong bit, say, goes
+// where neither memory nor a device is, since a failure and nothing at all are far from RESULT_OK.
+static _Noreturn __attribute__((noinline)) void leave(void) {
+    if (choice.state == STATE_TESTING) port_watchdog_start();
+    port_jump(RAM_APP_BASE + (decisions[0] ^ RESULT_OK) + (decisions[1] ^ RESULT_OK), IMAGE_HEADER_SIZE);
+}
+
 static void start(struct handoff *handoff) {
     memcpy(handoff->app_hash, choice.image.hash, sizeof handoff->app_hash);
     memcpy(handoff->app_name, choice.image.name, sizeof handoff->app_name);
@@ -47,9 +55,8 @@ static void start(struct handoff *handoff) {
     handoff->security_counter = choice.security_counter;
     handoff_write(handoff, FILLED_BY_BOOT);
     handoff_write_image(&choice.radio);
-    if (!result_ok(boot_verify_again(image_pubkey, &choice))) return;  // then recovery: something changed it in RAM
-    if (choice.state == STATE_TESTING) port_watchdog_start();
-    port_jump(RAM_APP_BASE, IMAGE_HEADER_SIZE);
+    decisions[1] = boot_verify_again(image_pubkey, &choice);
+    if (result_ok(decisions[1])) leave();  // else recovery: something changed it in RAM
 }
 
 // Says every second that recovery waits, until a client has spoken.
@@ -75,6 +82,7 @@ int main(void) {
     if (!result_ok(handed)) memset(&handoff, 0, sizeof handoff);
     image_version_text(&handoff.boot_version, version);
     why = boot_choose(image_pubkey, &choice);
+    decisions[0] = why;
     if (result_ok(why)) start(&handoff);
     (void)note_write(NOTE_RECOVERY, result_error(why), choice.image.hash, result_word(result_error(why)));
     smp_image_init(&image_stage);

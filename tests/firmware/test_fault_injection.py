@@ -145,6 +145,19 @@ def test_a_branch_into_what_was_refused(workshop: Workshop, tmp_path: Path, weak
     assert came_of_it == (Outcome.RAN_BAD if runs else Outcome.RECOVERY)
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("weak", [False, True])
+def test_a_branch_past_both_decisions(workshop: Workshop, tmp_path: Path, weak: bool) -> None:
+    """One wrong bit in a call led to where the app is started; there the address is made from what was decided."""
+    workshop = lacking(workshop, tmp_path, "jumps-anyway") if weak else workshop
+    images, symbols = ImageSet(workshop), bootloader_symbols(workshop)
+    recovery = symbols["smp_image_init"]
+    with closing(bench_of(images, images.chip("bad-signature", "primary"))) as bench:
+        assert bench.boot(None).outcome == Outcome.RECOVERY
+        came_of_it = bench.boot(Fault(recovery, branch_to(symbols["leave"], recovery), lasting=True)).outcome
+    assert (came_of_it == Outcome.RAN_BAD) is weak, came_of_it
+
+
 def branch_to(address: int, at: int) -> bytes:
     """Code for `at` that goes on at `address`, by a register."""
     if address >> 28:  # lui t0; jr t0
