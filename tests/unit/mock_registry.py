@@ -88,7 +88,7 @@ class MockRegistry:
         for each, data in self.manifests.items():
             document = json.loads(data)
             if document.get("subject", {}).get("digest") == digest:
-                more = {"artifactType": document["artifactType"]}
+                more = {key: document[key] for key in ("artifactType",) if key in document}
                 rows.append({"mediaType": MANIFEST, "digest": each, "size": len(data), **more})
         return {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": rows}
 
