@@ -78,6 +78,7 @@ int main(void) {
     struct handoff handoff;
     port_init();
     port_forbid_execution(RAM_APP_BASE, RAM_APP_SIZE);
+    port_forbid_writing_code();
     result_t handed = handoff_read(&handoff, FILLED_BY_ROM);
     if (!result_ok(handed)) memset(&handoff, 0, sizeof handoff);
     image_version_text(&handoff.boot_version, version);

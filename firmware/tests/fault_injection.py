@@ -49,12 +49,13 @@ PROGRESS_S = 30.0  # between two lines on stderr
 # What --weak leaves out, one of: the second decision (then one skipped branch is enough), the proof that the verifier
 # refuses something (then one lasting skip in it is), the bounds of the running hash (then one skipped branch in it
 # writes the image over the stack), what keeps the image from running before it was verified (then a branch to another
-# place may lead into it), or that the jump needs both decisions (then a branch past them is enough). The campaign must
-# see it.
+# place may lead into it), that the jump needs both decisions (then a branch past them is enough), or what keeps the
+# code from being written (then a copy may go over it). The campaign must see it.
 SECOND_DECISION = "    struct image_source source = image_in_ram(port_memory(RAM_APP_BASE)"
 REFUSAL = "    wrong |= check_refusal(&image, key);\n"
 HASH = "    static struct sha256 hash;  // holds bytes of the image: never on the stack\n    sha256_init"
 GUARD = "    port_forbid_execution(RAM_APP_BASE, RAM_APP_SIZE);\n"
+KEEPER = "    port_forbid_writing_code();\n"
 DECIDED = "port_jump(RAM_APP_BASE + (decisions[0] ^ RESULT_OK) + (decisions[1] ^ RESULT_OK), "
 ANYWAY = ("bootloader/main.c", DECIDED, "port_jump(RAM_APP_BASE, ")
 BLOCK = "@min(Sha256.block_length, length - done)"
@@ -68,6 +69,7 @@ WEAK = {
     ],
     "runs-anything": [("bootloader/main.c", GUARD, "")],
     "jumps-anyway": [ANYWAY],
+    "writes-code": [("bootloader/main.c", KEEPER, "")],
 }
 
 

@@ -158,6 +158,27 @@ def test_a_branch_past_both_decisions(workshop: Workshop, tmp_path: Path, weak: 
     assert (came_of_it == Outcome.RAN_BAD) is weak, came_of_it
 
 
+ADD_R0_R8, ADD_R2_R8 = bytes.fromhex("4044"), bytes.fromhex("4244")
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("weak", [False, True])
+def test_a_copy_over_the_bootloaders_code(workshop: Workshop, tmp_path: Path, weak: bool) -> None:
+    """One wrong bit where SHA-256 keeps the rest of a block: the image goes to address 0, and as far as an address."""
+    if workshop.board != "ast1030-evb":
+        pytest.skip("this board's core has nothing that keeps its code from being written (rv32_virt/port.c)")
+    workshop = lacking(workshop, tmp_path, "writes-code") if weak else workshop
+    images, symbols = ImageSet(workshop), bootloader_symbols(workshop)
+    update = symbols["sha256_update"]
+    payload = (workshop.build("bootloader") / "payload.bin").read_bytes()
+    offset = update - images.layout["ram"]["boot"]["base"] - HEADER_BYTES
+    (at,) = re.finditer(re.escape(ADD_R0_R8), payload[offset : offset + 160])
+    fault = Fault(update + at.start(), ADD_R2_R8, symbols["image_check_signature"], 1, 2)
+    with closing(bench_of(images, images.chip("bad-signature", "primary"))) as bench:
+        assert bench.boot(None).outcome == Outcome.RECOVERY
+        assert bench.boot(fault).outcome == (Outcome.RAN_BAD if weak else Outcome.RECOVERY)
+
+
 def branch_to(address: int, at: int) -> bytes:
     """Code for `at` that goes on at `address`, by a register."""
     if address >> 28:  # lui t0; jr t0

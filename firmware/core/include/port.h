@@ -50,6 +50,10 @@ void port_watchdog_feed(void);
 // into it resets the board. Where a core cannot take that back again, it does nothing (rv32_virt/port.c).
 void port_forbid_execution(uint32_t base, uint32_t size);
 
+// Until port_jump the code of this stage is not written any more: a copy that a fault leads into it resets the board. Where
+// a core cannot do that, or cannot take it back again, it does nothing.
+void port_forbid_writing_code(void);
+
 // Leaves this stage for the image whose header lies at `image`; its code starts `header_size` bytes later.
 _Noreturn void port_jump(uint32_t image, uint32_t header_size);
 

@@ -164,6 +164,8 @@ void port_forbid_execution(uint32_t base, uint32_t size) {
     (void)size;
 }
 
+void port_forbid_writing_code(void) {}
+
 _Noreturn void port_jump(uint32_t image, uint32_t header_size) {
     (void)image;
     (void)header_size;

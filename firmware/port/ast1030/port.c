@@ -12,12 +12,14 @@
 #define ENTROPY_MS 2000u
 #define RECEIVE_INTERRUPT 1u
 #define WATCHDOG_US 16000000u
+#define CODE_PAGE 4096u
 _Static_assert(TICK_CYCLES <= 1u << 24, "SysTick has 24 bits");
 _Static_assert(FLASH_PROGRAM_SIZE == 256 && FLASH_ERASE_SIZE == 4096, "commands 0x02 and 0x20 of a W25Q80");
 
 static const struct ns16550 console = {UART5_BASE, UART_STRIDE, UART_CLOCK_HZ / 16 / SERIAL_BAUD};
 static const struct ns16550 entropy = {UART1_BASE, UART_STRIDE, UART_CLOCK_HZ / 16 / SERIAL_BAUD};
 static volatile uint32_t ticks;
+extern uint32_t code_start, code_end;
 
 void tick_interrupt(void) { ticks++; }
 void uart_interrupt(void) { ns16550_interrupt(&console); }
@@ -170,19 +172,31 @@ _Noreturn void port_reset(void) {
 
 void *port_memory(uint32_t address) { return (void *)(uintptr_t)address; }
 
+static uint32_t regions;
+
 // Each region is as large as what is left, and the alignment of its start, allow.
-void port_forbid_execution(uint32_t base, uint32_t size) {
-    for (uint32_t region = 0; size != 0 && region < MPU_REGIONS; region++) {
+static void add_regions(uint32_t base, uint32_t size, uint32_t access) {
+    MPU_CONTROL = 0;
+    for (; size != 0 && regions < MPU_REGIONS; regions++) {
         uint32_t bits = (uint32_t)__builtin_ctz(base);
         while ((1u << bits) > size) bits--;
-        MPU_NUMBER = region;
+        MPU_NUMBER = regions;
         MPU_BASE = base;
-        MPU_ATTRIBUTES = MPU_NEVER_EXECUTE | MPU_READ_WRITE | MPU_NORMAL_MEMORY | (bits - 1) << 1 | MPU_REGION_ON;
+        MPU_ATTRIBUTES = access | MPU_NORMAL_MEMORY | (bits - 1) << 1 | MPU_REGION_ON;
         base += 1u << bits;
         size -= 1u << bits;
     }
     MPU_CONTROL = MPU_ON;
     __asm__ volatile("dsb\n isb" ::: "memory");
+}
+
+void port_forbid_execution(uint32_t base, uint32_t size) { add_regions(base, size, MPU_NEVER_EXECUTE | MPU_READ_WRITE); }
+
+// Whole pages: what is behind the last one is constants, and at most 4 KiB of them.
+void port_forbid_writing_code(void) {
+    uint32_t base = (uint32_t)(uintptr_t)&code_start & ~(CODE_PAGE - 1);
+    uint32_t end = (uint32_t)(uintptr_t)&code_end & ~(CODE_PAGE - 1);
+    add_regions(base, end - base, MPU_READ_ONLY);
 }
 
 _Noreturn void port_jump(uint32_t image, uint32_t header_size) {

@@ -49,6 +49,7 @@
 #define MPU_ON 5u  // what is in no region is as without an MPU
 #define MPU_NEVER_EXECUTE (1u << 28)
 #define MPU_READ_WRITE (3u << 24)
+#define MPU_READ_ONLY (6u << 24)
 #define MPU_NORMAL_MEMORY (1u << 19 | 1u << 17)
 #define MPU_REGION_ON 1u
 

@@ -151,6 +151,10 @@ void port_forbid_execution(uint32_t base, uint32_t size) {
     (void)size;
 }
 
+// A rule that binds machine mode would have to hold beyond a reset for who loads this memory anew then: QEMU 7.2 keeps
+// locked rules over a reset, and the mask ROM could not load the bootloader any more. On a chip the reset clears them.
+void port_forbid_writing_code(void) {}
+
 _Noreturn void port_jump(uint32_t image, uint32_t header_size) {
     uint32_t entry = image + header_size;
     __asm__ volatile("csrc mstatus, %0\n csrw mie, zero" ::"r"(MSTATUS_MIE) : "memory");
