@@ -13,10 +13,11 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 from assay.errors import Interrupted
+from assay.interfaces.held_signals import held
 
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -51,14 +52,9 @@ def raise_on_signals() -> None:
             signal.signal(number, handle)
 
 
-@contextmanager
-def signals_held() -> Iterator[None]:
+def signals_held() -> AbstractContextManager[None]:
     """Signals of `ENDING` wait until the block is left; processes and threads that begin in it hold them, too."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return held(ENDING)
 
 
 @contextmanager

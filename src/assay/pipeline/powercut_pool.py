@@ -13,7 +13,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -22,6 +22,7 @@ from typing import Self, cast
 
 from assay import errors
 from assay.errors import AssayError, InfrastructureError
+from assay.interfaces.held_signals import held
 from assay.model.powercut import Cut
 from assay.pipeline.powercut_trial import Trial, Trier, tried
 
@@ -69,7 +70,7 @@ class Pool:
             for trier in triers:
                 ours, theirs = context.Pipe()
                 process = context.Process(target=work, args=(theirs, trier), daemon=True)
-                with _deaf():
+                with held(DEAF_TO):  # no Ctrl-C for it, not even while it is still loading
                     process.start()
                 theirs.close()
                 self._ends.append(ours)
@@ -127,16 +128,6 @@ class Pool:
             raise answer.error()
         found: list[Trial] = answer
         return found
-
-
-@contextmanager
-def _deaf() -> Iterator[None]:
-    """A process that is started inside hears no Ctrl-C, not even while it is still loading."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, DEAF_TO)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def work(end: Connection, trier: Trier, do: Callable[[Trier, str, Cut], list[Trial]] = tried) -> None:
