@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from test_west_and_platformio import BINARY, MAIN, needs, put, theirs
+from test_west_and_platformio import BINARY, MAIN, cmake_of, needs, put, theirs
 from tiny_build import build, needs_sandbox, tiny_site
 
 from assay.errors import UnitFailed
@@ -42,14 +42,7 @@ here = ["-S", asked.project_dir, "-B", asked.build_dir]
 subprocess.check_call(["cmake", "-GNinja", "-DCMAKE_C_COMPILER=cross-gcc", *here, *defines])
 subprocess.check_call(["cmake", "--build", asked.build_dir])
 """
-CMAKE = f"""\
-cmake_minimum_required(VERSION 3.16)
-project(app C)
-add_executable(app main.c)
-target_compile_definitions(app PRIVATE LEVEL=${{LEVEL}})
-target_compile_options(app PRIVATE -ffile-prefix-map=${{CMAKE_CURRENT_SOURCE_DIR}}=.)
-add_custom_command(TARGET app POST_BUILD COMMAND {BINARY} app app.bin)
-"""
+CMAKE = cmake_of(f"COMMAND {BINARY} app app.bin")
 PROJECT = {"main.c": MAIN, "CMakeLists.txt": CMAKE}
 
 

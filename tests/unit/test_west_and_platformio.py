@@ -60,14 +60,21 @@ class Build(WestCommand):
         for command in (configure, ["cmake", "--build", args.build_dir]):
             subprocess.check_call(command)
 """
-WEST_CMAKE = f"""\
+
+
+def cmake_of(after: str) -> str:
+    """The CMakeLists.txt of the project; `after` makes the artifact of what was linked."""
+    return f"""\
 cmake_minimum_required(VERSION 3.16)
 project(app C)
 add_executable(app main.c)
 target_compile_definitions(app PRIVATE LEVEL=${{LEVEL}})
 target_compile_options(app PRIVATE -ffile-prefix-map=${{CMAKE_CURRENT_SOURCE_DIR}}=.)
-add_custom_command(TARGET app POST_BUILD COMMAND mkdir -p zephyr COMMAND {BINARY} app zephyr/zephyr.bin)
+add_custom_command(TARGET app POST_BUILD {after})
 """
+
+
+WEST_CMAKE = cmake_of(f"COMMAND mkdir -p zephyr COMMAND {BINARY} app zephyr/zephyr.bin")
 IMPORTING = """\
 manifest:
   remotes: [{{ name: here, url-base: "file://{0}" }}]
