@@ -57,6 +57,7 @@ HASH = "    static struct sha256 hash;  // holds bytes of the image: never on th
 GUARD = "    port_forbid_execution(RAM_APP_BASE, RAM_APP_SIZE);\n"
 KEEPER = "    port_forbid_writing_code();\n"
 DECIDED = "port_jump(RAM_APP_BASE + (decisions[0] ^ RESULT_OK) + (decisions[1] ^ RESULT_OK), "
+NOTE = "static struct stored_note note;  // off the stack"
 ANYWAY = ("bootloader/main.c", DECIDED, "port_jump(RAM_APP_BASE, ")
 BLOCK = "@min(Sha256.block_length, length - done)"
 WEAK = {
@@ -69,6 +70,11 @@ WEAK = {
     ],
     "runs-anything": [("bootloader/main.c", GUARD, "")],
     "jumps-anyway": [ANYWAY],
+    "notes-on-stack": [
+        ("core/notes.c", NOTE, "struct stored_note note;  //"),
+        ("bootloader/main.c", KEEPER, ""),  # which stops it also then, as the decisions do
+        ANYWAY,
+    ],
     "writes-code": [("bootloader/main.c", KEEPER, "")],
 }
 

@@ -158,22 +158,30 @@ def test_a_branch_past_both_decisions(workshop: Workshop, tmp_path: Path, weak: 
     assert (came_of_it == Outcome.RAN_BAD) is weak, came_of_it
 
 
-ADD_R0_R8, ADD_R2_R8 = bytes.fromhex("4044"), bytes.fromhex("4244")
+# What a flipped bit did to an instruction: its code, the wrong code, and the bootloader that lacks what is in the way.
+WRONG_COPIES = {
+    "sha256_update": ("4044", "4244", "writes-code"),  # add r2, r8 for add r0, r8: to address 0, as far as an address
+    "note_write": ("0246", "0646", "notes-on-stack"),  # mov r6, r0 for mov r2, r0: what the register held is the length
+}
 
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("weak", [False, True])
-def test_a_copy_over_the_bootloaders_code(workshop: Workshop, tmp_path: Path, weak: bool) -> None:
-    """One wrong bit where SHA-256 keeps the rest of a block: the image goes to address 0, and as far as an address."""
+@pytest.mark.parametrize("function", WRONG_COPIES)
+def test_a_copy_to_another_place_or_of_another_length(
+    workshop: Workshop, tmp_path: Path, function: str, weak: bool
+) -> None:
+    """A copy over the bootloader's code is a fault, and one over the memory behind a note reaches no stack."""
     if workshop.board != "ast1030-evb":
-        pytest.skip("this board's core has nothing that keeps its code from being written (rv32_virt/port.c)")
-    workshop = lacking(workshop, tmp_path, "writes-code") if weak else workshop
+        pytest.skip("campaigns found these on the other board")
+    right, wrong, how = WRONG_COPIES[function]
+    workshop = lacking(workshop, tmp_path, how) if weak else workshop
     images, symbols = ImageSet(workshop), bootloader_symbols(workshop)
-    update = symbols["sha256_update"]
     payload = (workshop.build("bootloader") / "payload.bin").read_bytes()
-    offset = update - images.layout["ram"]["boot"]["base"] - HEADER_BYTES
-    (at,) = re.finditer(re.escape(ADD_R0_R8), payload[offset : offset + 160])
-    fault = Fault(update + at.start(), ADD_R2_R8, symbols["image_check_signature"], 1, 2)
+    offset = symbols[function] - images.layout["ram"]["boot"]["base"] - HEADER_BYTES
+    at = payload.index(bytes.fromhex(right), offset, offset + 160) - offset
+    anchor, count, hit = (symbols["image_check_signature"], 1, 2) if function == "sha256_update" else (0, 0, 1)
+    fault = Fault(symbols[function] + at, bytes.fromhex(wrong), anchor, count, hit)
     with closing(bench_of(images, images.chip("bad-signature", "primary"))) as bench:
         assert bench.boot(None).outcome == Outcome.RECOVERY
         assert bench.boot(fault).outcome == (Outcome.RAN_BAD if weak else Outcome.RECOVERY)
