@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from assay.cli.many_places import _answer
+
 WITHIN_S = 120.0  # a run takes a third of a second on an idle machine, and many on one that is starved
 
 VERB = """
@@ -161,3 +163,8 @@ def one(session, place):
     done = run(tmp_path, one, ci=True)
     assert results(done) == ["ERROR", "ERROR"]
     assert "a: ValueError: a" in done.stderr.splitlines()
+
+
+def test_a_place_with_a_strange_name_is_shown_in_one_line() -> None:
+    answer = _answer([{"place": "a\nb\x1b[2J", "status": 2, "result": "USAGE", "error": "no such place"}])
+    assert len(answer.text.splitlines()) == 2 and "\x1b" not in answer.text

@@ -26,6 +26,7 @@ from assay.cli.session import Answer, Session, carry_out
 from assay.cli.signals import signals_heeded, signals_held
 from assay.cli.upload_progress import Display, upload_progress
 from assay.errors import ExitStatus, Interrupted, UsageFault, gravest
+from assay.formats.visible_text import visible
 from assay.interfaces.readiness import readable
 from assay.interfaces.step_book import Say
 
@@ -245,7 +246,7 @@ class _Crew:
 
     def _show(self, place: str, line: str) -> None:
         if (progress := _progress_in(line)) is None:
-            self.tell(line if line.startswith(f"{place}: ") else f"{place}: {line}")
+            self.tell(line if line.startswith(f"{place}: ") else f"{visible(place)}: {line}")
             return
         what, done, total = progress
         if (place, what) not in self.bars:
@@ -275,7 +276,7 @@ def _answer(results: list[dict[str, Any]]) -> Answer:
 
 
 def _why_not(result: dict[str, Any]) -> str:
-    lines = [f"{result['result']} on {result['place']}: {result['error']}"]
+    lines = [f"{result['result']} on {visible(result['place'])}: {result['error']}"]
     lines += [f"  {note}" for note in result.get("notes", ())]
     return "\n".join(lines + ([f"  next: {result['remedy']}"] if result.get("remedy") else []))
 
