@@ -52,6 +52,7 @@ QEMU_ARM64 = ("qemu-system-aarch64", "qemu-system-arm")
 LINUX_PROGRAMS = (("mksquashfs", "squashfs-tools"), ("rauc", "rauc"), ("/usr/sbin/sfdisk", "fdisk"))
 U_BOOT = "/usr/lib/u-boot/qemu_arm64/u-boot.bin"
 CONTAINER_PROGRAMS = (("podman", "podman"), ("runc", "runc"), ("/bin/busybox", "busybox-static"))
+IDS_OF_A_CALLER = ("newuidmap", "uidmap")  # podman of who is not root
 DOCKER_ENGINE = ("dockerd", "docker.io")
 CARGO = ("/usr/bin/cargo", "cargo")
 CRATE = "/usr/share/cargo/registry/fnv-1.0.7"
@@ -115,7 +116,7 @@ def install(session: nox.Session, lock: str) -> None:
 INSTALLED = (
     "softhsm|openssl|faketime|docker-registry|sandbox|namespace|openssh|dropbear|detools|C compiler|qemu-system|no QEMU"
     "|west|platformio|uhubctl|32-bit loader|other people's firmware|their source package|pytest-embedded|umockdev"
-    "|make or its project"
+    "|make or its project|podman"
 )
 """What reasons to be skipped speak of that `tests` has installed, or that CI's machines have."""
 
@@ -176,7 +177,7 @@ def tests(session: nox.Session) -> None:
     """All tests but the long campaigns."""
     need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT, HOST_COMPILER, OPENSSL, SOFT_HSM)
     need(session, *SOURCE_PACKAGES, *BENCH_PROGRAMS, *LINUX_PROGRAMS, *FLASH_PROGRAMS, *BUILD_SYSTEMS, DOCKER_REGISTRY)
-    need(session, FAKETIME, *LOADER_32)
+    need(session, FAKETIME, *LOADER_32, *CONTAINER_PROGRAMS, *(() if os.geteuid() == 0 else (IDS_OF_A_CALLER,)))
     install(session, "test")
     session.install("--require-hashes", "-r", "requirements/build-systems.txt")
     fetch_foreign_firmware(session)
@@ -197,7 +198,7 @@ def labgrid(session: nox.Session) -> None:
 
 @nox.session
 def containers(session: nox.Session) -> None:
-    """Builds in containers, on a podman and a Docker Engine of their own; real projects of other people. Wants root."""
+    """Builds in containers, on a podman (in `tests`, too) and a Docker Engine; real projects by Cargo. Wants root."""
     need(session, BUBBLEWRAP, HOST_COMPILER, *CONTAINER_PROGRAMS, DOCKER_ENGINE, *BUILD_SYSTEMS, CARGO)
     if not Path(CRATE).exists():
         need(session, ("the crate fnv of package librust-fnv-dev", "librust-fnv-dev"))
@@ -206,7 +207,8 @@ def containers(session: nox.Session) -> None:
     session.run("python", "tests/unit/foreign_project.py")
     files = ("test_container_builder.py", "test_build_systems.py", "test_real_projects.py")
     files += ("test_west_and_platformio.py",)
-    session.run("pytest", *(f"tests/unit/{name}" for name in files), *session.posargs)
+    paths = [f"tests/unit/{name}" for name in files]
+    session.run("python", "-m", "pytest", *NEVER_SKIP, *paths, *session.posargs, env=never_skip("."))
 
 
 @nox.session

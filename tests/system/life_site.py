@@ -39,6 +39,8 @@ APPS: dict[str, tuple[str, ...]] = {
 VERB_TIMEOUT_S = 200
 LIVE = shutil.ignore_patterns("control", "tty", "wire.lock", "*.log")
 """Files of a twin that mean something only while it runs."""
+NOT_IN_RELEASES = ("tests", "linux", "README.md")
+"""In the firmware's folder, and no source of what is made here."""
 BASE = Path(tempfile.gettempdir()) / f"assay-test-sites-{os.getuid()}"
 
 
@@ -251,7 +253,8 @@ def _sources_digest(board: str) -> str:
     stages = ("build", "signing", "registry", "provenance")
     makers = [ROOT / "src" / "assay" / "stages" / stage for stage in stages]
     makers += [ROOT / "src" / "assay" / part for part in ("formats/mcuboot_image.py", "model/artifact.py")]
-    for folder in (ROOT / "firmware", *makers):
+    parts = [each for each in sorted((ROOT / "firmware").iterdir()) if each.name not in NOT_IN_RELEASES]
+    for folder in (*parts, *makers):
         for file in [folder, *sorted(folder.rglob("*"))]:
             if file.is_file() and "__pycache__" not in file.parts:
                 digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes())

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import pytest
-from container_engine import ENGINES, Engine, lacking
+from container_engine import ENGINES, Engine, NoEngine, running_engine
 from test_conformance import conform, passed_all
 from tiny_build import build, needs_sandbox, tiny_project, tiny_site
 
@@ -29,14 +28,11 @@ DOUBLED = "x=0123456789abcdef; i=0; while [ $i -lt %d ]; do x=$x$x; i=$((i + 1))
 
 @pytest.fixture(scope="module", params=sorted(ENGINES))
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """In a folder of a short name: podman takes no --runroot of more than 50 characters."""
-    if missing := lacking(request.param):
-        pytest.skip(f"{missing} is missing: nox -s containers")
-    with tempfile.TemporaryDirectory(prefix="eng-", ignore_cleanup_errors=True) as folder:
-        running = Engine(Path(folder), request.param)
-        yield running
-        running.process.terminate()
-        running.process.wait()
+    try:
+        with running_engine(request.param) as running:
+            yield running
+    except NoEngine as error:
+        pytest.skip(str(error))
 
 
 def test_the_host_builder_conforms(tmp_path: Path) -> None:

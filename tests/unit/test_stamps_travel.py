@@ -152,6 +152,36 @@ def test_a_bundle_of_releases_outlives_its_keys(published: Published, lab: Sigst
     assert before == {path: path.read_bytes() for path in stamps_of(by).iterdir()}
 
 
+def test_other_stamps_that_lie_here_go_before_those_of_a_bundle(
+    published: Published, lab: SigstoreLab, tmp_path: Path
+) -> None:
+    """An import goes by what gates will go by, with --check too, and says so."""
+    made, own, by = published.site, published.site.folder / STAMPS, tmp_path / "here.toml"
+    recorded = [path.read_bytes() for path in (made.folder / "records").iterdir() if path.suffix == ".json"]
+    own.mkdir()
+    for each in recorded:
+        stamp_path(own / hashlib.sha256(each).hexdigest(), 1).write_bytes(stamp(lab, each))
+    file, here = tmp_path / "stamped.tar", Site(tmp_path / "here")
+    export_bundle(made, find_releases(made, ["tiny"], None), file)
+    trust = ended(published.trust(), lab, Role.BUILDER)
+    write_trust(by, trust, replace=False)
+    trust = trust.asked(replace(trust.asking, stamps=StampFolder(stamps_of(by)).of))
+    first, *more = (hashlib.sha256(each).hexdigest() for each in recorded)
+    stamps_of(by).mkdir()
+    good = stamp(lab, recorded[0])
+    stamp_path(stamps_of(by) / first, 1).write_bytes(good)
+    for keep in (False, True):
+        done = import_bundle(here, file, trust, keep=keep, stamps=stamps_of(by))
+        assert (done.stamped, done.passed_over, done.other_stamps) == (len(more), (), (first,))
+    assert stamp_path(stamps_of(by) / first, 1).read_bytes() == good
+    told = CliRunner().invoke(main, ["bundle", "import", str(file), "--trust", str(by), "--site", str(here.folder)])
+    assert f"other archive stamps of {first} lie here already" in told.output, told.output
+    for sha256 in (first, *more):
+        stamp_path(stamps_of(by) / sha256, 1).write_bytes(stamp(lab, b"another file"))
+    with pytest.raises(NotVerified, match=r"no time stamp says it is older|is not over this file"):
+        import_bundle(Site(tmp_path / "there"), file, trust, stamps=stamps_of(by))
+
+
 def test_stamps_in_a_bundle_that_prove_nothing(published: Published, lab: SigstoreLab, tmp_path: Path) -> None:
     """Passed over and told where nobody needs them; of nothing in the bundle, or with a gap, they are refused."""
     own, file, here = published.site.folder / STAMPS, tmp_path / "bundle.tar", Site(tmp_path / "here")

@@ -108,6 +108,8 @@ def _lines(done: Imported) -> list[str]:
     lines += [f"log '{done.log.head.origin}', {done.log.head.size} entries"]
     lines += [f"archive stamps of {done.stamped} statements count here"] if done.stamped else []
     lines += [f"caution   archive stamps of {sha256} do not count by this trust file" for sha256 in done.passed_over]
+    here = "lie here already: they are kept and go before those of the bundle"
+    lines += [f"caution   other archive stamps of {sha256} {here}" for sha256 in done.other_stamps]
     lines += ["the repository's metadata names these releases"] if done.metadata else []
     if done.log.continues:
         lines += [f"  goes on from the {done.log.continues} entries that this site had seen"]
@@ -121,6 +123,6 @@ def _data(done: Imported) -> dict[str, object]:
     ]
     log = {"origin": done.log.head.origin, "size": done.log.head.size, "continues": done.log.continues}
     withdrawn = [each.model_dump(mode="json") for each in done.withdrawn]
-    stamps = {"counted": done.stamped, "passed_over": list(done.passed_over)}
+    stamps = {"counted": done.stamped, "passed_over": list(done.passed_over), "others_here": list(done.other_stamps)}
     said = {"releases": releases, "withdrawn": withdrawn, "log": log, "metadata": done.metadata}
     return {**said, "archive_stamps": stamps, "kept": done.kept}

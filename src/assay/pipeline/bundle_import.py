@@ -46,7 +46,8 @@ _REMEDY = "get the bundle again from who made it"
 @dataclass(frozen=True)
 class Imported:
     """What came: releases and what was checked of each, withdrawals, and the state of the log that vouches for them.
-    `stamped`: how many statements came with archive stamps that count here; `passed_over`: those of which none does.
+    `stamped`: how many statements came with archive stamps that count here; `passed_over`: those of which none does;
+    `other_stamps`: those of which other ones lie where gates look, and are what counts.
     """
 
     releases: tuple[tuple[Release, tuple[Check, ...]], ...]
@@ -56,6 +57,7 @@ class Imported:
     metadata: bool = False
     stamped: int = 0
     passed_over: tuple[str, ...] = ()
+    other_stamps: tuple[str, ...] = ()
 
 
 def import_bundle(
@@ -77,7 +79,7 @@ def import_bundle(
             index = _take_apart(file, folder)
             staged = OciLayoutStore(folder)
             _check_layout(staged, index)
-            came = BundleStamps(staged, folder, index, trust)
+            came = BundleStamps(staged, folder, index, trust, stamps or site.folder / STAMPS)
             trust = with_stamps(trust, came.counted)
             note = (folder / release_bundle.CHECKPOINT).read_bytes()
             seen_file = _seen_file(site, checkpoint.read(note).origin)
@@ -97,10 +99,10 @@ def import_bundle(
                     metadata.keep()
                 make_folder(seen_file.parent)
                 write_durably(seen_file, note)
-                came.keep(stamps or site.folder / STAMPS)
+                came.keep()
                 site.store.adopt(staged)
-            others = (len(came.counted), came.passed_over)
-            return Imported(checked, withdrawn, log, keep, metadata.is_there, *others)
+            told = (len(came.counted), came.passed_over, came.others)
+            return Imported(checked, withdrawn, log, keep, metadata.is_there, *told)
     except OSError as error:
         text = f"the bundle cannot be taken apart: {error.strerror} ({error.filename})"
         raise StorageError(text, remedy="free disk space, and make the site folder writable") from error

@@ -17,15 +17,17 @@ from assay.formats import release_bundle
 from assay.formats.archive_stamp import archive_times
 from assay.formats.release_bundle import BundleIndex
 from assay.model.trust import TrustFile
-from assay.pipeline.stamp_folder import StampFolder, keep_stamps
+from assay.pipeline.stamp_folder import StampFolder, go_together, keep_stamps
 
 
 class BundleStamps:
-    """The archive stamps of the bundle that was taken apart into `folder`. `counted`: by the SHA-256 of what they are
-    over. Raises `NotVerified` for stamps of nothing, or that are too many or too long.
+    """The archive stamps of the bundle that was taken apart into `folder`; `place` is where gates look for them.
+    `counted`: by the SHA-256 of what they are over. `others`: those that would, but other ones lie at `place`, and
+    gates go by these. Raises `NotVerified` for stamps of nothing, or that are too many or too long; `StorageError`.
     """
 
-    def __init__(self, staged: OciLayoutStore, folder: Path, index: BundleIndex, trust: TrustFile) -> None:
+    def __init__(self, staged: OciLayoutStore, folder: Path, index: BundleIndex, trust: TrustFile, place: Path) -> None:
+        self._place = place
         named = [sha256 for name in index.members if (sha256 := release_bundle.stamp_of(name))]
         came = {sha256: StampFolder(folder / release_bundle.STAMPS).of(sha256) for sha256 in sorted(set(named))}
         for sha256, stamps in came.items():
@@ -35,15 +37,18 @@ class BundleStamps:
                     remedy="get the bundle again from who made it",
                 )
         self._over = {sha256: staged.get(sha256) for sha256 in came}
+        good = {sha256: stamps for sha256, stamps in came.items() if self._counts(sha256, stamps, trust)}
+        self.passed_over = tuple(sha256 for sha256 in came if sha256 not in good)
+        here = StampFolder(place)
+        self.others = tuple(sha256 for sha256, stamps in good.items() if not go_together(stamps, here.of(sha256)))
         self.counted: Mapping[str, tuple[bytes, ...]] = {
-            sha256: stamps for sha256, stamps in came.items() if self._counts(sha256, stamps, trust)
+            sha256: stamps for sha256, stamps in good.items() if sha256 not in self.others
         }
-        self.passed_over = tuple(sha256 for sha256 in came if sha256 not in self.counted)
 
-    def keep(self, folder: Path) -> None:
-        """Put those that count into `folder`, durably. Raises `OSError`."""
+    def keep(self) -> None:
+        """Put those that count where gates look, durably. Raises `OSError`."""
         for sha256, stamps in self.counted.items():
-            keep_stamps(folder / sha256, stamps)
+            keep_stamps(self._place / sha256, stamps)
 
     def _counts(self, sha256: str, stamps: tuple[bytes, ...], trust: TrustFile) -> bool:
         try:

@@ -81,11 +81,16 @@ def keep_stamps(at: Path, stamps: Sequence[bytes]) -> bool:
     make_folder(at.parent)
     with exclusive(at.parent):
         kept = read_stamps(at)
-        if tuple(stamps[: len(kept)]) != kept[: len(stamps)]:
+        if not go_together(stamps, kept):
             return False
         for number, stamp in enumerate(stamps[len(kept) :], len(kept) + 1):
             write_durably(stamp_path(at, number), stamp)
         return True
+
+
+def go_together(some: Sequence[bytes], others: Sequence[bytes]) -> bool:
+    """Whether one of the two chains of stamps goes on where the other one ends, or is the same."""
+    return all(one == other for one, other in zip(some, others, strict=False))
 
 
 def stamp_path(path: Path, number: int) -> Path:
