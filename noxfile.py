@@ -373,10 +373,13 @@ def lock(session: nox.Session) -> None:
         "run": (),
         "test": (
             "test",
+            "azurekms",
             "container",
             "delta",
+            "gcpkms",
             "gpio",
             "hsm",
+            "hv",
             "kms",
             "parts",
             "policy",

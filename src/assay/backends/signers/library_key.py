@@ -2,8 +2,8 @@
 """Keys by securesystemslib's own signers: `file2:`, and the clouds' key services by the schemes of that library.
 
 Guards: a `file2:` path is relative to the folder of keys, whatever the process's own folder or environment is.
-Leaves to others: the mode of the file (`key_folder`). `awskms:` is tried with its own client against a service on
-loopback that speaks its protocol; no key service (`awskms:`, `azurekms:`, `gcpkms:`, `hv:`) was tried at its own place:
+Leaves to others: the mode of the file (`key_folder`). The key services (`awskms:`, `azurekms:`, `gcpkms:`, `hv:`) are
+tried with their own clients against services on loopback that speak their protocols; none was tried at its own place:
 whoever uses one tries it first.
 """
 
