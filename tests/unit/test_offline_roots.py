@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from keyless_bench import services, sign_keyless, statement, trust_file
+from securesystemslib.signer import SSlibKey
+from tuf.api.metadata import Metadata, Root
 from tuf_stick import TufStick
 
 from assay.backends.roots.tuf_folder import read_root
@@ -51,6 +53,23 @@ def test_an_older_stick_is_refused(tmp_path: Path, owner: TufStick) -> None:
     read_root(owner.write(tmp_path / "new", b"two"), state, NOW, _first(owner))
     with pytest.raises(NotVerified, match="BadVersionNumber"):
         read_root(old, state, NOW)
+
+
+def test_one_key_under_two_ids_is_one_key(tmp_path: Path, owner: TufStick) -> None:
+    """The next root wants two for its targets, and has one by two names, written in two ways."""
+    stick, state = owner.write(tmp_path / "stick", b"one"), tmp_path / "state"
+    read_root(stick, state, NOW, _first(owner))
+    root = Metadata[Root].from_bytes(owner.root.to_bytes()).signed
+    key = owner.signer.public_key
+    lines = key.keyval["public"].split("\n")
+    root.keys["0" * 64] = SSlibKey("0" * 64, key.keytype, key.scheme, {"public": "\n".join([*lines, "", ""])})
+    root.roles["targets"].keyids.append("0" * 64)
+    root.version = 2
+    following = Metadata(root)
+    following.sign(owner.signer)
+    following.to_file(str(stick / "2.root.json"))
+    with pytest.raises(NotVerified, match="'targets' has one key twice, as"):
+        read_root(stick, state, NOW)
 
 
 @pytest.mark.parametrize("what", ["target", "timestamp.json", "1.snapshot.json", "1.targets.json"])

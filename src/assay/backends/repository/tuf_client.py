@@ -2,9 +2,9 @@
 """The client of a TUF repository: python-tuf's, above a floor of its own that a power cut does not take away.
 
 Guards: before a refresh the cache is brought up to what was verified last, whatever became of it; after one the floor
-is durable before any target is handed out. Every error of the library is one of ours: status 4 for what is wrong with
-the repository, status 3 for what could not be reached. Leaves to others: the clock (`check_clock` before it), what
-targets mean.
+is durable before any target is handed out. One key under two ids, which python-tuf counts as two, does not come in.
+Every error of the library is one of ours: status 4 for what is wrong with the repository, status 3 for what could not
+be reached. Leaves to others: the clock (`check_clock` before it), what targets mean.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from assay.backends.repository.repository_folder import DEVELOPMENT_MARK, MADE
 from assay.backends.repository.sources import NotThere, RepositorySource
 from assay.errors import AssayError, LinkError, NotVerified, StorageError, UsageFault
 from assay.formats.signer_choice import CLOCK_FLOOR, CLOCK_SKEW
+from assay.formats.tuf_keys import check_distinct_keys
 from assay.formats.tuf_names import check_name
 
 if TYPE_CHECKING:
@@ -131,6 +132,7 @@ class TufClient:
     def _open(self, root: bytes | None) -> Updater:
         from tuf.ngclient.updater import Updater
 
+        check_distinct_keys(root or b"")
         return Updater(str(self._cache), f"{BASE}metadata", fetcher=source_fetcher(self._source), bootstrap=root)
 
     def _raise_to(self, floor: FloorState) -> None:
@@ -202,6 +204,12 @@ def source_fetcher(source: RepositorySource) -> FetcherInterface:
     class SourceFetcher(FetcherInterface):
         def _fetch(self, url: str) -> Iterator[bytes]:
             return _chunks(url)
+
+        def download_bytes(self, url: str, max_length: int) -> bytes:
+            data = super().download_bytes(url, max_length)
+            if url.startswith(f"{BASE}metadata/"):
+                check_distinct_keys(data)
+            return data
 
     def _chunks(url: str) -> Iterator[bytes]:
         path = url.removeprefix(BASE)

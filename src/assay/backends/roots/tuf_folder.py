@@ -19,6 +19,7 @@ from assay.backends.durable_file import exclusive, make_folder, write_durably
 from assay.errors import AssayError, NotVerified, StorageError, ToolMissing, UsageFault
 from assay.formats.signer_choice import CLOCK_FLOOR
 from assay.formats.time_stamps import INSTALL
+from assay.formats.tuf_keys import check_distinct_keys
 
 if TYPE_CHECKING:
     from tuf.ngclient.fetcher import FetcherInterface
@@ -109,6 +110,11 @@ def _fetcher(folder: Path) -> FetcherInterface:
             if not path.is_file() or not path.resolve().is_relative_to(folder):
                 raise DownloadHTTPError(f"there is no {path.name}", 404)
             return _chunks(path)
+
+        def download_bytes(self, url: str, max_length: int) -> bytes:
+            data = super().download_bytes(url, max_length)
+            check_distinct_keys(data)
+            return data
 
     return FileFetcher()
 
