@@ -116,7 +116,7 @@ def install(session: nox.Session, lock: str) -> None:
 INSTALLED = (
     "softhsm|openssl|faketime|docker-registry|sandbox|namespace|openssh|dropbear|detools|C compiler|qemu-system|no QEMU"
     "|west|platformio|uhubctl|32-bit loader|other people's firmware|their source package|pytest-embedded|umockdev"
-    "|make or its project|podman"
+    "|openhtf|make or its project|podman"
 )
 """What reasons to be skipped speak of that `tests` has installed, or that CI's machines have."""
 
@@ -152,11 +152,12 @@ def fetch_cyclonedx_files(session: nox.Session) -> None:
         session.run("python", "-m", "pip", "download", "-q", *source, *lock, "-d", str(folder))
 
 
-def fetch_pytest_embedded(session: nox.Session) -> None:
-    """pytest-embedded in a folder of its own, for the test of its suites beside ours; once."""
-    if not Path(".nox", "pytest-embedded").is_dir():
-        lock = ["--no-deps", "--require-hashes", "-r", "requirements/pytest-embedded.txt"]
-        session.run("python", "-m", "pip", "install", "-q", "--target", ".nox/pytest-embedded", *lock)
+def fetch_beside(session: nox.Session, name: str) -> None:
+    """What tests run beside ours and never in the same environment, in a folder of its own; once."""
+    folder = Path(".nox", name)
+    if not folder.is_dir():
+        lock = ["--no-deps", "--require-hashes", "-r", f"requirements/{name}.txt"]
+        session.run("python", "-m", "pip", "install", "-q", "--target", str(folder), *lock)
 
 
 def fetch_real_projects(session: nox.Session) -> None:
@@ -183,7 +184,8 @@ def tests(session: nox.Session) -> None:
     fetch_foreign_firmware(session)
     fetch_real_projects(session)
     fetch_cyclonedx_files(session)
-    fetch_pytest_embedded(session)
+    for name in ("pytest-embedded", "openhtf"):
+        fetch_beside(session, name)
     workers = ("-n", "auto", "--dist", "worksteal")
     session.run("python", "-m", "pytest", *NEVER_SKIP, *workers, *session.posargs, env=never_skip(INSTALLED))
 
@@ -398,7 +400,7 @@ def lock(session: nox.Session) -> None:
         chosen = [part for extra in wanted for part in ("--extra", extra)]
         inputs = ("pyproject.toml", "requirements/build.in", "-o", f"requirements/{name}.txt")
         session.run("uv", "pip", "compile", "-q", "--upgrade", *flags.split(), *chosen, *inputs)
-    for name in ("labgrid", "atheris", "build-systems"):
+    for name in ("labgrid", "atheris", "build-systems", "openhtf"):
         alone = (f"requirements/{name}.in", "-o", f"requirements/{name}.txt")
         session.run("uv", "pip", "compile", "-q", "--upgrade", *flags.split(), *alone)
     beside = ("--no-deps", "requirements/pytest-embedded.in", "-o", "requirements/pytest-embedded.txt")

@@ -27,6 +27,16 @@ BLOCK0, MAC = EFUSE + 0x2C, EFUSE + 0x44
 FLASH_BYTES = 4 << 20
 STUB_READ_BLOCK = 0x1000
 
+FLASHER = """
+[[flashers]]
+driver = "esptool"
+kind = "ESP32-C3"
+addresses = { app = 0x10000, bootloader = 0x0 }
+memory = [{ base = 0, size = 0x400000 }]
+options = { chip = "esp32c3", before = "no-reset", after = "no-reset" MORE }
+"""
+"""Of a board with such a chip, at a port whose lines reset nothing; `MORE` is for more options."""
+
 
 class EspRom:
     """`crypt_cnt` is SPI_BOOT_CRYPT_CNT; `wears` an address whose byte stays 0 (`lies_about_md5`: and the chip tells

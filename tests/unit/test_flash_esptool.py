@@ -8,22 +8,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from esp_rom import CIPHER, EspRom
+from esp_rom import CIPHER, FLASHER, EspRom
 from flash_project import FlashProject
 
 from assay.drivers.flash.esptool import EsptoolFlasher, _failure, _limit_s, open_esptool
 from assay.drivers.flash.tool_program import Said, ToolProgram
 from assay.errors import DeviceTimeout, LinkError, PlaceBusy, Refused, ToolMissing, UsageFault
 from assay.interfaces.flasher import Part
-
-FLASHER = """
-[[flashers]]
-driver = "esptool"
-kind = "ESP32-C3"
-addresses = { app = 0x10000, bootloader = 0x0 }
-memory = [{ base = 0, size = 0x400000 }]
-options = { chip = "esp32c3", before = "no-reset", after = "no-reset" MORE }
-"""
 
 
 def project(folder: Path, rom: EspRom, chip: str = "", more: str = "") -> FlashProject:

@@ -9,6 +9,7 @@ Leaves to others: writing the file.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -48,7 +49,7 @@ def openhtf_json(run: SuiteRun, *, dut_id: str, station_id: str, metadata: Mappi
         ],
         "subtests": [],
         "branches": [],
-        "checkpoints": [],
+        "diagnosers": [],
         "diagnoses": [],
         "log_records": [],
     }
@@ -121,22 +122,27 @@ def _measurement(measurement: Measurement) -> dict[str, Any]:
     data: dict[str, Any] = {
         "name": measurement.name,
         "outcome": measurement.outcome.value,
-        "validators": _validators(measurement),
         "units": {"name": unit.name, "code": unit.code, "suffix": unit.suffix},
     }
+    if validators := _validators(measurement):
+        data["validators"] = validators
     if measurement.value is not None:
         data["measured_value"] = measurement.value
     return data
 
 
 def _validators(measurement: Measurement) -> list[str]:
-    """The limits in the words of OpenHTF's `InRange` and `Equals`."""
+    """The limits in the words of OpenHTF's `in_range` and `equals`."""
+    if isinstance(measurement.expected, str):
+        return [f"'x' matches /^{re.escape(measurement.expected)}$/"]
     if measurement.expected is not None:
-        return [f"x == {measurement.expected!r}"]
+        return [f"x == {measurement.expected}"]
     if measurement.low is None and measurement.high is None:
         return []
-    low = "" if measurement.low is None else f"{measurement.low:g} <= "
-    high = "" if measurement.high is None else f" <= {measurement.high:g}"
+    if measurement.low == measurement.high:
+        return [f"x == {measurement.low}"]
+    low = "" if measurement.low is None else f"{measurement.low} <= "
+    high = "" if measurement.high is None else f" <= {measurement.high}"
     return [f"{low}x{high}"]
 
 

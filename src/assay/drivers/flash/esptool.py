@@ -194,7 +194,10 @@ class EsptoolFlasher:
         counts = [raw[name] for name in _ENCRYPTION_COUNTS if name in raw]
         boots = [raw[name] for name in _SECURE_BOOT if name in raw]
         if not counts or not boots:
-            raise self._espefuse.failed(said, "tell whether flash encryption is on")
+            raise InfrastructureError(
+                f"espefuse does not tell of this {self._chip} whether flash encryption and secure boot are on",
+                remedy=f"such a chip cannot be flashed here; see what it said: {said.file}",
+            )
         encryption = any(count.bit_count() % 2 for count in counts)
         return ("on" if encryption else "off"), ("on" if any(boots) else "off")
 
