@@ -221,9 +221,8 @@ def elsewhere(session: nox.Session) -> None:
     session.run("python", "tests/system/rebuild_elsewhere.py", *session.posargs)
 
 
-@nox.session
-def linux(session: nox.Session) -> None:
-    """A Linux module, from Debian's packages to a unit with a history that verifies; `-- --cuts N`, `-- --sample`."""
+def run_linux(session: nox.Session, *words: str) -> None:
+    """Tests of a Linux module, with what they need; Debian's packages are fetched once."""
     need(session, QEMU_ARM64, BUBBLEWRAP, GIT, *LINUX_PROGRAMS)
     if not Path(U_BOOT).exists():
         need(session, ("u-boot of package u-boot-qemu", "u-boot-qemu"))
@@ -231,7 +230,20 @@ def linux(session: nox.Session) -> None:
     need(session, ("mmdebstrap", "mmdebstrap"))
     session.run("python", "firmware/linux/fetch_base.py", "--once")
     progress = ("-v", "--capture=no", "--durations=0")
-    session.run("pytest", "tests/linux", *progress, *session.posargs)
+    session.run("pytest", *words, *progress, *session.posargs, interrupt_timeout=60.0)
+
+
+@nox.session
+def linux(session: nox.Session) -> None:
+    """A Linux module, from Debian's packages to a unit with a history that verifies; `-- --cuts N`, `-- --sample`."""
+    run_linux(session, "tests/linux")
+
+
+@nox.session(name="linux-cuts")
+def linux_cuts(session: nox.Session) -> None:
+    """Its power and link cut at many moments; `-- --cuts N --lost-flush N --link-moments N --link-cuts N`."""
+    counts = ("--cuts=40", "--lost-flush=40", "--link-moments=20", "--link-cuts=20")
+    run_linux(session, "tests/linux/test_linux_moments.py", *counts)
 
 
 @nox.session

@@ -20,10 +20,13 @@ CAMPAIGNS = {
     "--cuts": (5, 0, "power cuts at any moment"),
     "--lost-flush": (10, 1, "power cuts at flushes of the disk"),
     "--link-cuts": (4, 2, "cuts of its link in uploads"),
+    "--link-moments": (3, 0, "cuts of its link at any moment"),
 }
 """How many by default, how many in a sample, and what they are."""
 TIMEOUT_S = 7200
-"""Seconds for one test: the first builds what all need, and a campaign is one."""
+"""Seconds for one test: the first builds what all need."""
+CUT_TIMEOUT_S = 300
+"""For each cut of a campaign, which is one test."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,8 +54,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The limit of the other tests is one for tests of seconds."""
     ours = [item for item in items if item.path.parent == Path(__file__).parent]
+    cuts = max(config.getoption(option) for option in CAMPAIGNS)
     for item in ours:
-        item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+        item.add_marker(pytest.mark.timeout(TIMEOUT_S + CUT_TIMEOUT_S * cuts))
     if config.getoption("--sample"):
         left_out = [item for item in ours if item.get_closest_marker("sampled") is None]
         config.hook.pytest_deselected(items=left_out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -18,6 +19,7 @@ class CutRelay:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._sent = 0
         self._ends: list[socket.socket] = []
+        self._back_s = 0.0
         self.cut = 0
 
     @property
@@ -30,13 +32,17 @@ class CutRelay:
         with suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
+                if time.monotonic() < self._back_s:
+                    near.close()
+                    continue
                 far = socket.create_connection(("127.0.0.1", self._to))
                 self._ends += [near, far]
                 for ends in ((near, far, True), (far, near, False)):
                     threading.Thread(target=self._pump, args=ends, daemon=True).start()
 
-    def cut_now(self) -> None:
-        """Whatever goes over it."""
+    def cut_now(self, for_s: float = 0.0) -> None:
+        """Whatever goes over it; for so long nothing else does."""
+        self._back_s = time.monotonic() + for_s
         self.cut += 1
         for end in self._ends:
             with suppress(OSError):
