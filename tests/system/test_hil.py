@@ -65,8 +65,17 @@ def test_reports_name_image_unit_and_place(unit: Unit) -> None:
     assert (properties["assay.serial"], properties["assay.place"]) == (unit.serial, "u")
     assert int(properties["assay.attempt"]) >= 1
     openhtf = json.loads((unit.results / "openhtf.json").read_bytes())
-    assert (openhtf["dut_id"], openhtf["outcome"]) == (unit.serial, "PASS")
+    assert (openhtf["dut_id"], openhtf["station_id"], openhtf["outcome"]) == (
+        unit.serial, suite.attrib["hostname"], "PASS",
+    )  # fmt: skip
     assert openhtf["phases"][0]["measurements"]["level"]["units"]["code"] == "VLT"
+    facts = {name: value for name, value in openhtf["metadata"]["assay"].items() if name.startswith("assay.")}
+    assert facts == {name: value for name, value in properties.items() if name in facts}
+    told_by_both = {"assay.image.sha256", "assay.image.hash", "assay.serial", "assay.chip", "assay.place"}
+    assert told_by_both | {"assay.board", "assay.attempt"} <= set(facts)
+    unit.test("def test_it(unit): pass")
+    again = json.loads((unit.results / "openhtf.json").read_bytes())["metadata"]["assay"]
+    assert int(again["assay.attempt"]) == int(properties["assay.attempt"]) + 1
 
 
 @pytest.mark.parametrize("board", ["ast1030-evb", "rv32-virt"])
@@ -234,3 +243,30 @@ def test_it(unit, smp):
     assert (rule["attempts"], rule["counts"], rule["from_power"]) == (2, "last", "cycle")
     traced = unit.site.verb("trace", unit.serial, "--trust", str(unit.site.trust))
     assert traced.status == 0 and "passed only at attempt 2" in json.dumps(traced.data), traced.said
+
+
+def test_a_group_of_steps_is_tried_again_from_the_dark(unit: Unit) -> None:
+    """Both steps, and after a power cut: a reset would have left the boots counted."""
+    told = unit.test("""
+import pytest
+from assay.errors import LinkError
+boots = []
+@pytest.mark.retry(attempts=2, counts="last", group="pairing", from_power="cut", off_s=0.2)
+class TestPairing:
+    def test_first(self, smp): boots.append(smp.stats().boots)
+    def test_second(self, smp, console):
+        if len(boots) == 1:
+            smp.reset()
+            console.wait_for("ASSAY-APP", timeout_s=30)
+            boots.append(smp.stats().boots)
+            raise LinkError("the jig lost its line", remedy="look at the jig")
+def test_told(unit): assert boots[1] == boots[0] + 1 and boots[2] == 1 and len(boots) == 3, boots
+""")
+    assert told.status == 0, told.said
+    assert [(case["name"].rpartition("::")[2], case["attempt"], case["outcome"]) for case in told.data["cases"]] == [
+        ("test_first", 1, "PASS"),
+        ("test_second", 1, "ERROR"),
+        ("test_first", 2, "PASS"),
+        ("test_second", 2, "PASS"),
+        ("test_told", 1, "PASS"),
+    ]
