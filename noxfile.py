@@ -61,6 +61,7 @@ SOFT_HSM = ("softhsm2-util", "softhsm2")
 DOCKER_REGISTRY = ("docker-registry", "docker-registry")
 SER2NET = ("/usr/sbin/ser2net", "ser2net")  # labgrid's exporter starts it
 FAKETIME = ("faketime", "faketime")
+DIFFOSCOPE = ("diffoscope", "diffoscope-minimal")
 LOADER_32 = (("/lib/ld-linux.so.2", "libc6-i386"),) if platform.machine() == "x86_64" else ()
 """Other people's Zephyr as programs of this host are programs of 32 bits."""
 NODE = ("node", "nodejs")
@@ -116,7 +117,7 @@ def install(session: nox.Session, lock: str) -> None:
 INSTALLED = (
     "softhsm|openssl|faketime|docker-registry|sandbox|namespace|openssh|dropbear|detools|C compiler|qemu-system|no QEMU"
     "|west|platformio|uhubctl|32-bit loader|other people's firmware|their source package|pytest-embedded|umockdev"
-    "|openhtf|make or its project|podman"
+    "|openhtf|make or its project|podman|diffoscope"
 )
 """What reasons to be skipped speak of that `tests` has installed, or that CI's machines have."""
 
@@ -178,7 +179,14 @@ def tests(session: nox.Session) -> None:
     """All tests but the long campaigns."""
     need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT, HOST_COMPILER, OPENSSL, SOFT_HSM)
     need(session, *SOURCE_PACKAGES, *BENCH_PROGRAMS, *LINUX_PROGRAMS, *FLASH_PROGRAMS, *BUILD_SYSTEMS, DOCKER_REGISTRY)
-    need(session, FAKETIME, *LOADER_32, *CONTAINER_PROGRAMS, *(() if os.geteuid() == 0 else (IDS_OF_A_CALLER,)))
+    need(
+        session,
+        FAKETIME,
+        DIFFOSCOPE,
+        *LOADER_32,
+        *CONTAINER_PROGRAMS,
+        *(() if os.geteuid() == 0 else (IDS_OF_A_CALLER,)),
+    )
     install(session, "test")
     session.install("--require-hashes", "-r", "requirements/build-systems.txt")
     fetch_foreign_firmware(session)

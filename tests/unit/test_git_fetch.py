@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,6 +72,68 @@ def test_a_server_that_never_answers_is_left(tmp_path: Path, monkeypatch: pytest
         port = silent.getsockname()[1]
         with pytest.raises(InfrastructureError, match=r"did not end in"):
             fetch_tree(f"git://127.0.0.1:{port}/x", "0" * 40, tmp_path / "tree")
+
+
+class CuttingDaemon:
+    """git's own daemon, whose connections are hung up after `left` bytes; `given` counts those of the last one."""
+
+    def __init__(self) -> None:
+        self.left, self.given = 10**9, 0
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"git://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[CuttingDaemon]:
+        thread = threading.Thread(target=self._serve, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._listener.close()
+            thread.join()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                with self._listener.accept()[0] as connection:
+                    self._hand_on(connection)
+
+    def _hand_on(self, connection: socket.socket) -> None:
+        command = ["git", "-c", "safe.directory=*", "daemon", "--inetd", "--export-all"]
+        self.given = 0
+        with subprocess.Popen(command, stdin=connection, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as daemon:
+            assert daemon.stdout is not None
+            while data := daemon.stdout.read1(self.left - self.given) if self.given < self.left else b"":  # type: ignore[attr-defined]
+                connection.sendall(data)
+                self.given += len(data)
+            connection.shutdown(socket.SHUT_RDWR)  # its child has it, too
+            daemon.kill()
+
+
+def test_a_fetch_that_was_cut_at_any_byte_leaves_nothing_and_the_next_one_has_it(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """git goes on with no pack that was cut: the next fetch is a new one."""
+    (scratch := tmp_path / "scratch").mkdir()
+    monkeypatch.setattr(git_fetch.tempfile, "tempdir", str(scratch))
+    commit = git(house.root, "rev-parse", "HEAD")
+    with CuttingDaemon().running() as daemon:
+        source = f"{daemon.address}{house.root}/.git"
+        fetch_tree(source, commit, tmp_path / "whole")
+        whole = daemon.given
+        ends = whole - 32  # words of farewell follow, without which the pack is whole
+        for left in [0, 1, 5, *random.Random(7).sample(range(6, ends), 6), ends]:
+            daemon.left = left
+            with pytest.raises(InfrastructureError, match="cannot be had from"):
+                fetch_tree(source, commit, tmp_path / "tree")
+            assert not (tmp_path / "tree").exists() and list(scratch.iterdir()) == []
+        daemon.left = whole
+        fetch_tree(source, commit, tmp_path / "tree")
+    files = [path for path in (tmp_path / "whole").rglob("*") if path.is_file()]
+    assert len(files) > 3
+    for path in files:
+        assert (tmp_path / "tree" / path.relative_to(tmp_path / "whole")).read_bytes() == path.read_bytes()
 
 
 def test_a_file_that_a_repository_lost_is_told(house: House, tmp_path: Path) -> None:

@@ -94,12 +94,18 @@ def test_a_difference_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     differ = {part.name for part in rebuilt.compared if part.attested != part.found}
     assert differ == {"payload.bin", "image", "sbom.cdx.json"}
     assert rebuilt.report is not None and (rebuilt.report / "attested" / "payload.bin").read_bytes().endswith(b"1")
-    if shutil.which("diffoscope"):
-        assert "payload.bin" in (rebuilt.report / "diffoscope.txt").read_text()
     monkeypatch.setattr(diffoscope_program, "PROGRAM", "no-such-diffoscope")
     without = again(house, house.site, tmp_path, original=rebuilt.recipe.reference.encode())
     assert "diffoscope is not installed" in str(without.no_diffoscope) and without.difference is not None
     assert "diffoscope is not installed" in _text(without, None)
+
+
+@pytest.mark.skipif(shutil.which("diffoscope") is None, reason="diffoscope is not installed")
+def test_what_differs_is_shown_by_diffoscope() -> None:
+    said = diffoscope_program.report("payload.bin", b"one\ntwo\n", b"one\nthree\n")
+    assert said.why_not is None and said.text is not None
+    assert "--- attested/payload.bin" in said.text and "-two\n+three\n" in said.text
+    assert "said nothing" in str(diffoscope_program.report("payload.bin", b"same", b"same").why_not)
 
 
 CACHING = """\
