@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from tiny_build import ROOT, VERSIONED
+from tiny_build import ROOT, VERSIONED, needs_sandbox
 
+from assay.backends.builders import sandbox
 from assay.backends.stores.result_folder import write_result
 from assay.cli.main import main
 from assay.errors import ExitStatus
@@ -60,6 +61,25 @@ def test_for_people_the_same_in_a_few_lines(project: Path) -> None:
     assert "time zone" in told
     assert "UNSAFE-DEVELOPMENT" in assay("sign", "a").stdout
     assert "manifest  sha256:" in assay("publish", "a.signed").stdout
+
+
+@needs_sandbox
+def test_the_sandbox_is_the_default_where_it_is_and_elsewhere_it_is_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = ("build", "mod", "--board", "ast1030-evb", "--json", "--out")
+    there = assay(*line, "a")
+    assert json.loads(there.stdout)["artifact"]["builder"] == "sandbox" and "without a sandbox" not in there.stderr
+    monkeypatch.setattr(sandbox, "PROGRAM", "no-such-bwrap")
+    sandbox.why_not.cache_clear()
+    try:
+        without = assay(*line, "b")
+        asked = assay(*line, "c", "--builder", "sandbox")
+    finally:
+        sandbox.why_not.cache_clear()
+    assert json.loads(without.stdout)["artifact"]["builder"] == "host"
+    assert "without a sandbox (bubblewrap is not installed" in without.stderr, without.stderr
+    assert (asked.exit_code, "no sandbox here" in asked.stderr) == (ExitStatus.ERROR, True), asked.stderr
 
 
 def test_where_the_result_cannot_be_is_said_before_anything_is_built(project: Path) -> None:
