@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
+from conformance_bench import STATEMENT, Services
 from keyless_bench import SHA256, sign_keyless, statement, trust_file
 from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 
@@ -33,6 +34,7 @@ from assay.formats import (
     registry_address,
     release_bundle,
     signed_note,
+    sigstore_bundle,
     tar_stream,
     tlog_tiles,
     trusted_root,
@@ -52,6 +54,8 @@ with SigstoreLab() as _lab:
     ROOT = trusted_root.read(json.dumps(_lab.trusted_root))
     _request = TimestampRequestBuilder().hash_algorithm(HashAlgorithm.SHA256).data(KEYLESS).build().as_bytes()
     STAMP = _lab.stamper.answer(_request)
+    _services = Services(_lab, _lab)
+    _OLDER = {kind: _services.old(_services.sign(STATEMENT), kind) for kind in ("hashedrekord", "intoto")}
 
 _CERTIFICATE = base64.b64decode(json.loads(KEYLESS)["verificationMaterial"]["certificate"]["rawBytes"])
 _NOTE = signed_note.write("x.example\n1\n", "x.example", bytes(32), bytes(64))
@@ -60,6 +64,21 @@ _NOW = datetime.now(UTC)
 
 def _keyless(data: bytes) -> None:
     verify_statement(data, TRUST, role=Role.BUILDER, predicate_types={PredicateType.RELEASE}, at=_NOW)
+
+
+def _older(kind: str) -> tuple[Callable[[bytes], object], bytes]:
+    """An envelope in an older kind of log entry, by the root that trusts its log."""
+    found = _OLDER[kind]
+    root = json.dumps(found.root)
+
+    def verify(data: bytes) -> None:
+        keyless_proof.verify_keyless(data, sigstore_bundle.decode(data), root)
+
+    return verify, json.dumps(found.bundle).encode()
+
+
+def _client_root(data: bytes) -> None:
+    trusted_root.for_client(data.decode("utf-8", "replace"), [_NOW], [_NOW])
 
 
 def _trust(data: bytes) -> None:
@@ -87,6 +106,9 @@ def _text(read: Callable[[str], object]) -> Callable[[bytes], object]:
 TARGETS: dict[str, tuple[Callable[[bytes], object], bytes]] = {
     "keyless": (_keyless, KEYLESS),
     "artifact-bundle": (lambda data: artifact_signature.read(data, bytes.fromhex(SHA256)), KEYLESS),
+    "envelope-in-hashedrekord": _older("hashedrekord"),
+    "envelope-in-intoto": _older("intoto"),
+    "client-root": (_client_root, json.dumps(_lab.trusted_root).encode()),
     "envelope": (lambda data: dsse.decode_base64(data.decode("ascii", "replace"), "it"), b"cGF5bG9hZA=="),
     "time-stamp": (lambda data: proved_times((data,), KEYLESS, ROOT), STAMP),
     "archive-stamp": (lambda data: archive_stamp.archive_times(KEYLESS, (data,), TRUST), STAMP),

@@ -45,7 +45,7 @@ READ = (
 READ += ("log-entry", "cbor", "public-key", "uf2", "intel-hex", "store-index")
 READ += ("keyless", "artifact-bundle", "envelope", "time-stamp", "archive-stamp", "certificate-names", "der", "note")
 READ += ("tile", "trust-file", "keyless-settings", "tar", "hardware-map", "key-uri", "registry-address")
-READ += ("component-query",)
+READ += ("component-query", "envelope-in-hashedrekord", "envelope-in-intoto", "client-root")
 
 
 @pytest.mark.parametrize("name", READ)

@@ -250,7 +250,7 @@ class Case:
         (folder / "root.json").write_text(json.dumps(self.root))
 
     def verdict(self, folder: Path) -> int:
-        """The exit status of the client, asked in the order of the suite's contract."""
+        """The exit status of the client, asked in the order of the suite's contract: file and digest."""
         self.laid_out(folder)
         words = ["verify-bundle", "--bundle", str(folder / "bundle.json")]
         if self.identity:
@@ -258,7 +258,11 @@ class Case:
         if self.key is not None:
             (folder / "key.pub").write_bytes(self.key)
             words += ["--key", str(folder / "key.pub")]
-        return sigstore.main([*words, "--trusted-root", str(folder / "root.json"), str(folder / "a.txt")])
+        words += ["--trusted-root", str(folder / "root.json")]
+        digest = f"sha256:{hashlib.sha256(self.artifact).hexdigest()}"
+        found, by_digest = (sigstore.main([*words, artifact]) for artifact in (str(folder / "a.txt"), digest))
+        assert found == by_digest
+        return found
 
 
 def stamp(authority: TimestampAuthority, signature: bytes) -> bytes:

@@ -74,21 +74,13 @@ def entry_of(other: Callable[[Services], Case]) -> Callable[[Case], None]:
     return change
 
 
-NOT_TAKEN = {
-    "dsse-with-hashedrekord-happy-path": "Unsupported DSSE log entry type: hashedrekord/0.0.1",
-    "intoto-with-custom-trust-root": "Integrated time only supported for dsse/hashedrekord 0.0.1 types",
-}
-"""What the suite accepts and the Sigstore client of Python refuses, which is asked first (docs/adr/0206)."""
-
 MISUSED = "managed-key-and-client-identity_fail"
 
 
 def judged(name: str, found: Case, folder: Path, told: pytest.CaptureFixture[str]) -> None:
     """Refused is status 4, with a reason; 2 where key and identity are given together."""
     status, reason = found.verdict(folder), told.readouterr().err
-    if name in NOT_TAKEN:
-        assert status == 4 and NOT_TAKEN[name] in reason
-    elif name.endswith("_fail"):
+    if name.endswith("_fail"):
         assert status == (2 if name == MISUSED else 4), reason
         assert "Traceback" not in reason and reason.count("(") >= 1
     else:

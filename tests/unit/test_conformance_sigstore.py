@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from keyless_bench import WHO, statement
 from memory_signer import MemorySigner
+from sigstore.models import ClientTrustConfig
 
 from assay.conformance import sigstore
 from assay.formats import artifact_signature, canonical_json, dsse, log_entry_proof, merkle, public_key, sigstore_bundle
@@ -74,11 +75,48 @@ def test_what_is_signed_verifies(lab: SigstoreLab, kind: tuple[str, ...], artifa
     assert _verify(lab) == 0
     assert _verify(lab, f"sha256:{DIGEST.hexdigest()}") == 0
     assert _verify(lab, f"sha256:{'0' * 64}") != 0
-    assert _verify(lab, "sha256:00") != 0
+    for spelled in ("sha256:00", f"sha256: {DIGEST.hexdigest()}", DIGEST.hexdigest(), f"sha512:{DIGEST.hexdigest()}"):
+        assert _verify(lab, spelled) == 2, spelled
     assert _verify(lab, who="https://ci.example/other") != 0
     assert _verify(lab, issuer="https://accounts.example") != 0
     Path("a.txt").write_bytes(b"another artifact")
     assert _verify(lab) != 0
+
+
+@pytest.mark.parametrize("given", [(), ("--trusted-root", "root.json"), ("--signing-config", "signing.json")])
+@pytest.mark.parametrize("staging", [(), ("--staging",)])
+def test_what_is_not_given_is_that_of_the_public_services(
+    lab: SigstoreLab, folder: Path, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], staging: tuple[str, ...]
+) -> None:
+    """The public services are another lab here where their part must not be used; they note who is asked."""
+    asked: list[str] = []
+    with SigstoreLab() as other:
+        public = lab.trust_config | {
+            **({"trustedRoot": other.trusted_root} if "--trusted-root" in given else {}),
+            **({"signingConfig": other.signing_config} if "--signing-config" in given else {}),
+        }
+
+        def say(name: str) -> ClientTrustConfig:
+            asked.append(name)
+            return ClientTrustConfig.from_json(json.dumps(public))
+
+        for name in ("production", "staging"):
+            monkeypatch.setattr(ClientTrustConfig, name, lambda name=name: say(name))
+        words = ["--identity-token", lab.provider.token(WHO), "--bundle", "bundle.json"]
+        assert sigstore.main(["sign-bundle", *staging, *words, *given, "a.txt"]) == 0
+    assert asked == ["staging" if staging else "production"]
+    who = ["--certificate-identity", WHO, "--certificate-oidc-issuer", lab.url]
+    verified = sigstore.main(["verify-bundle", *staging, "--bundle", "bundle.json", *who, "a.txt"])
+    assert (verified, asked) == (4 if "--trusted-root" in given else 0, asked[:1] * 2)
+    assert _verify(lab) == 0
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_digest_that_is_the_name_of_a_file(lab: SigstoreLab) -> None:
+    assert _sign(lab) == 0
+    named = f"sha256:{'0' * 64}"
+    Path(named).write_bytes(ARTIFACT)
+    assert _verify(lab, named) == 0
 
 
 @pytest.mark.parametrize("kind", [(), ("--in-toto",)])

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from sigstore.models import ClientTrustConfig
 
 DIGEST_PREFIX = "sha256:"
-SHA256_BYTES = 32
+DIGEST = re.compile(DIGEST_PREFIX + "[0-9a-fA-F]{64}")
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -96,18 +97,21 @@ def _check_own(bundle: bytes, data: bytes, config: ClientTrustConfig, *, in_toto
 
 
 def _config(asked: argparse.Namespace) -> ClientTrustConfig:
+    """The files that are given; in the place of one that is not, what the public services (or staging) have."""
     from sigstore.models import ClientTrustConfig
 
-    if asked.trusted_root is None and asked.signing_config is None:
-        return ClientTrustConfig.staging() if asked.staging else ClientTrustConfig.production()
-    if asked.trusted_root is None or asked.signing_config is None:
-        raise UsageFault("one of --trusted-root and --signing-config is missing", remedy="give both or none")
-    document = {
-        "mediaType": ClientTrustConfig.ClientTrustConfigType.CONFIG_0_1.value,
-        "trustedRoot": json.loads(asked.trusted_root.read_bytes()),
-        "signingConfig": json.loads(asked.signing_config.read_bytes()),
-    }
-    return ClientTrustConfig.from_json(json.dumps(document))
+    given = {"trustedRoot": asked.trusted_root, "signingConfig": asked.signing_config}
+    document = {} if None not in given.values() else json.loads(_public(asked)._inner.to_json())
+    document |= {name: json.loads(path.read_bytes()) for name, path in given.items() if path is not None}
+    return ClientTrustConfig.from_json(
+        json.dumps({**document, "mediaType": ClientTrustConfig.ClientTrustConfigType.CONFIG_0_1.value})
+    )
+
+
+def _public(asked: argparse.Namespace) -> ClientTrustConfig:
+    from sigstore.models import ClientTrustConfig
+
+    return ClientTrustConfig.staging() if asked.staging else ClientTrustConfig.production()
 
 
 def _verify(asked: argparse.Namespace) -> None:
@@ -120,10 +124,7 @@ def _verify(asked: argparse.Namespace) -> None:
         artifact_signature.verify_by_key(bundle, digest, asked.key.read_text(), root)
         return
     if root is None:
-        from sigstore.models import ClientTrustConfig
-
-        config = ClientTrustConfig.staging() if asked.staging else ClientTrustConfig.production()
-        root = config._inner.trusted_root.to_json()
+        root = _public(asked)._inner.trusted_root.to_json()
     artifact_signature.verify_by_identity(bundle, digest, names, root)
 
 
@@ -132,13 +133,9 @@ def _digest(text: str) -> bytes:
     path = Path(text)
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).digest()
-    try:
-        digest = bytes.fromhex(text.removeprefix(DIGEST_PREFIX))
-    except ValueError:
-        digest = b""
-    if not text.startswith(DIGEST_PREFIX) or len(digest) != SHA256_BYTES:
+    if not DIGEST.fullmatch(text):
         raise UsageFault(f"{text} is neither a file nor sha256: and 64 hex digits", remedy="check the path")
-    return digest
+    return bytes.fromhex(text.removeprefix(DIGEST_PREFIX))
 
 
 if __name__ == "__main__":

@@ -12,13 +12,23 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from assay.errors import NotVerified, ToolMissing
-from assay.formats import dsse, keyless_proof, log_entry_proof, public_key, sigstore_bundle, strict_json, trusted_root
+from assay.errors import NotVerified
+from assay.formats import (
+    dsse,
+    keyless_proof,
+    log_entry_proof,
+    public_key,
+    sigstore_bundle,
+    sigstore_client,
+    strict_json,
+    trusted_root,
+)
 from assay.formats.dsse import decode_base64
 from assay.formats.log_entry_proof import LoggedSignature
 from assay.formats.sigstore_bundle import CertificateMaterial, KeyHint
+from assay.formats.sigstore_client import Question
 from assay.formats.statement_verifier import read_statement
-from assay.formats.time_stamps import INSTALL, earliest, proved_times
+from assay.formats.time_stamps import earliest, proved_times
 from assay.model.trust import Role
 
 _REMEDY = "get the bundle again from who made it"
@@ -86,32 +96,15 @@ def verify_by_identity(data: bytes, sha256: bytes, names: tuple[str, str], root_
         said = (proof.san, proof.issuer)
     else:
         keyless_proof.refuse_roots(signed.material)
-        _client_verifies_file(data, sha256, root_text)
         leaf = signed.material.certificates[0]
+        asked = Question(data, leaf, signed.entries, signed.stamps, signed.signature, root_text)
+        sigstore_client.verify_file(asked, sha256)
         logged = LoggedSignature(signed.signature, sha256, certificate_der=leaf)
         keyless_proof.place_and_time(signed.entries, signed.stamps, logged, trusted_root.read(root_text))
         issuer, san = keyless_proof.names_of(leaf)
         said = (san, issuer)
     if said != names:
         raise NotVerified(f"the certificate names {said[0]} (by {said[1]})", remedy="that is somebody else")
-
-
-def _client_verifies_file(data: bytes, sha256: bytes, root_text: str) -> None:
-    try:
-        from sigstore.hashes import Hashed
-        from sigstore.models import Bundle, TrustedRoot
-        from sigstore.verify import Verifier
-        from sigstore_models.common.v1 import HashAlgorithm
-        from sigstore_models.trustroot.v1 import TrustedRoot as RootModel
-    except ImportError as error:
-        text = "keyless bundles need the package sigstore, which is not there"
-        raise ToolMissing(text, remedy=INSTALL) from error
-    try:
-        verifier = Verifier(trusted_root=TrustedRoot(RootModel.from_json(trusted_root.for_client(root_text))))
-        hashed = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=sha256)
-        verifier.verify_artifact(hashed, Bundle.from_json(data), keyless_proof.AnyName())
-    except Exception as error:
-        raise NotVerified(f"the bundle does not verify: {type(error).__name__}: {error}", remedy=_REMEDY) from error
 
 
 def _key_signed(pem: str, signed: SignedFile, digest: bytes) -> bool:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keyless bundles: the certificate, whom it names, when the signature was made, and where it is logged.
 
-Guards: the Sigstore client verifies the chain at the proved time, the certificate's own log, the usages, the log entry
-and the signature; our own readers verify inclusion and time stamps again and say which log and which time. Whatever
-the client raises is "not verified". Nothing is asked of the network or of a cache.
+Guards: the Sigstore client (`sigstore_client`) verifies the chain at the proved time, the certificate's own log, the
+usages, the log entry and the signature; our own readers verify inclusion and time stamps again and say which log and
+which time. Nothing is asked of the network or of a cache.
 Leaves to others: whether the identity is a trusted one (`statement_verifier`).
 """
 
@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from assay.errors import AssayError, NotVerified, ToolMissing
-from assay.formats import log_entry_proof, trusted_root
+from assay.errors import AssayError, NotVerified
+from assay.formats import log_entry_proof, sigstore_client, trusted_root
 from assay.formats.log_entry_proof import LoggedSignature
 from assay.formats.sigstore_bundle import Bundle, CertificateMaterial
-from assay.formats.time_stamps import INSTALL, earliest, proved_times
+from assay.formats.sigstore_client import Question
+from assay.formats.time_stamps import earliest, proved_times
 from assay.formats.trusted_root import TrustedRoot
 from assay.model.signer_limits import LogPlace, ProvedTime
 
@@ -47,9 +48,10 @@ def verify_keyless(data: bytes, bundle: Bundle, root_text: str) -> KeylessProof:
     """
     assert isinstance(bundle.material, CertificateMaterial)
     refuse_roots(bundle.material)
-    _by_client(data, bundle, root_text)
     envelope = bundle.envelope
     leaf = bundle.material.certificates[0]
+    asked = Question(data, leaf, bundle.entries, bundle.stamps, envelope.signature, root_text)
+    sigstore_client.verify_envelope(asked, envelope)
     digest = hashlib.sha256(envelope.signed).digest()
     logged = LoggedSignature(envelope.signature, digest, certificate_der=leaf, payload=envelope.payload)
     time, place = place_and_time(bundle.entries, bundle.stamps, logged, trusted_root.read(root_text))
@@ -89,36 +91,9 @@ def place_and_time(
 
 def _promised(entry: Mapping[str, Any], place: LogPlace) -> tuple[ProvedTime, ...]:
     """The time of a promise (Rekor v1), which the client has verified."""
-    if not entry.get("inclusionPromise") or not entry.get("integratedTime"):
+    if not sigstore_client.promised(entry):
         return ()
     return (ProvedTime(datetime.fromtimestamp(int(entry["integratedTime"]), UTC), place.log),)
-
-
-def _by_client(data: bytes, bundle: Bundle, root_text: str) -> None:
-    """Everything that the Sigstore client checks; any exception of it is "not verified"."""
-    try:
-        from sigstore.models import Bundle as ClientBundle
-        from sigstore.models import TrustedRoot as ClientRoot
-        from sigstore.verify import Verifier
-        from sigstore_models.trustroot.v1 import TrustedRoot as RootModel
-    except ImportError as error:
-        raise ToolMissing("keyless bundles need the package sigstore, which is not there", remedy=INSTALL) from error
-    try:
-        verifier = Verifier(trusted_root=ClientRoot(RootModel.from_json(trusted_root.for_client(root_text))))
-        kind, payload = verifier.verify_dsse(ClientBundle.from_json(data), AnyName())
-    except AssayError:
-        raise
-    except Exception as error:
-        raise NotVerified(f"the keyless bundle does not verify: {_first_line(error)}", remedy=_REMEDY) from error
-    if (kind, payload) != (bundle.envelope.payload_type, bundle.envelope.payload):
-        raise NotVerified("two readers of the bundle read two payloads", remedy=_REMEDY)
-
-
-class AnyName:
-    """Accepts every certificate: names are compared by `statement_verifier`, which has the trust file."""
-
-    def verify(self, cert: Certificate) -> None:
-        names_of_certificate(cert)
 
 
 def names_of(der: bytes) -> tuple[str, str]:
@@ -165,8 +140,3 @@ def _extension(certificate: Certificate, kind: Any) -> Any:
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Sigstore trusted root (`trusted_root.json`), as much of it as our own checks of logs and time stamps need.
 
-Guards: keys of logs and chains of time stamp authorities with the time that they count for. Certificate authorities are
-read by the Sigstore client (`keyless_proof`).
+Guards: keys of logs and chains of time stamp authorities with the time that they count for. Certificate authorities and
+logs of certificates are read by the Sigstore client, which is given those that count (`for_client`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from itertools import compress
 from typing import Any
 
 from assay.errors import AssayError, NotVerified
@@ -80,14 +81,49 @@ def read(text: str) -> TrustedRoot:
         raise NotVerified("the trusted root is malformed", remedy=_REMEDY) from error
 
 
-@lru_cache(ROOTS_KEPT)
-def for_client(text: str) -> str:
-    """The trusted root for the Sigstore client, which takes the end of an authority's time for the first moment after
-    it, where the specification has it inside (`TimeRange` is closed). `read` goes by what is written.
+def for_client(text: str, signed: Iterable[datetime], issued: Iterable[datetime]) -> str:
+    """The trusted root for the Sigstore client: the authorities of certificates that count at all times of `signed`,
+    the logs of certificates that count at all of `issued`. The client looks at the begin of their time only, which
+    would let whoever has the key of a service that ended go on.
 
-    Raises `ValueError` and its like for what is no trusted root.
+    Raises `NotVerified` where none is left.
+    """
+    authorities, logs = _certifying(text)
+    kept = (_counting(authorities, tuple(signed), "authority"), _counting(logs, tuple(issued), "log"))
+    try:
+        return _for_client(text, *kept)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise NotVerified("the trusted root is malformed", remedy=_REMEDY) from error
+
+
+@lru_cache(ROOTS_KEPT)
+def _certifying(text: str) -> tuple[tuple[Window, ...], tuple[Window, ...]]:
+    """The windows of authorities of certificates and of logs of certificates."""
+    document = strict_json.loads_object(text.encode("utf-8"), "the trusted root")
+    try:
+        authorities = tuple(_window(each) for each in document.get("certificateAuthorities", []))
+        return authorities, tuple(_window(log["publicKey"]) for log in document.get("ctlogs", []))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise NotVerified("the trusted root is malformed", remedy=_REMEDY) from error
+
+
+def _counting(windows: tuple[Window, ...], times: tuple[datetime, ...], what: str) -> tuple[bool, ...]:
+    """Which of them count at all of `times`."""
+    found = tuple(all(window.holds(time) for time in times) for window in windows)
+    if not any(found):
+        when = " and ".join(time.isoformat(timespec="seconds") for time in times) or "the time of the signature"
+        raise NotVerified(f"no {what} of certificates of the trusted root counts at {when}", remedy=_REMEDY)
+    return found
+
+
+@lru_cache(ROOTS_KEPT)
+def _for_client(text: str, authorities: tuple[bool, ...], logs: tuple[bool, ...]) -> str:
+    """With those. The client also takes the end of a time stamp authority for the first moment after it, where the
+    specification has it inside (`TimeRange` is closed); `read` goes by what is written.
     """
     document = json.loads(text)
+    for name, kept in (("certificateAuthorities", authorities), ("ctlogs", logs)):
+        document[name] = list(compress(document[name], kept))
     for authority in document.get("timestampAuthorities", []):
         said = authority.get("validFor") or {}
         if (end := _time(said.get("end"))) is not None:
