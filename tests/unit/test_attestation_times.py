@@ -16,6 +16,7 @@ from assay.errors import NotVerified
 from assay.formats import sigstore_bundle
 from assay.formats.keyless_proof import place_and_time
 from assay.formats.log_entry_proof import LoggedSignature
+from assay.formats.time_stamps import proved_times
 from assay.formats.trusted_root import read as read_root
 from assay.simulation.sigstore_lab import certificates
 from assay.simulation.sigstore_lab.lab import SigstoreLab
@@ -52,13 +53,13 @@ def test_our_own_reader_wants_one_entry_and_a_time(scene: Scene) -> None:
     assert isinstance(opened.material, sigstore_bundle.CertificateMaterial)
     for entries in ((), opened.entries * 2):
         with pytest.raises(NotVerified, match="has one log entry"):
-            place_and_time(entries, opened.stamps, logged, root)
+            place_and_time(entries, (), logged, root)
     mine = LoggedSignature(
         opened.envelope.signature,
         hashlib.sha256(opened.envelope.signed).digest(),
         certificate_der=opened.material.certificates[0],
     )
-    assert place_and_time(opened.entries, opened.stamps, mine, root)
+    assert place_and_time(opened.entries, proved_times(opened.stamps, mine.signature, root), mine, root)
     with pytest.raises(NotVerified, match="no time is proved"):
         place_and_time(opened.entries, (), mine, root)
 

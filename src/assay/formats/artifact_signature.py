@@ -97,10 +97,11 @@ def verify_by_identity(data: bytes, sha256: bytes, names: tuple[str, str], root_
     else:
         keyless_proof.refuse_roots(signed.material)
         leaf = signed.material.certificates[0]
-        asked = Question(data, leaf, signed.entries, signed.stamps, signed.signature, root_text)
-        sigstore_client.verify_file(asked, sha256)
+        root = trusted_root.read(root_text)
+        times = proved_times(signed.stamps, signed.signature, root)
+        sigstore_client.verify_file(Question(data, leaf, signed.entries, times, root_text), sha256)
         logged = LoggedSignature(signed.signature, sha256, certificate_der=leaf)
-        keyless_proof.place_and_time(signed.entries, signed.stamps, logged, trusted_root.read(root_text))
+        keyless_proof.place_and_time(signed.entries, times, logged, root)
         issuer, san = keyless_proof.names_of(leaf)
         said = (san, issuer)
     if said != names:

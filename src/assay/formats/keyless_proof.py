@@ -50,11 +50,12 @@ def verify_keyless(data: bytes, bundle: Bundle, root_text: str) -> KeylessProof:
     refuse_roots(bundle.material)
     envelope = bundle.envelope
     leaf = bundle.material.certificates[0]
-    asked = Question(data, leaf, bundle.entries, bundle.stamps, envelope.signature, root_text)
-    sigstore_client.verify_envelope(asked, envelope)
+    root = trusted_root.read(root_text)
+    times = proved_times(bundle.stamps, envelope.signature, root)
+    sigstore_client.verify_envelope(Question(data, leaf, bundle.entries, times, root_text), envelope)
     digest = hashlib.sha256(envelope.signed).digest()
     logged = LoggedSignature(envelope.signature, digest, certificate_der=leaf, payload=envelope.payload)
-    time, place = place_and_time(bundle.entries, bundle.stamps, logged, trusted_root.read(root_text))
+    time, place = place_and_time(bundle.entries, times, logged, root)
     issuer, san = names_of(leaf)
     return KeylessProof(issuer, san, time, place)
 
@@ -74,13 +75,13 @@ def refuse_roots(material: CertificateMaterial) -> None:
 
 
 def place_and_time(
-    entries: tuple[dict[str, Any], ...], stamps: tuple[bytes, ...], logged: LoggedSignature, root: TrustedRoot
+    entries: tuple[dict[str, Any], ...], stamped: tuple[ProvedTime, ...], logged: LoggedSignature, root: TrustedRoot
 ) -> tuple[ProvedTime, LogPlace]:
-    """The one log entry and the time of a keyless signature. Raises `NotVerified`."""
+    """The one log entry and the time of a keyless signature, which was `stamped` then. Raises `NotVerified`."""
     if len(entries) != 1:
         raise NotVerified(f"a keyless bundle has one log entry, this one has {len(entries)}", remedy=_REMEDY)
     place = log_entry_proof.verify_entry(entries[0], logged, root)
-    times = proved_times(stamps, logged.signature, root) or _promised(entries[0], place)
+    times = stamped or _promised(entries[0], place)
     first = earliest(times)
     if first is None:
         raise NotVerified("no time is proved: no time stamp of a trusted authority", remedy=_REMEDY)

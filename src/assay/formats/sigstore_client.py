@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from assay.errors import AssayError, NotVerified, ToolMissing
 from assay.formats import dsse, strict_json, trusted_root
 from assay.formats.log_entry_proof import HASHED_V1, INTOTO_V2
-from assay.formats.time_stamps import INSTALL, proved_times
+from assay.formats.time_stamps import INSTALL
+from assay.model.signer_limits import ProvedTime
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -33,13 +34,12 @@ _REMEDY = "get the bundle again from who made it, or the trusted root of the ser
 
 @dataclass(frozen=True)
 class Question:
-    """A bundle as bytes, and what is read of it: certificate (DER), log entries, time stamps, signature."""
+    """A bundle as bytes, and what is read of it: certificate (DER), log entries, and the times of its stamps."""
 
     data: bytes
     leaf: bytes
     entries: tuple[dict[str, Any], ...]
-    stamps: tuple[bytes, ...]
-    signature: bytes
+    times: tuple[ProvedTime, ...]
     root_text: str
 
 
@@ -100,7 +100,7 @@ def _root(asked: Question) -> ClientRoot:
     from sigstore.models import TrustedRoot
     from sigstore_models.trustroot.v1 import TrustedRoot as RootModel
 
-    signed = [time.when for time in proved_times(asked.stamps, asked.signature, trusted_root.read(asked.root_text))]
+    signed = [time.when for time in asked.times]
     signed += [datetime.fromtimestamp(int(entry["integratedTime"]), UTC) for entry in asked.entries if promised(entry)]
     text = trusted_root.for_client(asked.root_text, signed, _issued(asked.leaf))
     return TrustedRoot(RootModel.from_json(text))
