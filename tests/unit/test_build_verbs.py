@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -61,6 +62,25 @@ def test_for_people_the_same_in_a_few_lines(project: Path) -> None:
     assert "time zone" in told
     assert "UNSAFE-DEVELOPMENT" in assay("sign", "a").stdout
     assert "manifest  sha256:" in assay("publish", "a.signed").stdout
+
+
+UNCHANGED_MAX_S = 0.5
+"""Seconds of one core; a busy machine stretches the time on the clock, and not this."""
+
+
+def test_an_unchanged_module_takes_less_than_half_a_second(project: Path) -> None:
+    """The whole command, start of Python and all; the firmware's app takes as long (`nox -s bench -- build`)."""
+    line = [sys.executable, "-m", "assay", "build", "mod", "--board", "ast1030-evb", "--out", "a", "--json"]
+    subprocess.run(line, check=True, capture_output=True)
+
+    def again() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(line, check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert json.loads(done.stdout)["from_cache"] is True
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(again() for _ in range(3)) < UNCHANGED_MAX_S
 
 
 @needs_sandbox
