@@ -46,12 +46,13 @@ class House:
             git(self.root, *words)
         (self.root / "mod" / "link").unlink()
 
-    def publish(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Build and sign; publishing is left to the test."""
+    def publish(self, monkeypatch: pytest.MonkeyPatch, **how: Any) -> None:
+        """Build, `how` the request may say, and sign; publishing is left to the test."""
         monkeypatch.chdir(self.root)
         keys = {"image": self.site.signers.public_key(Role.IMAGE).public}
         out = self.root.parent / "artifact"
-        build_module(replace(request_for(self.root), keys=keys, defines={"A": "1"}), self.site, out, lambda _line: None)
+        request = replace(request_for(self.root), **{"keys": keys, "defines": {"A": "1"}, **how})
+        build_module(request, self.site, out, lambda _line: None)
         sign_artifact(out, self.site, self.root.parent / "signed")
 
     @property

@@ -5,6 +5,7 @@ in which a real module is built; and what is told where there is no engine, no i
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import cast
 
 import pytest
 from container_engine import ENGINES, Engine, NoEngine, running_engine
+from rebuild_house import House, again, git, site_in
 from test_conformance import conform, passed_all
 from tiny_build import build, needs_sandbox, tiny_project, tiny_site
 
@@ -69,6 +71,29 @@ def test_a_module_is_built_in_a_container_and_names_its_image(
         build(root, site, "container", image=engine.image)
     with pytest.raises(ToolMissing, match="is not there"):
         build(root, site, "container", image="sha256:" + "0" * 64)
+
+
+def test_what_was_built_in_a_container_is_built_again_in_its_image(
+    tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the provenance alone: nobody says again that it was a container, or of which image."""
+    monkeypatch.setenv("DOCKER_HOST", engine.address)
+    house = House(tmp_path / "house")
+    manifest = house.root / "mod" / "module.toml"
+    script = (
+        '["sh", "-c", "cat $0 mod/data/blob > $1/payload.bin; busybox >> $1/payload.bin", "{image_pubkey}", "{out}"]'
+    )
+    manifest.write_text(re.sub(r"(?m)^command = .*", f"command = {script}", manifest.read_text()))
+    git(house.root, "commit", "-qam", "in a container")
+    house.publish(monkeypatch, builder="container", image=engine.image)
+    stranger = site_in(tmp_path / "stranger")
+    rebuilt = again(house, stranger, tmp_path, builder="auto")
+    assert rebuilt.identical and rebuilt.built.artifact.builder == "container" and rebuilt.other_tools == ()
+    assert {tool.name for tool in rebuilt.built.artifact.tools} == {"image"}
+    with monkeypatch.context() as patch, pytest.raises(ToolMissing, match="no container engine listens here"):
+        patch.delenv("DOCKER_HOST")
+        patch.setattr(module, "_sockets", list)
+        again(house, stranger, tmp_path, builder="auto")
 
 
 def test_a_build_that_wants_all_the_memory_is_ended(

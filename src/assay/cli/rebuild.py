@@ -57,7 +57,7 @@ def command(
     others: Path | None,
 ) -> Answer:
     """Build RELEASE again from its provenance alone: fetch the commit, build it twice, and compare payload, image up to
-    its signature, and bill of materials.
+    its signature, and bill of materials. What was built in a container is built in one of the same image.
 
     RELEASE is NAME@VERSION in the site's store, or the file with a signed provenance, which needs --trust. What came
     out is signed by this site's builder, recorded, and kept beside the release. A difference is FAIL.

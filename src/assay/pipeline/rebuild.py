@@ -42,6 +42,8 @@ from assay.stages.provenance.verify import verify_provenance
 from assay.stages.signing.parameters import image_parameters
 
 DIFFERING = ".differing"
+CONTAINER = "container"
+"""The builder whose toolchain is an image."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class RebuildOrder:
     """What to build again: a provenance (Sigstore bundle), the release in the store that it belongs to if there is one.
 
     `beside`: provenances of others about the same, where the trust file wants several signers.
-    `source`: a repository (folder or URL) in place of the one that the provenance names. `original`: the signed image
+    `builder`: with `auto` a container, of the image that the provenance names if it names one. `source`: a repository
+    (folder or URL) in place of the one that the provenance names. `original`: the signed image
     or the payload, to show a difference; of a release in the store it is there.
     """
 
@@ -134,11 +137,12 @@ def _build(order: RebuildOrder, recipe: Recipe, checkout: Path, site: Site, say:
     if not manifest.resolve().is_relative_to(checkout) or not manifest.is_file():
         raise NotVerified(f"the commit has no {recipe.manifest!r}", remedy="get the provenance again")
     image = next((_image_of(tool) for tool in recipe.tools if tool.name == "image"), None)
+    builder = CONTAINER if image is not None and order.builder == AUTO else order.builder
     request = BuildRequest(
-        *(manifest, recipe.board, recipe.version, recipe.defines, recipe.keys, order.builder),
+        *(manifest, recipe.board, recipe.version, recipe.defines, recipe.keys, builder),
         fresh=True,
         check=True,
-        image=image if order.builder == "container" else None,
+        image=image if builder == CONTAINER else None,
         trees=order.trees,
     )
     if digest_of(declared_inputs(request).files) != recipe.source.digest:
