@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,10 +14,11 @@ from pathlib import Path
 
 class FileServer:
     """Serves `folder`. `ranges`: answers with parts; `cut_after`: ends each blob after so many bytes; `redirect`:
-    paths that end so are said to be elsewhere; `wrong_range`: gives another part than it was asked for.
+    paths that end so are said to be elsewhere; `wrong_range`: gives another part than it was asked for; `tls`: the
+    files of its key and certificate, for HTTPS.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, tls: tuple[Path, Path] | None = None) -> None:
         self.folder, self.asked = folder, list[str]()
         self.ranges, self.cut_after, self.redirect, self.wrong_range = True, -1, "", False
         self.status = 0
@@ -30,7 +32,11 @@ class FileServer:
                 return
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self._http.server_address[1]}"
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls[1], tls[0])
+            self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
 
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         path = request.path.lstrip("/")

@@ -12,6 +12,7 @@ from crashing_files import memory_dir
 from file_server import FileServer
 from repository_attacker import CutSource
 from repository_pair import Pair
+from tls_certificate import certified
 
 from assay.backends.repository.blob_download import download
 from assay.backends.repository.sources import HttpSource, open_source
@@ -137,3 +138,31 @@ def test_a_release_over_http(served: Pair) -> None:
         with pytest.raises(NotVerified, match="leads elsewhere"):
             served.fetch(where=server.url)
         assert not [path for path in server.asked if path == "elsewhere"]
+
+
+def test_a_release_over_https(served: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the system's authorities, which SSL_CERT_FILE may name; cut off, it goes on."""
+    key, authority = certified(tmp_path)
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    with FileServer(served.folder, tls=(key, authority)).running() as server:
+        assert server.url.startswith("https:")
+        server.cut_after = 300
+        with pytest.raises(LinkError):
+            served.fetch(where=server.url)
+        server.cut_after = -1
+        assert served.fetch(where=server.url).release is not None
+        assert any(" from 300" in path for path in server.asked)
+
+
+@pytest.mark.parametrize(("host", "said"), [("127.0.0.1", "self-signed"), ("localhost", "not valid for 'localhost'")])
+def test_a_server_that_does_not_prove_who_it_is(
+    served: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str, said: str
+) -> None:
+    """Another CA's certificate, and one for another name: refused before anything is asked for."""
+    key, authority = certified(tmp_path)
+    if host == "localhost":
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    with FileServer(served.folder, tls=(key, authority)).running() as server:
+        with pytest.raises(NotVerified, match=f"does not prove who it is: .*{said}"):
+            served.fetch(where=server.url.replace("127.0.0.1", host))
+        assert server.asked == [] and not served.station.store.releases()

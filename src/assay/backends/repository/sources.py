@@ -8,6 +8,7 @@ Leaves to others: verifying it (`tuf_client`, `blob_download`).
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -95,15 +96,14 @@ class HttpSource:
                 while chunk := answer.read1(CHUNK_BYTES):
                     yield chunk
         except HTTPError as error:
+            _check_certificate(error, url)
             told = f"{url} cannot be read: {self._why(error)}"
             raise LinkError(told, remedy="check the network and the server; what came already is kept") from error
 
     def _why(self, error: BaseException) -> str:
-        below: BaseException | None = error
-        while below is not None:
-            if isinstance(below, TooSlow):
-                return f"the server gives less than {self._pace.slowest_bytes_s:.0f} bytes a second ({below})"
-            below = below.__cause__ or below.__context__
+        slow = next((below for below in _chain(error) if isinstance(below, TooSlow)), None)
+        if slow is not None:
+            return f"the server gives less than {self._pace.slowest_bytes_s:.0f} bytes a second ({slow})"
         return type(error).__name__
 
     def resumes(self) -> bool:
@@ -124,6 +124,25 @@ class HttpSource:
             text = f"{url} leads elsewhere ({answer.status}), which is not followed"
             raise NotVerified(text, remedy="give the URL that the files are at")
         raise LinkError(f"{url}: the server says {answer.status}", remedy="try again later, or ask who runs it")
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception, and what led to it."""
+    below: BaseException | None = error
+    while below is not None:
+        yield below
+        below = below.__cause__ or below.__context__
+
+
+def _check_certificate(error: BaseException, url: str) -> None:
+    """`NotVerified` where it was the server's certificate, by the system's authorities or those in SSL_CERT_FILE."""
+    for below in _chain(error):
+        if isinstance(below, ssl.SSLCertVerificationError):
+            raise NotVerified(
+                f"the server of {url} does not prove who it is: {below.verify_message}",
+                remedy="have this system trust the CA of its certificate (or name it in SSL_CERT_FILE), "
+                "or find out who answers there",
+            ) from error
 
 
 def _check_range(answer: BaseHTTPResponse, url: str, offset: int) -> None:
