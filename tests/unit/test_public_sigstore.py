@@ -35,6 +35,8 @@ DATA = Path(__file__).parents[1] / "data" / "public_sigstore"
 MADE = datetime(2024, 12, 4, 23, 13, 46, tzinfo=UTC)
 ARCHIVE_SHA256 = "9bb1add04b1b4e182be6b0b80931593f7a291eb49d69b4fd728a5d4cbcdc4bd3"
 WORKFLOW = "https://github.com/trailofbits/pypi-attestations/.github/workflows/release.yml@refs/tags/"
+NPM_MADE = datetime(2023, 8, 18, 16, 5, 35, tzinfo=UTC)
+NPM_WORKFLOW = "https://github.com/sigstore/sigstore-js/.github/workflows/release.yml@refs/heads/main"
 WHEEL_SHA256 = "c4e92e9ecc828bef2aa7dba1de8ac983511f7532a0df11c770d39099a25cf201"
 
 
@@ -184,3 +186,67 @@ def test_a_statement_whose_type_says_all(tmp_path: Path) -> None:
     words += ["--certificate-oidc-issuer", "https://github.com/login/oauth", "--trusted-root", str(root)]
     assert conformance.main([*words, f"sha256:{WHEEL_SHA256}"]) == 0
     assert conformance.main([*words, f"sha256:{ARCHIVE_SHA256}"]) == 4
+
+
+# What npm made in 2023: v0.1, and a kind of log entry that the Sigstore client does not know around an envelope.
+
+NPM = (DATA / "sigstore.js-2.0.0-provenance.sigstore.json").read_bytes()
+
+
+def npm_trust(**limits: Any) -> TrustFile:
+    builders = ("https://github.com/actions/runner/github-hosted",)
+    return trust(**{"san_pattern": NPM_WORKFLOW[:-4] + "*", "builder_ids": builders, **limits})
+
+
+def check_npm(data: bytes, by: TrustFile) -> VerifiedStatement:
+    return verify_statement(data, by, role=Role.BUILDER, predicate_types={PredicateType.PROVENANCE})
+
+
+def test_a_provenance_that_npm_made() -> None:
+    found = check_npm(NPM, npm_trust())
+    assert found.time is not None and (found.time.when, found.time.source) == (NPM_MADE, "https://rekor.sigstore.dev")
+    assert found.place is not None and found.place.index == 27657874
+    assert found.named == (trust().identities[0].issuer, NPM_WORKFLOW)
+    assert found.statement.subject[0].name == "pkg:npm/sigstore@2.0.0"
+
+
+def npm_entry(change: Callable[[dict[str, Any]], object]) -> bytes:
+    document = json.loads(NPM)
+    change(document["verificationMaterial"]["tlogEntries"][0])
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "limits", "reason"),
+    [
+        (npm_entry(lambda it: it.update(integratedTime="1692374736")), {}, "invalid inclusion promise"),
+        (npm_entry(lambda it: it.pop("inclusionPromise")), {}, "does not verify"),
+        (npm_entry(lambda it: it["inclusionProof"].pop("hashes")), {}, "does not verify"),
+        (npm_entry(lambda it: it["kindVersion"].update(kind="dsse", version="0.0.1")), {}, "does not verify"),
+        (NPM, {"san_pattern": WORKFLOW + "*"}, "does not trust"),
+        (NPM, {"valid_until": datetime(2023, 8, 18, tzinfo=UTC)}, r"when this was signed .as https://rekor"),
+    ],
+)
+def test_what_is_not_so_of_npm_is_refused(data: bytes, limits: dict[str, Any], reason: str) -> None:
+    with pytest.raises(NotVerified, match=reason):
+        check_npm(data, npm_trust(**limits))
+
+
+def test_bytes_of_npm_changed_anywhere_are_refused_or_change_nothing() -> None:
+    good = check_npm(NPM, npm_trust())
+    for place in range(0, len(NPM), 23):
+        bad = NPM[:place] + bytes([NPM[place] ^ 1]) + NPM[place + 1 :]
+        try:
+            found = check_npm(bad, npm_trust())
+        except NotVerified:
+            continue
+        assert found == good, bad[place - 40 : place + 40]
+
+
+def test_authorities_of_the_public_services_that_ended() -> None:
+    """The first authority of certificates of the public services is still in their root: it ended in 2022."""
+    windows = json.loads(root_of("sigstore"))["certificateAuthorities"]
+    ended = [each for each in windows if "end" in each["validFor"]]
+    (text,) = {trusted_root.for_client(root_of("sigstore"), [when], [when]) for when in (NPM_MADE, MADE)}
+    kept = json.loads(text)["certificateAuthorities"]
+    assert ended and len(kept) == len(windows) - len(ended) and all("end" not in each["validFor"] for each in kept)
