@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from conformance_bench import DIGEST, STATEMENT, Case, Services, Signed, pem, services, text
+from conformance_bench import DIGEST, STATEMENT, Case, Services, Signed, pem, services, stamp, text
 from conformance_cases import (
     Cases,
     by_key,
@@ -182,11 +182,23 @@ def _strangers(_: Case) -> Signed:
     return Signed(ec.generate_private_key(ec.SECP256R1()), None, STATEMENT)
 
 
+def _other_content(signed: Callable[[Case], Signed]) -> Callable[[Case], None]:
+    """Another content; where there was a time stamp, with one over its signature, so that nothing else is wrong."""
+
+    def change(it: Case) -> None:
+        other = signed(it)
+        it.bundle.update(other.content)
+        if "timestampVerificationData" in it.material:
+            it.stamps(stamp(it.services.lab.stamper, other.signature))
+
+    return change
+
+
 ENVELOPES = {"dsse": envelope_v1, "dsse-with-hashedrekord": hashed_envelope_v1, "rekor2-dsse": envelope_v2}
 for prefix, envelope in ENVELOPES.items():
-    CASES.changed(f"{prefix}-invalid-sig_fail", envelope, lambda it: it.bundle.update(_strangers(it).content))
-    CASES.changed(f"{prefix}-mismatch-sig_fail", envelope, lambda it: it.bundle.update(_again(it).content))
-    CASES.changed(f"{prefix}-mismatch-envelope_fail", envelope, lambda it: it.bundle.update(_altered(it).content))
+    CASES.changed(f"{prefix}-invalid-sig_fail", envelope, _other_content(_strangers))
+    CASES.changed(f"{prefix}-mismatch-sig_fail", envelope, _other_content(_again))
+    CASES.changed(f"{prefix}-mismatch-envelope_fail", envelope, _other_content(_altered))
 
 CASES.changed("cve-2022-36056-swapped-tlog-entry_fail", file_v1, entry_of(lambda s: file_v1(s)))
 CASES.changed("wrong-hashedrekord-entry_fail", file_v1, entry_of(lambda s: s.old(s.sign(artifact=OTHER))))

@@ -116,6 +116,15 @@ def _rekor2_timestamp_wrong_tsa_validity_borrow_fail(s: Services) -> Case:
     return found
 
 
+def test_a_window_is_that_of_the_authority_that_stamped(services: Services, tmp_path: Path) -> None:
+    """As the case before; the other authority, whose window is open, has certificates, too: its own."""
+    found = file_v2(services)
+    found.root["timestampAuthorities"].append(authority_of(services.other.stamper, end=datetime.now(UTC) + DAY))
+    assert found.verdict(tmp_path) == 0
+    _until(found, "tsa", datetime.now(UTC) - timedelta(minutes=1))
+    assert found.verdict(tmp_path) == 4
+
+
 CASES.changed("rekor2-no-timestamp_fail", file_v2, lambda it: it.material.pop("timestampVerificationData"))
 CASES.changed(
     "rekor2-timestamp-payload-mismatch_fail",

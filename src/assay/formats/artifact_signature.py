@@ -55,7 +55,9 @@ def read(data: bytes, sha256: bytes) -> SignedFile:
             raise NotVerified("the statement is not about this file", remedy="name the file that was attested")
         return SignedFile(opened.material, opened.entries, opened.stamps, opened.envelope, opened.envelope.signature)
     allowed = sigstore_bundle.KINDS.get(str(document.get("mediaType")))
-    if allowed is None or set(document) != {"mediaType", "verificationMaterial", "messageSignature"}:
+    if allowed is None:
+        raise NotVerified("the bundle's mediaType is none of v0.1 to v0.3", remedy=_REMEDY)
+    if set(document) != {"mediaType", "verificationMaterial", "messageSignature"}:
         raise NotVerified("the bundle does not hold exactly one signature and its material", remedy=_REMEDY)
     material = sigstore_bundle.read_material(document["verificationMaterial"], allowed)
     return SignedFile(*material, None, _signature(document["messageSignature"], sha256))
