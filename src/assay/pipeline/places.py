@@ -23,6 +23,7 @@ from assay.interfaces.place import Found
 from assay.interfaces.power import Power
 from assay.interfaces.step_book import Say, say_nothing
 from assay.interfaces.transport import Transport
+from assay.interfaces.tries import longer_each_time
 from assay.model.bench import LabgridPlace, Place, PowerSwitch, doors_of
 from assay.model.board import Board
 from assay.model.ssh import SshAddress
@@ -259,21 +260,22 @@ def what_answers(place: OpenPlace, timeout_s: float = FIND_TIMEOUT_S) -> Found:
 
     ssh = place.board.ssh
     deadline_s = monotonic() + (ssh.up_timeout_s if ssh else timeout_s)
-    while True:
-        found, error = _ask_once(place)
+    for try_s in longer_each_time(STAGE_TRY_S):
+        found, error = _ask_once(place, try_s)
         if found is not None:
             _check_board(place, found)
             return found
         if ssh is None:
             place.transport.write(GIVE_UP_TRANSFER)
         if monotonic() > deadline_s:
-            raise LinkError(
-                f"nothing that assay knows answers on {place.name} ({place.transport.address}): {error}",
-                remedy="check power, cable and port; a twin: assay twin status, then assay twin power cycle",
-            )
+            break
+    raise LinkError(
+        f"nothing that assay knows answers on {place.name} ({place.transport.address}): {error}",
+        remedy="check power, cable and port; a twin: assay twin status, then assay twin power cycle",
+    )
 
 
-def _ask_once(place: OpenPlace) -> tuple[Found | None, str]:
+def _ask_once(place: OpenPlace, try_s: float) -> tuple[Found | None, str]:
     error = ""
     if place.board.ssh is not None:
         return linux_places.ask_once(place.device, place.loader)
@@ -282,7 +284,7 @@ def _ask_once(place: OpenPlace) -> tuple[Found | None, str]:
             return place.loader.wait_banner(BANNER_TIMEOUT_S), ""
     for stage in (Stage.APP, Stage.BOOT):
         try:
-            return place.device.wait_ready(stage, STAGE_TRY_S), ""
+            return place.device.wait_ready(stage, try_s), ""
         except LinkError as silence:
             error = silence.message
     return None, error

@@ -17,6 +17,7 @@ from assay.interfaces.device import Device, DeviceInfo, DeviceRefusal, Stage
 from assay.interfaces.loader import MediumLoader, RomBanner
 from assay.interfaces.place import Found, UnitPlace
 from assay.interfaces.step_book import DETAIL, StepBook
+from assay.interfaces.tries import LONGEST_S, longer_each_time
 from assay.model.artifact import VerifiedImage
 
 UP_TIMEOUT_S = 15.0
@@ -100,13 +101,14 @@ def _write_medium(
 def wait_up(device: Device, clock: Clock, timeout_s: float = UP_TIMEOUT_S) -> DeviceInfo:
     """The bootloader or the app, whichever answers first."""
     deadline_s = clock.monotonic_s() + timeout_s
-    while True:
+    for try_s in longer_each_time(STAGE_TRY_S):
         for stage in (Stage.BOOT, Stage.APP):
             try:
-                return device.wait_ready(stage, STAGE_TRY_S)
+                return device.wait_ready(stage, try_s)
             except DeviceTimeout:
                 if clock.monotonic_s() > deadline_s:
                     raise
+    raise AssertionError("tries do not end")
 
 
 def _recover(device: Device, image: VerifiedImage, book: StepBook, clock: Clock) -> Written:
@@ -126,7 +128,7 @@ def _recover(device: Device, image: VerifiedImage, book: StepBook, clock: Clock)
 def _explain_refusal(device: Device, image: VerifiedImage, error: DeviceTimeout) -> None:
     """`UnitFailed` when the bootloader still answers: it got all of a verified image and does not start it."""
     try:
-        device.wait_ready(Stage.BOOT, STAGE_TRY_S)
+        device.wait_ready(Stage.BOOT, LONGEST_S)
         said = "; ".join(f"{note.kind}: {note.reason}" for note in device.notes()[-2:])
     except (DeviceTimeout, DeviceRefusal):
         said = ""
