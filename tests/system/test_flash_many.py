@@ -94,6 +94,19 @@ def test_people_read_what_each_place_answered(site: LifeSite) -> None:
     assert any(text.startswith("REFUSED on c: ") for text in lines)
 
 
+def test_what_all_places_need_is_loaded_once(site: LifeSite) -> None:
+    """ADR 0326: drivers and models come with the fork; loading them again takes each place half a second of a core."""
+    told = {**environment(), "PYTHONPROFILEIMPORTTIME": "1"}
+    words = site.command(*line(site, "a", "b"))
+    done = subprocess.run(words, capture_output=True, text=True, timeout=VERB_TIMEOUT_S, cwd=ROOT, env=told)
+    assert done.returncode == 0, done.stderr[-4000:]
+    for place in ("a", "b"):
+        begin = f"{place}: import time:"
+        loaded = {text.rpartition("|")[2].strip() for text in done.stderr.splitlines() if text.startswith(begin)}
+        assert "assay.backends.records.site_recorder" in loaded, "a place tells what it loads"
+        assert not {name for name in loaded if name.startswith(("assay.drivers.mcumgr", "smp.", "assay.formats.dsse"))}
+
+
 def test_a_signal_reaches_each_place_and_each_says_its_state(site: LifeSite) -> None:
     with running(site, "a", "b"):
         verb = begun(site, "a", "b")

@@ -91,7 +91,7 @@ def command(
     With --image: write an MCUboot image to a board that only has a board TOML here (docs: how-to); with --flasher any
     file, from outside, by a tool that the board TOML names (docs: reference/flashers).
     """
-    from assay.pipeline.flash_run import FlashOrder
+    from assay.pipeline.flash_run import FlashOrder, load_ahead
 
     if (release is None) == (not images):
         raise UsageFault(
@@ -104,14 +104,12 @@ def command(
         if recovery or unverified or flasher or dry_run:
             only = "--recovery, --flasher, --dry-run and --accept-unverified-image"
             raise UsageFault(f"{only} go with --image", remedy="leave them out")
-        named = release  # known to be there in the function below
-        return at_places(
-            session,
-            places,
-            lambda each, place: _release(
-                each, FlashOrder(named, place, trust, wait_s, bench, serial, unsafe_skip_policy)
-            ),
-        )
+        orders = {
+            place: FlashOrder(release, place, trust, wait_s, bench, serial, unsafe_skip_policy) for place in places
+        }
+        if len(orders) > 1:
+            load_ahead(session.site, orders[places[0]])
+        return at_places(session, places, lambda each, place: _release(each, orders[place]))
     if serial is not None:
         raise UsageFault("somebody else's board cannot prove a serial number", remedy="leave --serial out")
     wanted = _Images(images, trust, flasher, wait_s, bench, recovery, unverified, dry_run, unsafe_skip_policy)

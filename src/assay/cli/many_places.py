@@ -154,6 +154,7 @@ def _speak_into(answer: int, lines: int) -> None:
 
 def _at_place(session: Session, place: str, bars: bool, one: AtPlace) -> NoReturn:
     ours = Session(session.site_dir, True, _display(bars))
+    ours.site = session.site  # with what was loaded before the fork
 
     def call() -> Answer:
         try:

@@ -8,6 +8,7 @@ Leaves to others: how it is written (`stages.flashing`).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +25,9 @@ from assay.model.predicates import Flash, RunHeader
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Statement
 from assay.model.trust import Role, TrustFile
+from assay.pipeline import driver_doors
 from assay.pipeline.deprecations import tell_deprecated
-from assay.pipeline.places import OpenPlace, describe, open_place, what_answers
+from assay.pipeline.places import DEVICE, OpenPlace, describe, find_place, open_place, what_answers
 from assay.pipeline.policy_facts import unit_facts
 from assay.pipeline.policy_gate import Question, enforce
 from assay.pipeline.proved_unit import attest, parse_wanted, provisioned_app
@@ -105,6 +107,21 @@ def flash(site: Site, order: FlashOrder, say: Say, progress_for: ProgressFor) ->
             return work.carry_out(run, StepBook(run, say, progress_for))
 
 
+def load_ahead(site: Site, order: FlashOrder) -> None:
+    """Load the programs and models of what `flash` does before it asks the unit anything, and the public key of the
+    log: processes that are forked afterwards have them. No file stays open, no process is left, and nothing is decided
+    here; whatever is wrong is left for `flash` to tell.
+    """
+    with suppress(AssayError, OSError):
+        board = find_place(site, order.place, bench=order.bench).our_board
+        driver_doors.device_driver(DEVICE)
+        driver_doors.loader_driver(board.loader.protocol)
+        name, version = parse_reference(order.release)
+        verify_release(site.store, load_trust(order.trust), name, version, board)
+        site.signers.public_key(Role.LOG)
+        site.keys.close()
+
+
 def _check_needs(site: Site, trust: TrustFile, place: OpenPlace, found: Found, image: VerifiedImage) -> None:
     """The unit offers what the release needs; a bootloader has the board and its ROM below it. Raises `Refused`."""
     offers = offers_of_board(place.board)
@@ -146,6 +163,7 @@ class _Flashing:
         """Write it, let the unit prove itself again, and record it."""
         report: FlashReport | None = None
         failure: AssayError | None = None
+        self.site.keys.start_ahead()  # while the line is busy
         try:
             report = execute.flash(self.place, self.found, self.image, book)
             self.prove()

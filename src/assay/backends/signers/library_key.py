@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys by securesystemslib's own signers: `file2:`, and the clouds' key services by the schemes of that library.
+"""Keys by the schemes of securesystemslib: the clouds' key services by its own signers, `file2:` without it.
 
-Guards: a `file2:` path is relative to the folder of keys, whatever the process's own folder or environment is.
-Leaves to others: the mode of the file (`key_folder`). The key services (`awskms:`, `azurekms:`, `gcpkms:`, `hv:`) are
-tried with their own clients against services on loopback that speak their protocols; none was tried at its own place:
-whoever uses one tries it first.
+Leaves to others: files (`file_key`), for which the clients of the clouds need not be loaded (ADR 0325). The key services
+(`awskms:`, `azurekms:`, `gcpkms:`, `hv:`) are tried with their own clients against services on loopback that speak their
+protocols; none was tried at its own place: whoever uses one tries it first.
 """
 
 from __future__ import annotations
@@ -12,12 +11,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from assay.backends.signers.file_key import open_file_key
 from assay.errors import InfrastructureError, StorageError, ToolMissing
 from assay.formats.key_uri import scheme_of
-from assay.interfaces.signer import KeyPlace
+from assay.interfaces.signer import KeyPlace, KeySigner
 
 if TYPE_CHECKING:
-    from securesystemslib.signer import Signer, SSlibKey  # type: ignore[attr-defined]  # no __all__ there
+    from securesystemslib.signer import Signer  # type: ignore[attr-defined]  # no __all__ there
 
 SERVICE_WITHIN_S = 30.0
 """Seconds for one signature of a key service; its own client tries again within them."""
@@ -37,8 +37,7 @@ class LibrarySigner:
     def sign(self, data: bytes) -> bytes:
         """As the interface says."""
         scheme = scheme_of(self._place.uri)
-        if scheme != "file2":
-            self._place.announce(f"the key service of {scheme}:", SERVICE_WITHIN_S)
+        self._place.announce(f"the key service of {scheme}:", SERVICE_WITHIN_S)
         try:
             with self._lock:
                 return bytes.fromhex(self._signer.sign(data).signature)
@@ -50,8 +49,14 @@ class LibrarySigner:
         """Nothing is held."""
 
 
-def open_library_key(place: KeyPlace) -> LibrarySigner:
+def open_library_key(place: KeyPlace) -> KeySigner:
     """The driver of securesystemslib's schemes. Raises `StorageError` for a key that cannot be used, `ToolMissing`."""
+    if scheme_of(place.uri) == "file2":
+        return open_file_key(place)
+    return _of_service(place)
+
+
+def _of_service(place: KeyPlace) -> LibrarySigner:
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
     from securesystemslib.exceptions import UnsupportedLibraryError
     from securesystemslib.signer import Signer, SSlibKey  # type: ignore[attr-defined]
@@ -59,31 +64,14 @@ def open_library_key(place: KeyPlace) -> LibrarySigner:
     scheme = scheme_of(place.uri)
     public = SSlibKey.from_crypto(load_pem_public_key(place.public.encode("ascii")))
     try:
-        if scheme == "file2":
-            return LibrarySigner(_of_file(place, public), place)
         return LibrarySigner(Signer.from_priv_key_uri(place.uri, public), place)
     except UnsupportedLibraryError as error:
         raise ToolMissing(
             f"keys of {scheme}: need a library that is not installed",
             remedy=f"pip install 'securesystemslib[{_EXTRAS.get(scheme, scheme)}]' where assay is installed",
         ) from error
-    except OSError as error:
-        raise StorageError(f"the key file cannot be read: {error.strerror}", remedy="check its folder") from error
     except Exception as error:
-        where = "the key is damaged, or is not the one that keys.toml names; restore it from a backup"
-        service = "see that the URI is right, and that its client finds what it needs (region, credentials)"
         raise StorageError(
             f"the {scheme}: key cannot be used ({type(error).__name__})",
-            remedy=where if scheme == "file2" else service,
+            remedy="see that the URI is right, and that its client finds what it needs (region, credentials)",
         ) from error
-
-
-def _of_file(place: KeyPlace, public: SSlibKey) -> Signer:
-    """The library would take the path from the URI alone, which says nothing of the folder, and may hold '#'."""
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-    from securesystemslib.signer import CryptoSigner, SSlibKey  # type: ignore[attr-defined]
-
-    private = load_pem_private_key((place.folder / place.uri.partition(":")[2]).read_bytes(), None)
-    if SSlibKey.from_crypto(private.public_key()).keyval != public.keyval:
-        raise ValueError("another key")
-    return CryptoSigner(private, public)

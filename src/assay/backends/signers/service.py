@@ -54,6 +54,7 @@ class SignerProcess:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._owner_pid = 0
+        self._knows_keys = False
         self._end: weakref.finalize[Any, Any] | None = None
         self._public: dict[Role, TrustedKey] = {}
         withhold()
@@ -109,6 +110,17 @@ class SignerProcess:
         """Give the token `label` its PIN once, also if it was wrong before; True if it says that it is hardware."""
         return bool(self._ask({"op": "login", "label": label})["hardware"])
 
+    def start_ahead(self) -> None:
+        """Let the signer process begin while the caller does something else; what is wrong is told when it is asked."""
+        with self._lock:
+            try:
+                self._begun()
+            except (InfrastructureError, _SignerGone):
+                pass
+            except BaseException:
+                self._drop()  # Ctrl-C: it may have half a message
+                raise
+
     def close(self) -> None:
         """End the signer process; the next request starts another."""
         with self._lock:
@@ -124,7 +136,8 @@ class SignerProcess:
             for attempt in (1, 2):
                 try:
                     process = self._running()
-                    reply = _exchange(process, request)
+                    _request(process, request)
+                    reply = _reply(process)
                     break
                 except _SignerGone as error:
                     self._drop()
@@ -140,6 +153,14 @@ class SignerProcess:
         return reply
 
     def _running(self) -> subprocess.Popen[bytes]:
+        process = self._begun()
+        if not self._knows_keys:
+            if told := messages.to_error(_reply(process)):
+                raise told
+            self._knows_keys = True
+        return process
+
+    def _begun(self) -> subprocess.Popen[bytes]:
         # After a fork the child must not write into its parent's pipe.
         if self._process is None or self._owner_pid != os.getpid():
             if self._end is not None:
@@ -150,11 +171,9 @@ class SignerProcess:
                 raise InfrastructureError(
                     f"the signer process cannot be started: {error.strerror}", remedy="free memory or processes"
                 ) from error
-            self._owner_pid = os.getpid()
+            self._owner_pid, self._knows_keys = os.getpid(), False
             self._end = weakref.finalize(self, _stop, self._process, self._owner_pid)
-            told = messages.to_error(_exchange(self._process, self._first_message()))
-            if told:
-                raise told
+            _request(self._process, self._first_message())
         return self._process
 
     def _first_message(self) -> dict[str, Any]:
@@ -191,13 +210,18 @@ def _stop(process: subprocess.Popen[bytes], owner_pid: int) -> None:
         process.wait()
 
 
-def _exchange(process: subprocess.Popen[bytes], request: dict[str, Any]) -> dict[str, Any]:
-    if process.stdin is None or process.stdout is None:
+def _request(process: subprocess.Popen[bytes], request: dict[str, Any]) -> None:
+    if process.stdin is None:
         raise _SignerGone
     try:
         _write_all(process.stdin.fileno(), messages.encode(request))
     except OSError as error:
         raise _SignerGone from error
+
+
+def _reply(process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    if process.stdout is None:
+        raise _SignerGone
     return _answer(process.stdout.fileno())
 
 
