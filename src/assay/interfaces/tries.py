@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 LONGEST_S = 2.0
-"""Seconds: what is asked in that time, ever more slowly, is seven questions, whose answers a line of 9,600 baud takes."""
+"""Seconds: in that time seven questions are asked, ever more slowly, and a line of 9,600 baud takes the answers."""
 
 
 def longer_each_time(first_s: float, longest_s: float = LONGEST_S) -> Iterator[float]:

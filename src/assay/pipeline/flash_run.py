@@ -8,13 +8,14 @@ Leaves to others: how it is written (`stages.flashing`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.errors import AssayError, ExitStatus, InfrastructureError, Refused, UnitFailed
-from assay.interfaces.device import DeviceInfo
+from assay.interfaces.device import DeviceInfo, Progress
 from assay.interfaces.place import Found
 from assay.interfaces.step_book import ProgressFor, Say, StepBook
 from assay.model.artifact import VerifiedImage
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from assay.pipeline.site import Site
 
 VERB = "flash"
+SIGNER_BEGINS = 0.25  # of what is uploaded is there
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def flash(site: Site, order: FlashOrder, say: Say, progress_for: ProgressFor) ->
         with site.journals.open_run(
             VERB, key, serial=work.serial, place=order.place, board=board.name, emulated=board.emulated
         ) as run:
-            return work.carry_out(run, StepBook(run, say, progress_for))
+            return work.carry_out(run, StepBook(run, say, _with_signer(site.keys.start_ahead, progress_for)))
 
 
 def load_ahead(site: Site, order: FlashOrder) -> None:
@@ -120,6 +122,27 @@ def load_ahead(site: Site, order: FlashOrder) -> None:
         verify_release(site.store, load_trust(order.trust), name, version, board)
         site.signers.public_key(Role.LOG)
         site.keys.close()
+
+
+def _with_signer(start_ahead: Callable[[], None], progress_for: ProgressFor) -> ProgressFor:
+    """Displays of `progress_for` under which the signer process begins when a part of an upload is there: the line is
+    busy for long enough then, and of several places none has to begin beside the signers of others.
+    """
+
+    def with_signer(what: str) -> Progress:
+        show = progress_for(what)
+        begun = False
+
+        def progress(done: int, total: int) -> None:
+            nonlocal begun
+            show(done, total)
+            if not begun and done >= total * SIGNER_BEGINS:
+                begun = True
+                start_ahead()
+
+        return progress
+
+    return with_signer
 
 
 def _check_needs(site: Site, trust: TrustFile, place: OpenPlace, found: Found, image: VerifiedImage) -> None:
@@ -163,7 +186,6 @@ class _Flashing:
         """Write it, let the unit prove itself again, and record it."""
         report: FlashReport | None = None
         failure: AssayError | None = None
-        self.site.keys.start_ahead()  # while the line is busy
         try:
             report = execute.flash(self.place, self.found, self.image, book)
             self.prove()
