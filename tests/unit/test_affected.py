@@ -10,12 +10,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from published_release import Published
 
 from assay.cli import sbom as sbom_verb
-from assay.errors import NotVerified, ToolMissing, UsageFault
+from assay.cli.main import main
+from assay.errors import ExitStatus, NotVerified, ToolMissing, UsageFault
 from assay.formats import sigstore_bundle
 from assay.formats.component_query import parse_query
 from assay.formats.cyclonedx_vex import VexSaid, vex_document
@@ -29,6 +31,7 @@ from assay.pipeline.bundle_export import export_bundle
 from assay.pipeline.bundle_import import import_bundle
 from assay.pipeline.parts_index import Affected, ask_index, open_index
 from assay.pipeline.site import Site
+from assay.pipeline.trust_file import write_trust
 from assay.pipeline.vex_statement import say_vex
 from assay.pipeline.withdrawing import withdraw
 from assay.stages.records.holdings import holdings_of
@@ -309,6 +312,21 @@ def test_the_verbs_words_are_the_models() -> None:
     assert get_args(parts_model.VexState) == sbom_verb.STATES
     assert get_args(parts_model.VexJustification) == sbom_verb.JUSTIFICATIONS
     assert get_args(parts_model.VexResponse) == sbom_verb.RESPONSES
+
+
+@pytest.mark.parametrize("words", [["affected", "tiny"], ["trace", "UNIT-1"], ["log", "verify"]])
+def test_a_folder_in_which_nothing_was_recorded_is_no_damaged_log(
+    maker: Published, tmp_path: Path, words: list[str]
+) -> None:
+    """A station that only fetches, or a wrong name; where there were records, a log that is gone is refused."""
+    write_trust(tmp_path / "trust.toml", maker.trust(), replace=False)
+    (tmp_path / "station" / "store").mkdir(parents=True)
+    line = [*words, "--trust", str(tmp_path / "trust.toml"), "--site", str(tmp_path / "station")]
+    told = CliRunner().invoke(main, line)
+    assert told.exit_code == ExitStatus.USAGE and "nothing was recorded there" in told.output, told.output
+    (tmp_path / "station" / "records").mkdir()
+    told = CliRunner().invoke(main, line)
+    assert told.exit_code != ExitStatus.PASS and "is missing" in told.output, told.output
 
 
 def test_vex_by_others_cannot_be_signed_for_us(maker: Published) -> None:

@@ -45,6 +45,7 @@ def command(session: Session, component: str, trust_path: Path, vulnerability: s
     from assay.pipeline.trust_anchor import load_anchor
 
     query = parse_query(component)
+    session.need_log()
     trust, trust_sha256 = load_anchor(trust_path)
     with counting(session, "reading the log") as (_, progress):
         database, head = open_index(session.site, trust, trust_sha256, rebuild=rebuild, progress=progress)

@@ -56,7 +56,7 @@ def verify(session: Session, trust_path: Path | None, kept_paths: tuple[Path, ..
     from assay.stages.records.verify import verify_log
     from assay.stages.records.witnessed import Elsewhere
 
-    _need_log(session)
+    session.need_log()
     policy = load_policy(policy_path) if policy_path is not None else None
     elsewhere = Elsewhere(tuple(map(_kept, kept_paths)), session.site.records.log.cosigned(), policy)
     left, unrecorded = _recover(session)
@@ -78,7 +78,7 @@ def show(session: Session, serial: str | None) -> Answer:
     from assay.model.identifiers import parse_serial
 
     wanted = parse_serial(serial) if serial is not None else None
-    _need_log(session)
+    session.need_log()
     found = [pair for pair in session.site.records.entries() if wanted is None or pair[1].serial == wanted]
     lines = [f"{index:>6}  {entry.type:<12}  {entry.serial or '-':<16}  {entry.record[:16]}" for index, entry in found]
     entries = [{"index": index, **entry.model_dump(mode="json")} for index, entry in found]
@@ -93,7 +93,7 @@ def prove(session: Session, index: int, trust_path: Path | None) -> Answer:
     """Prove that entry INDEX is in the log, by the few tiles on its way to the root; the rest is not read."""
     from assay.pipeline.log_prove import prove_entry
 
-    _need_log(session)
+    session.need_log()
     found = prove_entry(session.site.records.log, _trust(session, trust_path), index)
     said = found.entry.model_dump(mode="json")
     head = {"origin": found.head.origin, "size": found.head.size, "root": found.head.root.hex()}
@@ -111,7 +111,7 @@ def checkpoint(session: Session) -> Answer:
     """Print the newest checkpoint: keep a copy elsewhere, and a rewritten log will not get past it."""
     from assay.formats.checkpoint import read
 
-    _need_log(session)
+    session.need_log()
     note = session.site.records.log.note()
     head = read(note)
     data = {"origin": head.origin, "size": head.size, "root": head.root.hex(), "checkpoint": note.decode("utf-8")}
@@ -191,11 +191,6 @@ def _kept(path: Path) -> bytes:
         return read_named(path, NOTE_BYTES_MAX + 1)
     except OSError as error:
         raise UsageFault(f"{path} cannot be read: {error.strerror}", remedy="check the path") from error
-
-
-def _need_log(session: Session) -> None:
-    if not (session.site_dir / "log").is_dir() and not (session.site_dir / "outbox.sqlite").exists():
-        raise UsageFault(f"there is no log in {session.site_dir}", remedy="name the site with --site or ASSAY_SITE")
 
 
 def _recover(session: Session) -> tuple[int, NotRecorded | None]:

@@ -56,6 +56,14 @@ class Session:
 
         return Site(self.site_dir)
 
+    def need_log(self) -> None:
+        """Raises `UsageFault` where nothing was ever recorded: a wrong name, most of the time."""
+        if not any((self.site_dir / name).exists() for name in ("log", "records", "outbox.sqlite")):
+            raise UsageFault(
+                f"there is no log in {self.site_dir}: nothing was recorded there",
+                remedy="name a site that builds, provisions or updates, with --site or ASSAY_SITE",
+            )
+
     def say(self, text: str) -> None:
         """A line of progress for people: stderr. Where nobody reads it any more, the work goes on."""
         with suppress(OSError):

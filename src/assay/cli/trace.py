@@ -60,6 +60,8 @@ def command(
             check(path)  # before anything is done
     if place is not None:
         _ask(session, place, wanted, trust_path)
+    if session.site_dir.is_dir():
+        session.need_log()
     dossier, trace = trace_site(session.site_dir, wanted, trust, trust_sha256, unit_only=unit_only)
     files: dict[str, Any] = {}
     if page is not None:

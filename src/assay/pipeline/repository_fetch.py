@@ -81,7 +81,7 @@ def fetch(site: Site, order: FetchOrder, say: Say = say_nothing) -> Fetched:
     root = read_root(order.root) if order.root is not None else None
     with alone(state):
         client, now = TufClient(state / "metadata", state / "floor", source), site.clock.now()
-        incoming = _Incoming(site, client, source, state / "incoming", say)
+        incoming = _Incoming(site, trust, client, source, state / "incoming", say)
         try:
             client.check_clock(now)
             client.refresh(root, now)
@@ -113,6 +113,7 @@ class _Incoming:
     """What comes, on its way into the store."""
 
     site: Site
+    trust: TrustFile
     client: TufClient
     source: RepositorySource
     folder: Path
@@ -184,12 +185,7 @@ class _Incoming:
         """Before its image is fetched."""
         for found in self._dead():
             if found.is_about(release):
-                raise refusal(found, self._trust_nobody())
-
-    def _trust_nobody(self) -> TrustFile:
-        from assay.model.trust import TrustFile
-
-        return TrustFile(schema="assay.trust/1", name="the-repository")
+                raise refusal(found, self.trust)
 
     def _small(self, part: FilePart) -> bytes:
         if part.length > STATEMENT_BYTES_MAX:
