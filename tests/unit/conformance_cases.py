@@ -77,7 +77,7 @@ def entry_of(other: Callable[[Services], Case]) -> Callable[[Case], None]:
 
 MISUSED = "managed-key-and-client-identity_fail"
 
-MALFORMED, OTHER_ENTRY = r"InvalidBundle: failed to load bundle", r"inconsistent with other materials"
+MALFORMED, OTHER_ENTRY = r"InvalidBundle: verificationMaterial\.tlogEntries\.0\.", r"inconsistent with other materials"
 CHECKPOINT, INCLUSION = r"invalid log entry: malformed LogCheckpoint", r"invalid log entry: inclusion proof contains"
 NO_TIME, CHAIN = r"not enough sources of verified time", r"cert is not valid at validation time"
 REASONS = {

@@ -37,7 +37,7 @@ NO_BUNDLE, PROOF = "InvalidBundle", "inclusion proof contains invalid root hash"
 CHANGED = {
     "body": (PROOF, r"entry \d+ is not in the log of size \d+ with this root"),
     "root": (PROOF, "the log entry's proof is for another tree than its checkpoint"),
-    "index": ("failed to load bundle", "the inclusion proof is malformed"),
+    "index": ("verificationMaterial.tlogEntries.0.inclusionProof", "the inclusion proof is malformed"),
     "checkpoint": ("checkpoint: invalid signature", "checkpoint is not signed by a log of the trusted root"),
     "none": (NO_BUNDLE, "the statement is not in the log of 'lab'"),
     "junk": (NO_BUNDLE, "the log entry is malformed"),

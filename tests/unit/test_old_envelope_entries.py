@@ -132,6 +132,13 @@ def test_one_change_and_it_is_refused(services: Services, kind: str, change: Cal
         verified(found)
 
 
+def test_words_of_a_bundle_that_are_repeated_steer_no_terminal(services: Services) -> None:
+    found = envelope_v1(services)
+    found.entry["x\x1b[31m\u202e"] = 1
+    with pytest.raises(NotVerified, match=r"tlogEntries\.0\.x\\u\{1b\}\[31m\\u\{202e\}: Extra inputs"):
+        verified(found)
+
+
 @of_each_kind
 def test_an_entry_about_a_signature_that_the_certificate_did_not_make(services: Services, kind: str) -> None:
     """The entry and the envelope agree; the key is another."""

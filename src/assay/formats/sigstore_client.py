@@ -21,6 +21,7 @@ from assay.errors import AssayError, NotVerified, ToolMissing
 from assay.formats import dsse, strict_json, trusted_root
 from assay.formats.log_entry_proof import HASHED_V1, INTOTO_V2
 from assay.formats.time_stamps import INSTALL
+from assay.formats.visible_text import visible
 from assay.model.signer_limits import ProvedTime
 
 if TYPE_CHECKING:
@@ -165,5 +166,10 @@ def _verify_signature(bundle: ClientBundle, envelope: dsse.Envelope) -> None:
 
 
 def _first_line(error: Exception) -> str:
+    """What the client says; of a bundle that its models do not take, which part it is and what is wrong with it."""
     text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    if not text:
+        return type(error).__name__
+    if "validation error" in text[0] and len(text) > 2:
+        text[0] = f"{text[1].strip()}: {text[2].strip().partition(' [type=')[0]}"
+    return visible(f"{type(error).__name__}: {text[0]}")  # it may repeat a part of the bundle
