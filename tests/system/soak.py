@@ -2,7 +2,8 @@
 """Updates in a row on one unit, by the ordinary verb: good ones, bad ones, and ones in which the power is cut, the
 command is killed or a person presses Ctrl-C, at random. After each the unit runs what it should, and says so itself.
 
-A sample runs with the tests; `nox -s soak` runs a thousand on each board and prints a table.
+A sample runs with the tests; `nox -s soak` runs a thousand on each board and prints a table. Says on stderr how far it
+is; Ctrl-C and SIGTERM end it with the table of what was done, called PARTIAL, and status 3.
 
     python tests/system/soak.py [--updates N] [--seed N] [--board NAME] ...
 """
@@ -31,6 +32,8 @@ MOMENT_S = (0.3, 3.5)
 """A disturbance comes that long after the verb's start, times the slowness of this machine."""
 FINISH_TRIES_MAX = 3
 """Runs after a disturbance until one must have passed: after a power cut the first may say ERROR."""
+PROGRESS_S = 30.0
+"""Between two lines on stderr."""
 EVIDENCE_EVERY = 10
 """Updates between two questions by `assay evidence`, beside those that `update` asks and reports itself."""
 
@@ -51,8 +54,12 @@ class Soak:
         """All updates; a wrong outcome is counted and told, and the rest goes on."""
         site, dice = unit_site(self.board, self.folder), random.Random(f"{self.seed}/{self.board}")
         site.good("twin", "start", "a")
+        told_s = time.monotonic()
         try:
             for number in range(updates):
+                if time.monotonic() - told_s > PROGRESS_S:
+                    told_s = time.monotonic()
+                    self._tell(number, updates)
                 fate = dice.choice(FATES)
                 self.tried[fate] += 1
                 try:
@@ -70,6 +77,10 @@ class Soak:
                 print(f"{self.board}, seed {self.seed}: {told.said}", file=sys.stderr, flush=True)
         finally:
             site.verb("twin", "stop", "a", "--force")
+
+    def _tell(self, done: int, updates: int) -> None:
+        so_far = f"{done:,} of {updates:,} updates, {self.wrong.total()} wrong"
+        print(f"{self.board}, seed {self.seed}: {so_far}", file=sys.stderr, flush=True)
 
     def _update(self, site: LifeSite, fate: str, dice: random.Random) -> None:
         if fate == "bad":
@@ -139,17 +150,22 @@ def main() -> None:
     parser.add_argument("--board", action="append", choices=BOARDS)
     parser.add_argument("--slowness", type=float, default=1.0, help="how much slower than an idle machine this one is")
     asked = parser.parse_args()
-    soaks, begun_s = [], time.monotonic()
-    for board in asked.board or BOARDS:
-        folder = Path(tempfile.mkdtemp(prefix="assay-soak-"))
-        soak = Soak(board, asked.seed, folder / "site", asked.slowness)
-        soak.run(asked.updates)
-        soaks.append(soak)
-        if not soak.wrong:
-            shutil.rmtree(folder)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    soaks: list[Soak] = []
+    begun_s, partial = time.monotonic(), ""
+    try:
+        for board in asked.board or BOARDS:
+            folder = Path(tempfile.mkdtemp(prefix="assay-soak-"))
+            soaks.append(Soak(board, asked.seed, folder / "site", asked.slowness))
+            soaks[-1].run(asked.updates)
+            if not soaks[-1].wrong:
+                shutil.rmtree(folder)
+    except KeyboardInterrupt:
+        partial = "PARTIAL, stopped by a signal: "
     print(table(soaks))
-    print(f"seed {asked.seed}, {time.monotonic() - begun_s:.0f} s")
-    sys.exit(any(soak.wrong.total() for soak in soaks))
+    print(f"{partial}seed {asked.seed}, {time.monotonic() - begun_s:.0f} s")
+    sys.exit(3 if partial else any(soak.wrong.total() for soak in soaks))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys by the schemes of securesystemslib: the clouds' key services by its own signers, `file2:` without it.
 
-Leaves to others: files (`file_key`), for which the clients of the clouds need not be loaded (ADR 0325). The key services
-(`awskms:`, `azurekms:`, `gcpkms:`, `hv:`) are tried with their own clients against services on loopback that speak their
-protocols; none was tried at its own place: whoever uses one tries it first.
+Leaves to others: files (`file_key`), for which the clients of the clouds need not be loaded (ADR 0325). The services
+(`awskms:`, `azurekms:`, `gcpkms:`, `hv:`) are tried with their own clients against services on loopback that speak
+their protocols; none was tried at its own place: whoever uses one tries it first.
 """
 
 from __future__ import annotations
