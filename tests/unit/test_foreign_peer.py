@@ -25,6 +25,7 @@ from smpclient.requests.os_management import ResetWrite
 from smpclient.transport.serial import SMPSerialTransport
 from test_foreign_image import Maker, imgtool
 from test_foreign_modes import image
+from usb_host import UsbBoard, lay_out, run_on
 
 from assay.cli.bench_ask import ask
 from assay.cli.flash import command
@@ -37,6 +38,8 @@ from assay.pipeline.foreign_flash import BOOTLOADER_IS_MUTE
 from assay.pipeline.trust_file import load_trust
 from assay.protocols.smp.framing import Framing
 
+UsbHost = tuple[Path, dict[str, str]]
+"""Its /sys, and which terminal each of its ports is."""
 BOARD = """\
 schema = "assay.board/1"
 firmware = "mcuboot"
@@ -100,8 +103,9 @@ class Site:
 
     def flash(
         self, port: str, *data: bytes, mode: str = "swap", framing: str = "console", more: tuple[str, ...] = (),
-        place: str = "", recovery: bool = False, json_too: bool = True,
+        place: str = "", recovery: bool = False, json_too: bool = True, on: UsbHost | None = None,
     ):  # fmt: skip
+        """`on`: as a process of its own on a host with USB ports."""
         text = BOARD.format(mode=mode, framing=framing)
         if recovery:
             text += f'[recovery]\nenter = "reset"\nframing = "{framing}"\n'
@@ -114,7 +118,11 @@ class Site:
             files += ["--image", f"{number}={self.folder / f'{number}.bin'}"]
         arguments = ["--place", "theirs", "--trust", str(self.folder / "trust.toml"), *more]
         arguments += ["--json"] if json_too else []
-        answer = CliRunner().invoke(command, [*files, *arguments, "--site", str(self.folder / ".assay")])
+        arguments = [*files, *arguments, "--site", str(self.folder / ".assay")]
+        if on is not None:
+            done = run_on(on[0], on[1], "flash", *arguments, cwd=self.folder)
+            return done.returncode, json.loads(done.stdout)
+        answer = CliRunner().invoke(command, arguments)
         told = json_too and answer.stdout
         return answer.exit_code, json.loads(answer.stdout) if told else " ".join(answer.output.split())
 
@@ -215,18 +223,17 @@ def test_message_and_record_say_when_nobody_checked_which_board_it_is(site: Site
     assert (f"no {BOOTLOADER_IS_MUTE}" in said) is (info is None)
 
 
-def test_a_pattern_of_pyserial_finds_the_port(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    from serial.tools import list_ports
-    from serial.tools.list_ports_common import ListPortInfo
-
-    board = pseudo()
-    with on_pty(board) as port:
-        theirs, other = ListPortInfo(port), ListPortInfo("/dev/ttyACM9")
-        theirs.hwid, other.hwid = "USB VID:PID=1366:1055 SER=2", "USB VID:PID=1366:1055 SER=1"
-        monkeypatch.setattr(list_ports, "comports", lambda include_links=False: [other, theirs])
-        status, done = site.flash("hwgrep://SER=2", site.maker.image("ecdsa-p256"))
-    assert status == 0, done
-    assert board.slots[0, 0].version == "1.2.3+4"
+def test_a_pattern_of_pyserial_finds_the_port(site: Site, tmp_path: Path) -> None:
+    """Of two boards of one kind, by pyserial's own look at /sys."""
+    lay_out(tmp_path / "sys", [UsbBoard((f"ttyACM{number}",), f"1-{number}", serial=f"00{number}") for number in "01"])
+    board, other = pseudo(), pseudo()
+    with on_pty(board) as port, on_pty(other) as others:
+        host = (tmp_path / "sys", {"ttyACM0": others, "ttyACM1": port})
+        status, done = site.flash("hwgrep://VID:PID=1366:1055 SER=001", site.maker.image("ecdsa-p256"), on=host)
+        assert status == 0, done
+        status, told = site.flash("hwgrep://1366:1055", site.maker.image("ecdsa-p256"), on=host)
+    assert status == 2 and "/dev/ttyACM0" in told["error"] and "/dev/ttyACM1" in told["error"], told
+    assert (board.slots[0, 0].version, other.slots[0, 0].version, other.asked) == ("1.2.3+4", "1.0.0", [])
 
 
 def test_what_the_record_says_of_an_image_that_nobody_verified(site: Site) -> None:
