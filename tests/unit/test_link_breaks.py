@@ -8,6 +8,7 @@ from pseudo_device import PseudoDevice, PseudoLink, sample_image
 
 from assay.drivers.mcumgr.linux_module import INSTALL_TIMEOUT_S, LinuxModule
 from assay.drivers.mcumgr.session import Session
+from assay.errors import DeviceTimeout
 from assay.protocols.smp.framing import Framing
 
 IMAGE, SHA256 = sample_image(20_000)
@@ -21,6 +22,7 @@ class BreakingLink:
         self._left = break_at
         self._broken = False
         self.breaks = 0
+        self.away = ""
         self.address = link.address
 
     def write(self, data: bytes) -> None:
@@ -58,7 +60,7 @@ def test_a_frame_that_a_break_took_is_not_waited_for(from_the_end: int) -> None:
     session = Session(
         link,
         Framing.RAW,
-        breaks=lambda: link.breaks,
+        mending=link,
         monotonic_s=lambda: device.link.now_s,
         sleep=lambda seconds: None,
     )
@@ -70,6 +72,40 @@ def test_a_frame_that_a_break_took_is_not_waited_for(from_the_end: int) -> None:
 def test_a_question_that_a_break_took_is_asked_again() -> None:
     device = PseudoDevice(Framing.RAW)
     link = BreakingLink(device.link, 1)
-    session = Session(link, Framing.RAW, breaks=lambda: link.breaks, monotonic_s=lambda: device.link.now_s)
+    session = Session(link, Framing.RAW, mending=link, monotonic_s=lambda: device.link.now_s)
     assert LinuxModule(session, 90.0).echo("x") == "x"
     assert device.link.now_s < 1 and session.counters.retries == 1
+
+
+class LinkThatStaysAway(BreakingLink):
+    """Nobody listens any more from the break on; what came just before it was no text."""
+
+    def read(self, max_bytes: int, timeout_s: float) -> bytes:
+        if self._broken and not self.away:
+            self.breaks += 1
+            self.away = "cannot reach bench-7: Connection refused"
+            return b""
+        return self._link.read(max_bytes, timeout_s)
+
+
+def test_a_link_that_stays_away_is_told_as_that_and_not_as_a_device_that_is_silent() -> None:
+    device = PseudoDevice(Framing.RAW, buf_size=2048)
+    link = LinkThatStaysAway(device.link, frames_of_an_upload() // 2)
+    session = Session(
+        link, Framing.RAW, mending=link, monotonic_s=lambda: device.link.now_s, sleep=lambda seconds: None
+    )
+    with pytest.raises(DeviceTimeout, match=r"broke in a frame of the upload .* Connection refused") as told:
+        LinuxModule(session, 90.0).upload(IMAGE, SHA256)
+    assert "goes on where it was" in told.value.remedy
+
+
+def test_late_answers_are_not_told_as_lines() -> None:
+    """In raw framing what answers nothing any more is text to whoever splits it."""
+    device = PseudoDevice(Framing.RAW)
+    session = Session(device.link, Framing.RAW, monotonic_s=lambda: device.link.now_s, sleep=lambda seconds: None)
+    late = bytes.fromhex("0b00000e00012501a26272630063636f66661a000c0478")
+    device.link.to_host = lambda _data: late + b"\npanic at 0x1234\n" + late
+    with pytest.raises(DeviceTimeout) as told:
+        LinuxModule(session, 90.0).echo("x")
+    assert "the last lines were ['panic at 0x1234'" in told.value.message
+    assert "coff" not in told.value.message

@@ -29,3 +29,17 @@ class Transport(Protocol):
     def close(self) -> None:
         """Release the link; a second call does nothing."""
         ...
+
+
+class MendingTransport(Transport, Protocol):
+    """A byte link that mends itself: while it is away, what is written is lost, and nothing comes."""
+
+    @property
+    def breaks(self) -> int:
+        """How often it broke once it stood: what was asked on it before will not be answered."""
+        ...
+
+    @property
+    def away(self) -> str:
+        """Why it does not stand at this moment; empty while it does."""
+        ...

@@ -53,7 +53,7 @@ def open_link(address: PlaceAddress, board: Board, power: Power | None) -> OpenL
     loader = MediumLoader(transport.address, board, medium, power)
     if not loader.lacks_app():
         transport.wait_up(board.ssh.up_timeout_s)
-    device = over_link(transport, board.ssh.rate, board.ssh.up_timeout_s, lambda: transport.breaks)
+    device = over_link(transport, board.ssh.rate, board.ssh.up_timeout_s)
     return OpenLink(transport, device, loader)
 
 

@@ -7,12 +7,10 @@ of megabytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from assay.drivers.mcumgr.device import McumgrDevice
 from assay.drivers.mcumgr.session import Session
 from assay.interfaces.device import DeviceInfo, Stage
-from assay.interfaces.transport import Transport
+from assay.interfaces.transport import MendingTransport
 from assay.protocols.smp.framing import Framing
 
 INSTALL_TIMEOUT_S = 180.0
@@ -39,9 +37,7 @@ class LinuxModule(McumgrDevice):
         return super().wait_ready(stage, max(timeout_s, self._up_timeout_s) if restart else timeout_s)
 
 
-def over_link(transport: Transport, rate: int, up_timeout_s: float, breaks: Callable[[], int]) -> LinuxModule:
-    """A device on an open link that carries `rate` bit/s; raw framing, since SSH loses and changes nothing. `breaks`
-    counts how often the link broke.
-    """
-    session = Session(transport, Framing.RAW, baud=rate, patience=PATIENCE, breaks=breaks)
+def over_link(link: MendingTransport, rate: int, up_timeout_s: float) -> LinuxModule:
+    """A device on an open link that carries `rate` bit/s; raw framing, since SSH loses and changes nothing."""
+    session = Session(link, Framing.RAW, baud=rate, patience=PATIENCE, mending=link)
     return LinuxModule(session, up_timeout_s)

@@ -19,7 +19,7 @@ from smp.message import Request
 
 from assay.errors import DeviceTimeout, LinkError
 from assay.interfaces.device import DeviceRefusal
-from assay.interfaces.transport import Transport
+from assay.interfaces.transport import MendingTransport, Transport
 from assay.protocols.smp.answers import MalformedAnswer, No, answer_header, answers, read_answer
 from assay.protocols.smp.framing import Damage, Demultiplexer, Frame, Framing, Line, encode, of_version
 
@@ -33,6 +33,7 @@ LINES_MAX = 2000  # console lines kept until somebody takes them; older ones go
 LAST_LINES = 3  # console lines quoted in an error
 NOISE_BYTES_MIN = 16  # fewer strange bytes than this are the end of something that was cut off
 QUOTED_BYTES_MAX = 60
+STRANGE_SHARE = 10  # of a line for people at most one character in so many is none
 BITS_PER_BYTE = 10
 FRAME_BYTES_MAX = 8400  # on the line: 6144 bytes in console framing
 QUIET_S = 0.02  # a line is quiet when nothing came for this long: 230 bytes at 115200 bit/s
@@ -55,8 +56,8 @@ class Counters:
 class Session:
     """SMP on a transport. `baud` (bit/s) only stretches the time-outs; `version` is SMP's: 1 for old servers.
 
-    `patience` stretches the time that a device has to answer, for one that does more before it does. `breaks` counts
-    how often a link broke that mends itself: what was asked on it before is not waited for any longer.
+    `patience` stretches the time that a device has to answer, for one that does more before it does. Of a link that is
+    `mending` itself, what was asked before it broke is not waited for any longer.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Session:
         baud: int = 115200,
         version: int = 2,
         patience: float = 1.0,
-        breaks: Callable[[], int] = lambda: 0,
+        mending: MendingTransport | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -79,7 +80,7 @@ class Session:
         self._byte_s = BITS_PER_BYTE / baud
         self._version = version
         self._patience = patience
-        self._breaks = breaks
+        self._mending = mending
         self._asked_after = 0  # breaks
         self._demultiplexer = Demultiplexer(framing)
         self._frames: deque[bytes] = deque()
@@ -206,19 +207,29 @@ class Session:
         self._strange = b""
 
     def silence(self, what: str, waited_s: float) -> LinkError:
-        """The error for an answer that did not come: noise if noise came, else DeviceTimeout with the last lines."""
+        """The error for an answer that did not come: a link that is away, or noise if noise came, else DeviceTimeout
+        with the last lines.
+        """
         address = self.transport.address
+        if self._mending is not None and self._mending.away:
+            return DeviceTimeout(  # as for any silence: whoever waits for a restart goes on waiting
+                f"the link to {address} broke in {what}, and was not back after {waited_s:.1f} s: {self._mending.away}",
+                remedy="look at cable, network and power of the unit; the same command then goes on where it was",
+            )
         if len(self._strange) >= NOISE_BYTES_MIN:
             return Noise(
                 f"noise on {address}: instead of an answer to {what} came {self._strange[:QUOTED_BYTES_MAX]!r}",
                 remedy="check baud rate, ground and cable, and that this is the port of the board",
             )
-        lines = list(self._lines)[-LAST_LINES:]
+        lines = [line for line in self._lines if _is_text(line)][-LAST_LINES:]
         came = f"; the last lines were {lines}" if lines else "; nothing came"
         return DeviceTimeout(
             f"the device on {address} did not answer {what} within {waited_s:.1f} s{came}",
             remedy="check its power and that this is its port, then do it again",
         )
+
+    def _breaks(self) -> int:
+        return 0 if self._mending is None else self._mending.breaks
 
     def _take(self, events: list[Frame | Line | Damage]) -> None:
         for event in events:
@@ -233,6 +244,12 @@ class Session:
         if self.framing is Framing.CONSOLE:
             strange = bytes(byte for byte in data if byte > 0x7E or (byte < 0x20 and byte not in _EXPECTED_CONTROLS))
             self._strange = (self._strange + strange)[:READ_MAX]
+
+
+def _is_text(line: str) -> bool:
+    """Late answers and noise come as lines, too, and tell nobody anything."""
+    strange = sum(not char.isprintable() for char in line) + line.count("\\x")
+    return strange * STRANGE_SHARE <= len(line)
 
 
 _EXPECTED_CONTROLS = b"\x04\x06\x08\t\x14\n\x0b\x0c\r\x1b"

@@ -10,7 +10,6 @@ Leaves to others: what is spoken on it, and for how long silence is borne.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 
 import paramiko
 
@@ -29,7 +28,7 @@ DROPPED_MAX = 1000
 
 
 class SubsystemTransport:
-    """`interfaces.transport.Transport` on the subsystem `name` of the host at `where`."""
+    """`interfaces.transport.MendingTransport` on the subsystem `name` of the host at `where`."""
 
     def __init__(self, where: SshAddress, name: str) -> None:
         """Nothing is connected yet; see `wait_up`."""
@@ -41,8 +40,18 @@ class SubsystemTransport:
         self._tried_s = float("-inf")
         self._closed = False
         self._stood = False
-        self.breaks = 0
+        self._breaks = 0
+        self._away = "nobody has connected yet"
+
+    @property
+    def breaks(self) -> int:
         """How often it broke once it stood."""
+        return self._breaks
+
+    @property
+    def away(self) -> str:
+        """Why it does not stand at this moment; empty while it does."""
+        return self._away
 
     @property
     def address(self) -> str:
@@ -114,8 +123,12 @@ class SubsystemTransport:
         if time.monotonic() - self._tried_s < RETRY_S:
             return None
         # A host that goes down in the middle of a login looks as if it did not take the key, which it took before.
-        with suppress(InfrastructureError if self._stood else LinkError):
+        try:
             self._connect()
+        except InfrastructureError as error:
+            self._away = error.message
+            if not self._stood and not isinstance(error, LinkError):
+                raise
         return self._channel
 
     def _connect(self) -> None:
@@ -125,7 +138,7 @@ class SubsystemTransport:
             channel = self._connection.transport.open_session(timeout=CONNECT_TIMEOUT_S)
             with answered_within(channel, CONNECT_TIMEOUT_S):
                 channel.invoke_subsystem(self._name)
-            self._channel, self._stood = channel, True
+            self._channel, self._stood, self._away = channel, True, ""
         except (OSError, EOFError, paramiko.SSHException) as error:
             self._hang_up()
             raise LinkError(
@@ -136,7 +149,8 @@ class SubsystemTransport:
             self._tried_s = time.monotonic()
 
     def _broke(self) -> None:
-        self.breaks += 1
+        self._breaks += 1
+        self._away = "it broke"
         self._hang_up()
 
     def _hang_up(self) -> None:
