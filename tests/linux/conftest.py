@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from cut_campaign import flushes_of_the_last_run
 from linux_site import ROOT, good, made_trust, release
-from linux_unit import TWIN, WholeUpdate, link_cuts, provisioned, relayed, update
+from linux_unit import TWIN, WholeUpdate, link_cuts, provisioned, relayed, runs, update
 
 CAMPAIGNS = {
     "--cuts": (5, 0, "power cuts at any moment"),
@@ -93,5 +93,7 @@ def whole_update(unit: str, trust: Path, pytestconfig: pytest.Config) -> WholeUp
     assert relay.cut == len(cuts)
     took_s = time.monotonic() - begun_s
     good("twin", "power", "cut", TWIN)
+    begun_s = time.monotonic()
     good("twin", "power", "on", TWIN)
-    return WholeUpdate(took_s, flushes_of_the_last_run())
+    assert runs(trust) == ("1.1.0", "confirmed")
+    return WholeUpdate(took_s, flushes_of_the_last_run(), time.monotonic() - begun_s)

@@ -14,7 +14,17 @@ from pathlib import Path
 
 from cut_counts import CameOf, CutCounts
 from linux_site import assay, good, start
-from linux_unit import TWIN, forget_other_slot, other_version, power_cuts, relayed, runs, update_words, wait_until
+from linux_unit import (
+    TWIN,
+    WholeUpdate,
+    forget_other_slot,
+    other_version,
+    power_cuts,
+    relayed,
+    runs,
+    update_words,
+    wait_until,
+)
 
 SENT_ANEW = 0.5
 """Of the updates that begin: the others find their image in the slot, and are install, mark, boot and confirm alone."""
@@ -72,21 +82,30 @@ def cut_at_flush(words: tuple[str, ...], number: int, seed: int) -> int | None:
     return ended
 
 
-def campaign(trust: Path, dice: random.Random, counts: CutCounts, cut: Callable[[bool], tuple[str, Cut]]) -> None:
-    """So many cuts (`cut` is told whether everything is sent anew).
+def campaign(
+    trust: Path,
+    dice: random.Random,
+    counts: CutCounts,
+    whole: WholeUpdate,
+    cut: Callable[[float, float], tuple[str, Cut]],
+) -> None:
+    """So many cuts. `cut` is told how much is left of a whole update, and how much slower this host is by now than when
+    the `whole` one was timed, by a start of the unit with its evidence.
 
     After each a slot that verifies runs, the old one or the new one, and the same command goes on, to the next cut or
     (the last one always) to its end. What it had acknowledged is kept.
     """
-    now = runs(trust)[0]
+    now, slower = runs(trust)[0], 1.0
     for number in range(counts.wanted):
         wanted, anew = other_version(now), dice.random() < SENT_ANEW
         if anew:
             forget_other_slot()
-        when, take = cut(anew)
+        when, take = cut(SHARE[anew], slower)
         ended = take(update_words(wanted, trust))
+        begun_s = time.monotonic()
         good("twin", "power", "on", TWIN, "--force")
         after, said = runs(trust), power_cuts()[-1]
+        slower = max(1.0, (time.monotonic() - begun_s) / whole.start_s)
         print(f"{when} of {now} -> {wanted} ({anew=}): {ended=} runs {after}; {said}", flush=True)
         assert after[0] in (now, wanted)
         assert ended is None or (ended == 0 and after == (wanted, "confirmed"))
@@ -116,11 +135,14 @@ def link_campaign(trust: Path, dice: random.Random, counts: CutCounts, whole_s: 
             forget_other_slot()
         after_s, for_s = dice.uniform(0, whole_s * SHARE[anew]), dice.choice(LINK_GONE_S)
         with relayed(()) as relay:
+            begun_s = time.monotonic()
             process = start(*update_words(wanted, trust))
             time.sleep(after_s)
             over = process.poll()
             relay.cut_now(for_s)
             _, words = process.communicate(timeout=UPDATE_TIMEOUT_S)
+        if anew and process.returncode == 0:
+            whole_s = time.monotonic() - begun_s - for_s  # by today's load
         assert process.returncode in (0, ERROR), words
         then = OVER if over is not None else BY_ITSELF
         if process.returncode == ERROR:

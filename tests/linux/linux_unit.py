@@ -31,10 +31,13 @@ BUNDLE_BYTES = 20_000_000
 
 @dataclass(frozen=True)
 class WholeUpdate:
-    """How long one is, and how often the disk was asked to flush from power on to its end."""
+    """How long one is, how often the disk was asked to flush from power on to its end, and how long a start of the unit
+    with its evidence is, in seconds.
+    """
 
     seconds: float
     flushes: int
+    start_s: float
 
 
 @contextmanager

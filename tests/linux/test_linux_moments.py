@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from cut_campaign import SHARE, Cut, campaign, cut_after, cut_at_flush, link_campaign
+from cut_campaign import Cut, campaign, cut_after, cut_at_flush, link_campaign
 from cut_counts import CutCounts
 from linux_unit import WholeUpdate, forget_other_slot, link_cuts, other_version, relayed, runs, update
 
@@ -41,12 +41,12 @@ def test_the_power_goes_at_any_moment_and_a_slot_boots(
 ) -> None:
     """Somewhere in the upload, the installation, the mark, the restart, the confirmation or after it."""
 
-    def at_a_moment(anew: bool) -> tuple[str, Cut]:
-        after_s = dice.uniform(0, AFTER_ITS_END * whole_update.seconds * SHARE[anew])
+    def at_a_moment(left: float, slower: float) -> tuple[str, Cut]:
+        after_s = dice.uniform(0, AFTER_ITS_END * whole_update.seconds * left * slower)
         return f"after {after_s:.1f} s", partial(cut_after, after_s=after_s)
 
     with counts(pytestconfig, "--cuts") as told:
-        campaign(trust, dice, told, at_a_moment)
+        campaign(trust, dice, told, whole_update, at_a_moment)
 
 
 @pytest.mark.sampled
@@ -55,13 +55,13 @@ def test_the_disk_forgets_what_was_not_flushed_and_a_slot_boots(
 ) -> None:
     """The power goes when the disk is asked to keep what was written: then most is at stake."""
 
-    def at_a_flush(anew: bool) -> tuple[str, Cut]:
-        most = round(whole_update.flushes * SHARE[anew])
+    def at_a_flush(left: float, _slower: float) -> tuple[str, Cut]:
+        most = round(whole_update.flushes * left)
         number, seed = dice.randint(1, most), dice.getrandbits(32)
         return f"at flush {number}", partial(cut_at_flush, number=number, seed=seed)
 
     with counts(pytestconfig, "--lost-flush") as told:
-        campaign(trust, dice, told, at_a_flush)
+        campaign(trust, dice, told, whole_update, at_a_flush)
     assert told.lost or told.wanted < SURELY_LOSE
 
 
