@@ -24,6 +24,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from assay.cli.trace import command
+from assay.cli.verify import command as verify
 
 COVERED = (
     "log/checkpoint",
@@ -71,6 +72,9 @@ NO_EVIDENCE = {
 
 FEW = 50
 """Files of a kind: of more that are no evidence, as those of a cache, one byte of each is changed."""
+
+
+EXPORT_FLIPS = 100
 
 
 @dataclass
@@ -131,6 +135,29 @@ def changed(used: Used, path: Path, dice: random.Random, *, refused: bool, told:
         yield f"{path.relative_to(used.site)}, bit {bit} of byte {place}: status {status}\n{output}"
 
 
+def taken_away(used: Used, folder: Path, dice: random.Random, *, flips: int) -> Iterator[str]:
+    """The same for what leaves the site: the export, which is refused, and the trust file, which is, or cannot be read
+    any more (its seal tells accidents).
+    """
+    export, trust = folder / "export", folder / "trust.toml"
+    shutil.copy(used.trust, trust)
+    exported = CliRunner().invoke(
+        command, [used.serial, "--site", str(used.site), "--trust", str(trust), "--export", str(export)]
+    )
+    if exported.exit_code != 0:
+        yield f"nothing was changed, and the export gives {exported.exit_code}: {exported.output}"
+    for path, right in ((export, (4,)), (trust, (2, 4))):
+        good = path.read_bytes()
+        for place in dice.sample(range(len(good)), flips):
+            path.write_bytes(good[:place] + bytes([good[place] ^ 1 << dice.randrange(8)]) + good[place + 1 :])
+            said = CliRunner().invoke(verify, [str(export), "--trust", str(trust)])
+            if said.exit_code not in right or "Traceback" in said.output:
+                yield f"{path.name}, byte {place}: status {said.exit_code}\n{said.output}"
+        path.write_bytes(good)
+    if CliRunner().invoke(verify, [str(export), "--trust", str(trust)]).exit_code != 0:
+        yield "everything is as it was, and the export is refused"
+
+
 def demo(folder: Path) -> Used:
     """The main job, in a copy of the project in `folder`; takes minutes."""
     from demo_project import DemoProject
@@ -160,8 +187,10 @@ def main() -> int:
             shutil.copytree(asked.site, folder / "site")
             used = Used(folder / "site", asked.trust, asked.serial)
         found = list(faults(used, random.Random(asked.seed), flips=asked.flips))
+        found += taken_away(used, folder, random.Random(asked.seed), flips=EXPORT_FLIPS)
         for kind, files in used.kinds().items():
             print(f"{kind:<20} {len(files):>5} files: {(TOLD | NO_EVIDENCE).get(kind, 'refused')}")
+        print(f"{EXPORT_FLIPS} bytes each of the export and the trust file: refused")
         print(f"{sum(map(len, used.kinds().values()))} files, {used.traces} traces")
     print(*found, f"{len(found)} faults", sep="\n")
     return 1 if found else 0

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from changed_bytes import NO_EVIDENCE, Used, changed, faults
+from changed_bytes import NO_EVIDENCE, Used, changed, faults, taken_away
 from made_site import SERIAL, MadeSite
 from rfc3161_client import HashAlgorithm, TimestampRequestBuilder
 from traced_site import broken, names_in, reopened, run
@@ -34,12 +34,16 @@ def used(folder: Path) -> Used:
 @pytest.mark.timeout(1800)  # for a machine under load; some seconds on an idle one
 @pytest.mark.parametrize("seed", [1, 2])
 def test_one_changed_byte_in_every_file(finished_copy: Path, seed: int) -> None:
-    """Refused wherever a record rests on it; of the rest, one file of each kind, which changes nothing."""
+    """Refused wherever a record rests on it; the rest changes nothing."""
     site = used(finished_copy)
     assert list(faults(site, random.Random(seed), flips=FLIPS)) == []
     kinds = site.kinds()
     assert sum(len(files) for kind, files in kinds.items() if kind not in NO_EVIDENCE) >= 60
     assert {"keys/*", "outbox.sqlite*"} <= set(kinds)
+
+
+def test_one_changed_byte_in_what_is_taken_away(finished_copy: Path, tmp_path: Path) -> None:
+    assert list(taken_away(used(finished_copy), tmp_path, random.Random(5), flips=40)) == []
 
 
 def test_what_a_site_with_services_has_more(finished_copy: Path) -> None:
