@@ -6,9 +6,11 @@ they are from: tests/data/public_sigstore/README.md.
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +24,8 @@ from assay.conformance import sigstore as conformance
 from assay.errors import NotVerified
 from assay.formats import sigstore_bundle, trusted_root
 from assay.formats.keyless_proof import names_of
-from assay.formats.log_entry_proof import LoggedSignature, verify_entry
+from assay.formats.log_entry_proof import LoggedSignature, _check_body, verify_entry
+from assay.formats.public_key import der_of, signature_is_good, trusted_key
 from assay.formats.statement_verifier import verify_statement
 from assay.model.signer_limits import TrustedServices
 from assay.model.statement import PredicateType
@@ -250,3 +253,20 @@ def test_authorities_of_the_public_services_that_ended() -> None:
     (text,) = {trusted_root.for_client(root_of("sigstore"), [when], [when]) for when in (NPM_MADE, MADE)}
     kept = json.loads(text)["certificateAuthorities"]
     assert ended and len(kept) == len(windows) - len(ended) and all("end" not in each["validFor"] for each in kept)
+
+
+def test_what_npm_published_by_key_has_a_promise_of_the_log_alone() -> None:
+    """v0.1, signed by the key of npm's registry, in an entry `intoto` 0.0.2 whose proof has no checkpoint."""
+    data, pem = (DATA / "npm-publish.sigstore.json").read_bytes(), (DATA / "npm-publish.pub").read_text()
+    opened = sigstore_bundle.decode(data)
+    key = trusted_key(pem, Role.BUILDER, name="npm", development=False)
+    assert signature_is_good(key, opened.envelope.signature, opened.envelope.signed)
+    digest = hashlib.sha256(opened.envelope.signed).digest()
+    about = LoggedSignature(opened.envelope.signature, digest, key_der=der_of(pem), payload=opened.envelope.payload)
+    (logged,) = opened.entries
+    with pytest.raises(NotVerified, match="no proof of inclusion with a checkpoint"):
+        verify_entry(logged, about, trusted_root.read(root_of("sigstore")))
+    body = json.loads(base64.b64decode(logged["canonicalizedBody"]))
+    _check_body(logged["kindVersion"], body, about)
+    with pytest.raises(NotVerified, match="about another signature"):
+        _check_body(logged["kindVersion"], body, replace(about, payload=b"x"))

@@ -57,8 +57,12 @@ def verify_entry(entry: Mapping[str, Any], logged: LoggedSignature, root: Truste
 def verify_inclusion(entry: Mapping[str, Any], root: TrustedRoot) -> tuple[LogPlace, bytes]:
     """Where the entry is, and its body. Raises `NotVerified`, or `KeyError` and its like for another shape."""
     body = decode_base64(entry["canonicalizedBody"], "a log entry's body")
-    proof = entry["inclusionProof"]
-    note = str(proof["checkpoint"]["envelope"]).encode("utf-8")
+    proof = entry.get("inclusionProof") or {}
+    note = str((proof.get("checkpoint") or {}).get("envelope") or "").encode("utf-8")
+    if not note:
+        raise _refused(
+            "the log entry has no proof of inclusion with a checkpoint; that a log promised it is not enough"
+        )
     size, tree_root, log = _checkpoint(note, root)
     if (int(proof["treeSize"]), decode_base64(proof["rootHash"], "a root hash")) != (size, tree_root):
         raise _refused("the log entry's proof is for another tree than its checkpoint")
