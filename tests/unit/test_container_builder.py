@@ -144,6 +144,9 @@ def test_a_container_of_the_dead_is_removed(tmp_path: Path, engine: Engine) -> N
 def test_without_an_image_or_an_engine_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageFault, match="needs an image by digest"):
         choose("container")
+    for tag in ("busybox", "busybox:latest", "busybox@sha256:12", f"busybox:1@sha256:{'0' * 64}x"):
+        with pytest.raises(UsageFault, match="names no image by its digest"):
+            choose("container", BuilderSettings(image=tag))
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setattr(module, "_sockets", list)
     with pytest.raises(ToolMissing, match="no container engine listens here"):

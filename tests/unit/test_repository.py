@@ -21,11 +21,14 @@ from assay.backends.repository.tuf_client import BASE, source_fetcher
 from assay.backends.signers.service import SignerProcess
 from assay.cli.main import main
 from assay.errors import ExitStatus, Refused, StorageError, UsageFault
+from assay.model.record import RecordType
 from assay.model.repository import RepositoryRole
+from assay.model.statement import PredicateType, Statement, Subject
 from assay.model.trust import Role
 from assay.pipeline.release_gate import verify_release
 from assay.pipeline.repository_publish import publish_withdrawals
 from assay.pipeline.repository_setup import KeyChange, NewRepository, init, refresh, rotate, status
+from assay.pipeline.site import Site
 from assay.pipeline.withdrawing import withdraw
 
 
@@ -46,11 +49,11 @@ def test_without_a_version_the_highest_that_is_left(served: Pair) -> None:
     assert served.fetch("tiny", station=other).release.version == "1.0.0"  # type: ignore[union-attr]
 
 
-def test_the_signed_target_says_what_it_is_for(served: Pair) -> None:
-    """By python-tuf's own client, as anybody would use it."""
+def generic(served: Pair) -> Updater:
+    """python-tuf's own client, as anybody would use it."""
     state = served.published.root / "generic"
     (state / "targets").mkdir(parents=True)
-    updater = Updater(
+    return Updater(
         str(state),
         f"{BASE}metadata",
         str(state / "targets"),
@@ -58,6 +61,10 @@ def test_the_signed_target_says_what_it_is_for(served: Pair) -> None:
         source_fetcher(FolderSource(served.folder)),
         bootstrap=served.first_root.read_bytes(),
     )
+
+
+def test_the_signed_target_says_what_it_is_for(served: Pair) -> None:
+    updater = generic(served)
     info = updater.get_targetinfo(f"{BOARD}/tiny/1.0.0.json")
     assert info is not None
     release = served.owner.store.find("tiny", "1.0.0", BOARD)
@@ -65,11 +72,33 @@ def test_the_signed_target_says_what_it_is_for(served: Pair) -> None:
     assert custom["hardware_ids"] == [BOARD]
     assert custom["release_counter"] == release.security_counter
     assert custom["provenance_sha256"] == release.attestations["https://slsa.dev/provenance/v1"]
-    assert "tests_sha256" in custom
+    assert custom["tests_sha256"] == []
     document = json.loads(Path(updater.download_target(info)).read_bytes())
     assert document["image"]["file_sha256"] == custom["image_sha256"]
     blob = (served.folder / "targets" / "blobs" / custom["image_sha256"]).read_bytes()
     assert hashlib.sha256(blob).hexdigest() == custom["image_sha256"]
+
+
+def test_results_of_tests_are_listed_by_their_digests_and_travel(served: Pair) -> None:
+    """Those on this very image, in the order of the log, when it is published again after them."""
+    release = served.owner.store.find("tiny", "1.0.0", BOARD)
+    images = (release.image.file_sha256, "0" * 64, release.image.file_sha256)
+    bundles = [tested(served.owner, sha256, f"test_{number}") for number, sha256 in enumerate(images)]
+    served.publish()
+    info = generic(served).get_targetinfo(f"{BOARD}/tiny/1.0.0.json")
+    assert info is not None
+    mine = [bundles[0], bundles[2]]
+    assert info.custom["tests_sha256"] == [hashlib.sha256(bundle).hexdigest() for bundle in mine]
+    served.fetch()
+    assert served.station.store.attached(release, PredicateType.TEST_RESULT.value) == tuple(mine)
+
+
+def tested(site: Site, sha256: str, test: str) -> bytes:
+    """The record of a test on that image."""
+    subject = Subject(name="tiny@1.0.0", digest={"sha256": sha256})
+    said = {"result": "PASSED", "configuration": [], "passedTests": [test]}
+    statement = Statement(subject=(subject,), predicateType=PredicateType.TEST_RESULT.value, predicate=said)
+    return site.recorder.bundle(site.recorder.record(statement, RecordType.TEST, Role.BENCH))
 
 
 def test_the_same_again_changes_nothing(served: Pair) -> None:

@@ -35,7 +35,8 @@ SystemName = Literal["command", "make", "cmake", "west", "platformio", "cargo", 
 
 ToolName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")]
 TreeName = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]{0,63}$")]
-ImageDigest = Annotated[str, StringConstraints(pattern=r"^([a-z0-9][A-Za-z0-9._:/-]{0,255}@)?sha256:[0-9a-f]{64}$")]
+IMAGE_DIGEST = re.compile(r"([a-z0-9][A-Za-z0-9._:/-]{0,255}@)?sha256:[0-9a-f]{64}")
+ImageDigest = Annotated[str, StringConstraints(pattern=rf"^{IMAGE_DIGEST.pattern}$")]
 """An image of a container, by digest and by nothing else: a tag can mean another one tomorrow."""
 
 PAYLOAD = "payload.bin"

@@ -22,6 +22,7 @@ from assay.backends.builders.sandbox_strays import owner_is_gone, owner_word
 from assay.errors import AssayError, InfrastructureError, ToolMissing, UnitFailed, UsageFault
 from assay.interfaces.builder import BuilderSettings, BuildTask, Change
 from assay.model.artifact import ToolIdentity
+from assay.model.build_recipe import IMAGE_DIGEST
 
 ENGINE_TIMEOUT_S = 60.0
 """Seconds for one answer of the engine; podman takes one for a container, a loaded machine some more."""
@@ -55,6 +56,7 @@ folders themselves are the caller's: busybox's chmod goes no further where it ma
 TEMPORARY = ".tmp"
 """Below the home of a build: its /tmp."""
 
+_BY_DIGEST = "add --image NAME@sha256:... (docker images --digests), or [build] image"
 _MISSING = 127
 _KILLED = 128 + 9
 
@@ -64,8 +66,10 @@ def open_container(settings: BuilderSettings) -> ContainerBuilder:
     if settings.image is None:
         raise UsageFault(
             "a container needs an image by digest",
-            remedy="add --image NAME@sha256:... (docker images --digests), or [build] image",
+            remedy=_BY_DIGEST,
         )
+    if not IMAGE_DIGEST.fullmatch(settings.image):
+        raise UsageFault(f"{settings.image[:80]!r} names no image by its digest", remedy=_BY_DIGEST)
     try:
         docker = importlib.import_module("docker")
     except ImportError as error:
