@@ -117,7 +117,7 @@ def install(session: nox.Session, lock: str) -> None:
 INSTALLED = (
     "softhsm|openssl|faketime|docker-registry|sandbox|namespace|openssh|dropbear|detools|C compiler|qemu-system|no QEMU"
     "|west|platformio|uhubctl|32-bit loader|other people's firmware|their source package|pytest-embedded|umockdev"
-    "|openhtf|make or its project|podman|busybox|diffoscope"
+    "|openhtf|make or its project|podman|busybox|diffoscope|could not import '(boto3|google|azure|hvac|sigstore)"
 )
 """What reasons to be skipped speak of that `tests` has installed, or that CI's machines have."""
 
