@@ -372,6 +372,29 @@ def test_killed_at_any_operation_nothing_is_half_kept_and_the_next_import_goes_o
             shutil.rmtree(site.folder)
 
 
+def test_an_export_that_is_killed_leaves_the_bundle_of_before_or_the_new_one(
+    published: Published, bundle: Path, memory_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the next one is whole, whatever lies beside it."""
+    out = memory_dir / "stick" / "bundle.tar"
+    with monkeypatch.context() as patch:
+        files = CrashingFiles(patch, memory_dir)
+        export(published, out)  # makes the folder
+        files.arm(None)
+        export(published, out)
+        count, new = len(files.operations), out.read_bytes()
+        assert {name for name, _ in files.operations} >= {"open", "fsync", "replace"}
+        for die_at in range(count):
+            out.write_bytes(old := bundle.read_bytes()[:-512])
+            files.arm(die_at)
+            with pytest.raises(Crash):
+                export(published, out)
+            files.arm(None)
+            assert out.read_bytes() in (old, new), die_at
+            export(published, out)
+            assert [path.name for path in out.parent.iterdir()] == [out.name] and out.read_bytes() == new
+
+
 def test_what_a_killed_import_left_is_gone_with_the_next(published: Published, bundle: Path, tmp_path: Path) -> None:
     site = other_site(tmp_path)
     (site.folder / "incoming" / "blobs").mkdir(parents=True)
