@@ -64,6 +64,8 @@ def test_a_time_stamp_in_the_place_of_the_promise(services: Services, kind: str)
     del found.entry["inclusionPromise"]
     found.entry["integratedTime"] = "0"
     assert verified(found).time is not None
+    found.entry["inclusionPromise"] = {"signedEntryTimestamp": "AAAA"}  # of no time, which is none
+    assert verified(found).time is not None
     found.stamps(stamp(services.other.stamper, found.signed.signature))
     with pytest.raises(NotVerified, match="not enough sources of verified time"):
         verified(found)

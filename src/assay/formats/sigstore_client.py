@@ -109,7 +109,7 @@ def _root(asked: Question) -> ClientRoot:
 
 def promised(entry: Mapping[str, Any]) -> bool:
     """Whether a log (Rekor v1) promises a time. The client verifies promises; one that is wrong is refused."""
-    return bool(entry.get("inclusionPromise") and entry.get("integratedTime"))
+    return bool(entry.get("inclusionPromise") and int(entry.get("integratedTime") or 0))
 
 
 def _issued(leaf: bytes) -> list[datetime]:
