@@ -148,6 +148,13 @@ def test_a_port_of_a_hub(tmp_path: Path) -> None:
             open_power("uhubctl", "1-1", {"port": 7}).is_on()
 
 
+def test_the_flasher_conforms(tmp_path: Path) -> None:
+    where = ["--assay-driver-address=ABC", "--assay-driver-absent=GHI", f"--assay-flash-at={BASE:#x}"]
+    chosen = options(vendor=0x0483, product=0xDF11, alt="Internal Flash", dfuse=True)
+    with plugged(tmp_path, chip()):
+        passed_all(conform(tmp_path, "flashers", "--assay-driver=dfu-util", *where, *chosen), 7)
+
+
 def test_it_conforms(tmp_path: Path) -> None:
     with plugged(tmp_path, HUB):
         where = ["--assay-driver-address=1-1", "--assay-driver-absent=99-1"]
