@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""USB devices that are programs: an STM32's ROM in DFU mode (DfuSe), plain DFU, and a hub that switches its ports.
+"""USB devices that are programs: an STM32's ROM in DFU mode (DfuSe), plain DFU, a hub that switches its ports, and a
+debug probe with a chip (CMSIS-DAP).
 
 Run by Debian's Python with umockdev, which shows them to whatever is preloaded with it, as the kernel's usbfs would:
-the real dfu-util, uhubctl and libusb talk to them. What a device does is written after USB 2.0 (chapters 9 and 11),
-DFU 1.1 and ST's AN3156.
+the real dfu-util, uhubctl, OpenOCD, pyOCD and libusb talk to them. What a device does is written after USB 2.0
+(chapters 9 and 11), DFU 1.1, ST's AN3156 and Arm's CMSIS-DAP.
 
     umockdev-wrapper /usr/bin/python3 usb_gadgets.py FOLDER DEVICES
 
@@ -15,16 +16,20 @@ from __future__ import annotations
 
 import errno
 import json
+import mmap
 import struct
 import sys
 from pathlib import Path
 
 import gi
+from cmsis_dap import PACKET_BYTES, CmsisDap
+from nrf_chip import FLASH, NrfChip
 
 gi.require_version("UMockdev", "1.0")
 from gi.repository import GLib, UMockdev  # noqa: E402
 
 GET_CAPABILITIES, SUBMIT, REAP, REAP_NOW = 0x8004551A, 0x8038550A, 0x4008550C, 0x4008550D
+DISCARD, GET_DRIVER = 0x550B, 0x41045508
 QUIET = (0x8004550F, 0x80045510, 0x80085504, 0x8108551B, 0x80045515, 0x5514)
 """Claim and release an interface, choose a setting, take it from a driver, clear a halt, reset."""
 URB_BYTES, URB_BUFFER, URB_STATUS, URB_ACTUAL = 56, 16, 4, 28
@@ -76,6 +81,8 @@ class Gadget(UMockdev.IoctlBase):
     def _asked(self, request: int, argument) -> int:
         if self.gone:
             raise OSError(errno.ENODEV, "")
+        if request == GET_DRIVER:
+            raise OSError(errno.ENODATA, "")
         if request == GET_CAPABILITIES:
             argument.resolve(0, 4).update(0, struct.pack("<I", 1))
         elif request == SUBMIT:
@@ -251,7 +258,79 @@ class Hub(Gadget):
         return super().control(request, value, index, length, data)
 
 
-KINDS = {"dfu": Dfu, "plain-dfu": PlainDfu, "hub": Hub}
+class Probe(Gadget):
+    """A CMSIS-DAP probe with two bulk endpoints, and an nRF52840 on it. Settings: `serial`; `firmware`, `unique` (the
+    chip's number), `gone_after` (so many accesses to its memory).
+    """
+
+    ids = (0x0D28, 0x0204)
+    OUT, IN, BULK = 0x01, 0x82, 3
+    configuration = (
+        bytes([9, 4, 0, 0, 2, 0xFF, 0, 0, 4])
+        + struct.pack("<BBBBHB", 7, 5, OUT, 2, PACKET_BYTES, 0)
+        + struct.pack("<BBBBHB", 7, 5, IN, 2, PACKET_BYTES, 0)
+    )
+
+    def __init__(self, folder: Path, settings: dict) -> None:
+        super().__init__(folder, settings)
+        self.strings = ("Assay", "CMSIS-DAP of a program", settings["serial"], "CMSIS-DAP v2")
+        self.kept.write_bytes(b"\xff" * FLASH)
+        chip = NrfChip(settings.get("unique", 0x0123456789ABCDEF))
+        with self.kept.open("r+b") as kept:
+            chip.flash = mmap.mmap(kept.fileno(), FLASH)
+        chip.gone_after = settings.get("gone_after")
+        self.dap = CmsisDap(chip, settings["serial"], settings.get("firmware", "2.1.0"))
+        self._answers, self._asking, self._given_up = [], [], []
+
+    def _asked(self, request: int, argument) -> int:
+        if request == DISCARD and not self.gone:
+            self._given_up += struct.unpack("<Q", bytes(argument.retrieve()))
+            return 0
+        if request in (REAP, REAP_NOW) and not self.gone and not self._urbs:
+            return self._reaped(argument.resolve(0, 8))
+        return super()._asked(request, argument)
+
+    def _submitted(self, urb) -> None:
+        (kind, endpoint), (size,) = bytes(urb.retrieve())[:2], struct.unpack_from("<i", bytes(urb.retrieve()), 24)
+        if kind != self.BULK:
+            super()._submitted(urb)
+        elif endpoint == self.IN:
+            self._asking.append(urb.client_addr)
+        else:
+            self._taken(bytes(urb.resolve(URB_BUFFER, size).retrieve()) if size else b"")
+            urb.update(URB_STATUS, struct.pack("<i", 0))
+            urb.update(URB_ACTUAL, struct.pack("<i", size))
+            self._urbs.append(urb.client_addr)
+
+    def _taken(self, packet: bytes) -> None:
+        try:
+            answer = self.dap.answer(packet) if packet else b""
+        except ConnectionError:
+            self.gone = True
+            raise OSError(errno.ENODEV, "") from None
+        if answer:
+            self._answers.append(answer)
+
+    def _reaped(self, pointer) -> int:
+        """A read that was answered or given up; its buffer is reached through the pointer that is given back."""
+        given_up = [each for each in self._given_up if each in self._asking]
+        if not given_up and not (self._asking and self._answers):
+            raise OSError(errno.EAGAIN, "")
+        address = given_up[0] if given_up else self._asking[0]
+        self._asking.remove(address)
+        pointer.update(0, struct.pack("<Q", address))
+        urb = pointer.resolve(0, URB_BYTES)
+        answer = b"" if given_up else self._answers.pop(0)
+        if given_up:
+            self._given_up.remove(address)
+        else:
+            urb.resolve(URB_BUFFER, struct.unpack_from("<i", bytes(urb.retrieve()), 24)[0]).update(0, answer)
+        urb.update(URB_STATUS, struct.pack("<i", -errno.ENOENT if given_up else 0))
+        urb.update(URB_ACTUAL, struct.pack("<i", len(answer)))
+        return 0
+
+
+KINDS = {"dfu": Dfu, "plain-dfu": PlainDfu, "hub": Hub, "probe": Probe}
 
 
 def plug_in(bed, number: int, gadget: Gadget) -> None:
