@@ -87,6 +87,7 @@ def test_it_is_written_and_read_out(tool: str, tmp_path: Path) -> None:
 @BOTH
 def test_of_two_probes_the_named_one_is_used(opened: Callable[..., Flasher], tmp_path: Path) -> None:
     with plugged(tmp_path, probe(), probe("BBBB2", "1-5", unique=7)):
+        assert opened(tmp_path, "AAAA1").identify().chip == CHIP
         one = opened(tmp_path, "BBBB2")
         assert one.identify().chip == "0700000000000000"
         one.write(one.plan([Part("app", 0x1000, b"a" * 300)]), nothing)
