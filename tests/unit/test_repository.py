@@ -83,7 +83,7 @@ def test_results_of_tests_are_listed_by_their_digests_and_travel(served: Pair) -
     """Those on this very image, in the order of the log, when it is published again after them."""
     release = served.owner.store.find("tiny", "1.0.0", BOARD)
     images = (release.image.file_sha256, "0" * 64, release.image.file_sha256)
-    bundles = [tested(served.owner, sha256, f"test_{number}") for number, sha256 in enumerate(images)]
+    bundles = [passed_on(served.owner, sha256, f"test_{number}") for number, sha256 in enumerate(images)]
     served.publish()
     info = generic(served).get_targetinfo(f"{BOARD}/tiny/1.0.0.json")
     assert info is not None
@@ -93,7 +93,7 @@ def test_results_of_tests_are_listed_by_their_digests_and_travel(served: Pair) -
     assert served.station.store.attached(release, PredicateType.TEST_RESULT.value) == tuple(mine)
 
 
-def tested(site: Site, sha256: str, test: str) -> bytes:
+def passed_on(site: Site, sha256: str, test: str) -> bytes:
     """The record of a test on that image."""
     subject = Subject(name="tiny@1.0.0", digest={"sha256": sha256})
     said = {"result": "PASSED", "configuration": [], "passedTests": [test]}
