@@ -38,6 +38,19 @@ def test_an_initial_root_that_is_none_leads_to_no_request(
     assert tuf_client.asked() == []
 
 
+@pytest.mark.parametrize("name", ["2.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"])
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[" * 15_000, b'{"signed":' * 1_500, b'{"signed": {"_type": "root"}}', b"\xff"]
+)
+def test_what_is_no_metadata_is_refused(tuf_client: Client, simulated: Simulated, name: str, data: bytes) -> None:
+    """Beyond the public suite. Also nested so deep that a reader of JSON gives up."""
+    (simulated.folder / "metadata" / name).write_bytes(data)
+    assert tuf_client.refresh() == 1
+    (simulated.folder / "metadata" / name).unlink()
+    if name == "2.root.json":
+        assert tuf_client.refresh() == 0
+
+
 def test_fields_that_nobody_knows_are_signed_too(tuf_client: Client, simulated: Simulated) -> None:
     """In the document, in a key and in a role; `keyid_hash_algorithms` of old repositories is one."""
     assert tuf_client.refresh() == 0

@@ -70,6 +70,7 @@ def test_a_key_twice_is_seen(place: Place, kind: str) -> None:
             b'{"signed": {"roles": {"a": {"keyids": 3}}}}',
         ),
         b'{"signed": {"delegations": {"roles": [{}]}}}',
+        *(b"[" * 100_000, b'{"signed":' * 100_000, b"\xff", b"9" * 100_000),
         b'{"signed": {"keys": {"a": 1}, "roles": {"r": {"keyids": ["a"]}}}}',
     ],
 )

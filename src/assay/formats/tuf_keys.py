@@ -21,7 +21,7 @@ def check_distinct_keys(document: bytes) -> None:
         found = [(name, keys, role["keyids"]) for name, keys, role in _roles(signed)]
         for name, keys, ids in found:
             _check(name, {keyid: _identity(keys[keyid]) for keyid in ids if keyid in keys})
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return
 
 
