@@ -382,7 +382,7 @@ def soak(session: nox.Session) -> None:
     """A thousand updates in a row on each board, good, bad and with the power cut; `-- --updates N --seed N`."""
     need(session, QEMU_ARM, QEMU_RISCV, BUBBLEWRAP, GIT, HOST_COMPILER, *SOURCE_PACKAGES)
     install(session, "test")
-    session.run("python", "tests/system/soak.py", *session.posargs)
+    session.run("python", "tests/system/soak.py", *session.posargs, interrupt_timeout=60.0)
 
 
 @nox.session

@@ -18,8 +18,12 @@ from assay.pipeline.site import Site
 
 BAUD = 115_200
 PLACE = "a"
+PLANS = ROOT / "campaigns"
+EPISODE = "swap"
+"""Tried whole: of second cuts and completed updates it has about as many for each first cut as a whole campaign."""
+EPISODE_BEGINS = "[[episodes]]"
 SAMPLE = 120
-"""First cuts; completed updates and second cuts come on top."""
+"""First cuts; completed updates and second cuts come on top: for each first cut four times as many as in a campaign."""
 
 
 def patch_against_image() -> None:
@@ -74,14 +78,28 @@ def _update(site: LifeSite, *more: str) -> tuple[float, dict[str, Any]]:
 
 
 def cuts_a_minute() -> None:
-    """Row: power cuts tried in a minute, of a sample of the board's campaign; recording the episodes is not counted."""
+    """Rows: power cuts tried in a minute; recording the episodes is not counted."""
     with tempfile.TemporaryDirectory(prefix="assay-bench-cuts-") as folder:
         site = whole_site(measuring.board, Path(folder) / "site")
-        plan = ROOT / "campaigns" / f"{measuring.board}.toml"
-        line = site.command("twin", "powercut", plan, "--trust", site.trust, "--sample", str(SAMPLE))
-        done = subprocess.run(line, capture_output=True, text=True, check=True, cwd=ROOT, env=environment())
+        _cuts(site, f"all of {EPISODE}", _plan_of(EPISODE, Path(folder)))
+        _cuts(site, "a sample of all episodes", PLANS / f"{measuring.board}.toml", "--sample", str(SAMPLE))
+
+
+def _plan_of(episode: str, folder: Path) -> Path:
+    """The board's plan with that episode and no other, in a project of its own."""
+    head, *episodes = (PLANS / f"{measuring.board}.toml").read_text().split(EPISODE_BEGINS)
+    (wanted,) = (text for text in episodes if f'\nname = "{episode}"\n' in text)
+    (folder / "boards").symlink_to(ROOT / "boards")
+    plan = folder / "plan.toml"
+    plan.write_text(head + EPISODE_BEGINS + wanted)
+    return plan
+
+
+def _cuts(site: LifeSite, what: str, plan: Path, *more: str) -> None:
+    line = site.command("twin", "powercut", plan, "--trust", site.trust, *more)
+    done = subprocess.run(line, capture_output=True, text=True, check=True, cwd=ROOT, env=environment())
     told = json.loads(done.stdout)
     booted = told["cuts"] + told["second_cuts"]
-    what = f"power cuts a minute, {told['cuts']} first, {told['second_cuts']} second"
-    row(what, f"{booted * 60 / told['elapsed_s']:.0f}", f"and {told['completed']} updates completed", None)
+    named = f"power cuts a minute, {what}, {told['cuts']:,} first, {told['second_cuts']} second"
+    row(named, f"{booted * 60 / told['elapsed_s']:.0f}", f"and {told['completed']} updates completed", None)
     row("the first cuts alone", f"{told['cuts'] * 60 / told['first_cuts_s']:.0f}", "", None)

@@ -21,9 +21,11 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from life_site import BAD_VERSION, ROOT, LifeSite, Told, environment, unit_site
 
+ENDING = (signal.SIGINT, signal.SIGTERM)
 BOARDS = ("ast1030-evb", "rv32-virt")
 GOOD = ("1.0.0", "1.1.0")
 FATES = ("good", "good", "good", "bad", "power cut", "killed", "Ctrl-C")
@@ -107,13 +109,16 @@ class Soak:
         verb = subprocess.Popen(
             site.command(*line), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment()
         )
-        time.sleep(moment_s)
-        if fate == "power cut":
-            site.good("twin", "power", "cut", "a", "--force")
-            site.good("twin", "power", "on", "a", "--force")
-        else:
-            verb.send_signal(signal.SIGKILL if fate == "killed" else signal.SIGINT)
-        out, said = verb.communicate(timeout=200)
+        try:
+            time.sleep(moment_s)
+            if fate == "power cut":
+                site.good("twin", "power", "cut", "a", "--force")
+                site.good("twin", "power", "on", "a", "--force")
+            else:
+                verb.send_signal(signal.SIGKILL if fate == "killed" else signal.SIGINT)
+            out, said = verb.communicate(timeout=200)
+        finally:
+            verb.kill()  # a soak that is stopped leaves nothing behind
         allowed = {"killed": (-signal.SIGKILL, 0), "power cut": (0, 3), "Ctrl-C": (0, 3, -signal.SIGINT)}[fate]
         assert verb.returncode in allowed and "Traceback" not in said, f"{fate}: {verb.returncode} {out} {said}"
 
@@ -142,6 +147,13 @@ def table(soaks: list[Soak]) -> str:
     return "\n".join(rows)
 
 
+def _stop_once(number: int, frame: FrameType | None) -> None:
+    """A second signal would leave the twin behind: nox sends another, and a terminal may."""
+    for each in ENDING:
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """The command line; exit status 1 when an outcome was wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -150,8 +162,8 @@ def main() -> None:
     parser.add_argument("--board", action="append", choices=BOARDS)
     parser.add_argument("--slowness", type=float, default=1.0, help="how much slower than an idle machine this one is")
     asked = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    for number in ENDING:
+        signal.signal(number, _stop_once)  # a background job ignores SIGINT
     soaks: list[Soak] = []
     begun_s, partial = time.monotonic(), ""
     try:
@@ -159,10 +171,11 @@ def main() -> None:
             folder = Path(tempfile.mkdtemp(prefix="assay-soak-"))
             soaks.append(Soak(board, asked.seed, folder / "site", asked.slowness))
             soaks[-1].run(asked.updates)
-            if not soaks[-1].wrong:
-                shutil.rmtree(folder)
     except KeyboardInterrupt:
         partial = "PARTIAL, stopped by a signal: "
+    for soak in soaks:
+        if not soak.wrong:
+            shutil.rmtree(soak.folder.parent)
     print(table(soaks))
     print(f"{partial}seed {asked.seed}, {time.monotonic() - begun_s:.0f} s")
     sys.exit(3 if partial else any(soak.wrong.total() for soak in soaks))

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from life_site import APP, ROOT, VERB_TIMEOUT_S, LifeSite, environment, unit_site
 
 from assay.model.record import RecordType
+from assay.pipeline.flash_run import FlashOrder, load_ahead
 from assay.pipeline.site import Site
 
 pytestmark = pytest.mark.timeout(300)
@@ -105,6 +107,22 @@ def test_what_all_places_need_is_loaded_once(site: LifeSite) -> None:
         loaded = {text.rpartition("|")[2].strip() for text in done.stderr.splitlines() if text.startswith(begin)}
         assert "assay.backends.records.site_recorder" in loaded, "a place tells what it loads"
         assert not {name for name in loaded if name.startswith(("assay.drivers.mcumgr", "smp.", "assay.formats.dsse"))}
+
+
+@pytest.mark.parametrize("keys", ["good", "damaged"])
+def test_nothing_stays_open_over_the_fork(site: LifeSite, keys: str) -> None:
+    """What is wrong with the keys is for each place to tell; a signer of ours in its hands would not end with us."""
+    if keys == "damaged":
+        (site.folder / "keys" / "keys.toml").write_text("no table")
+    before = opened(), children(os.getpid()), threading.active_count()
+    ours = Site(site.folder)
+    load_ahead(ours, FlashOrder(f"{APP}@1.1.0", "a", site.trust))
+    assert "keys" in vars(ours), "it did not come as far as the keys"
+    assert (opened(), children(os.getpid()), threading.active_count()) == before
+
+
+def opened() -> set[str]:
+    return {f"{each.name} {each.readlink()}" for each in Path("/proc/self/fd").iterdir() if each.is_symlink()}
 
 
 def test_a_signal_reaches_each_place_and_each_says_its_state(site: LifeSite) -> None:

@@ -108,3 +108,21 @@ assert not {"boto3", "securesystemslib.signer"} & sys.modules.keys(), "loaded"
 """
     done = subprocess.run([sys.executable, "-c", words, keys_dir], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_ctrl_c_while_it_ends(keys_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next question goes to another one, not into a pipe that is closed already."""
+    signers = SignerProcess(keys_dir)
+    stop = service._stop
+
+    def interrupted(process: subprocess.Popen[bytes], owner_pid: int) -> None:
+        stop(process, owner_pid)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "_stop", interrupted)
+        signers.start_ahead()
+    with pytest.raises(KeyboardInterrupt):
+        signers.close()
+    assert signers.public_key(Role.LOG).development
+    signers.close()

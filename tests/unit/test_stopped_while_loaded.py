@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ctrl-C while the program itself is loaded: a line and a status of ours, no traceback of Python's."""
+"""A signal while the program itself is loaded, or tells what it found: a line and a status of ours, no traceback of
+Python's, whose status 1 would be FAIL.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,38 @@ import subprocess
 import sys
 from pathlib import Path
 
-INTERRUPTS = "import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n"
+import pytest
+
+STOPS_AT = """
+import os, signal, sys
+class Stop:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["STOP_AT"]:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Stop())
+"""
+STOPPED_AS_IT_TELLS = """
+import os, signal, sys
+from assay.cli import main, session
+session._print = lambda text: os.kill(os.getpid(), signal.SIGTERM)
+sys.argv = ["assay", "completion", "bash"]
+main.run()
+"""
 
 
-def test_ctrl_c_while_it_is_loaded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("module", ["assay.errors", "assay.cli.main", "click"])
+def test_ctrl_c_while_it_is_loaded(module: str, tmp_path: Path) -> None:
     """A soak met it: on a busy machine there is a third of a second for it."""
-    (tmp_path / "click.py").write_text(INTERRUPTS)
-    told = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-m", "assay", "--help"], capture_output=True, text=True, env=told, check=False
-    )
+    (tmp_path / "sitecustomize.py").write_text(STOPS_AT)
+    told = {**os.environ, "PYTHONPATH": str(tmp_path), "STOP_AT": module}
+    line = [sys.executable, "-m", "assay", "--help"]
+    done = subprocess.run(line, capture_output=True, text=True, env=told, check=False)
     assert (done.returncode, done.stderr) == (3, "ABORTED: stopped before anything was done\n")
+
+
+def test_a_signal_while_the_answer_is_told() -> None:
+    line = [sys.executable, "-c", STOPPED_AS_IT_TELLS]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    said = "ABORTED: stopped by SIGTERM when the work was done, while its answer was told\n"
+    assert (done.returncode, done.stderr) == (3, said)

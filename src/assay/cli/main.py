@@ -18,7 +18,7 @@ from assay import __version__
 from assay.backends.signers.withheld import withhold
 from assay.cli.near_commands import NearCommands
 from assay.cli.signals import ignore_signals
-from assay.errors import ExitStatus
+from assay.errors import ExitStatus, Interrupted
 
 VERBS: dict[str, str] = {
     "affected": "Say which releases and serial numbers hold a component.",
@@ -102,6 +102,9 @@ def run() -> None:
     except (click.Abort, KeyboardInterrupt):  # before a verb was there to turn the signal into its own words
         click.echo("ABORTED: stopped before anything was done", err=True)
         sys.exit(ExitStatus.ERROR)
+    except Interrupted as late:  # the verb is done: Python's own words would end with status 1, which is FAIL
+        click.echo(f"ABORTED: {late} when the work was done, while its answer was told", err=True)
+        sys.exit(late.status)
     except BrokenPipeError:  # `assay --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = ExitStatus.PASS

@@ -120,8 +120,10 @@ def load_ahead(site: Site, order: FlashOrder) -> None:
         driver_doors.loader_driver(board.loader.protocol)
         name, version = parse_reference(order.release)
         verify_release(site.store, load_trust(order.trust), name, version, board)
-        site.signers.public_key(Role.LOG)
-        site.keys.close()
+        try:
+            site.signers.public_key(Role.LOG)
+        finally:
+            site.keys.close()
 
 
 def _with_signer(start_ahead: Callable[[], None], progress_for: ProgressFor) -> ProgressFor:

@@ -181,9 +181,9 @@ class SignerProcess:
         return {"op": "open", **folders, "secrets": withheld()}
 
     def _drop(self) -> None:
-        if self._end is not None:
-            self._end()
-        self._process, self._end = None, None
+        end, self._process, self._end = self._end, None, None  # first: a signal may come while it ends
+        if end is not None:
+            end()
 
 
 def _start() -> subprocess.Popen[bytes]:
