@@ -38,6 +38,7 @@ from assay.formats import (
     tar_stream,
     tlog_tiles,
     trusted_root,
+    tuf_keys,
 )
 from assay.formats import trust_file as trust_text
 from assay.formats.statement_verifier import verify_statement
@@ -103,6 +104,12 @@ def _text(read: Callable[[str], object]) -> Callable[[bytes], object]:
     return lambda data: read(data.decode("utf-8", "replace"))
 
 
+_TUF_KEYS = {
+    name: {"keyval": {"public": public}} for name, public in (("a", "00" * 32), ("b", "-----BEGIN PUBLIC KEY-----"))
+}
+_TUF_ROLES = {"root": {"keyids": ["a", "b"], "threshold": 1}}
+_TUF_ROOT = json.dumps({"signed": {"_type": "root", "keys": _TUF_KEYS, "roles": _TUF_ROLES}}).encode()
+
 TARGETS: dict[str, tuple[Callable[[bytes], object], bytes]] = {
     "keyless": (_keyless, KEYLESS),
     "artifact-bundle": (lambda data: artifact_signature.read(data, bytes.fromhex(SHA256)), KEYLESS),
@@ -131,5 +138,6 @@ TARGETS: dict[str, tuple[Callable[[bytes], object], bytes]] = {
     "key-uri": (_text(key_uri.parse_token_uri), b"pkcs11:token=factory;object=x;id=%01"),
     "registry-address": (_text(registry_address.parse_address), b"registry.example:5000/assay/x"),
     "component-query": (_text(component_query.parse_query), b"openssl@<3.0.8"),
+    "tuf-keys": (tuf_keys.check_distinct_keys, _TUF_ROOT),
 }
 """As in `parsers`, which takes these, too."""
