@@ -69,6 +69,43 @@ def test_a_frame_that_a_break_took_is_not_waited_for(from_the_end: int) -> None:
     assert device.link.now_s < INSTALL_TIMEOUT_S / 4
 
 
+class InstallingLink(BreakingLink):
+    """A unit that installs for a minute when it has all, and answers and takes nothing meanwhile."""
+
+    def __init__(self, device: PseudoDevice, break_at: int) -> None:
+        super().__init__(device.link, break_at)
+        self._device, self._answer, self._until_s = device, b"", 0.0
+
+    def write(self, data: bytes) -> None:
+        if self._device.link.now_s >= self._until_s:
+            super().write(data)
+        if len(self._device.flash) == len(IMAGE) and not self._until_s:
+            self._until_s = self._device.link.now_s + 60.0
+            self._answer = bytes(self._link.received)
+            self._link.drop_input()
+
+    def read(self, max_bytes: int, timeout_s: float) -> bytes:
+        if self._answer:
+            self._link.now_s = min(self._link.now_s + timeout_s, self._until_s)
+            if self._link.now_s < self._until_s:
+                return b""
+            self._link.received += self._answer
+            self._answer = b""
+        return super().read(max_bytes, timeout_s)
+
+
+@pytest.mark.parametrize("break_at", [1000, 3])
+def test_a_unit_that_installs_is_waited_for_also_when_a_frame_was_lost_before(break_at: int) -> None:
+    device = PseudoDevice(Framing.RAW, buf_size=2048)
+    link = InstallingLink(device, break_at)
+    session = Session(
+        link, Framing.RAW, mending=link, monotonic_s=lambda: device.link.now_s, sleep=lambda seconds: None
+    )
+    report = LinuxModule(session, 90.0).upload(IMAGE, SHA256)
+    assert bytes(device.flash) == IMAGE and 60 <= device.link.now_s < 70
+    assert report.retries == link.breaks == (break_at == 3)
+
+
 def test_a_question_that_a_break_took_is_asked_again() -> None:
     device = PseudoDevice(Framing.RAW)
     link = BreakingLink(device.link, 1)

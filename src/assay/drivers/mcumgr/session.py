@@ -88,6 +88,11 @@ class Session:
         self._sequence = 0
         self._strange = b""  # what came since the last good frame and is neither frame nor text
 
+    @property
+    def tells_losses(self) -> bool:
+        """What is sent arrives, unless the link breaks."""
+        return self._mending is not None
+
     def next_sequence(self) -> int:
         """A sequence number (0 to 255) that no request of the last 255 has had."""
         self._sequence = (self._sequence + 1) & 0xFF
