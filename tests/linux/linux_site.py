@@ -38,6 +38,9 @@ DEFINES = {
 """What is wrong with the bad ones."""
 
 
+_STARTED: list[subprocess.Popen[str]] = []
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a verb said: its exit status, its JSON document, and what it wrote for people."""
@@ -51,9 +54,19 @@ def start(*words: str, folder: Path = KEPT) -> subprocess.Popen[str]:
     """A verb on the kept site that runs by itself."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-m", "assay", *words, "--site", str(folder / "site")]
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
+    _STARTED.append(process)
+    return process
+
+
+def end_all() -> None:
+    """What a test that was given up has left running: it would wait for its unit."""
+    for process in _STARTED:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def assay(*words: str, folder: Path = KEPT) -> Answer:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cut_relay import CutRelay, cut_relay
-from linux_site import BOARD, GOOD, KEPT, ROOT, assay, bootloader, good, release
+from linux_site import BOARD, GOOD, KEPT, ROOT, assay, bootloader, end_all, good, release
 
 from assay.drivers.ssh.host import SshHost
 from assay.drivers.ssh.opening import open_ssh
@@ -52,6 +52,7 @@ def provisioned(trust: Path) -> Iterator[str]:
         made = good(*words, "--bootloader", bootloader(), "--app", release("1.0.0"))
         yield made["serial"]
     finally:
+        end_all()
         assay("twin", "stop", TWIN, "--force")
 
 
