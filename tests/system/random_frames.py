@@ -51,6 +51,9 @@ FRAMES_PER_OBJECT_MIN = 3
 """Frames for each object that stays behind. In a short campaign caches still fill: one for some 7 frames."""
 STACK_MORE_MAX = 512
 """Bytes: an interrupt may meet the deepest call later than in the first tenth."""
+TAGS = (0, 1, 2, 4, 5, 28, 30, 35, 36, 37, 100, 258, 260, 999)
+LONG_NUMBERS = ([10**9, 1], [-(10**9), 1])
+"""Behind tag 4: in a few bytes a number with a billion digits."""
 DEPTH_MAX = 4
 BATCH = 200
 """Frames between two questions whether the device is still well."""
@@ -89,7 +92,7 @@ class Dice:
             lambda: self.bytes(40),
             lambda: self.roll.choice(["", "rc", "off", "images", "err", "group", "x" * 60, "\u00e9\u4e2d"]),
             lambda: self.roll.choice([None, True, False, 1.5, float("inf"), float("nan")]),
-            lambda: cbor2.CBORTag(self.roll.choice([0, 1, 2, 4, 5, 30, 35, 36, 37, 100, 260, 999]), self.bytes(9)),
+            lambda: cbor2.CBORTag(self.roll.choice(TAGS), self.roll.choice([self.bytes(9), "[[a]", *LONG_NUMBERS])),
         ]
         if depth >= DEPTH_MAX or self.roll.random() < 0.5:
             return self.roll.choice(leaf)()

@@ -12,7 +12,7 @@ import cbor2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from smp.image_management import ImageStatesReadRequest, ImageStatesReadResponse
+from smp.image_management import ImageStatesReadRequest, ImageStatesReadResponse, ImageUploadWriteResponse
 from smp.os_management import EchoWriteRequest, EchoWriteResponse, MCUMgrParametersReadResponse
 
 from assay.protocols.smp import assay_group as group
@@ -104,6 +104,25 @@ def test_any_cbor_raises_only_malformed_answer(content: Any, kind: Any) -> None:
 def test_deep_cbor_is_malformed() -> None:
     with pytest.raises(MalformedAnswer):
         read_answer(bytes(8) + b"\x81" * 100_000, group.Done)
+
+
+ZEROS = cbor2.CBORTag(4, [100_000, 1])
+"""A decimal fraction: 1 with so many zeros. With a billion, as few bytes, Python works as long as it has memory."""
+
+
+@pytest.mark.parametrize("content", [{"rc": ZEROS}, {"err": {"group": 1, "rc": ZEROS}}, {"off": ZEROS}])
+def test_a_long_number_in_a_few_bytes_is_malformed(content: dict[str, Any]) -> None:
+    for kind in (group.Done, ImageUploadWriteResponse):
+        with pytest.raises(MalformedAnswer):
+            read_answer(frame(content), kind)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("tag", [*range(50), 100, 256, 258, 260, 261, 1004, 43000, 55799, 2**40])
+def test_no_answer_has_a_tag(tag: int) -> None:
+    for content in (1, "[[a]", b"a", [1, 2], {1: 2}):
+        with pytest.raises(MalformedAnswer):
+            read_answer(frame({"rc": 0, "more": cbor2.CBORTag(tag, content)}), group.Done)
 
 
 def test_request_bytes_are_the_contract() -> None:

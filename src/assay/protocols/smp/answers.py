@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an SMP answer says: a value, or a no with its number, or something that is no answer at all.
 
-Guards: nothing that a device sends raises anything but `MalformedAnswer`.
+Guards: nothing that a device sends raises anything but `MalformedAnswer`, or takes longer to read than to send.
 Leaves to others: sending, waiting and trying again (`drivers.mcumgr`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import cbor2
 from pydantic import BaseModel
@@ -29,6 +30,19 @@ _NO_ANSWER = (ValueError, TypeError, AttributeError, LookupError, ArithmeticErro
 
 class MalformedAnswer(Exception):
     """A frame came whose checksum is right and whose content is not an answer."""
+
+
+def _refuse_tag(*_content: Any) -> NoReturn:
+    raise ValueError("a tag, and SMP has none")
+
+
+class _EveryTag(dict[int, Callable[..., NoReturn]]):
+    """What `cbor2` does with a tag, whichever: it would make a number with a billion digits of a few bytes, and compile
+    patterns.
+    """
+
+    def __missing__(self, tag: int) -> Callable[..., NoReturn]:
+        return _refuse_tag
 
 
 _OUR_FIELDS = frozenset({"header", "version", "sequence", "smp_data"})
@@ -68,7 +82,7 @@ def answers(frame: bytes, request: Request) -> bool:
 def read_answer(frame: bytes, kind: type[T]) -> T | No:
     """What `frame` says, as a `kind`. Raises MalformedAnswer."""
     try:
-        content = cbor2.loads(frame[HEADER_SIZE:])
+        content = cbor2.loads(frame[HEADER_SIZE:], semantic_decoders=_EveryTag())
         refused = _refusal(content)
         if refused is not None:
             return refused
