@@ -28,7 +28,7 @@ def _somebodys() -> TrustFile:
 
 
 class FlashProject:
-    """A folder with boards/theirs.toml, bench.toml and trust.toml; `flash` answers status and JSON."""
+    """A folder with boards, bench, trust file and locks of its own; `flash` answers status and JSON."""
 
     def __init__(
         self, folder: Path, flasher: str, place: str, board: str = PLAIN, trust: TrustFile | None = None
@@ -44,7 +44,8 @@ class FlashProject:
     def flash(self, *words: str, accept: bool = True) -> tuple[int, Any]:
         arguments = ["--place", "desk", "--trust", str(self.folder / "trust.toml"), "--json"]
         arguments += ["--site", str(self.folder / ".assay"), *(["--accept-unverified-image"] if accept else [])]
-        answer = CliRunner().invoke(command, [*words, *arguments])
+        locks = {"ASSAY_LOCK_DIR": str(self.folder / "locks")}  # tests beside this one have a probe of that name, too
+        answer = CliRunner().invoke(command, [*words, *arguments], env=locks)
         if answer.exception is not None and not isinstance(answer.exception, SystemExit):
             raise answer.exception
         return answer.exit_code, json.loads(answer.stdout) if answer.stdout else answer.output

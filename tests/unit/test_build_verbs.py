@@ -91,6 +91,7 @@ def test_the_sandbox_is_the_default_where_it_is_and_elsewhere_it_is_told(
     there = assay(*line, "a")
     assert json.loads(there.stdout)["artifact"]["builder"] == "sandbox" and "without a sandbox" not in there.stderr
     monkeypatch.setattr(sandbox, "PROGRAM", "no-such-bwrap")
+    monkeypatch.delenv("CI", raising=False)  # where it is set, lines of progress are not told
     sandbox.why_not.cache_clear()
     try:
         without = assay(*line, "b")

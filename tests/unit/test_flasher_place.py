@@ -38,6 +38,7 @@ class Desk:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.chdir(folder)
         monkeypatch.setenv("CI", "1")
+        monkeypatch.setenv("ASSAY_LOCK_DIR", str(folder / "locks"))
         self.folder, self.driver = folder, Mine(read=back)
         (folder / "client").write_text(CLIENT.format(folder=folder))
         (folder / "client").chmod(stat.S_IRWXU)
