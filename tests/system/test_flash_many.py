@@ -172,5 +172,8 @@ def test_a_place_that_dies_is_an_error_and_the_others_go_on(site: LifeSite) -> N
 def test_what_cannot_be_meant_is_a_usage_error(site: LifeSite) -> None:
     twice = site.within(*line(site, "a", "b", "a"))
     assert (twice.status, twice.data["error"]) == (2, "place a is named twice")
+    before = flashed(site)
+    near = site.within(*line(site, "a", "bb"))
+    assert (near.status, "called 'bb'" in near.data["error"], flashed(site)) == (2, True, before)
     one = site.within(*line(site, "a", "b"), "--serial", "DEMO-000001")
     assert (one.status, "one place" in one.data["error"]) == (2, True)

@@ -100,6 +100,10 @@ def command(
         )
     if serial is not None and len(places) > 1:
         raise UsageFault("--serial says which unit is at one place", remedy="flash that place alone")
+    if len(places) > 1:
+        from assay.pipeline.places import check_names
+
+        check_names(session.site, places, bench=bench)  # a misspelt one is found before another one is written to
     if release is not None:
         if recovery or unverified or flasher or dry_run:
             only = "--recovery, --flasher, --dry-run and --accept-unverified-image"
@@ -112,8 +116,17 @@ def command(
         return at_places(session, places, lambda each, place: _release(each, orders[place]))
     if serial is not None:
         raise UsageFault("somebody else's board cannot prove a serial number", remedy="leave --serial out")
+    _check_files(images)
     wanted = _Images(images, trust, flasher, wait_s, bench, recovery, unverified, dry_run, unsafe_skip_policy)
     return at_places(session, places, wanted.flash)
+
+
+def _check_files(images: tuple[str, ...]) -> None:
+    """A misspelt file is told before a port is looked for: it is the same mistake whether a board is there or not."""
+    for text in images:
+        name, _, file = text.partition("=")
+        if not Path(text).exists() and not (name and file and Path(file).exists()):
+            raise UsageFault(f"{file or text} cannot be read: there is no such file", remedy="name the image")
 
 
 @dataclass(frozen=True)

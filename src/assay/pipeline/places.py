@@ -8,7 +8,7 @@ is not the one that the bench says. Leaves to others: ports, locks, twins and po
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -117,12 +117,32 @@ def find_place(site: Site, name: str, *, bench: Path | None = None, start: Path 
     `ManifestFault`.
     """
     root = manifest_files.project_root(start or Path.cwd())
-    bench_file = bench or root / BENCH_FILE
-    places = manifest_files.load_bench(bench_file).places if bench or bench_file.exists() else ()
+    places = _bench_places(root, bench)
     entry = next((place for place in places if place.name == name), None)
     if entry is not None:
         return _of_bench(site, root, entry)
-    return _twin(site, root, name, [place.name for place in places])
+    return _twin(site, root, name, [place.name for place in places], _no_bench(root, bench))
+
+
+def check_names(site: Site, names: Iterable[str], *, bench: Path | None = None) -> None:
+    """Raises `UsageFault` for the first of `names` that is neither a place nor a twin; no port is looked for."""
+    from assay.drivers.twin.twin_folder import TwinFolder, check_name
+
+    root = manifest_files.project_root(Path.cwd())
+    places = [place.name for place in _bench_places(root, bench)]
+    for name in names:
+        if name not in places and not TwinFolder(site.twins_dir / check_name(name)).settings.exists():
+            raise _nowhere(site, name, places, _no_bench(root, bench))
+
+
+def _bench_places(root: Path, bench: Path | None) -> tuple[Place, ...]:
+    file = bench or root / BENCH_FILE
+    return manifest_files.load_bench(file).places if bench or file.exists() else ()
+
+
+def _no_bench(root: Path, bench: Path | None) -> str:
+    there = bench or (root / BENCH_FILE).exists()
+    return "" if there else f"; there is no {BENCH_FILE}, --bench FILE names another one"
 
 
 def _of_bench(site: Site, root: Path, place: Place) -> PlaceAddress:
@@ -150,12 +170,12 @@ def _of_bench(site: Site, root: Path, place: Place) -> PlaceAddress:
     return replace(found, probe=place.probe, flash=place.flash, ssh=place.ssh, labgrid=place.labgrid)
 
 
-def _twin(site: Site, root: Path, name: str, places: list[str]) -> PlaceAddress:
+def _twin(site: Site, root: Path, name: str, places: list[str], no_bench: str = "") -> PlaceAddress:
     from assay.drivers.twin.twin_folder import TwinFolder, check_name
 
     folder = TwinFolder(site.twins_dir / check_name(name))
     if not folder.settings.exists():
-        raise UsageFault(f"there is no place and no twin called '{name}'", remedy=_known(site, name, places))
+        raise _nowhere(site, name, places, no_bench)
     board = manifest_files.load_board(manifest_files.board_file(root, folder.read_settings().board))
     return PlaceAddress(name, board, str(folder.tty), twin=folder.path)
 
@@ -354,6 +374,11 @@ def switch_of(address: PlaceAddress, transport: Transport | None = None) -> Powe
     with at_layer("power"):
         where = port_of(f"the power switch of {place}", switch.usb) if switch.usb else switch.address
     return driver_doors.open_power(switch.driver, where, switch.options, transport)
+
+
+def _nowhere(site: Site, name: str, places: list[str], no_bench: str) -> UsageFault:
+    remedy = _known(site, name, places) + no_bench
+    return UsageFault(f"there is no place and no twin called '{name}'", remedy=remedy)
 
 
 def _known(site: Site, name: str, places: list[str]) -> str:
