@@ -16,6 +16,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from published_release import Published
 
 from assay.cli import sbom as sbom_verb
+from assay.cli.affected import _text
 from assay.cli.main import main
 from assay.errors import ExitStatus, NotVerified, ToolMissing, UsageFault
 from assay.formats import sigstore_bundle
@@ -38,6 +39,7 @@ from assay.stages.records.holdings import holdings_of
 
 NOW = "2026-11-26T00:00:00Z"
 HASHES = {name: name * 64 for name in "abcdef"}
+SBOM = {"bomFormat": "CycloneDX", "components": [{"type": "library", "name": "tiny", "version": "1.0.0"}]}
 
 
 @pytest.fixture
@@ -176,6 +178,24 @@ def test_the_index_grows_with_the_log_and_is_made_again(maker: Published) -> Non
     (site.folder / "log" / "checkpoint").write_bytes((site.folder / "log" / "checkpoint").read_bytes()[:-5])
     with pytest.raises(NotVerified):
         ask(site, trust, "tiny")
+
+
+def test_a_unit_that_holds_two_of_the_images_is_one_unit(maker: Published) -> None:
+    site, trust = maker.site, maker.trust()
+    held = site.store.find("tiny", None, "ast1030-evb").image.image_hash
+    statement = Statement(
+        subject=(Subject(name="x", digest={"sha256": HASHES["e"]}, annotations={"imageHash": HASHES["b"]}),),
+        predicateType=PredicateType.SBOM.value,
+        predicate=SBOM,
+    )
+    site.recorder.record(statement, RecordType.SBOM, Role.BUILDER, None)  # and its release was never written
+    record(site, RecordType.PROVISIONING, provisioned("UNIT-1", held, bootloader=HASHES["b"]))
+    found = ask(site, trust, "tiny")
+    assert [(each.reference, each.units) for each in found.releases] == [("", 1), ("tiny@1.0.0", 1)]
+    assert (found.unit_count, len(list(found.units()))) == (1, 2)
+    lines = _text("tiny", found, None).splitlines()
+    assert lines[0].startswith(f"image {HASHES['b'][:16]}, which no release names: ")
+    assert lines[-1].startswith("1 release, 1 unit; ") and "  image       " not in lines
 
 
 def test_a_record_that_does_not_verify_is_told_and_not_counted(maker: Published) -> None:

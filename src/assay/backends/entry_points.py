@@ -11,6 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from assay.errors import ToolMissing, UsageFault
+from assay.formats.near_names import did_you_mean
 
 
 def installed_driver(kind: str, name: str) -> Any:
@@ -20,7 +21,8 @@ def installed_driver(kind: str, name: str) -> Any:
     if len(found) != 1:
         says = "two installed packages offer" if found else "no installed package offers"
         known = ", ".join(sorted({entry.name for entry in offered})) or "none (install assay again: pip install -e .)"
-        raise UsageFault(f"{says} the driver '{name}' of assay.{kind}", remedy=f"installed: {known}")
+        meant = "" if found else did_you_mean(name, {entry.name for entry in offered})
+        raise UsageFault(f"{says} the driver '{name}' of assay.{kind}", remedy=f"{meant}installed: {known}")
     try:
         return found[0].load()
     except (ImportError, AttributeError) as error:

@@ -60,10 +60,12 @@ def command(session: Session, component: str, trust_path: Path, vulnerability: s
 
 
 def _text(component: str, found: Affected, vulnerability: str | None) -> str:
+    from assay.pipeline.trace_link import count
+
     lines = []
     for release in found.releases:
-        lines += [f"{release.reference or release.image_hash[:16]} for {release.board}: {', '.join(release.parts)}"]
-        lines += [f"  image       {release.file_sha256}"]
+        lines += [f"{_named(release)}: {', '.join(release.parts)}"]
+        lines += [f"  image       {release.file_sha256}"] if release.file_sha256 else []
         lines += [f"  withdrawn   {release.withdrawn}"] if release.withdrawn else []
         lines += [f"  {line}" for line in _vex_lines(release, vulnerability)]
         lines += [f"  units       {release.units}"]
@@ -71,13 +73,22 @@ def _text(component: str, found: Affected, vulnerability: str | None) -> str:
         f"{unit.serial}  {unit.slot}  {unit.release or unit.image_hash[:16]}{'' if unit.certain else '  (perhaps)'}"
         for unit in islice(found.units(), UNITS_SHOWN_MAX)
     ]
-    if found.unit_count > UNITS_SHOWN_MAX:
-        lines.append(f"and {found.unit_count - UNITS_SHOWN_MAX} more; --json has all")
+    if (more := sum(release.units for release in found.releases) - UNITS_SHOWN_MAX) > 0:
+        lines.append(f"and {more} more; --json has all")
     if not found.releases:
         lines.append(_none(component, found))
-    lines.append(f"{len(found.releases)} releases, {found.unit_count} units; log of {found.log.size} entries")
+    releases = sum(bool(release.reference) for release in found.releases)
+    held = f"{count(releases, 'release')}, {count(found.unit_count, 'unit')}"
+    lines.append(f"{held}; log of {found.log.size} entries")
     lines += [f"NOT VERIFIED, and not counted: {what}: {why}" for what, why in found.faults.items()]
     return "\n".join(lines)
+
+
+def _named(release: AffectedRelease) -> str:
+    """An image that was signed, and whose publication ended before its release was written, has no name."""
+    if release.reference:
+        return f"{release.reference} for {release.board}"
+    return f"image {release.image_hash[:16]}, which no release names"
 
 
 def _none(component: str, found: Affected) -> str:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
 
 from assay.cli.session import Answer, Session, verb
+from assay.errors import UsageFault
 
 BOARDS = ("ast1030-evb", "rv32-virt")
 """`pipeline.project_start.BOARDS`, written out so that `--help` imports nothing; a test holds them together."""
@@ -23,9 +25,13 @@ def command(_session: Session, folder: Path, name: str | None, board: str) -> An
 
     What it takes of assay's own firmware comes with assay; no repository and no network is needed.
     """
+    from assay.model.identifiers import NAME_PATTERN
     from assay.pipeline.project_start import start_project
 
     module = name or folder.absolute().name
+    if name is None and not re.fullmatch(NAME_PATTERN, module):
+        text = f"{module[:80]!r} cannot be the name of a module"
+        raise UsageFault(text, remedy="give it one with --name: 1 to 63 lower-case letters, digits and '-'")
     files = start_project(folder, module, board)
     text = "\n".join(
         (

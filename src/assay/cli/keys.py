@@ -5,6 +5,7 @@ and no PIN is an argument: arguments are seen by everybody on the host.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from assay.cli.session import Answer, Session, verb
 from assay.errors import UsageFault
 
 if TYPE_CHECKING:
-    from assay.model.trust import TrustedKey
+    from assay.model.trust import TrustedKey, TrustFile
 
 
 PUBLIC = FILE = click.Path(path_type=Path, dir_okay=False)
@@ -216,8 +217,26 @@ def trust(
         return Answer(trust_file.encode(value).decode("utf-8").rstrip("\n"), data)
     write_trust(out, value, replace=replace)
     named = f", {len(value.identities)} identities" if value.identities else ""
-    text = f"wrote {out}: {len(value.keys)} keys{named}, log {value.logs[0].origin}"
+    images = "".join(f"\n  image key '{key.name}' for {', '.join(key.boards)}" for key in value.image_keys)
+    text = f"wrote {out}: {len(value.keys)} keys{named}, log {value.logs[0].origin}{images}"
+    for line in _boards_not_here(value):
+        session.say(line)
     return Answer(text, {**data, "file": str(out)})
+
+
+def _boards_not_here(trust: TrustFile) -> Iterator[str]:
+    """A line for each board of an image key that this project does not have: another project may, or it is misspelt."""
+    from assay.formats.near_names import did_you_mean
+    from assay.pipeline.manifest_files import board_names, project_root
+
+    try:
+        known = board_names(project_root(Path.cwd()))
+    except UsageFault:
+        return
+    for key in trust.image_keys:
+        for board in key.boards:
+            if board not in known:
+                yield f"caution: there is no boards/{board}.toml here; {did_you_mean(board, known)}".rstrip("; ")
 
 
 @command.command("keyless")

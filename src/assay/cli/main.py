@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from contextlib import suppress
 
 import click
 from click.shell_completion import CompletionItem
@@ -92,6 +93,7 @@ def main() -> None:
 
 def run() -> None:
     """Entry point of the `assay` command."""
+    _open_what_is_closed()
     withhold()
     arguments = sys.argv[1:]
     colour = False if os.environ.get("NO_COLOR") else None
@@ -108,9 +110,26 @@ def run() -> None:
     except BrokenPipeError:  # `assay --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = ExitStatus.PASS
+    except OSError as full:  # `assay --help > FILE` on a full disk: with Python's own words it would look like FAIL
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(OSError):
+            what = full.filename or "the answer cannot be written"
+            click.echo(f"ERROR: {what}: {full.strerror}\n  next: free disk space, or mend what is named", err=True)
+        status = ExitStatus.ERROR
     finally:
         ignore_signals()
     sys.exit(status or ExitStatus.PASS)
+
+
+def _open_what_is_closed() -> None:
+    """stdin, stdout and stderr are there (`>&-`): else the first file that is opened takes the place of one of them."""
+    for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != descriptor:
+                os.dup2(opened, descriptor)
+                os.close(opened)
+            setattr(sys, name, open(descriptor, mode, closefd=False, encoding="utf-8"))  # noqa: SIM115 (for good)
 
 
 def _leave_usage(fault: click.ClickException, *, as_json: bool) -> None:
@@ -118,7 +137,8 @@ def _leave_usage(fault: click.ClickException, *, as_json: bool) -> None:
     if isinstance(fault, click.MissingParameter) and fault.param is not None and fault.param.envvar:
         told = f"Give it, or set {fault.param.envvar}"
         fault = click.MissingParameter(told, ctx=fault.ctx, param=fault.param)
-    fault.show()
+    with suppress(OSError):  # nobody reads stderr; the status still tells
+        fault.show()
     if as_json:
         import json
 

@@ -19,6 +19,8 @@ from assay.errors import AssayError, InfrastructureError, UsageFault
 
 NO_DRIVER = "no driver: name one with --assay-driver=NAME, or --assay-driver=module:function"
 
+LOADS = "name a function of a module that Python finds (PYTHONPATH)"
+
 
 @dataclass(frozen=True)
 class DriverChoice:
@@ -33,7 +35,13 @@ class DriverChoice:
     def function(self) -> Callable[..., Any] | None:
         """The driver itself, when it was named as `module:function`."""
         module, colon, function = self.name.partition(":")
-        return getattr(importlib.import_module(module), function) if colon else None
+        if not colon:
+            return None
+        try:
+            found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            pytest.fail(f"--assay-driver={self.name}: {error}: {LOADS}", pytrace=False)
+        return found
 
 
 def choice_of(config: pytest.Config) -> DriverChoice:

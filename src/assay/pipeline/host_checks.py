@@ -106,8 +106,12 @@ def _emulators(root: Path | None) -> Iterator[Finding]:
     """QEMU for each board of the project that has a twin. It is missing if a pipeline runs on that board unless told
     otherwise; for another board it is wanted only by who chooses that one.
     """
-    usual = _usual_boards(root) if root else set()
-    for file in sorted((root / "boards").glob("*.toml")) if root else []:
+    if root is None:
+        detail = "not looked for: this is no project's folder, and its boards say which ones they need"
+        yield Finding("emulators", State.ADVICE, detail)
+        return
+    usual = _usual_boards(root)
+    for file in sorted((root / "boards").glob("*.toml")):
         twin = _table(file).get("twin")
         if not isinstance(twin, dict):
             continue

@@ -9,6 +9,7 @@ Leaves to others: reading manifests (`pipeline.manifest_files`), running builds 
 
 from __future__ import annotations
 
+import errno
 import re
 import threading
 from collections.abc import Callable, Mapping
@@ -154,13 +155,20 @@ def _build(
     except UnitFailed as error:
         raise _with_undeclared(error, recipe) from error
     except OSError as error:
-        raise StorageError(f"no room to build: {error.strerror}", remedy="free disk space, or set TMPDIR") from error
+        raise _cannot_build(error) from error
     found = difference(first, second)
     if found is not None:
         kept = _keep_both(out, first, second)
         text = f"two builds of {what} differ: {found}"
         raise UnitFailed(text, remedy=f"compare {kept}/first with {kept}/second; what differs is no input of the build")
     return artifact_of(subject, builder, first, varied)
+
+
+def _cannot_build(error: OSError) -> StorageError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StorageError(f"no room to build: {error.strerror}", remedy="free disk space, or set TMPDIR")
+    named = f"{error.filename}: " if error.filename else ""
+    return StorageError(f"cannot build: {named}{error.strerror}", remedy="mend that, or set TMPDIR or --site")
 
 
 def _run_twice(

@@ -110,7 +110,7 @@ def ask_index(site: Site, database: PartsDatabase, head: Checkpoint, query: Comp
     return Affected(
         releases=tuple(sorted(releases, key=lambda each: (each.reference, each.board))),
         units=lambda: (unit for image in held for unit in database.units(image)),
-        unit_count=sum(each.units for each in releases),
+        unit_count=releases[0].units if len(releases) == 1 else database.count_units(*held),
         names_known=bool(named),
         near=tuple(near),
         faults=database.faults(),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from assay.formats.visible_text import visible
 from assay.model.trace import LinkCheck, LinkStatus, Mark, TraceNode
+from assay.pipeline.trace_link import count
 
 KEYID_SHOWN = 12
 """Hex digits of a key id or digest that people are shown; JSON has all 64."""
@@ -72,7 +73,9 @@ def render_text(root: TraceNode, look: Look | None = None) -> str:
 
 def _verdict_lines(root: TraceNode, look: Look) -> Iterator[str]:
     if not root.broken:
-        yield look.paint(f"VERIFIED: {root.links} links of {look.safe(root.title)}", _COLOURS[LinkStatus.VERIFIED])
+        yield look.paint(
+            f"VERIFIED: {count(root.links, 'link')} of {look.safe(root.title)}", _COLOURS[LinkStatus.VERIFIED]
+        )
     else:
         yield look.paint(f"BROKEN: {len(root.broken)} of {root.links} links", _COLOURS[LinkStatus.BROKEN])
     for node in root.broken:

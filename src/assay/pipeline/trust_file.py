@@ -136,9 +136,16 @@ def read_image_key(text: str) -> ImageKey:
         raise UsageFault(
             f"{path} is a private key, which stays where it is", remedy=f"imgtool getpub -k {path} -e pem > FILE"
         )
+    pem = _key_alone(pem)
     parse_image_key(pem)
     name = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:NAME_LENGTH_MAX] or "key"
     return ImageKey(name=name, boards=(parse_name(board, "a board"),), public=pem)
+
+
+def _key_alone(text: str) -> str:
+    """The key in the text of a PEM file, without what stands around it: a trust file says nothing else."""
+    found = re.search(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", text, re.DOTALL)
+    return f"{found[0]}\n" if found else text
 
 
 def write_trust(path: Path, trust: TrustFile, *, replace: bool) -> None:

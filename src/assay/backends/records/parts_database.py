@@ -8,6 +8,7 @@ put into it (`pipeline.parts_index`).
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -148,10 +149,10 @@ class PartsDatabase:
         rows = self._database.execute("SELECT note FROM vex WHERE image = ? ORDER BY updated, rowid", (image,))
         return [VexNote.model_validate_json(row[0]) for row in rows]
 
-    def count_units(self, image: int) -> int:
-        """How many units hold an image."""
-        line = "SELECT count(DISTINCT serial) FROM units WHERE image = ?"
-        return int(self._database.execute(line, (image,)).fetchone()[0])
+    def count_units(self, *images: int) -> int:
+        """How many units hold one of the images; one that holds several counts once."""
+        line = "SELECT count(DISTINCT serial) FROM units WHERE image IN (SELECT value FROM json_each(?))"
+        return int(self._database.execute(line, (json.dumps(images),)).fetchone()[0])
 
     def units(self, image: int) -> Iterator[AffectedUnit]:
         """The units that hold an image, by serial number."""
