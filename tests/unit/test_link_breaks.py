@@ -136,6 +136,24 @@ def test_a_link_that_stays_away_is_told_as_that_and_not_as_a_device_that_is_sile
     assert "goes on where it was" in told.value.remedy
 
 
+def test_a_busy_unit_is_not_asked_again_on_a_link_that_stands() -> None:
+    """It hashes a slot for most of the time that all tries have, and would begin anew with each."""
+    device = PseudoDevice(Framing.RAW)
+    link = BreakingLink(device.link, 1000)
+    session = Session(link, Framing.RAW, patience=10.0, mending=link, monotonic_s=lambda: device.link.now_s)
+    answers: list[bytes] = []
+    device.link.to_host = lambda data: (answers.append(data), b"")[1]
+    once_s, read = session.timeout_s(2.0), device.link.read
+
+    def late(max_bytes: int, timeout_s: float) -> bytes:
+        device.link.received += answers.pop() if answers and device.link.now_s > 2.5 * once_s else b""
+        return read(max_bytes, min(timeout_s, 1.0))
+
+    device.link.read = late  # type: ignore[method-assign]
+    assert LinuxModule(session, 90.0).echo("x") == "x"
+    assert session.counters.retries == 0 and device.link.now_s < 3 * once_s
+
+
 def test_late_answers_are_not_told_as_lines() -> None:
     """In raw framing what answers nothing any more is text to whoever splits it."""
     device = PseudoDevice(Framing.RAW)

@@ -120,10 +120,11 @@ class Session:
         `what` names the request in errors. A request that may not be done twice has `tries` 1. Raises DeviceRefusal,
         DeviceTimeout, LinkError.
         """
+        deadline_s = self.monotonic_s() + self.timeout_s(timeout_s) * tries
         for attempt in range(tries):
             message = ask(self.next_sequence())
             self.send(message)
-            frame = self.receive([message], self.timeout_s(timeout_s))
+            frame = self.receive([message], self._wait_s(self.timeout_s(timeout_s), deadline_s))
             last = attempt + 1 == tries
             if frame is not None:
                 answer = self.read(frame, kind, what)
@@ -232,6 +233,13 @@ class Session:
             f"the device on {address} did not answer {what} within {waited_s:.1f} s{came}",
             remedy="check its power and that this is its port, then do it again",
         )
+
+    def _wait_s(self, once_s: float, deadline_s: float) -> float:
+        """For an answer to what has just been sent: on a link that stands and tells its losses it arrived, and asking
+        again would only make a busy device do it twice.
+        """
+        arrived = self._mending is not None and not self._mending.away
+        return max(once_s, deadline_s - self.monotonic_s()) if arrived else once_s
 
     def _breaks(self) -> int:
         return 0 if self._mending is None else self._mending.breaks
