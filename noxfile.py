@@ -62,15 +62,16 @@ DOCKER_REGISTRY = ("docker-registry", "docker-registry")
 SER2NET = ("/usr/sbin/ser2net", "ser2net")  # labgrid's exporter starts it
 FAKETIME = ("faketime", "faketime")
 DIFFOSCOPE = ("diffoscope", "diffoscope-minimal")
-LOADER_32 = (("/lib/ld-linux.so.2", "libc6-i386"),) if platform.machine() == "x86_64" else ()
-"""Other people's Zephyr as programs of this host are programs of 32 bits."""
+PROGRAMS_32 = (("/lib/ld-linux.so.2", "libc6-i386"), ("/usr/lib32/libgcc_s.so.1", "lib32gcc-s1"))
+LOADER_32 = PROGRAMS_32 if platform.machine() == "x86_64" else ()
+"""Other people's Zephyr as programs of this host are programs of 32 bits, whose threads end by libgcc."""
 NODE = ("node", "nodejs")
 NPM = ("npm", "npm")
 
 
 def need(session: nox.Session, *programs: tuple[str, str]) -> None:
-    """Make sure that `programs` (program, Debian packages) are there: install them as root, else ask, else say how."""
-    missing = [name for program, packages in programs if shutil.which(program) is None for name in packages.split()]
+    """Make sure that `programs` (program or file, Debian packages) are there: install them, else ask, else say how."""
+    missing = [name for program, packages in programs if not _is_there(program) for name in packages.split()]
     if not missing:
         return
     root = os.geteuid() == 0
@@ -84,6 +85,11 @@ def need(session: nox.Session, *programs: tuple[str, str]) -> None:
     if subprocess.run(line, env=environment, check=False).returncode:
         subprocess.run([*line[: 0 if root else 1], "apt-get", "update"], env=environment, check=True)
         subprocess.run(line, env=environment, check=True)
+
+
+def _is_there(program: str) -> bool:
+    """A library is a file that nobody executes."""
+    return shutil.which(program) is not None or (program.startswith("/") and Path(program).is_file())
 
 
 def _clang() -> tuple[str, str]:
