@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys by the schemes of securesystemslib: the clouds' key services by its own signers, `file2:` without it.
+"""Keys in key services, by the schemes and signers of securesystemslib.
 
 Leaves to others: files (`file_key`), for which the clients of the clouds need not be loaded (ADR 0325). The services
 (`awskms:`, `azurekms:`, `gcpkms:`, `hv:`) are tried with their own clients against services on loopback that speak
@@ -11,10 +11,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from assay.backends.signers.file_key import open_file_key
 from assay.errors import InfrastructureError, StorageError, ToolMissing
 from assay.formats.key_uri import scheme_of
-from assay.interfaces.signer import KeyPlace, KeySigner
+from assay.interfaces.signer import KeyPlace
 
 if TYPE_CHECKING:
     from securesystemslib.signer import Signer  # type: ignore[attr-defined]  # no __all__ there
@@ -49,14 +48,8 @@ class LibrarySigner:
         """Nothing is held."""
 
 
-def open_library_key(place: KeyPlace) -> KeySigner:
-    """The driver of securesystemslib's schemes. Raises `StorageError` for a key that cannot be used, `ToolMissing`."""
-    if scheme_of(place.uri) == "file2":
-        return open_file_key(place)
-    return _of_service(place)
-
-
-def _of_service(place: KeyPlace) -> LibrarySigner:
+def open_library_key(place: KeyPlace) -> LibrarySigner:
+    """The driver of the services' schemes. Raises `StorageError` for a key that cannot be used, `ToolMissing`."""
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
     from securesystemslib.exceptions import UnsupportedLibraryError
     from securesystemslib.signer import Signer, SSlibKey  # type: ignore[attr-defined]
