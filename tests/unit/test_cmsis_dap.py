@@ -13,6 +13,7 @@ import pytest
 from flash_project import FlashProject
 from test_conformance import conform, passed_all
 from test_conformance_power import options
+from test_flash_pyocd import FLASHER as PYOCD
 from usb_plugged import held, needs_umockdev, plugged
 
 from assay.drivers.flash.openocd import open_openocd
@@ -23,19 +24,12 @@ from assay.interfaces.flasher import Flasher, Part
 pytestmark = [needs_umockdev, pytest.mark.timeout(240)]
 
 CHIP = "efcdab8967452301"
-FLASHERS = """
-[[flashers]]
-driver = "pyocd"
-kind = "0x00052840"
-addresses = { app = 0x1000 }
-memory = [{ base = 0, size = 0x100000 }]
-options = { target = "nrf52840", chip_address = 0x10000060, kind_address = 0x10000100 }
-
+FLASHERS = f"""{PYOCD}
 [[flashers]]
 driver = "openocd"
 kind = "nRF52840"
-addresses = { app = 0x1000 }
-memory = [{ base = 0, size = 0x100000 }]
+addresses = {{ app = 0x1000 }}
+memory = [{{ base = 0, size = 0x100000 }}]
 [flashers.options]
 config = ["interface/cmsis-dap.cfg", "no-core.cfg", "target/nrf52.cfg"]
 transport = "swd"

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from keyless_bench import SHA256 as SUBJECT
 from keyless_bench import statement
+from signer_process import signer
 
 from assay.backends.signers.service import SignerProcess
 from assay.cli.main import main
@@ -30,6 +31,8 @@ from assay.errors import AssayError, InfrastructureError, StorageError
 from assay.formats.statement_verifier import verify_statement
 from assay.model.statement import PredicateType
 from assay.model.trust import Role, TrustFile
+
+__all__ = ["signer"]
 
 pytest.importorskip("boto3")
 
@@ -102,13 +105,6 @@ def kms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[KeyService]
             monkeypatch.setenv(name, value)
         yield service
         service.shutdown()
-
-
-@pytest.fixture
-def signer(tmp_path: Path) -> Iterator[SignerProcess]:
-    process = SignerProcess(tmp_path / "keys")
-    yield process
-    process.close()
 
 
 def test_a_builder_signs_by_a_key_in_the_service(kms: KeyService, signer: SignerProcess) -> None:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from key_service_bench import Azure, Google, KeyService, Transit, pem_of
 from keyless_bench import SHA256 as SUBJECT
 from keyless_bench import statement
+from signer_process import signer
 
 from assay.backends.signers import service
 from assay.backends.signers.library_key import SERVICE_WITHIN_S
@@ -28,6 +29,8 @@ from assay.formats.sigstore_bundle import decode
 from assay.formats.statement_verifier import verify_statement
 from assay.model.statement import PredicateType
 from assay.model.trust import Role, TrustedKey, TrustFile
+
+__all__ = ["signer"]
 
 SERVICES = {"gcpkms": (Google, "google.cloud.kms"), "azurekms": (Azure, "azure.keyvault.keys"), "hv": (Transit, "hvac")}
 CLOUDS = ("gcpkms", "azurekms")
@@ -46,13 +49,6 @@ def kms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_pat
         monkeypatch.setenv(name, value)
     yield made
     made.close()
-
-
-@pytest.fixture
-def signer(tmp_path: Path) -> Iterator[SignerProcess]:
-    process = SignerProcess(tmp_path / "keys")
-    yield process
-    process.close()
 
 
 every = pytest.mark.parametrize("kms", SERVICES, indirect=True)

@@ -120,8 +120,8 @@ def test_the_verb_says_which_identity_which_log_and_which_time(tmp_path: Path) -
         assert said in words
 
 
-def entry(change: Callable[[dict[str, Any]], object]) -> bytes:
-    document = json.loads(bundle())
+def entry(change: Callable[[dict[str, Any]], object], of: bytes | None = None) -> bytes:
+    document = json.loads(of or bundle())
     change(document["verificationMaterial"]["tlogEntries"][0])
     return json.dumps(document).encode()
 
@@ -214,9 +214,7 @@ def test_a_provenance_that_npm_made() -> None:
 
 
 def npm_entry(change: Callable[[dict[str, Any]], object]) -> bytes:
-    document = json.loads(NPM)
-    change(document["verificationMaterial"]["tlogEntries"][0])
-    return json.dumps(document).encode()
+    return entry(change, NPM)
 
 
 @pytest.mark.parametrize(

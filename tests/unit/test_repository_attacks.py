@@ -1,68 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of attacks in docs/reference/repository.md: each is refused with status 4, and nothing is left behind."""
+"""The table of attacks in docs/reference/attacks.md: each is refused with status 4, and nothing is left behind."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from repository_attacker import Attacker, EndlessSource, bin_with
-from repository_pair import BOARD, REFERENCE, RELEASES, ROOT, SNAPSHOT, TIMESTAMP, Pair, files_below
-from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import MetaFile, TargetFile
+from repository_attack import CACHE, TARGET, YEAR, attacker_of, copy_of, kept, refused
+from repository_attacker import EndlessSource, bin_with
+from repository_pair import BOARD, REFERENCE, ROOT, Pair
+from tuf.api.metadata import MetaFile
 
 from assay.errors import AssayError, ExitStatus, NotVerified, UsageFault
-from assay.formats import canonical_json
 from assay.model.repository import RepositoryRole
 from assay.model.trust import Role
 from assay.pipeline import repository_fetch
 from assay.pipeline.release_gate import verify_release
 from assay.pipeline.repository_publish import publish_withdrawals
-from assay.pipeline.repository_setup import KeyChange, refresh, rotate, status
+from assay.pipeline.repository_setup import KeyChange, refresh, rotate
 from assay.pipeline.trust_file import write_trust
-from assay.pipeline.withdrawals import withdrawals
 from assay.pipeline.withdrawing import withdraw
-
-TARGET = f"{BOARD}/tiny/1.0.0.json"
-CACHE = "repositories/releases/metadata/"
-YEAR = timedelta(days=365)
-
-
-@contextlib.contextmanager
-def refused(pair: Pair, said: str, *, floor: bool = True) -> Iterator[None]:
-    """What happens inside is refused (4) for the reason `said`; store, floor and incoming files are as before.
-
-    `floor=False`: by whom the online keys were stolen can raise the floor, until they are rotated.
-    """
-    before = _kept(pair, floor=floor)
-    with pytest.raises(AssayError, match=said) as caught:
-        yield
-    assert caught.value.status is ExitStatus.REFUSED
-    assert _kept(pair, floor=floor) == before
-
-
-def _kept(pair: Pair, *, floor: bool = True) -> dict[str, bytes]:
-    found = files_below(pair.station.folder)
-    skipped = CACHE if floor else "repositories/releases/floor"
-    return {path: data for path, data in found.items() if not path.startswith((CACHE, skipped))}
-
-
-def _attacker(pair: Pair, folder: Path | None = None) -> Attacker:
-    return Attacker(folder or pair.folder, pair.owner.keys_dir)
-
-
-def _copy(pair: Pair, name: str) -> Path:
-    return Path(shutil.copytree(pair.folder, pair.published.root / name))
 
 
 def test_rollback(served: Pair) -> None:
-    old = _copy(served, "old")
+    old = copy_of(served, "old")
     served.refresh()
     served.fetch(None)
     with refused(served, "BadVersionNumber"):
@@ -70,7 +35,7 @@ def test_rollback(served: Pair) -> None:
 
 
 def test_rollback_after_a_power_cut_that_emptied_the_cache(served: Pair) -> None:
-    old = _copy(served, "old")
+    old = copy_of(served, "old")
     served.refresh()
     served.fetch(None)
     for path in (served.station.folder / CACHE).rglob("*.json"):
@@ -96,7 +61,7 @@ def test_a_damaged_floor_is_no_reason_to_begin_again(served: Pair) -> None:
 
 def test_freeze(served: Pair) -> None:
     """Nobody can tell an old copy from the newest while it is good; the time stamp is good for a week."""
-    frozen = _copy(served, "frozen")
+    frozen = copy_of(served, "frozen")
     served.at(timedelta(days=6))
     served.fetch(None, where=str(frozen))
     served.refresh()
@@ -107,7 +72,7 @@ def test_freeze(served: Pair) -> None:
 
 
 def test_mix_and_match_of_snapshots(served: Pair) -> None:
-    attacker = _attacker(served)
+    attacker = attacker_of(served)
     old = attacker.newest("snapshot").read_bytes()
     served.publish("1.1.0")
     attacker.newest("snapshot").write_bytes(old)
@@ -117,7 +82,7 @@ def test_mix_and_match_of_snapshots(served: Pair) -> None:
 
 def test_mix_and_match_of_bins(served: Pair) -> None:
     served.fetch(None)
-    attacker, name = _attacker(served), bin_with(served, TARGET)
+    attacker, name = attacker_of(served), bin_with(served, TARGET)
     version = json.loads(attacker.newest(name).read_bytes())["signed"]["version"]
     empty = (attacker.metadata / f"{version - 1}.{name}.json").read_bytes()
     attacker.newest(name).write_bytes(empty)
@@ -177,7 +142,7 @@ def test_the_wrong_keys(served: Pair) -> None:
 def test_every_role_has_to_be_signed_by_its_own_key(served: Pair, role: str) -> None:
     """Each is changed and signed by the key of another role, and everything above it by the right ones."""
     served.fetch(None)
-    attacker, wrong = _attacker(served), "repository-targets" if role != "targets" else "repository-releases"
+    attacker, wrong = attacker_of(served), "repository-targets" if role != "targets" else "repository-releases"
     version = attacker.change(role, lambda signed: None, wrong)
     if role in ("targets", "releases-0"):
         attacker.with_online_keys(lambda signed: signed.meta.update({f"{role}.json": MetaFile(version)}))
@@ -207,7 +172,7 @@ def test_a_threshold_of_one_key_twice(pair: Pair, how: str) -> None:
     """The next root, by one of the two keys that it needs: signed once, its signature twice, its key by two ids."""
     _three_roots(pair)
     pair.fetch(None)
-    attacker = _attacker(pair)
+    attacker = attacker_of(pair)
     attacker.change("root", lambda signed: None, "root-0")
     path = attacker.newest("root")
     document = json.loads(path.read_bytes())
@@ -226,109 +191,6 @@ def test_one_key_given_twice_is_one_key(pair: Pair) -> None:
     keys = ((ROOT, uri), *((role, uri) for role in RepositoryRole))
     with pytest.raises(UsageFault, match="1 keys are left for root, and 2 have to sign"):
         pair.init(keys=keys, thresholds={ROOT: 2})
-
-
-def test_a_stolen_online_key_adds_no_release(served: Pair) -> None:
-    served.fetch(None)
-    attacker, name = _attacker(served), bin_with(served, TARGET)
-
-    def forge(signed: Any) -> None:
-        signed.targets[TARGET] = TargetFile.from_data(TARGET, b"{}", ["sha256"])
-
-    version = attacker.change(name, forge, "repository-timestamp", "repository-snapshot")
-    attacker.with_online_keys(lambda signed: signed.meta.update({f"{name}.json": MetaFile(version)}))
-    with refused(served, "UnsignedMetadata", floor=False):
-        served.fetch()
-
-
-@pytest.mark.parametrize("how", ["older", "gone"])
-def test_a_stolen_online_key_takes_nothing_back(served: Pair, how: str) -> None:
-    """Bins are never older than they were, or gone, for who has seen them."""
-    served.fetch(None)
-    name = f"{bin_with(served, TARGET)}.json"
-
-    def take_back(signed: Any) -> None:
-        signed.meta.update({name: MetaFile(1)}) if how == "older" else signed.meta.pop(name)
-
-    _attacker(served).with_online_keys(take_back)
-    with refused(served, "BadVersionNumber|is missing info"):
-        served.fetch()
-
-
-def test_a_stolen_online_key_is_rotated_away(served: Pair) -> None:
-    """The thief can hold stations at a version that nobody will ever reach; a new root ends that for all of them."""
-    served.fetch(None)
-    stolen = _copy(served, "stolen")
-    _attacker(served, stolen).with_online_keys(lambda signed: None, version=2**31)
-    served.fetch(None, where=str(stolen))
-    with refused(served, "BadVersionNumber"):
-        served.fetch()
-    keys = [(role, served.owner.keys.repository_key(f"new-{role}").uri) for role in (SNAPSHOT, TIMESTAMP)]
-    old = [(RepositoryRole(each.role), each.keys[0][:16]) for each in status(served.owner).roles]
-    gone = tuple(pair for pair in old if pair[0] in (SNAPSHOT, TIMESTAMP))
-    rotate(served.owner, KeyChange(add=tuple(keys), remove=gone))
-    served.fetch()
-    with refused(served, "UnsignedMetadata"):
-        _attacker(served).change("timestamp", lambda signed: None, "repository-timestamp")
-        served.fetch()
-
-
-def test_a_next_root_that_the_root_did_not_sign_brings_nothing(served: Pair) -> None:
-    """Whoever holds a stranger's root and time stamp does not get them taken for a change that was cut short."""
-    key = CryptoSigner.generate_ed25519()
-
-    def own(signed: Any) -> None:
-        for role in ("root", "timestamp"):
-            signed.revoke_key(signed.roles[role].keyids[0], role)
-            signed.add_key(key.public_key, role)
-
-    attacker = _attacker(served)
-    attacker.change("root", own, by=key)
-    forged = attacker.metadata / "2.root.json"
-    forged.rename(served.owner.folder / "published-repository-next-root")
-    attacker.change("timestamp", lambda signed: None, by=key)
-    for verb in (status, refresh):
-        with pytest.raises(NotVerified, match="does not verify"):
-            verb(served.owner)
-    assert not forged.exists()
-
-
-def test_a_snapshot_in_the_place_of_the_time_stamp(served: Pair) -> None:
-    """Signed by the stolen key of the time stamp: the right key, and metadata of another type."""
-    attacker = _attacker(served)
-    number = attacker.change("snapshot", lambda signed: None, "repository-timestamp")
-    (attacker.metadata / f"{number}.snapshot.json").rename(attacker.metadata / "timestamp.json")
-    with pytest.raises(NotVerified, match="does not verify"):
-        status(served.owner)
-    with refused(served, "refused"):
-        served.fetch()
-
-
-def test_a_stolen_release_key_is_rotated_away(served: Pair) -> None:
-    served.fetch(None)
-    old = next(each for each in status(served.owner).roles if each.role == RELEASES).keys[0][:16]
-    new = served.owner.keys.repository_key("new").uri
-    rotate(served.owner, KeyChange(add=((RELEASES, new),), remove=((RELEASES, old),)))
-    served.fetch(None)
-    name, attacker = bin_with(served, TARGET), _attacker(served)
-    version = attacker.change(name, lambda signed: None, "repository-releases")
-    attacker.with_online_keys(lambda signed: signed.meta.update({f"{name}.json": MetaFile(version)}))
-    with refused(served, "UnsignedMetadata", floor=False):
-        served.fetch()
-
-
-def test_a_stolen_release_key_withdraws_nothing(served: Pair) -> None:
-    """A withdrawal that nobody signed who may is not kept, nor are those beside it: in a store each is for ever."""
-    withdraw(served.owner, REFERENCE, BOARD, "the watchdog is off")
-    bundle = json.loads(served.owner.store.withdrawals()[0])
-    bundle["dsseEnvelope"]["signatures"][0]["sig"] = "A" * 86 + "=="
-    forged = canonical_json.encode(bundle)
-    served.owner.store.withdraw((withdrawals(served.owner.store)[0].says.manifest_sha256, 0), forged)
-    publish_withdrawals(served.owner)
-    assert len(served.owner.store.withdrawals()) == 2
-    with refused(served, "the withdrawal of tiny@1.0.0 for ast1030-evb is not to be kept", floor=False):
-        served.fetch(None)
-    assert served.station.store.withdrawals() == ()
 
 
 def test_who_goes_by_summaries_learns_of_withdrawals_by_the_repository(served: Pair) -> None:
@@ -362,7 +224,7 @@ def test_a_clock_at_1970_and_at_2100(served: Pair) -> None:
 def test_a_unit_that_was_offline_for_a_year(served: Pair) -> None:
     """What it has stays good; what it is given has to be fresh; new roots are followed, however old its own is."""
     served.fetch()
-    stick = _copy(served, "stick")
+    stick = copy_of(served, "stick")
     withdraw(served.owner, "tiny@1.0.0", BOARD, "the watchdog is off")
     for days in (200, 400):
         served.at(timedelta(days=days))
@@ -379,10 +241,10 @@ def test_a_unit_that_was_offline_for_a_year(served: Pair) -> None:
 @pytest.mark.parametrize("name", ["../../etc/passwd", "..", "/etc/passwd", "a/../../b", "a\0b", "x" * 600, ".tmp-x"])
 def test_target_names_that_escape(served: Pair, name: str) -> None:
     served.fetch(None)
-    before = _kept(served)
+    before = kept(served)
     with pytest.raises(UsageFault, match="cannot be the name of a release"):
         served.fetch(f"{name}@1.0.0")
-    assert _kept(served) == before
+    assert kept(served) == before
 
 
 def test_a_link_in_the_repository_leads_nowhere(served: Pair, tmp_path: Path) -> None:
@@ -399,7 +261,7 @@ def test_a_link_in_the_repository_leads_nowhere(served: Pair, tmp_path: Path) ->
 def test_a_target_that_says_something_else_than_its_release(served: Pair, lie: str) -> None:
     """By a stolen release key: the trust file still has its say, and the two have to be one."""
     served.fetch(None)
-    attacker, name = _attacker(served), bin_with(served, TARGET)
+    attacker, name = attacker_of(served), bin_with(served, TARGET)
 
     def change(signed: Any) -> None:
         custom = signed.targets[TARGET].custom
@@ -420,10 +282,10 @@ def test_what_the_trust_file_refuses_does_not_come_in(served: Pair) -> None:
     strict = trust.model_copy(update={"keys": trust.keys_for(Role.IMAGE)})
     write_trust(served.trust, strict, replace=True)
     served.fetch(None)
-    before = _kept(served)
+    before = kept(served)
     with pytest.raises(NotVerified, match="must be signed by builder"):
         served.fetch()
-    assert {path for path in _kept(served) if "store/" in path} == {path for path in before if "store/" in path}
+    assert {path for path in kept(served) if "store/" in path} == {path for path in before if "store/" in path}
 
 
 def test_development_keys_have_to_be_allowed(served: Pair) -> None:
@@ -436,7 +298,7 @@ def test_development_keys_have_to_be_allowed(served: Pair) -> None:
 
 def test_who_changes_the_folder_gets_nothing_signed(served: Pair) -> None:
     """An entry that somebody put into a bin is not signed with the next publication; an old folder is not built on."""
-    attacker, name, old = _attacker(served), bin_with(served, TARGET), _copy(served, "old")
+    attacker, name, old = attacker_of(served), bin_with(served, TARGET), copy_of(served, "old")
     path = attacker.newest(name)
     kept = path.read_bytes()
     path.write_bytes(kept.replace(b'"release_counter":', b'"release_countes":'))

@@ -2,7 +2,7 @@
 """Whoever publishes, withdraws, exports, pulls or migrates dies at any file operation, or in the middle of a write:
 what is seen then is the old state or the new one, and the same again brings it to its end.
 
-Repositories and fetches: `test_repository_kills`; imports of bundles: `test_bundle_airgap`; transfers that are cut at
+Repositories and fetches: `test_repository_kills`; imports of bundles: `test_bundle_killed`; transfers that are cut at
 any byte: `test_registry_goes_on`, `test_repository_leftovers`.
 """
 
