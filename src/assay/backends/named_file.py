@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that a person named: read up to a limit, whatever kind of file it is.
+"""Files that a person named: read up to a limit, whatever kind of file it is. And files of ours, which are plain.
 
 Guards: a pipe that nobody writes to, and one that is never closed, end in an error that says so; a device without end
 is read no further than asked for. Leaves to others: what the bytes mean, and what to do about an error.
@@ -29,6 +29,13 @@ def read_named(path: Path, max_bytes: int) -> bytes:
             return opened.read(max_bytes)
     finally:
         os.close(file)
+
+
+def read_kept(path: Path) -> bytes:
+    """A file of ours, whole: in a copy that somebody brings, a pipe may lie in its place. Raises OSError."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    return path.read_bytes()
 
 
 def _read_pipe(path: Path, file: int, max_bytes: int) -> bytes:

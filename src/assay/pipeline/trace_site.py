@@ -13,6 +13,7 @@ import re
 import ssl
 from pathlib import Path
 
+from assay.backends.named_file import read_kept
 from assay.backends.records.outbox import waiting
 from assay.backends.records.record_store import RecordStore
 from assay.formats.device_certificate import is_ca_certificate_of
@@ -55,7 +56,7 @@ def trace_site(
 
 def _note(folder: Path) -> bytes:
     try:
-        return (folder / "log" / CHECKPOINT_PATH).read_bytes()
+        return read_kept(folder / "log" / CHECKPOINT_PATH)
     except OSError:
         return b""
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from assay.backends.durable_file import TEMPORARY
 from assay.backends.logs.tile_folder import TileFolder
+from assay.backends.named_file import read_kept
 from assay.errors import NotVerified, StorageError
 from assay.formats import log_entry
 from assay.model.record import LogEntry
@@ -55,7 +56,7 @@ class RecordStore:
 
 def _read(path: Path, sha256: str, what: str) -> bytes:
     try:
-        data = path.read_bytes()
+        data = read_kept(path)
     except FileNotFoundError as error:
         raise NotVerified(f"{what} {sha256} is missing", remedy="restore it from a copy") from error
     except OSError as error:

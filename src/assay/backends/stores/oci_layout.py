@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from assay.backends.durable_file import exclusive, make_folder, write_durably
+from assay.backends.named_file import read_kept
 from assay.backends.stores.blob_folder import BlobFolder
 from assay.errors import NotVerified, Refused, StorageError, UsageFault
 from assay.formats import canonical_json, oci_layout
@@ -245,7 +246,7 @@ class OciLayoutStore:
         if path.is_symlink():
             raise NotVerified(f"{path} is a symbolic link; a store has none", remedy="restore it from a copy")
         try:
-            return oci_layout.read_index(path.read_bytes())
+            return oci_layout.read_index(read_kept(path))
         except FileNotFoundError:
             return Index()
         except OSError as error:
