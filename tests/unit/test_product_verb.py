@@ -98,8 +98,8 @@ class Node(Published):
         assert answer.exception is None or isinstance(answer.exception, SystemExit), answer.exception
         return answer.exit_code, json.loads(answer.stdout)
 
-    def resolve(self, *words: str) -> tuple[int, dict[str, Any]]:
-        return self.ask(product, "resolve", str(self.root), "--board", "ast1030-evb", *words)
+    def resolve(self, *words: str, board: str = "ast1030-evb") -> tuple[int, dict[str, Any]]:
+        return self.ask(product, "resolve", str(self.root), "--board", board, *words)
 
 
 @pytest.fixture(scope="module")
@@ -255,15 +255,15 @@ def test_a_lock_keeps_the_versions_that_the_product_asks_for(node: Node) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "said"),
+    ("words", "board", "status", "said"),
     [
-        (("--revision", "3"), 4, "probe@1.0.0 is for revision 1 to 2 of ast1030-evb, this is 3"),
-        (("--at", "soon"), 2, "is not a day"),
-        (("--board", "none"), 2, "there is no boards/none.toml"),
+        (("--revision", "3"), "ast1030-evb", 4, "probe@1.0.0 is for revision 1 to 2 of ast1030-evb, this is 3"),
+        (("--at", "soon"), "ast1030-evb", 2, "is not a day"),
+        ((), "none", 2, "there is no boards/none.toml"),
     ],
 )
-def test_what_cannot_be_is_told(node: Node, words: tuple[str, ...], status: int, said: str) -> None:
-    found, document = node.resolve(*words)
+def test_what_cannot_be_is_told(node: Node, words: tuple[str, ...], board: str, status: int, said: str) -> None:
+    found, document = node.resolve(*words, board=board)
     assert (found, said in document["error"]) == (status, True), document
 
 
