@@ -238,7 +238,7 @@ def into_device(board: str, count: int, seed: int, say: Callable[[str], None] = 
                 before = early = device.stats()
                 for number in range(0, count, BATCH):
                     context = f"seed {seed}, frames from {number} on"
-                    sent = [_one_request(dice) for _ in range(min(BATCH, count - number))]
+                    sent = without_resets([_one_request(dice) for _ in range(min(BATCH, count - number))])
                     fates["console answers"] += _pour(transport, sent)
                     fates["frames"] += len(sent)
                     stats = _still_well(device, context)
@@ -270,13 +270,24 @@ def _one_request(dice: Dice) -> bytes:
         head = bytes([first, 0]) + len(body).to_bytes(2, "big") + place[0].to_bytes(2, "big")
         frame = head + bytes([dice.roll.randrange(256), place[1]]) + body
     said = encode(frame, framing)
-    said = dice.changed(said) if dice.roll.random() < 0.5 else said
-    return b"" if framing is Framing.RAW and _resets(said) else said
+    return dice.changed(said) if dice.roll.random() < 0.5 else said
 
 
-def _resets(frame: bytes) -> bool:
-    """A good request to reset is no fault of the device's."""
-    return len(frame) >= HEADER_SIZE and frame[0] & 7 == 2 and frame[4:6] == b"\0\0" and frame[7] == RESET[1]
+def without_resets(frames: list[bytes]) -> list[bytes]:
+    """The same, but nothing in place of each with which a good raw request to reset would be on the line, wherever it
+    begins: a frame may come behind a byte too many, or in two. To obey one is no fault of the device's."""
+    kept: list[bytes] = []
+    end = b""
+    for frame in frames:
+        near = end + frame
+        kept.append(b"" if _reset_in(near) else frame)
+        end = (end + kept[-1])[1 - HEADER_SIZE :]
+    return kept
+
+
+def _reset_in(line: bytes) -> bool:
+    starts = range(len(line) - HEADER_SIZE + 1)
+    return any(line[at] & 7 == 2 and line[at + 4 : at + 6] == b"\0\0" and line[at + 7] == RESET[1] for at in starts)
 
 
 def _pour(transport: SerialTransport, frames: list[bytes]) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from random_frames import into_client, into_device
+from random_frames import into_client, into_device, without_resets
 
 from assay.drivers.mcumgr.session import Session
 from assay.protocols.smp.framing import Framing
@@ -36,3 +36,11 @@ def test_a_client_that_keeps_every_second_frame_is_found(monkeypatch: pytest.Mon
 def test_the_device_stays_well(board: str) -> None:
     fates = into_device(board, 1000, 3)
     assert fates["frames"] == 1000 and fates["bad frames"] > 100 and fates["console answers"] > 30
+
+
+def test_a_request_to_reset_is_not_sent_wherever_it_begins() -> None:
+    """Seed 20261131 had, among 609,200 frames, one behind a byte that was there twice: the device obeyed."""
+    request = bytes.fromhex("0a00000000007f05")
+    whole, behind, other = request, b"\n" + request + b"\xa0", request[:-1] + b"\x06"
+    assert without_resets([whole, other, behind, other]) == [b"", other, b"", other]
+    assert without_resets([b"a", request[:3], request[3:], request]) == [b"a", request[:3], b"", b""]
