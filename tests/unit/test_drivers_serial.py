@@ -18,7 +18,7 @@ import pytest
 from assay.drivers import serial_transport
 from assay.drivers.locks.file_lock import FileLocks
 from assay.drivers.serial_transport import open_serial
-from assay.errors import ExitStatus, LinkError, PlaceBusy, UsageFault
+from assay.errors import AssayError, ExitStatus, LinkError, PlaceBusy, UsageFault
 
 OPEN = """
 import sys, time
@@ -139,6 +139,25 @@ def test_what_is_no_port(tmp_path: Path) -> None:
         open_serial(str(file))
     with pytest.raises(UsageFault, match="is no port"):
         open_serial("nosuch://x")
+
+
+@pytest.mark.parametrize(
+    ("address", "kind", "said", "remedy"),
+    [
+        ("socket://127.0.0.1", UsageFault, "names no host and port", "write socket://HOST:PORT"),
+        ("socket://127.0.0.1:70000", UsageFault, "names no host and port", "write socket://HOST:PORT"),
+        ("rfc2217://:4000", UsageFault, "names no host and port", "write rfc2217://HOST:PORT"),
+        ("rfc2217://127.0.0.1:1?speed=9", UsageFault, "is no address: unknown option: 'speed'", "correct it"),
+        ("socket://127.0.0.1:1", LinkError, "cannot open socket://127.0.0.1:1: .*refused", "that the port server runs"),
+        ("rfc2217://127.0.0.1:1", LinkError, "cannot open rfc2217://127.0.0.1:1: .*refused", "the port server runs"),
+    ],
+)
+def test_an_address_of_a_port_server(address: str, kind: type[AssayError], said: str, remedy: str) -> None:
+    """The ports of this host, and what pyserial was comparing, are no help with somebody else's host."""
+    with pytest.raises(kind, match=said) as told:
+        open_serial(address)
+    assert remedy in told.value.remedy and "/dev/" not in told.value.remedy
+    assert told.value.message.count(address) == 1
 
 
 def test_a_port_that_goes_away_is_a_broken_link(pair: Pair) -> None:

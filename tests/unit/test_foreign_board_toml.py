@@ -32,6 +32,7 @@ buffers = { size = 128 }
 [mcuboot]
 mode = "swap"
 """
+SLOTS = "slots = [{ base = 0x18000, size = 0x8000 }, { base = 0x10000, size = 0x8000 }]"
 REVISION = """\
 schema = "assay.board/2"
 name = "theirs-b"
@@ -69,6 +70,24 @@ def test_a_revision_has_what_it_does_not_say_itself(tmp_path: Path) -> None:
         ("size = 128", "size = 20", r"theirs\.toml:10: smp\.buffers\.size"),
         ('[mcuboot]\nmode = "swap"\n', "", r"missing key 'mcuboot'"),
         ('firmware = "mcuboot"', 'firmware = "uboot"', r"theirs\.toml:2: firmware: should be 'mcuboot'"),
+        ('firmware = "mcuboot"\n', "", r"theirs\.toml:8: \[smp\] is of somebody else's .*add firmware = \"mcuboot\""),
+        ('name = "theirs"', 'name = "Büro 3"', r"theirs\.toml:3: name: expected a name of 1 to 63 lower-case letters"),
+        ("[smp]", '[smp]\ninfo = ""', r"theirs\.toml:10: smp\.info: should have at least 1 character"),
+        (
+            'mode = "swap"',
+            f'mode = "swap"\n{SLOTS}',
+            r"theirs\.toml:14: mcuboot\.slots: mode swap runs images from one",
+        ),
+        (
+            'mode = "swap"',
+            'mode = "direct-xip"\n' + SLOTS.replace("0x18000", "0x17000"),
+            r"theirs\.toml:14: mcuboot\.slots: the slots overlap: 0x10000 with 0x8000 bytes ends behind 0x17000",
+        ),
+        (
+            'mode = "swap"',
+            'mode = "swap"\n[recovery]\nonly = true\nenter = "reset"',
+            r"theirs\.toml:16: recovery\.enter: with only = true no app can be asked",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -90,6 +109,20 @@ def test_what_is_wrong_with_a_revision(tmp_path: Path, old: str, new: str, said:
     write(tmp_path, "theirs", BOARD)
     with pytest.raises(ManifestFault, match=said):
         load_any_board(write(tmp_path, "theirs-b", REVISION.replace(old, new)))
+
+
+def test_slots_side_by_side_in_any_order_are_taken(tmp_path: Path) -> None:
+    text = BOARD.replace('mode = "swap"', f'mode = "direct-xip"\n{SLOTS}')
+    board = load_any_board(write(tmp_path, "theirs", text))
+    assert isinstance(board, ForeignBoard) and len(board.mcuboot.slots) == 2
+
+
+def test_a_fault_of_the_whole_file_has_no_line(tmp_path: Path) -> None:
+    """Two keys are not there: each is told with the file, none with a line 0."""
+    text = BOARD.replace('[mcuboot]\nmode = "swap"\n', "").replace("[serial]\nbaud = 115200\n", "")
+    with pytest.raises(ManifestFault) as told:
+        load_any_board(write(tmp_path, "theirs", text))
+    assert str(told.value).count("theirs.toml: missing key") == 2 and ":0:" not in str(told.value)
 
 
 def test_a_fault_of_the_ancestor_is_told_in_its_file(tmp_path: Path) -> None:

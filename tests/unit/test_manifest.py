@@ -76,7 +76,7 @@ def test_the_boards_of_the_project_are_right(path: Path) -> None:
         ("health_timeout_s = 10", "health_timeout_s = nan", 18, "health_timeout_s"),
         ("health_timeout_s = 10", "health_timeout_s = 2026-01-01", 18, "expected a number (seconds)"),
         ('kind = "app"', 'kind = "application"', 3, "'app', 'bootloader', 'rom' or 'radio'"),
-        ('name = "demo-sensor"', 'name = "../x"', 2, "'../x' does not have the form"),
+        ('name = "demo-sensor"', 'name = "../x"', 2, "expected a name of 1 to 63 lower-case letters"),
         ('sources = ["src"]', 'sources = ["../src"]', 13, "is not a path inside the project"),
         ('sources = ["src"]', 'sources = ["/etc"]', 13, "is not a path inside the project"),
         ('outputs = ["payload.bin"]', "outputs = []", 14, "at least 1 item"),

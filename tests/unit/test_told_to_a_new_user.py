@@ -18,7 +18,7 @@ from test_conformance import conform
 from assay.backends.entry_points import installed_driver
 from assay.errors import UsageFault
 from assay.pipeline import host_checks, module_build
-from assay.pipeline.places import check_names
+from assay.pipeline.places import check_names, find_place
 from assay.pipeline.site import Site
 from assay.pipeline.trust_file import read_image_key
 
@@ -159,3 +159,16 @@ def test_a_key_for_a_board_that_is_not_here_is_told(tmp_path: Path) -> None:
 def test_a_folder_whose_name_is_no_modules_name(tmp_path: Path) -> None:
     told = assay(tmp_path, "init", "My Gauge", "--json")
     assert told.returncode == 2 and "--name" in json.loads(told.stdout)["remedy"]
+
+
+def test_a_board_that_a_place_names_wrongly_is_told_with_the_place(tmp_path: Path) -> None:
+    """A bench file has many places, and the one with the wrong word is the one to correct."""
+    (tmp_path / "boards").mkdir()
+    (tmp_path / "boards" / "theirs.toml").write_text("")
+    text = 'schema = "assay.bench/1"\n[[places]]\nname = "desk"\nboard = "thiers"\nport = "/dev/ttyS9"\n'
+    (tmp_path / "bench.toml").write_text(text)
+    with pytest.raises(
+        UsageFault, match=r"^place desk: there is no boards/thiers\.toml \(did you mean 'theirs'"
+    ) as told:
+        find_place(Site(tmp_path / ".assay"), "desk", start=tmp_path)
+    assert str(told.value).count("known boards") == 1

@@ -14,6 +14,7 @@ import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from assay.drivers.port_users import programs_with, users_of
 from assay.drivers.usb_ports import seen_ports
@@ -28,6 +29,9 @@ WRITE_TIMEOUT_S = 10.0  # for one write to be taken: 2 KB at 2400 bit/s
 NO_WRITE_TIMEOUT = ("rfc2217://",)  # pyserial refuses it there
 LINK_AGE_SLACK_S = 2.0  # a link is made just after the pseudo-terminal that it points to
 _WINDOWS_PORT = re.compile(r"COM[0-9]+", re.IGNORECASE)
+_URL = "://"
+_OF_HOSTS = ("socket", "rfc2217")
+"""Kinds of URL that name a host and a port; pyserial compares a port that is not there with a number."""
 _IDLE_POLL_S = 0.001  # for URL handlers that cannot be selected
 
 
@@ -112,6 +116,7 @@ def open_serial(address: str, baud: int = BAUD) -> SerialTransport:
     import serial
 
     _check_link(address)
+    _check_url(address)
     try:
         # timeout=0: a read gives what is there; `SerialTransport` does the waiting.
         limit_s = None if address.lower().startswith(NO_WRITE_TIMEOUT) else WRITE_TIMEOUT_S
@@ -134,7 +139,36 @@ def _selectable(port: Serial) -> int | None:
         return None
 
 
+def _of_a_host(address: str) -> bool:
+    return address.lower().startswith(tuple(kind + _URL for kind in _OF_HOSTS))
+
+
+def _check_url(address: str) -> None:
+    if not _of_a_host(address):
+        return
+    try:
+        parts = urlsplit(address)
+        complete = bool(parts.hostname) and parts.port is not None
+    except ValueError:  # a port that is no number, or too large
+        complete = False
+    if not complete:
+        raise UsageFault(
+            f"{address!r} names no host and port", remedy=f"write {address.partition(_URL)[0]}{_URL}HOST:PORT"
+        )
+
+
+def _not_reached(address: str, error: Exception) -> AssayError:
+    """pyserial puts its own sentence and the address around what the system said."""
+    why = str(error).removeprefix(f"Could not open port {address}: ")
+    if "expected a string in the form" in why:  # a word behind the port that pyserial does not know
+        _, _, what = why.rpartition('": ')
+        return UsageFault(f"{address!r} is no address: {what}", remedy="correct it")
+    return LinkError(f"cannot open {address}: {why}", remedy="check host and port, and that the port server runs there")
+
+
 def _cannot_open(address: str, error: Exception) -> AssayError:
+    if _of_a_host(address):
+        return _not_reached(address, error)
     code = getattr(error, "errno", None)
     if code in (errno.EAGAIN, errno.EBUSY, errno.EWOULDBLOCK):
         return PlaceBusy(f"{address} is used by {users_of(address)}", remedy="wait until it is done, or end it")

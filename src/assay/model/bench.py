@@ -23,7 +23,9 @@ PROBE_DOOR, FLASH_DOOR = "probe:", "flash:"
 NO_PORTS = (PROBE_DOOR, FLASH_DOOR)
 """What the lock of a place without a port is called by: where its flashers find it."""
 
-ChipId = Annotated[str, StringConstraints(pattern=r"^([0-9a-f]{2})+$")]
+CHIP_ID_PATTERN = r"^([0-9a-f]{2})+$"
+
+ChipId = Annotated[str, StringConstraints(pattern=CHIP_ID_PATTERN)]
 """A chip's own number, lower-case hex."""
 
 

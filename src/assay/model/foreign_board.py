@@ -55,7 +55,9 @@ class SmpServer(Value):
     version: Literal[1, 2] = Field(default=2, description="of the SMP header: 1 for old servers")
     parameters: bool = Field(default=True, description="the server knows the MCUmgr parameters command")
     buffers: Buffers = Buffers()
-    info: str | None = Field(default=None, description="text in what the server answers to 'application info'")
+    info: str | None = Field(
+        default=None, min_length=1, description="text in what the server answers to 'application info'"
+    )
     answer_timeout_s: Seconds = Field(default=2.0, description="seconds for one answer")
     erase_timeout_s: Seconds = Field(default=30.0, description="seconds for an answer that waits for an erased slot")
     reset_timeout_s: Seconds = Field(default=60.0, description="seconds from a reset until the app answers")
@@ -90,8 +92,22 @@ class Mcuboot(Value):
     def _revert_fits(self) -> Self:
         if self.revert and self.mode not in ("direct-xip", "ram-load"):
             raise FieldFault(f"mode {self.mode} has no revert of its own: leave the key out", "revert")
-        if self.slots and len(self.slots) != 2:
+        return self
+
+    @model_validator(mode="after")
+    def _slots_fit(self) -> Self:
+        """An image linked for the slot that runs is refused by them: two that overlap would let any image pass."""
+        if not self.slots:
+            return self
+        if self.mode != "direct-xip":
+            raise FieldFault(f"mode {self.mode} runs images from one slot only: leave the key out", "slots")
+        if len(self.slots) != 2:
             raise FieldFault("an image has two slots", "slots")
+        low, high = sorted(self.slots, key=lambda slot: slot.base)
+        if low.base + low.size > high.base:
+            raise FieldFault(
+                f"the slots overlap: {low.base:#x} with {low.size:#x} bytes ends behind {high.base:#x}", "slots"
+            )
         return self
 
 
@@ -105,6 +121,12 @@ class Recovery(Value):
     version: Literal[1, 2] = Field(default=2, description="of the SMP header")
     parameters: bool = False
     buffers: Buffers = Buffers()
+
+    @model_validator(mode="after")
+    def _somebody_can_ask(self) -> Self:
+        if self.only and self.enter == "reset":
+            raise FieldFault("with only = true no app can be asked to go there: enter is 'manual'", "enter")
+        return self
 
 
 class ForeignBoard(Value):

@@ -31,6 +31,9 @@ ImageHash = Annotated[str, StringConstraints(pattern=SHA256_PATTERN)]
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 
+NAME_FORM = "1 to 63 lower-case letters (a to z), digits and '-', the first no '-'"
+"""`NAME_PATTERN` for people."""
+
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """Name of a module, board, place, profile, pipeline or trust file."""
 
@@ -40,7 +43,7 @@ def parse_name(text: str, what: str) -> str:
     if not re.fullmatch(NAME_PATTERN, text) or text.endswith("\n"):
         raise UsageFault(
             f"{text[:80]!r} cannot be the name of {what}",
-            remedy="use 1 to 63 lower-case letters, digits and '-', the first no '-'",
+            remedy=f"use {NAME_FORM}",
         )
     return text
 

@@ -71,6 +71,7 @@ AnyBoard = Board | ForeignBoard | PlainBoard
 def load_any_board(path: Path) -> AnyBoard:
     """A `boards/*.toml`, with what it inherits."""
     document = TomlDocument(_bytes_of(path), str(path))
+    _check_says_whose(document)
     board = _somebody_elses(document, path) if _FOREIGN & document.data.keys() else load(path, Board)
     if board.name != path.stem:
         raise ManifestFault(str(path), None, f"the board is called {board.name!r}", remedy=f"call it {path.stem!r}")
@@ -78,6 +79,20 @@ def load_any_board(path: Path) -> AnyBoard:
 
 
 _FOREIGN = {"firmware", INHERITS}
+_SOMEBODY_ELSES = ("smp", "mcuboot", "recovery")
+"""Tables of boards that run MCUboot and an SMP server of somebody else."""
+
+
+def _check_says_whose(document: TomlDocument) -> None:
+    """Without `firmware` the file would be read as a board of ours, and all of it be wrong."""
+    theirs = next((key for key in _SOMEBODY_ELSES if key in document.data), None)
+    if theirs is not None and not _FOREIGN & document.data.keys():
+        raise ManifestFault(
+            document.file,
+            document.line_of([theirs]),
+            f"[{theirs}] is of somebody else's firmware, and the file does not say firmware",
+            remedy='add firmware = "mcuboot" below the schema (docs: reference/foreign-boards)',
+        )
 
 
 def _somebody_elses(document: TomlDocument, path: Path) -> ForeignBoard | PlainBoard:

@@ -145,12 +145,23 @@ def _no_bench(root: Path, bench: Path | None) -> str:
     return "" if there else f"; there is no {BENCH_FILE}, --bench FILE names another one"
 
 
+@contextmanager
+def _in_the_place(place: Place) -> Iterator[None]:
+    """What is wrong stands in the bench file, in this place."""
+    try:
+        yield
+    except UsageFault as fault:
+        raise UsageFault(f"place {place.name}: {fault.message}", remedy=fault.remedy) from fault
+
+
 def _of_bench(site: Site, root: Path, place: Place) -> PlaceAddress:
     """Where the place is now: its unit is looked for, whichever port it has today."""
     from assay.drivers.port_address import resolved
     from assay.drivers.usb_ports import port_of
 
-    board = manifest_files.load_any_board(manifest_files.board_file(root, place.board))
+    with _in_the_place(place):
+        file = manifest_files.board_file(root, place.board)
+    board = manifest_files.load_any_board(file)
     chip = bytes.fromhex(place.chip) if place.chip else None
     if place.twin is not None:
         twin = _twin(site, root, place.twin, [])

@@ -14,6 +14,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from assay.model.bench import CHIP_ID_PATTERN
+from assay.model.identifiers import NAME_FORM, NAME_PATTERN, SHA256_PATTERN
 from assay.model.value import FieldFault, Value
 
 Path = tuple[str | int, ...]
@@ -31,6 +33,13 @@ _EXPECTED = {
     "dict_type": "a table",
     "model_type": "a table",
 }
+
+_FORMS = {
+    NAME_PATTERN: f"a name of {NAME_FORM}",
+    CHIP_ID_PATTERN: "pairs of lower-case hex digits (0-9, a-f), without 0x",
+    SHA256_PATTERN: "64 lower-case hex digits",
+}
+"""Patterns that people meet, in words: nobody at a bench has to read a regular expression."""
 
 
 def faults_of(details: list[ErrorDetails], model: type[Value]) -> list[tuple[Path, str]]:
@@ -65,8 +74,10 @@ def _expected(detail: ErrorDetails, path: Path, model: type[Value]) -> str:
     if kind := _EXPECTED.get(detail["type"]):
         return f"expected {kind}{_in_unit(path, model)}, not {found}"
     if detail["type"] == "string_pattern_mismatch":
-        return f"{found} does not have the form {detail['ctx']['pattern']}"
-    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        pattern = str(detail["ctx"]["pattern"])
+        form = _FORMS.get(pattern)
+        return f"expected {form}, not {found}" if form else f"{found} does not have the form {pattern}"
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
     if detail["type"] == "value_error":
         return message
     return f"{message}{_in_unit(path, model)}, not {found}"

@@ -83,9 +83,14 @@ def _fault(documents: Sequence[TomlDocument], error: ValidationError, model: typ
     found = faults_of(error.errors(include_url=False), model)
     placed = sorted((*_place(documents, path), text) for path, text in found)
     order, first_line, first_text = placed[0]
-    others = "".join(f"\n{documents[order].file}:{line}: {text}" for order, line, text in placed[1:])
+    others = "".join(f"\n{_where(documents[order].file, line)}: {text}" for order, line, text in placed[1:])
     remedy = "correct the file" if len(placed) == 1 else f"correct these {len(placed)} places"
     return ManifestFault(documents[order].file, first_line or None, first_text + others, remedy=remedy)
+
+
+def _where(file: str, line: int) -> str:
+    """A fault of the file as a whole has no line."""
+    return f"{file}:{line}" if line else file
 
 
 def _place(documents: Sequence[TomlDocument], path: Path) -> tuple[int, int]:
