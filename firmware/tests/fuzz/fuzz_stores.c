@@ -12,23 +12,25 @@
 #include "notes.h"
 #include "record_log.h"
 
-static uint32_t read_notes(struct note *last) {
+// How many there are, and how many of them are the one that is written here.
+static uint32_t read_notes(uint32_t *mine) {
     struct record_cursor cursor;
+    struct note note;
     uint32_t count = 0;
     HOLDS(result_ok(notes_start(&cursor)));
-    while (result_ok(notes_next(&cursor, last))) {
-        HOLDS(text_length(last->reason, NOTE_REASON_MAX + 1) <= NOTE_REASON_MAX);
-        count++;
+    for (*mine = 0; result_ok(notes_next(&cursor, &note)); count++) {
+        HOLDS(text_length(note.reason, NOTE_REASON_MAX + 1) <= NOTE_REASON_MAX);
+        *mine += note.kind == NOTE_REFUSED && note.code == 77 && strcmp(note.reason, "fuzz") == 0;
     }
     HOLDS(count <= AREA_NOTES_SIZE / RECORD_SIZE);
     return count;
 }
 
 static void use_notes(void) {
-    struct note last;
-    (void)read_notes(&last);
+    uint32_t mine;
+    (void)read_notes(&mine);
     if (!result_ok(note_write(NOTE_REFUSED, 77, 0, "fuzz"))) return;
-    HOLDS(read_notes(&last) > 0 && last.code == 77 && strcmp(last.reason, "fuzz") == 0);
+    HOLDS(read_notes(&mine) > 0 && mine > 0);  // not always the last: records behind a gap come to light
 }
 
 static uint32_t highest_record(uint32_t image) {
@@ -110,6 +112,9 @@ uint32_t seed_stores(uint32_t number, uint8_t *data) {
             used = chip_put_head(data, AREA_NOTES, 0, 1, 0, 0);
             return used + put_record(data + used, AREA_NOTES, 1, 3);
         case 4: return chip_put_head(data, AREA_NOTES, 1, 9, 0, 0);
+        case 5:  // behind a gap, where no unit writes
+            used = chip_put_head(data, AREA_NOTES, 0, 1, 0, 0);
+            return used + put_record(data + used, AREA_NOTES, 2, 9);
         default: return 0;
     }
 }
