@@ -103,6 +103,13 @@ def test_all_faults_are_told_at_once() -> None:
     assert [line.split(": ")[0] for line in message.splitlines()] == [f"module.toml:{line}" for line in (4, 9, 16)]
 
 
+def test_keys_that_stand_nowhere_have_no_line() -> None:
+    """Also where there are several of them."""
+    head, _, _ = MODULE.partition("[update]")
+    message = fault_of(head.replace('kind = "app"\n', "").replace('license = "Apache-2.0"\n', "")).message
+    assert [line.split(" ")[:3] for line in message.splitlines()] == [["module.toml:", "missing", "key"]] * 3
+
+
 BOARD = (ROOT / "boards" / "ast1030-evb.toml").read_text()
 
 

@@ -77,8 +77,8 @@ class Inputs:
     files: tuple[SourceFile, ...]
 
 
-def declared_inputs(request: BuildRequest) -> Inputs:
-    """Read the manifests and everything that they declare. Raises `UsageFault`."""
+def declared_inputs(request: BuildRequest, outside: tuple[Path, ...] = ()) -> Inputs:
+    """Read the manifests and everything that they declare, but for the folders `outside`. Raises `UsageFault`."""
     path = module_file(request)
     module = load_module(path)
     root = project_root(path.parent)
@@ -86,12 +86,15 @@ def declared_inputs(request: BuildRequest) -> Inputs:
     board = load_board(board_path)
     _check_board(module, board)
     named = [path.relative_to(root).as_posix(), board_path.relative_to(root).as_posix()]
-    return Inputs(module, board, root, named[0], named[1], collect(root, [*module.build.sources, *named]))
+    files = collect(root, [*module.build.sources, *named], outside)
+    return Inputs(module, board, root, named[0], named[1], files)
 
 
-def prepare(request: BuildRequest, cache: Path, builder: Builder) -> Recipe:
-    """Read everything that `request` depends on. `cache` keeps digests of the tools. Raises `UsageFault`."""
-    inputs = declared_inputs(request)
+def prepare(request: BuildRequest, cache: Path, builder: Builder, outside: tuple[Path, ...] = ()) -> Recipe:
+    """Read everything that `request` depends on. `cache` keeps digests of the tools; the folders `outside` (of the
+    site, of what is built) are no inputs. Raises `UsageFault`.
+    """
+    inputs = declared_inputs(request, outside)
     module, board, files, root = inputs.module, inputs.board, inputs.files, inputs.root
     version = str(Version(request.version)) if request.version else module.version
     pems = {name: _public_pem(name, text) for name, text in request.keys.items()}

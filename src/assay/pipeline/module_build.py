@@ -90,7 +90,7 @@ def build_module(
         check_artifact_folder(out)
     module = load_module(request.module_toml)
     builder, why_host = choose(request.builder, BuilderSettings(image=request.image or module.build.image))
-    recipe = prepare(request, site.cache_dir, builder)
+    recipe = prepare(request, site.cache_dir, builder, _no_inputs(site, out))
     parts.one_more()
     if why_host:
         say(f"without a sandbox ({why_host}): the build can read what you can read")
@@ -108,6 +108,12 @@ def build_module(
         write_artifact(out, report.built)
     progress(PARTS, PARTS)
     return report
+
+
+def _no_inputs(site: Site, out: Path | None) -> tuple[Path, ...]:
+    """The site with its keys, and what this verb and the next ones make of the build: no wildcard means them."""
+    made = () if out is None else (out, *(out.with_name(f"{out.name}.{end}") for end in ("signed", "differing")))
+    return (site.folder, site.keys_dir, site.cache_dir, *made)
 
 
 def _check_folder(cache: Path) -> None:

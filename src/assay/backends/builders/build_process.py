@@ -120,4 +120,7 @@ def failure(status: int, text: str) -> UnitFailed:
     """What is raised for a build that ended with `status` (negative: by that signal) and said `text`."""
     how = f"with status {status}" if status > 0 else f"by signal {signal.Signals(-status).name}"
     shown = text.strip()[-LOG_SHOWN_CHARACTERS:]
-    return UnitFailed(f"the build ended {how}:\n{shown or '(it printed nothing)'}", remedy="correct the sources")
+    remedy = "correct the sources"
+    if "Read-only file system" in shown:
+        remedy = "it may write among its sources, which nothing may: let it write in {work}, or build in a copy there"
+    return UnitFailed(f"the build ended {how}:\n{shown or '(it printed nothing)'}", remedy=remedy)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Declared inputs on disk: read once, written into the folder of each build; and what a build left behind.
 
-Guards: only declared files reach a build, and exactly the bytes that were digested; no symbolic link leads out of the
-project or out of a build's output. Leaves to others: what is declared (`model.build_recipe`), digests (`stages.build`).
+Guards: only declared files reach a build, and exactly the bytes that were digested; the site with its keys, version
+control and what a build left are no inputs, whatever a wildcard fits; no symbolic link leads out of the project or out
+of a build's output. Leaves to others: what is declared (`model.build_recipe`), digests (`stages.build`).
 """
 
 from __future__ import annotations
@@ -23,16 +24,23 @@ OUTPUT_BYTES_MAX = 128 * 1024 * 1024
 """Bytes of all outputs of one build, for the same reason."""
 
 IGNORED = frozenset({".git", "__pycache__", ".zig-cache", "zig-out", ".assay", ".nox", ".venv", ".pytest_cache"})
-"""Folders that are never inputs: version control and caches, whose content changes by looking at it."""
+"""Folders that no wildcard means: version control and caches, whose content changes by looking at it."""
+
+NEVER = frozenset({".git", ".assay"})
+"""Those that are no inputs even by name: what lies there is secret, or is another one after each look."""
 
 
-def collect(root: Path, patterns: Iterable[str]) -> tuple[SourceFile, ...]:
-    """The inputs below `root` that match `patterns` (files, folders, globs), sorted. Raises `UsageFault`."""
+def collect(root: Path, patterns: Iterable[str], outside: Iterable[Path] = ()) -> tuple[SourceFile, ...]:
+    """The inputs below `root` that match `patterns` (files, folders, globs), sorted; nothing of the folders `outside`.
+
+    Raises `UsageFault`.
+    """
+    out_of_reach = frozenset(folder for each in outside if root.resolve() in (folder := each.resolve()).parents)
     paths: set[Path] = set()
     for pattern in patterns:
-        matching = {path for match in root.glob(pattern) for path in _files(match)}
+        matching = {path for match in root.glob(pattern) for path in _files(root, match, pattern, out_of_reach)}
         if not matching:
-            raise UsageFault(f"no file below {root} matches the source {pattern!r}", remedy="correct [build] sources")
+            raise UsageFault(f"no file below {root} matches the source {pattern!r}", remedy=_why_none(pattern))
         paths |= matching
     if len(paths) > SOURCE_FILES_MAX:
         raise UsageFault(f"{len(paths)} input files", remedy=f"declare at most {SOURCE_FILES_MAX} in [build] sources")
@@ -91,15 +99,26 @@ def outputs(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def _files(match: Path) -> list[Path]:
+def _why_none(pattern: str) -> str:
+    named = sorted(NEVER.intersection(pattern.split("/")))
+    return f"leave it out: {named[0]} is never an input" if named else "correct [build] sources"
+
+
+def _files(root: Path, match: Path, pattern: str, outside: frozenset[Path]) -> list[Path]:
+    """What `match` of `pattern` means: itself, or all files below it, but for what is no input."""
+    ignored = (IGNORED - set(pattern.split("/"))) | NEVER
+    place = root.resolve() / match.relative_to(root)
+    if not ignored.isdisjoint(match.relative_to(root).parts) or not outside.isdisjoint((place, *place.parents)):
+        return []
     if match.is_symlink():
         raise UsageFault(f"the input {match} is a symbolic link", remedy="declare the file itself")
     if match.is_file():
         return [match]
     found: list[Path] = []
     for folder, names, files in os.walk(match):
-        names[:] = sorted(name for name in names if name not in IGNORED)
         here = Path(folder)
+        below = root.resolve() / here.relative_to(root)
+        names[:] = sorted(name for name in names if name not in ignored and below / name not in outside)
         found += [here / name for name in files if not name.endswith(".pyc")]
         linked = [name for name in names + files if (here / name).is_symlink()]
         if linked:

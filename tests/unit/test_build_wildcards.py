@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a wildcard among the sources of a module means: the project, and never keys, version control or results."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from tiny_build import MODULE, build, needs_sandbox, tiny_project, tiny_site, write_script
+
+from assay.backends.builders.source_tree import collect
+from assay.errors import UsageFault
+from assay.pipeline.site import Site
+
+DECLARED = '["mod/*.py", "mod/data"]'
+LISTS_ALL = """\
+found = sorted(os.path.join(folder, name)[2:] for folder, _, names in os.walk('.') for name in names)
+open(sys.argv[1] + '/payload.bin', 'w').write('\\n'.join(found))
+"""
+ALL = ["boards/ast1030-evb.toml", "mod/build.py", "mod/data/blob", "mod/module.toml"]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """In a repository whose commit has all of it; its site is the one that every verb takes, with a key."""
+    root = tiny_project(tmp_path)
+    write_script(root, LISTS_ALL)
+    return root
+
+
+def committed(root: Path, sources: str) -> None:
+    (root / "mod" / "module.toml").write_text(MODULE.replace(DECLARED, sources))
+    author = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    for words in (("init", "-q"), ("add", "boards", "mod"), (*author, "commit", "-q", "-m", "all")):
+        subprocess.run(["git", "-C", str(root), *words], check=True)
+
+
+@needs_sandbox
+@pytest.mark.parametrize("sources", ['["**"]', '["**/*"]', '["*"]', '["*/*", "**/b*", "mod"]'])
+@pytest.mark.parametrize("where", [".assay", "elsewhere"])
+def test_no_build_is_given_a_key_or_what_was_built_before(project: Path, sources: str, where: str) -> None:
+    """Also where the site of this verb has another name; the second build has the inputs of the first."""
+    committed(project, sources)
+    theirs = tiny_site(project.parent)
+    theirs.folder.rename(project / where)
+    site = Site(project / where)
+    site.__dict__["clock"] = theirs.clock
+    first = build(project, site, "sandbox")
+    (project / "out.signed").mkdir()
+    (project / "out.signed" / "image.bin").write_text("image")
+    again = build(project, site, "sandbox")
+    assert first.built.payload.decode().splitlines() == ALL
+    assert again.built.artifact == first.built.artifact
+    assert again.from_cache
+    assert first.built.artifact.source is not None
+    assert first.built.artifact.source.dirty is False
+
+
+@pytest.mark.parametrize("pattern", [".assay", ".assay/keys/secret.pem", ".git/*", "mod/.git/config", ".assay/**"])
+def test_what_is_never_an_input_is_refused_by_name(project: Path, pattern: str) -> None:
+    for name in (".assay/keys/secret.pem", ".git/config", "mod/.git/config"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("secret")
+    with pytest.raises(UsageFault, match="is never an input"):
+        collect(project, [pattern])
+
+
+def test_a_cache_is_an_input_by_name_alone(project: Path) -> None:
+    (project / ".venv").mkdir()
+    (project / ".venv" / "tool.py").write_text("pass")
+    (project / ".venv" / "python").symlink_to("/usr/bin/python3")
+    assert [file.path for file in collect(project, ["**"])] == ALL
+    assert [file.path for file in collect(project, [".venv/*.py"])] == [".venv/tool.py"]
+
+
+def test_a_project_inside_of_a_site_has_its_files(project: Path) -> None:
+    outside = (project.parent, project)
+    assert [file.path for file in collect(project, ["**"], outside)] == ALL
+    assert [file.path for file in collect(project, ["**"], (project / "mod" / "data",))] == [
+        name for name in ALL if "data" not in name
+    ]
