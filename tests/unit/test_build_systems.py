@@ -120,6 +120,23 @@ def test_an_undeclared_input_is_named(tmp_path: Path, site: Site, system: str) -
     assert "[build] sources" in told.value.remedy
 
 
+@needs_sandbox
+@pytest.mark.parametrize("system", SYSTEMS_HERE[1:])
+def test_what_writes_among_its_sources_gets_a_copy(tmp_path: Path, site: Site, system: str) -> None:
+    """As libcoap's `configure_file` does; without the word it is told what to say."""
+    root = theirs(tmp_path, system)
+    lists = root / "theirs" / "CMakeLists.txt"
+    lists.write_text(lists.read_text() + "\nconfigure_file(part.h ${CMAKE_SOURCE_DIR}/made.h COPYONLY)\n")
+    with pytest.raises(UnitFailed, match="Read-only file system") as told:
+        build(root, site, "sandbox")
+    assert "in_copy = true" in told.value.remedy
+    manifest = root / "mod" / "module.toml"
+    manifest.write_text(manifest.read_text().replace("[build]", "[build]\nin_copy = true"))
+    report = build(root, site, "sandbox")
+    assert b"main.c" in report.built.payload and b"assay-build-" not in report.built.payload
+    assert not (root / "theirs" / "made.h").exists()
+
+
 def test_an_undeclared_output_is_named(tmp_path: Path, site: Site) -> None:
     more = 'after = [["sh", "-c", "echo x > {out}/payload.bin; echo y > {out}/map.txt"]]\ntools = ["make"]'
     root = theirs(tmp_path, "make", more)

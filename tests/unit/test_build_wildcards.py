@@ -7,10 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from tiny_build import MODULE, build, needs_sandbox, tiny_project, tiny_site, write_script
+from tiny_build import MODULE, build, needs_sandbox, request_for, tiny_project, tiny_site, write_script
 
 from assay.backends.builders.source_tree import collect
 from assay.errors import UsageFault
+from assay.pipeline.module_build import build_module
 from assay.pipeline.site import Site
 
 DECLARED = '["mod/*.py", "mod/data"]'
@@ -32,7 +33,7 @@ def project(tmp_path: Path) -> Path:
 def committed(root: Path, sources: str) -> None:
     (root / "mod" / "module.toml").write_text(MODULE.replace(DECLARED, sources))
     author = ("-c", "user.name=a", "-c", "user.email=a@example.org")
-    for words in (("init", "-q"), ("add", "boards", "mod"), (*author, "commit", "-q", "-m", "all")):
+    for words in (("init", "-q"), ("add", "."), (*author, "commit", "-q", "-m", "all")):
         subprocess.run(["git", "-C", str(root), *words], check=True)
 
 
@@ -53,8 +54,21 @@ def test_no_build_is_given_a_key_or_what_was_built_before(project: Path, sources
     assert first.built.payload.decode().splitlines() == ALL
     assert again.built.artifact == first.built.artifact
     assert again.from_cache
-    assert first.built.artifact.source is not None
     assert first.built.artifact.source.dirty is False
+
+
+def test_what_the_commit_does_not_have_is_named(project: Path, tmp_path: Path) -> None:
+    """Also ends of lines that git changed at the checkout: what is built is the bytes here, and git sees no change."""
+    (project / ".gitattributes").write_text("*.sln text eol=crlf\n")
+    (project / "mod" / "part.sln").write_bytes(b"one\r\n")
+    committed(project, '["mod"]')
+    said: list[str] = []
+    build_module(request_for(project), tiny_site(tmp_path), None, said.append)
+    assert "not as the commit has it, byte by byte: mod/part.sln" in said
+    (project / "mod" / "part.sln").unlink()
+    said.clear()
+    build_module(request_for(project), Site(tmp_path / "site"), None, said.append)
+    assert not [line for line in said if "commit" in line]
 
 
 @pytest.mark.parametrize("pattern", [".assay", ".assay/keys/secret.pem", ".git/*", "mod/.git/config", ".assay/**"])

@@ -78,6 +78,7 @@ def test_the_boards_of_the_project_are_right(path: Path) -> None:
         ('kind = "app"', 'kind = "application"', 3, "'app', 'bootloader', 'rom' or 'radio'"),
         ('name = "demo-sensor"', 'name = "../x"', 2, "expected a name of 1 to 63 lower-case letters"),
         ('sources = ["src"]', 'sources = ["../src"]', 13, "is not a path inside the project"),
+        ('sources = ["src"]', 'in_copy = true\nsources = ["src"]', 13, "a command makes its own copy"),
         ('sources = ["src"]', 'sources = ["/etc"]', 13, "is not a path inside the project"),
         ('outputs = ["payload.bin"]', "outputs = []", 14, "at least 1 item"),
         ('license = "Apache-2.0"\n', "", None, "missing key 'license'"),

@@ -49,6 +49,7 @@ class BuildRecipe(Value):
     `directory` is the project's folder (with its Makefile, CMakeLists.txt, ...); `arguments` go to the build system;
     `collect` says which file of its build folder becomes which output; `after` are commands that follow. `tools` are
     the programs that are recorded by digest, `trees` variables that name folders of tools, `image` a container's.
+    `in_copy`: the build system may write among the sources, which are copied for it.
     `cache_by_content`: what the command keeps in `{cache}` is named by a digest of all that it came from.
     """
 
@@ -61,6 +62,7 @@ class BuildRecipe(Value):
     tools: tuple[ToolName, ...] | None = None
     trees: tuple[TreeName, ...] = ()
     image: ImageDigest | None = None
+    in_copy: bool = False
     cache_by_content: bool = False
     sources: tuple[ProjectPath, ...] = Field(min_length=1)
     outputs: tuple[ProjectPath, ...] = Field(min_length=1)
@@ -71,6 +73,8 @@ class BuildRecipe(Value):
             raise FieldFault("missing key 'command': the command line, or `system` (make, cmake, ...)")
         if self.system != "command" and self.command:
             raise FieldFault(f"{self.system} has its own command line: use `arguments` and `after`", "command")
+        if self.system == "command" and self.in_copy:
+            raise FieldFault("a command makes its own copy, in {work}; this is for a `system`", "in_copy")
         return self
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.backends.builders.choice import choose
+from assay.backends.builders.git_state import differing
 from assay.backends.builders.lanes import lanes
 from assay.backends.builders.sandbox_strays import end_strays
 from assay.backends.builders.source_tree import listed_otherwise, outputs
@@ -46,6 +47,7 @@ Say = Callable[[str], None]
 Progress = Callable[[int, int], None]
 """Called with how many parts of the work are done, and of how many."""
 
+CHANGES_SHOWN_MAX = 3
 PARTS = 4
 """Of a build, as its progress counts them: inputs read, first build, second build, compared and written."""
 
@@ -92,6 +94,7 @@ def build_module(
     builder, why_host = choose(request.builder, BuilderSettings(image=request.image or module.build.image))
     recipe = prepare(request, site.cache_dir, builder, _no_inputs(site, out))
     parts.one_more()
+    _say_changes(recipe, say)
     if why_host:
         say(f"without a sandbox ({why_host}): the build can read what you can read")
     key = result_key(recipe.subject.source.digest, recipe.subject.tools, builder.name, recipe.subject.parameters)
@@ -108,6 +111,15 @@ def build_module(
         write_artifact(out, report.built)
     progress(PARTS, PARTS)
     return report
+
+
+def _say_changes(recipe: Recipe, say: Say) -> None:
+    """What makes it a build that nobody can repeat from the commit: a file, its mode, or its ends of lines."""
+    if not recipe.subject.source.dirty:
+        return
+    found = differing(recipe.root, recipe.files)
+    more = f" and {len(found) - CHANGES_SHOWN_MAX} more" if len(found) > CHANGES_SHOWN_MAX else ""
+    say(f"not as the commit has it, byte by byte: {', '.join(found[:CHANGES_SHOWN_MAX])}{more}")
 
 
 def _no_inputs(site: Site, out: Path | None) -> tuple[Path, ...]:

@@ -122,5 +122,5 @@ def failure(status: int, text: str) -> UnitFailed:
     shown = text.strip()[-LOG_SHOWN_CHARACTERS:]
     remedy = "correct the sources"
     if "Read-only file system" in shown:
-        remedy = "it may write among its sources, which nothing may: let it write in {work}, or build in a copy there"
+        remedy = "it writes among its sources, which are read-only: in_copy = true in [build] gives it a copy"
     return UnitFailed(f"the build ended {how}:\n{shown or '(it printed nothing)'}", remedy=remedy)

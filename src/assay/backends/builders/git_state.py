@@ -39,7 +39,7 @@ def source_state(root: Path, files: tuple[SourceFile, ...], digest: str) -> Sour
     return SourceState(
         repository=_published(origin.strip()) if origin else None,
         commit=commit.strip(),
-        dirty=_differs(root, files),
+        dirty=bool(differing(root, files)),
         digest=digest,
     )
 
@@ -50,17 +50,17 @@ def path_in_repository(root: Path, path: str) -> str:
     return f"{prefix.strip()}{path}" if prefix is not None else path
 
 
-def _differs(root: Path, files: Iterable[SourceFile]) -> bool:
-    """Whether an input is not what the commit holds. An input that was deleted is no input, and shows in the digest."""
+def differing(root: Path, files: Iterable[SourceFile]) -> tuple[str, ...]:
+    """The inputs that are not what the commit holds. One that was deleted is no input, and shows in the digest."""
     listing = _git(root, "ls-tree", "-r", "-z", "HEAD", ".")
     if listing is None:
-        return True
+        return tuple(file.path for file in files)
     committed = {}
     for row in filter(None, listing.split("\0")):
         about, _, path = row.partition("\t")
         mode, _, object_id = about.split(" ")
         committed[path] = (mode, object_id)
-    return any(committed.get(file.path) not in _object_ids(file) for file in files)
+    return tuple(file.path for file in files if committed.get(file.path) not in _object_ids(file))
 
 
 def _object_ids(file: SourceFile) -> tuple[tuple[str, str], ...]:

@@ -127,15 +127,14 @@ def perhaps_of(recipe: BuildRecipe) -> tuple[str, ...]:
 
 def tree_of(recipe: BuildRecipe) -> str:
     """Where the project lies when it is built: `{tree}`."""
-    system = SYSTEMS.get(recipe.system)
-    base = "{work}/tree" if system is not None and system.in_tree else "{source}"
+    base = "{work}/tree" if copies_sources(recipe) else "{source}"
     return base if recipe.directory is None else f"{base}/{recipe.directory}"
 
 
 def copies_sources(recipe: BuildRecipe) -> bool:
     """Whether it is built in a copy of the sources, made by the build itself."""
     system = SYSTEMS.get(recipe.system)
-    return system is not None and system.in_tree
+    return system is not None and (system.in_tree or recipe.in_copy)
 
 
 def script_of(recipe: BuildRecipe, steps: tuple[tuple[str, ...], ...], places: Mapping[str, str]) -> str:
@@ -143,9 +142,8 @@ def script_of(recipe: BuildRecipe, steps: tuple[tuple[str, ...], ...], places: M
 
     `places`: source, work, out and build. Every word is quoted: what a value holds is never a command.
     """
-    system = SYSTEMS.get(recipe.system)
     lines = [f"mkdir -p {_word(places['work'])}"]
-    if system is not None and system.in_tree:
+    if copies_sources(recipe):
         lines.append(f"cp -Rp {_word(places['source'])}/. {_word(places['work'] + '/tree')}")
     for step in steps:
         lines += [f"printf '%s\\n' {_word('+ ' + shlex.join(step))}", shlex.join(step)]
