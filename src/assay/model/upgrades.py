@@ -49,7 +49,17 @@ UPGRADES: dict[str, Upgrade] = {
             ("update", "min_from_version"),
             *(
                 ("build", key)
-                for key in ("system", "directory", "arguments", "collect", "after", "tools", "trees", "image")
+                for key in (
+                    "system",
+                    "directory",
+                    "arguments",
+                    "collect",
+                    "after",
+                    "in_copy",
+                    "tools",
+                    "trees",
+                    "image",
+                )
             ),
         ),
     ),
