@@ -295,8 +295,8 @@ def firmware(session: nox.Session) -> None:
 
 @nox.session
 def interop(session: nox.Session) -> None:
-    """Other people's programs on what we write: @sigstore/verify, sigstore-go, Go's sumdb, tuf-js, oras, a registry."""
-    need(session, NODE, NPM)
+    """Other people's programs on what we write: verifiers, TUF clients, a registry, and SMP clients on the twins."""
+    need(session, NODE, NPM, QEMU_ARM, QEMU_RISCV)
     install(session, "interop")
     session.run("python", "tests/interop/from_trixie.py")
     session.run("npm", "install", "--no-audit", "--no-fund", "--prefix", "tests/interop", external=True)
