@@ -24,6 +24,7 @@ from assay.pipeline import policy_adoption, policy_replay
 from assay.pipeline.policy_adoption import adopt, adopted_packs, packs_at, retire
 from assay.pipeline.policy_files import load_pack, policy_engine
 from assay.pipeline.publishing import publish_signed
+from assay.stages.policy import pack_check
 from assay.stages.provenance.statements import POLICY_ANNOTATION
 
 ENGINE = policy_engine()
@@ -263,6 +264,20 @@ def test_a_decision_is_explained_and_derived_again(published: Published) -> None
         assert (status, told["derived_again"], told["index"]) == (0, True, recorded.index)
     for name in ("0", "99", "xyz", "a" * 64):
         assert assay(published, "policy", "explain", name)[0] == 2
+
+
+def test_a_pack_from_before_a_rule_for_packs_decides_no_more_and_its_decisions_are_explained(
+    published: Published,
+) -> None:
+    with pytest.MonkeyPatch.context() as before:
+        before.setattr(pack_check, "value_faults", lambda _: iter(()))
+        adopt_pack(published, "release.tests.exists(t, t.result == 'FAIL')")
+        publish_signed(published.signed, published.site)
+    (recorded,) = decisions(published)
+    status, told = assay(published, "policy", "explain", str(recorded.index))
+    assert (status, told["derived_again"]) == (0, True)
+    with pytest.raises(Refused, match=r"cannot decide: .*check 'one': t.result is never 'FAIL'; did you mean 'FAILED'"):
+        packs_at(published.site, published.trust(), Point.PUBLISH, ENGINE)
 
 
 def test_a_decision_that_its_facts_do_not_give_is_refused(published: Published) -> None:

@@ -116,7 +116,7 @@ class ReleaseFacts(Value):
 
     reference: str
     name: Name
-    kind: str
+    kind: Literal["app", "bootloader", "rom", "radio"]
     version: VersionText
     numbers: tuple[int, int, int, int]
     board: Name

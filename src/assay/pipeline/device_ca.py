@@ -24,13 +24,14 @@ CA_FOLDER = "device-ca"
 def ca_certificate(site: Site) -> bytes:
     """The CA's certificate (DER); PEM for other people's tools lies beside it. Raises `StorageError`."""
     from assay.backends.durable_file import exclusive, make_folder, write_durably
+    from assay.backends.named_file import read_kept
 
     key = site.signers.public_key(Role.DEVICE_CA)
     path = site.folder / CA_FOLDER / f"{key.keyid[:16]}.der"
     try:
         make_folder(path.parent)
         with exclusive(path.parent / "lock"):
-            der = path.read_bytes() if path.exists() else b""
+            der = read_kept(path) if path.exists() else b""
             if not device_certificate.is_ca_certificate_of(der, key):
                 der = device_certificate.issue_ca(key, site.clock.now(), _signer(site))
                 write_durably(path.with_suffix(".pem"), device_certificate.pem(der))

@@ -154,6 +154,14 @@ def _claimed(data: bytes) -> Statement:
     return read_statement(sigstore_bundle.decode(data).envelope.payload)
 
 
+def _not_there(site: Site, reference: str, boards: list[str]) -> tuple[str, str]:
+    """Why there is no one release `reference` to verify, and what to do."""
+    if boards:
+        return f"no release {reference} can be verified: it is there for {', '.join(boards)}", "name one with --board"
+    there = ", ".join(sorted({each.reference for each in site.store.releases()})) or "nothing"
+    return f"no release {reference} can be verified: it is not in the store", f"publish it; in the store: {there}"
+
+
 def verify_published(site: Site, reference: str, board: str | None, trust: TrustFile) -> TraceNode:
     """A release in the store of `site`, as it is before it is flashed: image, provenance, bill of materials.
 
@@ -163,8 +171,8 @@ def verify_published(site: Site, reference: str, board: str | None, trust: Trust
     boards = sorted({each.board for each in site.store.releases() if each.reference == reference})
     chosen = board or (boards[0] if len(boards) == 1 else None)
     if chosen is None or chosen not in boards:
-        known = f"it is there for {', '.join(boards)}" if boards else "it is not in the store"
-        raise UsageFault(f"no release {reference} can be verified: {known}", remedy="name one with --board")
+        text, remedy = _not_there(site, reference, boards)
+        raise UsageFault(text, remedy=remedy)
     link = Link("release", f"Release {reference} for {chosen}")
     at = board_file(project_root(Path.cwd()), chosen)
     found = link.attempt(lambda: verify_release(site.store, trust, name, version, load_board(at)))

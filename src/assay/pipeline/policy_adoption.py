@@ -34,6 +34,7 @@ from assay.pipeline.policy_files import (
     file_of_tests,
     load_pack,
     load_tests,
+    parse_adopted,
     parse_pack,
     read_bytes,
 )
@@ -181,10 +182,10 @@ def parse_reason(text: str) -> str:
     return text
 
 
-def adopted_bytes(site: Site, reference: PackReference, engine: PolicyEngine) -> LoadedPack:
+def adopted_bytes(site: Site, reference: PackReference) -> LoadedPack:
     """A pack that was adopted once, from the attachment beside its record. Raises `NotVerified`, `ManifestFault`."""
     data = site.records.attachment(reference.sha256)
-    return parse_pack(data, f"policy '{reference.name}' {reference.version}", engine)
+    return parse_adopted(data, f"policy '{reference.name}' {reference.version}")
 
 
 def _history(site: Site, trust: TrustFile) -> list[Adopted]:

@@ -59,6 +59,13 @@ def parse_pack(data: bytes, file: str, engine: PolicyEngine) -> LoadedPack:
     return LoadedPack(pack, data, hashlib.sha256(data).hexdigest())
 
 
+def parse_adopted(data: bytes, file: str) -> LoadedPack:
+    """A pack that was judged when it was adopted: what is wrong with its expressions by today's rules is left aside,
+    and one that is no expression decides nothing. Raises `ManifestFault`.
+    """
+    return LoadedPack(read_manifest(data, file, PolicyPack), data, hashlib.sha256(data).hexdigest())
+
+
 def load_tests(path: Path) -> PackTests:
     """The tests at `path`. Raises `ManifestFault`."""
     return read_manifest(read_bytes(path), str(path), PackTests)

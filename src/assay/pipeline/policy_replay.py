@@ -95,7 +95,7 @@ def recorded_decisions(site: Site, names: Sequence[str], trust: TrustFile) -> tu
 def explain(site: Site, recorded: Recorded, engine: PolicyEngine) -> Explained:
     """Derive `recorded` again from what lies beside it."""
     try:
-        pack = adopted_bytes(site, recorded.said.decision.pack, engine)
+        pack = adopted_bytes(site, recorded.said.decision.pack)
     except AssayError as error:
         return Explained(recorded, None, error.message)
     return Explained(recorded, decide(pack.pack, pack.sha256, recorded.facts, engine))

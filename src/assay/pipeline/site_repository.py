@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from assay.backends.durable_file import make_folder, write_durably
+from assay.backends.named_file import read_kept
 from assay.backends.repository.floor import Floor
 from assay.backends.repository.metadata_signer import MetadataSigner, need_tuf, tuf_key
 from assay.backends.repository.pending_root import PendingRoot
@@ -117,7 +118,7 @@ def _plain(key: RepositoryKey) -> RoleKey:
 
 def _read(path: Path) -> RepositorySettings:
     try:
-        document = json.loads(path.read_bytes())
+        document = json.loads(read_kept(path))
         return RepositorySettings.model_validate_json(json.dumps(document))
     except FileNotFoundError as error:
         raise UsageFault("this site has no repository", remedy="make one: assay repo init FOLDER") from error

@@ -71,7 +71,11 @@ def _ca_node(folder: Path, trust: TrustFile) -> TraceNode:
     """The device CA's own certificates, which other people's tools ask for; assay itself trusts keys only."""
     link = Link("site/device-ca", "Certificate of the device CA")
     for path in sorted(folder.glob("*.der")) if folder.is_dir() else ():
-        der = path.read_bytes()
+        try:
+            der = read_kept(path)
+        except OSError as error:
+            link.fault(f"{path.name} cannot be read: {error.strerror}")
+            continue
         key = next((key for key in trust.keys_for(Role.DEVICE_CA) if is_ca_certificate_of(der, key)), None)
         if key is None:
             link.fault(f"{path.name} is not the certificate of a device CA of this trust file")

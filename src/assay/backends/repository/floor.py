@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.backends.durable_file import make_folder, write_durably
+from assay.backends.named_file import read_kept
 from assay.errors import NotVerified, StorageError
 from assay.formats import canonical_json, strict_json
 
@@ -46,7 +47,7 @@ class Floor:
     def read(self) -> FloorState | None:
         """What was verified last; None when nothing was yet."""
         try:
-            data = self._path.read_bytes()
+            data = read_kept(self._path)
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.backends.durable_file import make_folder, sync_folder, write_durably
+from assay.backends.named_file import read_kept
 from assay.errors import StorageError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class PendingRoot:
         from tuf.api.metadata import Metadata
 
         try:
-            data = self._path.read_bytes()
+            data = read_kept(self._path)
             found = Metadata[Any].from_bytes(data)
             for signed in (root.signed, found.signed):
                 signed.verify_delegate("root", found.signed_bytes, found.signatures)

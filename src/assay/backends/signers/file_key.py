@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from assay.backends.named_file import read_kept
 from assay.errors import StorageError
 from assay.formats.public_key import keyid_of
 from assay.interfaces.signer import KeyPlace
@@ -58,7 +59,7 @@ def _private_key(place: KeyPlace) -> Ed25519PrivateKey | EllipticCurvePrivateKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-    private = load_pem_private_key((place.folder / place.uri.partition(":")[2]).read_bytes(), None)
+    private = load_pem_private_key(read_kept(place.folder / place.uri.partition(":")[2]), None)
     if not isinstance(private, Ed25519PrivateKey | EllipticCurvePrivateKey):
         raise TypeError("neither Ed25519 nor ECDSA")
     public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

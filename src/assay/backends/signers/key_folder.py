@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from assay.backends.durable_file import exclusive, make_folder, sync_folder, write_durably
+from assay.backends.named_file import read_kept
 from assay.backends.signers import key_table_text
 from assay.errors import Refused, StorageError
 from assay.formats.public_key import trusted_key
@@ -80,7 +81,7 @@ class KeyFolder:
         return self.folder / "keys.toml"
 
     def _table(self) -> KeyTable:
-        return key_table_text.read(self._toml.read_bytes(), str(self._toml))
+        return key_table_text.read(read_kept(self._toml), str(self._toml))
 
     def _change(self, change: Callable[[KeyTable], dict[str, object]]) -> None:
         """A folder that a person gives keys to gets no others by itself, unless it has development keys already."""
@@ -150,7 +151,7 @@ def public_pem(path: Path) -> str:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
     try:
-        key = load_pem_private_key(path.read_bytes(), None)
+        key = load_pem_private_key(read_kept(path), None)
     except (ValueError, TypeError) as error:
         raise StorageError(
             f"the key file {path} is damaged", remedy="restore it from a backup, or move it away to have a new one made"

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from assay.backends.durable_file import exclusive, make_folder, remove_unfinished, sync_folder, write_durably
+from assay.backends.named_file import read_kept
 from assay.errors import NotVerified, StorageError
 from assay.formats import sigstore_bundle
 from assay.formats.sigstore_bundle import KeyHint
@@ -63,7 +64,7 @@ class LogQueue:
         """File and bundle of each that waits. Raises `StorageError`."""
         for path in self.waiting():
             try:
-                yield path, path.read_bytes()
+                yield path, read_kept(path)
             except OSError as error:
                 raise StorageError(f"{path} cannot be read: {error.strerror}", remedy="make it readable") from error
 
@@ -72,7 +73,7 @@ class LogQueue:
         found = {}
         for path in sorted((self.folder / LOGGED).glob(f"[0-9a-f]*{SUFFIX}")):
             try:
-                found[path.name.removesuffix(SUFFIX)] = path.read_bytes()
+                found[path.name.removesuffix(SUFFIX)] = read_kept(path)
             except OSError as error:
                 raise StorageError(f"{path} cannot be read: {error.strerror}", remedy="make it readable") from error
         return found

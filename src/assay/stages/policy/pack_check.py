@@ -2,7 +2,7 @@
 """What is wrong in the expressions of a pack, before it ever decides: syntax, functions, and facts that do not exist.
 
 Guards: a mistyped fact inside `has()` would be false for ever, and pass; here it is found by its name. Leaves to
-others: paths (`fact_paths`), file and line (`pipeline.policy_files`).
+others: paths (`fact_paths`), values (`fact_values`), file and line (`pipeline.policy_files`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from assay.interfaces.policy_engine import ExpressionFault, PolicyEngine
 from assay.model.policy import PolicyPack
 from assay.stages.policy.fact_paths import path_faults
+from assay.stages.policy.fact_values import value_faults
 
 Fault = tuple[tuple[str | int, ...], str]
 """Path of the key in the pack, and the sentence."""
@@ -33,5 +34,5 @@ def _faults(name: str, text: str, engine: PolicyEngine) -> Iterator[str]:
     except ExpressionFault as fault:
         yield f"check '{name}': expected an expression in CEL that gives a bool: {fault.message}"
         return
-    for wrong in dict.fromkeys(path_faults(text)):
+    for wrong in dict.fromkeys((*path_faults(text), *value_faults(text))):
         yield f"check '{name}': {wrong}"
