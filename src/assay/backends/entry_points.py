@@ -25,8 +25,13 @@ def installed_driver(kind: str, name: str) -> Any:
         raise UsageFault(f"{says} the driver '{name}' of assay.{kind}", remedy=f"{meant}installed: {known}")
     try:
         return found[0].load()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever somebody's module does while it is imported
         raise ToolMissing(
-            f"the driver '{name}' of assay.{kind} does not load: {error}",
+            f"the driver '{name}' of assay.{kind} does not load: {_said(error)}",
             remedy="install the package that it needs, or mend its entry point",
         ) from error
+
+
+def _said(error: Exception) -> str:
+    plain = isinstance(error, ImportError | AttributeError)  # these say it in a sentence
+    return str(error) if plain else f"{type(error).__name__}: {error}"

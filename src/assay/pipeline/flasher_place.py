@@ -21,6 +21,7 @@ from assay.model.flasher_settings import FlasherSettings, PlainBoard
 from assay.model.foreign_board import ForeignBoard
 from assay.model.ssh import SSH_SCHEME
 from assay.pipeline import driver_doors
+from assay.pipeline.driver_faults import answerable_flasher
 from assay.pipeline.manifest_files import AnyBoard
 from assay.pipeline.place_hold import hold
 from assay.pipeline.places import PlaceAddress
@@ -68,8 +69,10 @@ def port_of(address: PlaceAddress) -> str:
 def opened(address: PlaceAddress, settings: FlasherSettings, folder: Path) -> Iterator[Flasher]:
     """The flasher, whose tool is ended with the block; what it says goes to `folder`."""
     where = address.flash.get(settings.called, _probe(address, settings) or "")
-    flasher = driver_doors.open_flasher(
-        settings.driver, where, settings.options, folder=folder, port=port_of(address), ssh=address.ssh
+    port, ssh = port_of(address), address.ssh
+    flasher = answerable_flasher(
+        settings.driver,
+        lambda: driver_doors.open_flasher(settings.driver, where, settings.options, folder=folder, port=port, ssh=ssh),
     )
     with closing(flasher):
         yield flasher

@@ -28,6 +28,7 @@ from assay.model.bench import LabgridPlace, Place, PowerSwitch, doors_of
 from assay.model.board import Board
 from assay.model.ssh import SshAddress
 from assay.pipeline import driver_doors, linux_places, manifest_files
+from assay.pipeline.driver_faults import answerable_power
 from assay.pipeline.place_hold import hold
 
 if TYPE_CHECKING:
@@ -384,7 +385,9 @@ def switch_of(address: PlaceAddress, transport: Transport | None = None) -> Powe
 
     with at_layer("power"):
         where = port_of(f"the power switch of {place}", switch.usb) if switch.usb else switch.address
-    return driver_doors.open_power(switch.driver, where, switch.options, transport)
+    return answerable_power(
+        switch.driver, lambda: driver_doors.open_power(switch.driver, where, switch.options, transport)
+    )
 
 
 def _nowhere(site: Site, name: str, places: list[str], no_bench: str) -> UsageFault:
