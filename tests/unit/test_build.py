@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -24,6 +25,7 @@ from tiny_build import (
 from assay.backends.builders.fewer_cpus import can_pin
 from assay.backends.builders.turkish_locale import compiled_locale
 from assay.errors import ManifestFault, UnitFailed, UsageFault
+from assay.formats.cyclonedx_parts import parts_of
 from assay.pipeline import module_build
 from assay.pipeline.artifact_folder import read_artifact
 from assay.pipeline.build_places import MEMORY
@@ -57,6 +59,16 @@ def test_what_two_builds_agree_on_is_an_artifact(project: Path, site: Site, buil
         "payload.bin",
         "sbom.cdx.json",
     ]
+
+
+def test_what_a_module_says_is_among_its_sources_is_in_its_bill(project: Path, site: Site) -> None:
+    """And is what `affected` asks: nobody can see it in the files."""
+    manifest = project / "mod" / "module.toml"
+    assert "mbedtls" not in {part.name for part in parts_of(json.loads(build(project, site, "host").built.sbom))}
+    text = manifest.read_text().replace("assay.module/1", "assay.module/2")
+    manifest.write_text(f'{text}\n[[components]]\nname = "mbedtls"\nversion = "2.28.8"\n')
+    (part,) = (each for each in parts_of(json.loads(build(project, site, "host").built.sbom)) if each.name == "mbedtls")
+    assert (part.version, part.kind) == ("2.28.8", "library")
 
 
 LEAKS = {

@@ -10,8 +10,11 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from assay.formats.component_query import parse_query
 from assay.formats.cyclonedx_bom import BomSubject, bom_json
+from assay.formats.cyclonedx_parts import parts_of
 from assay.model.artifact import ToolIdentity
+from assay.model.component import ModuleComponent
 
 SUBJECT = BomSubject(
     name="demo-sensor",
@@ -31,6 +34,12 @@ SUBJECT = BomSubject(
 )
 
 
+COMPONENTS = (
+    ModuleComponent(name="mbedtls", version="2.28.8", purl="pkg:github/Mbed-TLS/mbedtls", license="Apache-2.0"),
+    ModuleComponent(name="FreeRTOS Kernel"),
+)
+
+
 @pytest.mark.parametrize(
     "subject",
     [
@@ -38,6 +47,7 @@ SUBJECT = BomSubject(
         replace(SUBJECT, dependencies=(), tools=(), description=""),
         replace(SUBJECT, license="MIT OR Apache-2.0"),
         replace(SUBJECT, license="LicenseRef-own"),
+        replace(SUBJECT, components=COMPONENTS),
     ],
 )
 def test_the_bill_is_valid_cyclonedx_1_6(subject: BomSubject) -> None:
@@ -73,3 +83,21 @@ def test_the_bill_names_the_product_its_parts_and_what_it_needs() -> None:
     depends = {each["ref"]: each.get("dependsOn", []) for each in document["dependencies"]}
     assert len(depends["demo-sensor@1.0.0"]) == 3
     assert {tool["name"] for tool in document["metadata"]["tools"]["components"]} == {"ziglang", "python"}
+
+
+def test_a_component_that_the_module_names_is_a_part_of_it() -> None:
+    document = json.loads(bom_json(replace(SUBJECT, components=COMPONENTS)))
+    first, second = (each for each in document["components"] if each["bom-ref"].startswith("component:"))
+    first, second = sorted((first, second), key=lambda each: each["name"], reverse=True)
+    assert (first["name"], first["version"]) == ("mbedtls", "2.28.8")
+    assert first["purl"] == "pkg:github/mbed-tls/mbedtls@2.28.8"
+    assert first["licenses"] == [{"expression": "Apache-2.0"}]
+    assert second["name"] == "FreeRTOS Kernel" and "version" not in second
+    product = document["metadata"]["component"]["bom-ref"]
+    needs = next(each for each in document["dependencies"] if each["ref"] == product)["dependsOn"]
+    assert {first["bom-ref"], second["bom-ref"]} <= set(needs)
+    parts = {part.name: part for part in parts_of(document)}
+    assert parse_query("mbedtls@<3").names(parts["mbedtls"]) and parse_query("mbedtls@<3").holds(parts["mbedtls"])
+    assert not parse_query("mbedtls@3.0.0").holds(parts["mbedtls"])
+    assert parse_query("pkg:github/Mbed-TLS/mbedtls").names(parts["mbedtls"])
+    assert parse_query("FreeRTOS Kernel@>=99").holds(parts["FreeRTOS Kernel"]), "of no version: it may be any"

@@ -2,8 +2,8 @@
 """The software bill of materials of a built module: CycloneDX 1.6 JSON (ECMA-424).
 
 Guards: the same artifact gives the same bytes: the serial number is derived from the content, and no time is written.
-It names what ends up in the image: the module itself, and of the compiler's package the library parts that are linked
-in. Leaves to others: signing it.
+It names what ends up in the image: the module itself, the components that it says are in it, and of the compiler's
+package the library parts that are linked in. Leaves to others: signing it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from assay.model.artifact import ToolIdentity
+from assay.model.component import ModuleComponent
 
 if TYPE_CHECKING:
     from cyclonedx.model.bom import Bom
@@ -44,6 +45,7 @@ class BomSubject:
     outputs: dict[str, str]
     dependencies: tuple[tuple[str, str], ...]
     tools: tuple[ToolIdentity, ...]
+    components: tuple[ModuleComponent, ...] = ()
 
 
 def bom_json(subject: BomSubject) -> bytes:
@@ -65,6 +67,7 @@ def _bom(subject: BomSubject) -> Bom:
     product = _product(subject)
     compilers = [_tool(tool) for tool in subject.tools]
     parts = [part for tool in subject.tools for part in _linked(tool)]
+    parts += [_component(component) for component in subject.components]
     needed = [_part(name, rule, ComponentType.FIRMWARE) for name, rule in subject.dependencies]
     metadata = BomMetaData(component=product, tools=ToolRepository(components=compilers))
     metadata.timestamp = None  # type: ignore[assignment]  # 1.6 has it optional; a time would differ in every build
@@ -125,6 +128,21 @@ def _linked(tool: ToolIdentity) -> list[Component]:
         )
         for name, description in LINKED_IN.get(tool.name, ())
     ]
+
+
+def _component(named: ModuleComponent) -> Component:
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.model.license import LicenseExpression
+    from packageurl import PackageURL
+
+    return Component(
+        type=ComponentType.LIBRARY,
+        name=named.name,
+        version=named.version,
+        bom_ref=f"component:{named.key}",
+        purl=PackageURL.from_string(named.package_url) if named.purl else None,
+        licenses=[LicenseExpression(named.license)] if named.license else (),
+    )
 
 
 def _part(name: str, rule: str, kind: ComponentType) -> Component:

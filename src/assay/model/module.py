@@ -11,6 +11,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from assay.model.build_recipe import BuildRecipe
+from assay.model.component import ModuleComponent
 from assay.model.contract import Contract, Dependency, Deprecation, Interfaces, Resources
 from assay.model.identifiers import Name, VersionText
 from assay.model.value import FieldFault, Value
@@ -56,9 +57,20 @@ class Module(Value):
     interfaces: Interfaces = Interfaces()
     capabilities: tuple[Name, ...] = Field(default=(), description="what it can do, by names that others may ask for")
     dependencies: tuple[Dependency, ...] = ()
+    components: tuple[ModuleComponent, ...] = Field(
+        default=(), description="somebody else's software in the image: libraries among the sources"
+    )
     resources: Resources = Resources()
     deprecations: tuple[Deprecation, ...] = ()
     update: UpdatePolicy
+
+    @model_validator(mode="after")
+    def _each_component_is_named_once(self) -> Self:
+        keys = [component.key for component in self.components]
+        for at, key in enumerate(keys):
+            if key in keys[:at]:
+                raise FieldFault(f"{key} is there twice", "components", at)
+        return self
 
     def contract(self, board: str) -> Contract:
         """What holds for the board called `board`, which the module names."""

@@ -42,6 +42,7 @@ UPGRADES: dict[str, Upgrade] = {
         "a module is a contract, down to what it takes of its board, and may be built by a build system",
         added=(
             ("capabilities",),
+            ("components",),
             ("resources",),
             ("deprecations",),
             ("boards", EACH, "max_revision"),

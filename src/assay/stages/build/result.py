@@ -89,6 +89,7 @@ def _bill(subject: BuildSubject, digests: dict[str, str]) -> BomSubject:
         outputs=digests,
         dependencies=tuple((needed.name, needed.version) for needed in module.dependencies),
         tools=subject.tools,
+        components=module.components,
     )
 
 
