@@ -21,7 +21,7 @@ from memory_signer import MemorySigner, trust_in
 
 from assay.backends.records.outbox import Draft, Outbox
 from assay.backends.records.site_recorder import SiteRecorder
-from assay.errors import AssayError, ExitStatus, NotRecorded, Refused
+from assay.errors import AssayError, ExitStatus, NotRecorded, NotVerified, Refused
 from assay.formats import canonical_json
 from assay.model.record import RecordRef, RecordType
 from assay.model.statement import PredicateType, Statement, Subject
@@ -364,6 +364,17 @@ def test_a_log_that_was_set_back_is_noticed(tmp_path: Path) -> None:
     shutil.copytree(tmp_path / "old", tmp_path / "site" / "log")
     with pytest.raises(NotRecorded, match="the log has 1 entries, and 2 were recorded"):
         record(recorder_of(tmp_path), 2)
+
+
+def test_who_only_asks_for_the_checkpoint_of_a_damaged_log_is_told_that_and_not_of_a_record(tmp_path: Path) -> None:
+    """Status 4: it was 5, as if work had been done."""
+    recorder = recorder_of(tmp_path)
+    record(recorder, 1)
+    shutil.rmtree(tmp_path / "site" / "log" / "tile")
+    with pytest.raises(NotVerified, match="is missing"):
+        recorder.checkpoint()
+    with pytest.raises(NotRecorded, match="is missing"):
+        record(recorder, 2)
 
 
 def test_a_log_that_is_gone_does_not_begin_again(tmp_path: Path) -> None:

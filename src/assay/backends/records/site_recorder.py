@@ -84,10 +84,19 @@ class SiteRecorder:
         return self.store.record(ref.entry.record)
 
     def checkpoint(self) -> bytes:
-        """The newest signed checkpoint; a log that is not there begins."""
+        """The newest signed checkpoint; a log that is not there begins.
+
+        Raises `NotVerified` for a log that is damaged: nothing was to be recorded yet. `NotRecorded` for what else
+        keeps a log from being begun.
+        """
+        damaged: NotVerified | None = None
         with _not_recorded(), self._opened() as outbox:
-            self._open_log(outbox)
-            return self.store.log.note()
+            try:
+                self._open_log(outbox)
+                return self.store.log.note()
+            except NotVerified as error:
+                damaged = error
+        raise damaged
 
     def trusted_log(self) -> TrustedLog:
         """This site's log, as an entry of a trust file."""
