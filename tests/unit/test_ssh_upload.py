@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from getpass import getuser
 from pathlib import Path
+from random import Random
 
 import pytest
 from ssh_server import SshServer, end_with_the_test, free_port, make_key, needs_sshd, ssh_server
@@ -22,7 +23,9 @@ from assay.interfaces.remote_host import RemoteHost
 from assay.model.ssh import SshAddress
 
 pytestmark = needs_sshd
-DATA = os.urandom(700_001)
+DATA = Random(11).randbytes(700_001)
+OTHER = b"\0"
+assert OTHER[0] not in (DATA[0], DATA[500_000])
 
 
 def sha256(data: bytes) -> str:
@@ -81,7 +84,7 @@ def test_it_goes_on_behind_a_good_part(host: RemoteHost, there: Path) -> None:
     assert (there / "x.bin").read_bytes() == DATA
 
 
-@pytest.mark.parametrize("part", [DATA[:500_000] + b"\0", DATA + b"x", b"\0" + DATA[1:], b""])
+@pytest.mark.parametrize("part", [DATA[:500_000] + OTHER, DATA + b"x", OTHER + DATA[1:], b""])
 def test_a_part_that_is_not_ours_counts_for_nothing(host: RemoteHost, there: Path, part: bytes) -> None:
     (there / "x.bin.part").write_bytes(part)
     report = host.put(DATA, str(there / "x.bin"), sha256(DATA))
