@@ -8,11 +8,14 @@ Leaves to others: the bill (`formats.cyclonedx_bom`).
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, model_validator
 
 from assay.model.value import FieldFault, Value
+
+if TYPE_CHECKING:
+    from packageurl import PackageURL
 
 _LINE = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
 LineText = Annotated[str, Field(min_length=1, max_length=200, pattern=_LINE)]
@@ -30,12 +33,10 @@ class ModuleComponent(Value):
 
     @model_validator(mode="after")
     def _purl_is_one(self) -> Self:
-        from packageurl import PackageURL
-
         if self.purl is None:
             return self
         try:
-            version = PackageURL.from_string(self.purl).version
+            version = self._parsed(self.purl).version
         except ValueError:
             raise FieldFault(f"{self.purl!r} is no package URL (pkg:github/Mbed-TLS/mbedtls)", "purl") from None
         if version not in (None, self.version):
@@ -45,13 +46,17 @@ class ModuleComponent(Value):
     @property
     def package_url(self) -> str:
         """The purl in its canonical form, with the version; empty if it has none."""
-        from packageurl import PackageURL
-
         if self.purl is None:
             return ""
-        return str(PackageURL.from_string(self.purl)._replace(version=self.version).to_string())
+        return self._parsed(self.purl)._replace(version=self.version).to_string()
 
     @property
     def key(self) -> str:
         """What tells it from the others of a module."""
         return self.package_url or "@".join(text for text in (self.name, self.version) if text)
+
+    @staticmethod
+    def _parsed(purl: str) -> PackageURL:
+        from packageurl import PackageURL
+
+        return PackageURL.from_string(purl)

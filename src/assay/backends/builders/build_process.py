@@ -122,5 +122,8 @@ def failure(status: int, text: str) -> UnitFailed:
     shown = text.strip()[-LOG_SHOWN_CHARACTERS:]
     remedy = "correct the sources"
     if "Read-only file system" in shown:
-        remedy = "it writes among its sources, which are read-only: in_copy = true in [build] gives it a copy"
+        remedy = (
+            "it writes among its sources, which are read-only: in_copy = true in [build] gives a `system` a copy of "
+            "them; a `command` makes its own, in {work}"
+        )
     return UnitFailed(f"the build ended {how}:\n{shown or '(it printed nothing)'}", remedy=remedy)

@@ -89,14 +89,9 @@ class SiteRecorder:
         Raises `NotVerified` for a log that is damaged: nothing was to be recorded yet. `NotRecorded` for what else
         keeps a log from being begun.
         """
-        damaged: NotVerified | None = None
-        with _not_recorded(), self._opened() as outbox:
-            try:
-                self._open_log(outbox)
-                return self.store.log.note()
-            except NotVerified as error:
-                damaged = error
-        raise damaged
+        with _not_recorded(but_for=NotVerified), self._opened() as outbox:
+            self._open_log(outbox)
+            return self.store.log.note()
 
     def trusted_log(self) -> TrustedLog:
         """This site's log, as an entry of a trust file."""
@@ -180,11 +175,11 @@ class SiteRecorder:
 
 
 @contextlib.contextmanager
-def _not_recorded() -> Iterator[None]:
-    """Whatever goes wrong inside is `NotRecorded`, with the cause kept."""
+def _not_recorded(but_for: type[AssayError] = NotRecorded) -> Iterator[None]:
+    """Whatever goes wrong inside is `NotRecorded`, with the cause kept; but for what is `but_for`."""
     try:
         yield
-    except NotRecorded:
+    except (NotRecorded, but_for):
         raise
     except AssayError as error:
         raise NotRecorded(f"not recorded: {error.message}", remedy=error.remedy or _REMEDY) from error
