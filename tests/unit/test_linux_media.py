@@ -194,7 +194,7 @@ def test_rauc_takes_a_bundle_that_it_did_not_make(tmp_path: Path) -> None:
 def test_rauc_refuses_a_bundle_of_another_key_or_that_was_changed(tmp_path: Path) -> None:
     signed, other = Signed(tmp_path), Signed(tmp_path, "other")
     assert "signature verification failed" in rauc(signed, other.keyring).stderr
-    signed.file.write_bytes(signed.data[:-9] + b"\0" + signed.data[-8:])
+    signed.file.write_bytes(signed.data[:-9] + bytes([signed.data[-9] ^ 1]) + signed.data[-8:])
     assert rauc(signed, signed.keyring).returncode != 0
     signed.file.write_bytes(signed.data[: len(signed.data) // 2])
     assert rauc(signed, signed.keyring).returncode != 0

@@ -141,7 +141,8 @@ class WrongPatches(DetoolsPatches):
     """A tool whose patches do not give the new file back."""
 
     def apply(self, old: bytes, patch: bytes) -> bytes:
-        return super().apply(old, patch)[:-1] + b"?"
+        new = super().apply(old, patch)
+        return new[:-1] + bytes([new[-1] ^ 1])
 
 
 def test_a_patch_that_does_not_give_the_image_back_is_never_signed(
