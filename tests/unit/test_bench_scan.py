@@ -14,17 +14,16 @@ from pathlib import Path
 import pytest
 import yaml
 from click.testing import CliRunner
-from usb_host import UsbBoard, lay_out, run_on
+from usb_host import UsbBoard, lay_out, lay_out_uarts, run_on
 
 from assay.cli.bench import list_
-from assay.cli.bench_scan import _nothing
 from assay.drivers.usb_ports import port_of
 from assay.errors import LinkError, ManifestFault, UsageFault
 from assay.formats.hardware_map import read_map, update_map, write_map
 from assay.model.bench import Bench, UsbIdentity
 from assay.model.probe_kinds import probe_id
 from assay.model.seen_port import SeenPort, identity_of
-from assay.pipeline.bench_scan import Scan, add_places, places_of_map
+from assay.pipeline.bench_scan import add_places, places_of_map
 from assay.stages.manifest.read import read_manifest
 
 ROOT = Path(__file__).parents[2]
@@ -55,11 +54,14 @@ class Host:
     def __init__(self, tmp_path: Path, project: Path, terminals: list[str]) -> None:
         self._tmp, self.project, self._terminals, self._round = tmp_path, project, terminals, 0
 
-    def assay(self, boards: list[UsbBoard], *words: str, mighty: bool = True) -> subprocess.CompletedProcess[str]:
+    def assay(
+        self, boards: list[UsbBoard], *words: str, mighty: bool = True, uarts: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         self._round += 1
         folder = self._tmp / f"sys{self._round}"
         lay_out(folder, boards)
-        names = [device for board in boards for device in board.devices]
+        lay_out_uarts(folder, uarts or {})
+        names = [device for board in boards for device in board.devices] + list(uarts or {})
         terminals = dict(zip(names, self._terminals, strict=False))
         return run_on(folder, terminals, *words, cwd=self.project, mighty=mighty)
 
@@ -304,10 +306,22 @@ def test_twins_get_places(project: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert [row["name"] for row in json.loads(listed.stdout)["places"]] == ["desk", "t2"], "one unit is one row"
 
 
-def test_a_port_that_is_no_usb_is_named_and_not_guessed() -> None:
-    serial = SeenPort("/dev/ttyS0")
-    assert _nothing(Scan((), (), ())) == "no board is plugged in"
-    assert "/dev/ttyS0: no USB" in _nothing(Scan((), (serial,), (serial,)))
+def test_a_port_that_is_no_usb_is_named_and_not_guessed(host: Host) -> None:
+    """A UART does not say what it is; a name that the kernel keeps for one that was never there is no port."""
+    uarts = {"ttyS0": "4", "ttyS1": "0"}
+    for words in (("--dry-run",), ()):
+        told = host.assay([], "bench", "scan", *words, uarts=uarts).stdout.splitlines()
+        assert told == [
+            "no board is plugged in",
+            "no USB, so nobody knows what is there: /dev/ttyS0 (a place for it: port = ..., written by hand)",
+            "left out, nothing is behind it: /dev/ttyS1",
+        ]
+    data = json.loads(host.assay([LEFT], "bench", "scan", "--dry-run", "--json", uarts={"ttyS0": "4"}).stdout)
+    assert [port["device"] for port in data["unplaced"]] == ["/dev/ttyACM0"]
+    assert (data["without_identity"], data["without_hardware"]) == (["/dev/ttyS0"], [])
+    listed = host.assay([], "bench", "list", uarts=uarts).stdout
+    assert "port without a place: /dev/ttyS0 (no USB device: it does not say what it is)" in listed
+    assert "ttyS1" not in listed
 
 
 def test_serial_numbers_are_taken_as_they_are_written() -> None:

@@ -67,6 +67,7 @@ def flash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Flash:
     project = FlashProject(tmp_path, FLASHER, 'probe = "P"')
 
     def run(driver: Mine) -> tuple[int, Any]:
+        monkeypatch.setattr(driver_doors, "check_driver", lambda *_given: None)
         monkeypatch.setattr(driver_doors, "open_flasher", lambda *_given, **_more: driver)
         monkeypatch.setattr(driver_doors, "flasher_takes", lambda _name, _what: False)
         return project.flash("--image", project.file("app.bin", b"abcd"))
@@ -130,6 +131,7 @@ def test_who_is_there_can_be_asked_without_a_flash(tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(tmp_path)
     FlashProject(tmp_path, FLASHER, 'probe = "P"')
     mine = Mine(found=Identity("Q", "00aa", "a kind", (("flash", "4MB"),)))
+    monkeypatch.setattr(driver_doors, "check_driver", lambda *_given: None)
     monkeypatch.setattr(driver_doors, "open_flasher", lambda *_given, **_more: mine)
     monkeypatch.setattr(driver_doors, "flasher_takes", lambda _name, _what: False)
     asked = CliRunner().invoke(ask, ["desk", "--json", "--site", str(tmp_path / ".assay")])

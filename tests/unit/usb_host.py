@@ -62,6 +62,13 @@ def lay_out(sys_folder: Path, boards: list[UsbBoard]) -> None:
             (node / "device").symlink_to(os.path.relpath(interface, node))
 
 
+def lay_out_uarts(sys_folder: Path, types: dict[str, str]) -> None:
+    """Serial ports that are no USB devices, with the kernel's `type` of each: 0 is a name that nothing is behind."""
+    for tty, kind in types.items():
+        (sys_folder / "class/tty" / tty).mkdir()
+        (sys_folder / "class/tty" / tty / "type").write_text(kind + "\n")
+
+
 def run_on(
     sys_folder: Path, terminals: dict[str, str], *words: str, cwd: Path, stdin: int = subprocess.DEVNULL,
     mighty: bool = True,

@@ -32,6 +32,16 @@ def installed_driver(kind: str, name: str) -> Any:
         ) from error
 
 
+def offered_names(kind: str) -> frozenset[str]:
+    """The drivers of the group `assay.KIND` that installed packages offer."""
+    return frozenset(entry.name for entry in entry_points(group=f"assay.{kind}"))
+
+
+def comes_with_assay(kind: str, name: str) -> bool:
+    """True for a driver of ours, which has limits of its own."""
+    return any(entry.name == name and entry.value.startswith("assay.") for entry in entry_points(group=f"assay.{kind}"))
+
+
 def _said(error: Exception) -> str:
     plain = isinstance(error, ImportError | AttributeError)  # these say it in a sentence
     return str(error) if plain else f"{type(error).__name__}: {error}"

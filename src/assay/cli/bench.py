@@ -18,6 +18,7 @@ from assay.cli.bench_host_key import host_key
 from assay.cli.bench_quarantine import quarantine
 from assay.cli.bench_scan import scan
 from assay.cli.bench_top import top
+from assay.cli.columns import in_columns
 from assay.cli.near_commands import NearCommands
 from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
@@ -49,17 +50,17 @@ bench_option = click.option(
 @verb
 def list_(session: Session, bench: Path | None) -> Answer:
     """List the places of the bench file and the twins of the site, with their holders, and which are in quarantine."""
+    from assay.drivers.usb_ports import seen_ports
+
     rows = bench_rows(session, bench)
     away, doubt = _quarantined(session)
     known = {row.port for row in rows}
-    free = [port for port in _ports() if port not in known]
-    lines = [_line(row, away.get(row.name, "")) for row in rows] or [
-        "no places: assay bench scan, or assay twin create NAME --board BOARD"
-    ]
+    free = [port for port in seen_ports() if port.device not in known]
+    lines = _lines(rows, away) or ["no places: assay bench scan, or assay twin create NAME --board BOARD"]
     lines += [f"port without a place: {port}" for port in free]
     lines += [f"nobody knows which places are in quarantine: {doubt}"] if doubt else []
     places = [{**asdict(row), "quarantine": None if doubt else away.get(row.name, "")} for row in rows]
-    return Answer("\n".join(lines), {"places": places, "other_ports": free})
+    return Answer("\n".join(lines), {"places": places, "other_ports": [port.device for port in free]})
 
 
 def _quarantined(session: Session) -> tuple[dict[str, str], str]:
@@ -95,7 +96,8 @@ def _everybody() -> Answer:
     from assay.drivers.locks.file_lock import FileLocks
 
     holders = FileLocks().held()
-    lines = [f"{holder.place} is used by {holder}" for holder in holders] or ["nobody holds a place of this host"]
+    rows = [(holder.place, f"is used by {holder}") for holder in holders]
+    lines = in_columns(rows) or ["nobody holds a place of this host"]
     facts = [{**asdict(holder), "since": holder.since.isoformat()} for holder in holders]
     return Answer("\n".join(lines), {"holders": facts})
 
@@ -177,15 +179,16 @@ def bench_places(bench: Path | None) -> tuple[Place, ...]:
     return load_bench(bench).places
 
 
-def _ports() -> list[str]:
-    from assay.drivers.serial_transport import ports
+def _lines(rows: list[PlaceRow], away: dict[str, str]) -> list[str]:
+    """Of each place a line, and under it where it is."""
+    firsts = in_columns([(row.name, row.board, row.kind, row.state, _used(row)) for row in rows])
+    lines: list[str] = []
+    for row, first in zip(rows, firsts, strict=True):
+        lines += [first, f"  port  {row.port}"]
+        lines += [f"  QUARANTINE: {away[row.name]}"] if away.get(row.name) else []
+    return lines
 
-    return ports()
 
-
-def _line(row: PlaceRow, away: str) -> str:
-    used = f"used by {row.used_by}" if row.used_by else "free"
+def _used(row: PlaceRow) -> str:
     waits = f", {len(row.waiting)} wait" if row.waiting else ""
-    return f"{row.name:<16} {row.board:<14} {row.kind:<6} {row.state:<12} {used}{waits}\n  port  {row.port}" + (
-        f"\n  QUARANTINE: {away}" if away else ""
-    )
+    return (f"used by {row.used_by}" if row.used_by else "free") + waits

@@ -31,7 +31,9 @@ FLAGS = ("active", "confirmed", "pending", "permanent", "bootable")
 def ask(session: Session, place: str, bench: Path | None, wait_s: float, flasher: str | None) -> Answer:
     """Say what answers on PLACE, and which images it holds. For a board of ours: what it says that it is."""
     from assay.pipeline import flasher_run
+    from assay.pipeline.place_check import check_place
 
+    check_place(place, flasher=flasher, bench=bench, say=session.say)
     if flasher_run.goes_by_flasher(session.site, place, flasher, bench):
         return _by_flasher(
             place, *flasher_run.ask(session.site, place, flasher, wait_s=wait_s, bench=bench, say=session.say)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from assay.backends.signers.withheld import withheld, without_secrets
+from assay.cli.command_behind import CommandBehind
 from assay.cli.place_names import complete_place
 from assay.cli.session import Answer, Session, verb
 from assay.errors import UsageFault
@@ -31,7 +32,7 @@ _TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h)")
 _UNIT_S = {"s": 1, "m": 60, "h": 3600}
 
 
-@click.command(context_settings={"allow_interspersed_args": False})
+@click.command(cls=CommandBehind)
 @click.argument("place", shell_complete=complete_place)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
 @click.option("--wait", "wait_s", type=click.FloatRange(min=0), default=0.0, help="Seconds to wait, in the line.")
@@ -59,7 +60,8 @@ def acquire(
     With a COMMAND the place is held while it runs, and its exit status is ours. Without, it is held until the calling
     shell ends, the time is over, or `assay bench release`. What runs below the holder shares the place; everybody else
     is told who has it. COMMAND finds no PIN and no identity token in its environment, unless --secrets is given.
-    Options come before PLACE.
+    Options stand before PLACE or behind it. COMMAND begins behind --, or at the first word behind PLACE that is no
+    option; what is behind that is COMMAND's.
     """
     from assay.drivers.locks.file_lock import FileLocks
     from assay.drivers.locks.keeper import start_keeper
@@ -141,12 +143,15 @@ def _seconds(text: str) -> float:
 
 @click.command()
 @click.argument("place", shell_complete=complete_place)
+@click.option("--bench", type=FILE, help="The bench file [default: bench.toml of the project].")
 @verb
-def release(_session: Session, place: str) -> Answer:
-    """Give PLACE back that this shell holds by `assay bench acquire`."""
+def release(session: Session, place: str, bench: Path | None) -> Answer:
+    """Give PLACE back that this shell holds by `assay bench acquire`; one that is free stays free, with status 0."""
     from assay.drivers.locks.file_lock import FileLocks
+    from assay.pipeline.places import check_names
 
-    holder = FileLocks().end_hold(place)
+    holder = FileLocks().end_hold(place)  # by its name: who has a place gives it back from wherever it is
     if holder is None:
-        return Answer(f"nobody holds a place called {place}", {"was_held": False})
+        check_names(session.site, [place], bench=bench)
+        return Answer(f"{place} is free: nobody held it", {"was_held": False})
     return Answer(f"{place} is free", {"was_held": True})

@@ -99,12 +99,13 @@ def _answer(found: Scan, fresh: list[Place], faults: list[str], file: Path, dry_
     lines = [f"would add to {file}:" if dry_run else f"added to {file}:"] if fresh else []
     lines += [f"  {place.name}: {place.board}, {_identity(place)}" for place in fresh]
     lines += [_line(place, ports) for place, ports in found.places if place.usb is not None and place.name not in new]
-    left = [port for port in found.unplaced if dry_run or port.is_usb]
+    left = [port for port in found.unplaced if port.is_usb]
     lines += [f"no place yet: {port}" for port in left]
     lines += [f"no place yet, and no port: {device}" for device in found.devices]
     if (left or found.devices) and not fresh:
         lines.append("next: assay bench scan --board BOARD --only WHICH")
     lines += [f"not added: {fault}" for fault in faults]
+    lines = (lines or ["no board is plugged in"]) + _words_about_others(found)
     data: dict[str, Any] = {
         "bench": str(file),
         "added": [place.model_dump(mode="json", exclude_none=True) for place in fresh],
@@ -112,11 +113,13 @@ def _answer(found: Scan, fresh: list[Place], faults: list[str], file: Path, dry_
             {"name": place.name, "board": place.board, "ports": [port.device for port in ports]}
             for place, ports in found.places
         ],
-        "unplaced": [_port_facts(port) for port in found.unplaced],
+        "unplaced": [_port_facts(port) for port in found.unplaced if port.is_usb],
+        "without_identity": [port.device for port in found.silent],
+        "without_hardware": list(found.names_alone),
         "devices": [vars(device) for device in found.devices],
         "not_added": faults,
     }
-    return Answer("\n".join(lines) or _nothing(found), data, ExitStatus.USAGE if faults else ExitStatus.PASS)
+    return Answer("\n".join(lines), data, ExitStatus.USAGE if faults else ExitStatus.PASS)
 
 
 def _identity(place: Place) -> str:
@@ -147,8 +150,13 @@ def _port_facts(port: SeenPort) -> dict[str, Any]:
     }
 
 
-def _nothing(found: Scan) -> str:
-    """What to say when there is no USB device that could be a board."""
-    others = ", ".join(port.device for port in found.unplaced)
-    hint = f'; {others}: no USB, so nobody knows what is there: add a place with port = "..." by hand' if others else ""
-    return f"no board is plugged in{hint}"
+def _words_about_others(found: Scan) -> list[str]:
+    """Ports that cannot be told by what they are, and what only looks like one."""
+    lines = []
+    if found.silent:
+        names = ", ".join(port.device for port in found.silent)
+        lines.append(f"no USB, so nobody knows what is there: {names} (a place for it: port = ..., written by hand)")
+    if found.names_alone:
+        first, *others = found.names_alone
+        lines.append(f"left out, nothing is behind it: {first}" + (f" to {others[-1]}" if others else ""))
+    return lines

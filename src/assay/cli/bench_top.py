@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from assay.cli.columns import in_columns
 from assay.cli.session import Answer, Session, verb
 from assay.errors import Interrupted, ToolMissing, UsageFault
 
@@ -63,7 +64,7 @@ def _once(watch: BenchWatch) -> Answer:
         time.sleep(0.05)
     rows, steps = watch.look()
     found = [watch.now(row, steps) for row in rows]
-    lines = [line for place in found for line in _lines(place)] or ["no places: assay bench scan"]
+    lines = _lines(found) or ["no places: assay bench scan"]
     data = [
         {**asdict(place.row), "runs": place.runs, "quarantine": place.quarantine, "lines": list(place.lines)}
         for place in found
@@ -71,7 +72,10 @@ def _once(watch: BenchWatch) -> Answer:
     return Answer("\n".join(lines), {"places": data, "fault": watch.fault})
 
 
-def _lines(place: PlaceNow) -> list[str]:
-    row = place.row
-    first = f"{row.name:<16} {row.state:<12} {row.user or 'free':<18} {place.runs}".rstrip()
-    return [first, *(f"  | {line}" for line in place.lines[-3:])]
+def _lines(found: list[PlaceNow]) -> list[str]:
+    """Of each place a line, and under it what it said last."""
+    rows = [(place.row.name, place.row.state, place.row.user or "free", place.runs) for place in found]
+    lines: list[str] = []
+    for place, first in zip(found, in_columns(rows), strict=True):
+        lines += [first, *(f"  | {line}" for line in place.lines[-3:])]
+    return lines

@@ -32,9 +32,11 @@ ACTIONS = ("on", "off", "cycle", "cut", "status")
 @verb
 def command(session: Session, action: str, place: str, off_s: float, wait_s: float, bench: Path | None) -> Answer:
     """Switch the power of PLACE: on, off, cycle, cut (off at once), or ask for its status."""
+    from assay.pipeline.place_check import check_place
     from assay.pipeline.places import open_power
 
     name = f"power {action}"
+    check_place(place, bench=bench, say=session.say)
     with open_power(session.site, place, verb=name, wait_s=wait_s, bench=bench, say=session.say) as power:
         if action == "cycle":
             power.cycle(off_s)

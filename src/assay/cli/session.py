@@ -22,6 +22,7 @@ import click
 
 from assay.cli.signals import raise_on_signals
 from assay.errors import AssayError, ExitStatus, InfrastructureError, Interrupted, UsageFault
+from assay.interfaces import last_words
 
 if TYPE_CHECKING:
     from assay.cli.upload_progress import Display
@@ -101,6 +102,7 @@ def verb(function: Callable[..., Answer]) -> Callable[..., None]:
 
 def carry_out(session: Session, call: Callable[[], Answer]) -> NoReturn:
     """Tell what `call` found, or what ended it, and exit with its status."""
+    last_words.tell = lambda error: leave(session, error)
     try:
         answer = call()
     except AssayError as error:

@@ -8,11 +8,11 @@ port become one lock. Leaves to others: opening it (`serial_transport`, `udp_tra
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from assay.errors import LinkError, UsageFault
 
 HWGREP = "hwgrep://"
-UDP = "udp://"
 
 
 def resolved(address: str) -> str:
@@ -35,6 +35,9 @@ def resolved(address: str) -> str:
     raise LinkError(f"no port fits {address}", remedy=f"connect the board; ports of this host: {ports}")
 
 
-def transport_of(address: str, serial: str) -> str:
-    """The driver (group `assay.transports`) for `address`: `serial` for all that pyserial opens."""
-    return "udp" if address.startswith(UDP) else serial
+def transport_of(address: str, serial: str, offered: Collection[str]) -> str:
+    """The driver (group `assay.transports`) for `address`: the one of `offered` that is called like its scheme, else
+    `serial`, for all that pyserial opens.
+    """
+    scheme, found, _ = address.partition("://")
+    return scheme if found and scheme in offered else serial

@@ -223,15 +223,5 @@ def _check_link(address: str) -> None:
 
 
 def _ports_remedy() -> str:
-    from serial.tools import list_ports
-
-    ports = sorted(port.device for port in list_ports.comports())
-    there = ", ".join(ports) if ports else "none"
+    there = ", ".join(port.device for port in seen_ports()) or "none"
     return f"ports of this host: {there}; assay bench list shows the twins (assay twin start NAME)"
-
-
-def ports() -> list[str]:
-    """The serial ports of this host, sorted."""
-    from serial.tools import list_ports
-
-    return sorted(os.fspath(port.device) for port in list_ports.comports())

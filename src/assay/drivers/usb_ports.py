@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The serial ports of this host with what their USB devices say of themselves, and the port that an identity means now.
 
-Guards: a port is never chosen by luck: none or several that fit is an error with the list of what there is.
+Guards: a port is never chosen by luck: none or several that fit is an error with the list of what there is; a name that
+the kernel keeps for a UART that was never there is no port.
 Leaves to others: opening it (`drivers.serial_transport`).
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import LinkError, UsageFault
@@ -19,11 +21,35 @@ if TYPE_CHECKING:
     from assay.model.bench import UsbIdentity
 
 
+SYSTEM_TTYS = Path("/sys/class/tty")
+NO_UART = "0"
+"""PORT_UNKNOWN of linux/serial_core.h: a kernel has names for UARTs that a board might have, most often 4 or 32, and
+since 6.5 pyserial lists them all.
+"""
+
+
 def seen_ports() -> list[SeenPort]:
     """The ports of this host, sorted by device."""
+    return [port for port in _listed() if not _is_a_name_alone(port)]
+
+
+def names_without_a_port() -> list[str]:
+    """Devices that look like serial ports, and of which the kernel itself says that nothing is behind them."""
+    return [port.device for port in _listed() if _is_a_name_alone(port)]
+
+
+def _listed() -> list[SeenPort]:
     from serial.tools import list_ports
 
     return sorted((_seen(port) for port in list_ports.comports()), key=lambda port: port.device)
+
+
+def _is_a_name_alone(port: SeenPort) -> bool:
+    """Read from /sys: a port is not opened for it."""
+    try:
+        return not port.is_usb and (SYSTEM_TTYS / Path(port.device).name / "type").read_text().strip() == NO_UART
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _seen(port: Any) -> SeenPort:

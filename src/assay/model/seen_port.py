@@ -43,7 +43,7 @@ class SeenPort:
 
     def __str__(self) -> str:
         if not self.is_usb:
-            return f"{self.device} (no USB device)"
+            return f"{self.device} (no USB device: it does not say what it is)"
         name = " ".join(word for word in (self.maker, self.product_name) if word)
         words = [f"USB {self.vendor:04x}:{self.product or 0:04x}{' ' + name if name else ''}"]
         words += [f"serial number {self.serial}" if self.serial else "no serial number"]

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from assay.backends.durable_file import exclusive, write_durably
 from assay.backends.named_file import read_named
 from assay.drivers.usb_flashable import seen_devices
-from assay.drivers.usb_ports import seen_ports
+from assay.drivers.usb_ports import names_without_a_port, seen_ports
 from assay.errors import StorageError, UsageFault
 from assay.formats.hardware_map import MAP_BYTES_MAX, MapEntry, read_map, update_map, write_map
 from assay.model.bench import Bench, Place, UsbIdentity
@@ -36,13 +36,19 @@ SERIAL_SHOWN = 6
 @dataclass(frozen=True)
 class Scan:
     """Each place with its ports now (none: not connected; several: ambiguous), the ports without a place, all ports;
-    and the devices without a port and without a place that a flasher finds.
+    the devices without a port and without a place that a flasher finds; and names of ports that nothing is behind.
     """
 
     places: tuple[tuple[Place, tuple[SeenPort, ...]], ...]
     unplaced: tuple[SeenPort, ...]
     seen: tuple[SeenPort, ...]
     devices: tuple[SeenDevice, ...] = ()
+    names_alone: tuple[str, ...] = ()
+
+    @property
+    def silent(self) -> tuple[SeenPort, ...]:
+        """The ports without a place that do not say what they are: a place for one is a person's to write."""
+        return tuple(port for port in self.unplaced if not port.is_usb)
 
 
 def scan(bench: Bench | None) -> Scan:
@@ -52,7 +58,8 @@ def scan(bench: Bench | None) -> Scan:
     taken = {port.device for _, ports in places for port in ports}
     known = {door for place, _ in places for door in (place.probe, *place.flash.values())}
     devices = tuple(each for each in seen_devices(seen) if not known & {each.id, each.location})
-    return Scan(tuple(places), tuple(port for port in seen if port.device not in taken), tuple(seen), devices)
+    unplaced = tuple(port for port in seen if port.device not in taken)
+    return Scan(tuple(places), unplaced, tuple(seen), devices, tuple(names_without_a_port()))
 
 
 def _ports_of(place: Place, seen: Sequence[SeenPort]) -> list[SeenPort]:

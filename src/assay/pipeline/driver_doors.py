@@ -8,15 +8,17 @@ driver does (`interfaces`).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from assay.backends.entry_points import comes_with_assay, offered_names
 from assay.backends.entry_points import installed_driver as _driver
 from assay.errors import UsageFault, at_layer
 from assay.formats.near_names import did_you_mean
 from assay.model.bench import NO_PORTS
 from assay.model.ssh import SSH_SCHEME
+from assay.pipeline.driver_faults import answerable_transport
 
 if TYPE_CHECKING:
     from assay.interfaces.device import Device
@@ -56,8 +58,12 @@ def open_transport(address: str, baud: int, *, heard_as: str | None = None) -> T
     from assay.drivers.console_tap import TappedTransport
     from assay.drivers.port_address import transport_of
 
+    name = transport_of(address, TRANSPORT, offered_names("transports") if "://" in address else ())
     with at_layer("port"):
-        return TappedTransport(transport_driver(transport_of(address, TRANSPORT))(address, baud), heard_as or address)
+        driver = transport_driver(name)
+        if name == TRANSPORT or comes_with_assay("transports", name):  # they have limits of their own
+            return TappedTransport(driver(address, baud), heard_as or address)
+        return TappedTransport(answerable_transport(name, lambda: driver(address, baud)), heard_as or address)
 
 
 def device_driver(name: str) -> Callable[[Transport, int, str], Device]:
@@ -107,9 +113,19 @@ def open_flasher(
         return cast("Flasher", _opened("flashers", chosen, address, options, given))
 
 
-def flasher_options(name: str) -> list[str]:
-    """The options of a driver of group `assay.flashers`."""
-    return [each for each in list(inspect.signature(_driver("flashers", name)).parameters)[1:] if each not in _GIVEN]
+class OptionFault(UsageFault):
+    """A driver does not have `option`, or needs it."""
+
+    def __init__(self, message: str, option: str, *, remedy: str) -> None:
+        super().__init__(message, remedy=remedy)
+        self.option = option
+
+
+def check_driver(kind: Literal["power", "flashers"], name: str, options: Mapping[str, Any]) -> None:
+    """Raises `UsageFault` for a driver that nobody offers, `OptionFault` for what it does not have or lacks;
+    `ToolMissing`. Nothing is opened.
+    """
+    _check_options(kind, name, _driver(kind, name), options, _GIVEN)
 
 
 _GIVEN = ("transport", "folder", "port", "ssh")
@@ -122,19 +138,25 @@ def _opened(
     """What a driver with options makes, with those of `given` that it has a parameter for."""
     driver = _driver(kind, chosen) if isinstance(chosen, str) else chosen
     name = chosen if isinstance(chosen, str) else getattr(chosen, "__name__", str(chosen))
+    parameters = inspect.signature(driver).parameters
+    _check_options(kind, name, driver, options, given)
+    return driver(address, **options, **{key: value for key, value in given.items() if key in parameters})
+
+
+def _check_options(
+    kind: str, name: str, driver: Callable[..., Any], options: Mapping[str, Any], given: Iterable[str]
+) -> None:
     word = f"the {kind.removesuffix('s')} driver '{name}'"
     parameters = inspect.signature(driver).parameters
     known = [each for each in list(parameters)[1:] if each not in given]
     for option in options:
         if option not in known:
-            raise UsageFault(
-                f"{word} has no option '{option}'",
-                remedy=f"{did_you_mean(option, known)}options: {', '.join(known) or 'none'}",
-            )
+            remedy = f"{did_you_mean(option, known)}options: {', '.join(known) or 'none'}"
+            raise OptionFault(f"{word} has no option '{option}'", option, remedy=remedy)
     missing = [each for each in known if parameters[each].default is inspect.Parameter.empty and each not in options]
     if missing:
-        raise UsageFault(f"{word} needs the option '{missing[0]}'", remedy=f"add it to {_OPTIONS_ARE_IN[kind]}")
-    return driver(address, **options, **{key: value for key, value in given.items() if key in parameters})
+        remedy = f"add it to {_OPTIONS_ARE_IN[kind]}"
+        raise OptionFault(f"{word} needs the option '{missing[0]}'", missing[0], remedy=remedy)
 
 
 OWN_WAYS: tuple[Literal["port", "ssh"], ...] = ("port", "ssh")

@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from assay.backends.entry_points import comes_with_assay
 from assay.errors import UsageFault
 from assay.formats.near_names import did_you_mean
 from assay.interfaces.flasher import Flasher
@@ -73,6 +74,7 @@ def opened(address: PlaceAddress, settings: FlasherSettings, folder: Path) -> It
     flasher = answerable_flasher(
         settings.driver,
         lambda: driver_doors.open_flasher(settings.driver, where, settings.options, folder=folder, port=port, ssh=ssh),
+        bounded=not comes_with_assay("flashers", settings.driver),
     )
     with closing(flasher):
         yield flasher

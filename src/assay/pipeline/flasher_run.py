@@ -29,6 +29,7 @@ from assay.pipeline.flasher_images import ImageFile, check_allowed, read_image
 from assay.pipeline.flasher_place import check_named, chosen, expected, held_place, opened, port_of
 from assay.pipeline.flasher_record import VERB, FlashJob, Told, record
 from assay.pipeline.manifest_files import AnyBoard
+from assay.pipeline.place_check import check_place
 from assay.pipeline.places import find_place
 from assay.pipeline.policy_gate import enforce_unreleased
 from assay.pipeline.recovery import keep_skipped
@@ -90,6 +91,7 @@ def flash_by_flasher(site: Site, order: FlasherOrder, say: Say, progress_for: Pr
     tool and link, `NotRecorded`; FAIL is an answer, with a record.
     """
     trust = load_trust(order.trust)
+    check_place(order.place, flasher=order.flasher, bench=order.bench, say=say)
     address = find_place(site, order.place, bench=order.bench)
     settings = chosen(address.board, order.flasher)
     images = tuple(read_image(settings, trust, address.board, *each) for each in order.images)

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from assay.backends.named_file import read_named
 from assay.errors import ManifestFault, UsageFault
-from assay.formats.toml_document import MANIFEST_BYTES_MAX, TomlDocument
+from assay.formats.toml_document import MANIFEST_BYTES_MAX, KeyPath, TomlDocument
 from assay.model.bench import Bench
 from assay.model.board import Board
 from assay.model.flasher_settings import PlainBoard
@@ -132,6 +132,18 @@ def _bytes_of(path: Path) -> bytes:
         raise ManifestFault(str(path), None, "there is no such file", remedy="check the path") from error
     except OSError as error:
         raise ManifestFault(str(path), None, f"cannot be read: {error.strerror}", remedy="check the file") from error
+
+
+def fault_at(path: Path, key: KeyPath, fault: UsageFault) -> ManifestFault:
+    """`fault` with the file, or the one that it inherits from, and the line where `key` stands: read once more, since
+    a manifest that was read keeps no lines.
+    """
+    try:
+        documents = with_ancestors(TomlDocument(_bytes_of(path), str(path)), path)
+    except ManifestFault as changed:  # meanwhile
+        return changed
+    holds = next((each for each in documents if each.holds(key)), documents[0])
+    return ManifestFault(holds.file, holds.line_of(key), fault.message, remedy=fault.remedy)
 
 
 def load_profile(path: Path) -> tuple[Profile, str]:

@@ -15,7 +15,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from assay.errors import DeviceTimeout, Interrupted, LinkError, UsageFault, WrongBoard, WrongUnit, at_layer
+from assay.backends.entry_points import comes_with_assay
+from assay.errors import (
+    DeviceTimeout,
+    Interrupted,
+    LinkError,
+    ManifestFault,
+    UsageFault,
+    WrongBoard,
+    WrongUnit,
+    at_layer,
+)
 from assay.formats.near_names import did_you_mean
 from assay.interfaces.device import Device, Stage
 from assay.interfaces.loader import RomBanner, RomLoader
@@ -121,7 +131,7 @@ def find_place(site: Site, name: str, *, bench: Path | None = None, start: Path 
     places = _bench_places(root, bench)
     entry = next((place for place in places if place.name == name), None)
     if entry is not None:
-        return _of_bench(site, root, entry)
+        return _of_bench(site, root, entry, _Said(bench or root / BENCH_FILE, places.index(entry)))
     return _twin(site, root, name, [place.name for place in places], _no_bench(root, bench))
 
 
@@ -146,31 +156,42 @@ def _no_bench(root: Path, bench: Path | None) -> str:
     return "" if there else f"; there is no {BENCH_FILE}, --bench FILE names another one"
 
 
-@contextmanager
-def _in_the_place(place: Place) -> Iterator[None]:
-    """What is wrong stands in the bench file, in this place."""
-    try:
-        yield
-    except UsageFault as fault:
-        raise UsageFault(f"place {place.name}: {fault.message}", remedy=fault.remedy) from fault
+@dataclass(frozen=True)
+class _Said:
+    """Where a place stands in the bench file."""
+
+    file: Path
+    index: int
+
+    @contextmanager
+    def at(self, key: str, place: str) -> Iterator[None]:
+        """What is wrong stands there, at `key` of the place."""
+        try:
+            yield
+        except ManifestFault:
+            raise
+        except UsageFault as fault:
+            told = UsageFault(f"place {place}: {fault.message}", remedy=fault.remedy)
+            raise manifest_files.fault_at(self.file, ("places", self.index, key), told) from fault
 
 
-def _of_bench(site: Site, root: Path, place: Place) -> PlaceAddress:
+def _of_bench(site: Site, root: Path, place: Place, said: _Said) -> PlaceAddress:
     """Where the place is now: its unit is looked for, whichever port it has today."""
     from assay.drivers.port_address import resolved
     from assay.drivers.usb_ports import port_of
 
-    with _in_the_place(place):
+    with said.at("board", place.name):
         file = manifest_files.board_file(root, place.board)
     board = manifest_files.load_any_board(file)
     chip = bytes.fromhex(place.chip) if place.chip else None
     if place.twin is not None:
-        twin = _twin(site, root, place.twin, [])
-        if twin.board.name != board.name:
-            raise UsageFault(
-                f"place {place.name} has board {board.name}, twin {place.twin} is a {twin.board.name}",
-                remedy="correct the place in bench.toml",
-            )
+        with said.at("twin", place.name):
+            twin = _twin(site, root, place.twin, [])
+            if twin.board.name != board.name:
+                raise UsageFault(
+                    f"it has board {board.name}, twin {place.twin} is a {twin.board.name}",
+                    remedy="correct the place in bench.toml",
+                )
         twin = replace(twin, name=place.name, power=place.power, chip=chip, features=place.features)
         return replace(twin, probe=place.probe, flash=place.flash, ssh=place.ssh)
     if place.usb is None and place.port is None:
@@ -386,7 +407,9 @@ def switch_of(address: PlaceAddress, transport: Transport | None = None) -> Powe
     with at_layer("power"):
         where = port_of(f"the power switch of {place}", switch.usb) if switch.usb else switch.address
     return answerable_power(
-        switch.driver, lambda: driver_doors.open_power(switch.driver, where, switch.options, transport)
+        switch.driver,
+        lambda: driver_doors.open_power(switch.driver, where, switch.options, transport),
+        bounded=not comes_with_assay("power", switch.driver),
     )
 
 

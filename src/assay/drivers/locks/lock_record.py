@@ -2,7 +2,8 @@
 """What lies in the file of a lock: who holds it, for people and for those who share it.
 
 Guards: a record that is not there yet, or is nonsense, names nobody and breaks nothing; only the verb is told, never a
-command's other words. Leaves to others: the lock (`file_lock`).
+command's other words; what somebody else wrote there moves no cursor of a terminal. Leaves to others: the lock
+(`file_lock`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from assay.drivers.locks.ancestors import is_self_or_ancestor, started
+from assay.formats.visible_text import visible
 from assay.interfaces.lock import Holder
 
 RECORD_MAX = 4096  # bytes
@@ -41,7 +43,8 @@ def record_of(pid: int, verb: str, place: str, note: str) -> LockRecord:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         user = str(os.getuid())
-    holder = Holder(pid, user, socket.gethostname(), verb, datetime.now(UTC), place, note[:NOTE_MAX])
+    note = visible(note[:NOTE_MAX])[:NOTE_MAX]
+    holder = Holder(pid, user, socket.gethostname(), verb, datetime.now(UTC), place, note)
     return LockRecord(holder, started(pid) or 0)
 
 
@@ -76,8 +79,8 @@ def read_record(file: int) -> LockRecord | None:
     try:
         data = json.loads(os.pread(file, RECORD_MAX, 0))
         since = datetime.fromisoformat(data["since"])
-        user, host, verb = (str(data[key]) for key in ("user", "host", "verb"))
-        holder = Holder(int(data["pid"]), user, host, verb, since, str(data["place"]), str(data.get("note", "")))
+        user, host, verb, place = (visible(str(data[key])) for key in ("user", "host", "verb", "place"))
+        holder = Holder(int(data["pid"]), user, host, verb, since, place, visible(str(data.get("note", ""))))
         keeper, keeper_started = int(data.get("keeper", 0)), int(data.get("keeper_started", 0))
         return LockRecord(holder, int(data["started"]), keeper, keeper_started)
     except (OSError, ValueError, KeyError, TypeError):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.drivers.locks.ancestors import started
+from assay.formats.visible_text import visible
 
 STALE_S = 2.0
 """Seconds without a sign of life after which a waiter is passed; it shows itself each `SIGN_S`."""
@@ -142,7 +143,7 @@ def _parse(raw: bytes) -> list[Waiter] | None:
 
 def _waiter(entry: dict[str, Any]) -> Waiter:
     numbers = (int(entry["pid"]), int(entry["started"]))
-    return Waiter(str(entry["ticket"]), *numbers, str(entry["who"]), float(entry["seen_s"]))
+    return Waiter(str(entry["ticket"]), *numbers, visible(str(entry["who"])), float(entry["seen_s"]))
 
 
 def _write(file: int, line: list[Waiter]) -> None:
