@@ -85,6 +85,9 @@ def test_the_boards_of_the_project_are_right(path: Path) -> None:
         ("[update]", "[[components]]\nname = 'x'\npurl = 'pkg:npm/x@2'\n[update]", 18, "say version = '2'"),
         ("[update]", "[[components]]\nname = 'x'\n[[components]]\nname = 'x'\n[update]", 18, "x is there twice"),
         ("[update]", "[[components]]\nname = 'x '\n[update]", 17, "name"),
+        ("[update]", "[[components]]\nname = 'x'\nlicense = '((('\n[update]", 18, "'(((' is no SPDX expression"),
+        ("[update]", "[[components]]\nname = 'x'\nversion = '1\u202e2'\n[update]", 18, "holds U+202E (RIGHT-TO"),
+        ("[update]", "[[components]]\nname = 'e\u0301'\n[update]", 17, "write them in one piece (NFC)"),
         ('outputs = ["payload.bin"]', "outputs = []", 14, "at least 1 item"),
         ('license = "Apache-2.0"\n', "", None, "missing key 'license'"),
         ("security_counter = 1\n", "", 16, "missing key 'security_counter' in update"),
@@ -99,6 +102,59 @@ def test_a_fault_says_line_and_expectation(old: str, new: str, line: int | None,
     fault = fault_of(MODULE.replace(old, new))
     assert (fault.line, said in fault.message) == (line, True), fault.message
     assert fault.message.startswith(f"module.toml:{line}: " if line else "module.toml: ")
+
+
+UNSEEN = [
+    f"\\u{code}"
+    for code in ["0007", "009b", "200b", "200f", "061c", "2066", "202e", "2028", "feff", "00a0", "e000", "000a"]
+]
+
+
+@pytest.mark.parametrize("char", UNSEEN)
+@pytest.mark.parametrize("key", ["name", "version", "purl", "license"])
+def test_what_cannot_be_seen_is_in_no_component(key: str, char: str) -> None:
+    good = {"name": "x", "version": "1", "purl": "pkg:generic/x@1", "license": "MIT"}
+    rows = "\n".join(f'{name} = "{text + char + "y" if name == key else text}"' for name, text in good.items())
+    fault = fault_of(MODULE.replace("[update]", f"[[components]]\n{rows}\n[update]"))
+    assert fault.message.startswith(f"module.toml:{17 + list(good).index(key)}: components[1].{key}: ")
+    assert fault.message.isascii() and fault.message.isprintable()
+
+
+@pytest.mark.parametrize("char", UNSEEN[:-1])
+def test_what_cannot_be_seen_is_in_no_description(char: str) -> None:
+    fault = fault_of(MODULE.replace("[[boards]]", f'description = "measures{char}"\n\n[[boards]]'))
+    assert fault.message.startswith("module.toml:7: description: holds U+")
+    read_manifest(MODULE.replace("[[boards]]", 'description = "a\\n\\tb"\n\n[[boards]]').encode(), "m", Module)
+
+
+@pytest.mark.parametrize(
+    "licence",
+    ["MIT", "mit", "Apache-2.0 OR MIT", "Apache-2.0+", "GPL-2.0-only WITH Classpath-exception-2.0", "LicenseRef-own",
+     "(MIT AND (ISC OR BSD-3-Clause)) OR LicenseRef-a", "DocumentRef-a:LicenseRef-b AND MIT", "GPL-2.0+", "NIST-PD-TNT",
+     "GPL-2.0-only WITH AdditionRef-own"],
+)  # fmt: skip
+def test_a_licence_is_kept_as_it_is_written(licence: str) -> None:
+    module = read_manifest(MODULE.replace("Apache-2.0", licence).encode(), "module.toml", Module)
+    assert module.license == licence
+
+
+@pytest.mark.parametrize(
+    ("licence", "said"),
+    [
+        *((text, "is no SPDX expression") for text in (
+            "(((", "()", "OR", "MIT AND", "AND MIT", "MIT OR OR ISC", "MIT MIT", "MIT)", "MIT/Apache-2.0", "MIT, ISC",
+            " MIT", "MIT WITH", "MIT AND NOT ISC", "Apache License", "M\u0130T",
+            "MIT WITH LLVM-exception WITH LLVM-exception")),
+        *((text, "is no licence of the SPDX list: write LicenseRef-NAME") for text in (
+            "Proprietary", "BSD", "MIT++", "LicenseRef-own+", "Classpath-exception-2.0", "MIT OR GPL")),
+        *((text, "is no exception of the SPDX list") for text in ("MIT WITH ISC", "GPL-2.0-only WITH Own")),
+        *((text, "is no licence: name it") for text in ("NONE", "NOASSERTION")),
+        ("", "at least 1 character"), ("MIT" + " AND MIT" * 30, "at most 200 characters"),
+    ],
+)  # fmt: skip
+def test_a_licence_that_is_none(licence: str, said: str) -> None:
+    fault = fault_of(MODULE.replace("Apache-2.0", licence))
+    assert fault.message.startswith("module.toml:5: license: ") and said in fault.message
 
 
 def test_all_faults_are_told_at_once() -> None:

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from assay.model.build_recipe import PAYLOAD
 from assay.model.contract import Contract, Dependency, Interfaces
-from assay.model.identifiers import FileSha256, ImageHash, Name, VersionText
+from assay.model.identifiers import FileSha256, ImageHash, ModuleKind, Name, VersionText
 from assay.model.module import UpdatePolicy
 from assay.model.trust import Check, TrustedSigner
 from assay.model.value import Value
@@ -52,7 +52,7 @@ class Artifact(Value):
 
     schema_: Literal["assay.artifact/1", "assay.artifact/2"] = Field(default="assay.artifact/2", alias="schema")
     module: Name
-    kind: Literal["app", "bootloader", "rom", "radio"]
+    kind: ModuleKind
     version: VersionText
     board: Name
     min_revision: int
@@ -138,7 +138,7 @@ class Release(Value):
 
     schema_: Literal["assay.release/1"] = Field(default="assay.release/1", alias="schema")
     name: Name
-    kind: Literal["app", "bootloader", "rom", "radio"]
+    kind: ModuleKind
     version: VersionText
     board: Name
     min_revision: int

@@ -14,6 +14,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from assay.model.contract import Interface
 from assay.model.identifiers import Name, VersionText
+from assay.model.plain_text import Prose
 from assay.model.value import FieldFault, Value
 
 
@@ -139,7 +140,7 @@ class Board(Value):
     name: Name
     revision: int = Field(ge=0)
     emulated: bool = False
-    description: str = ""
+    description: Prose = ""
     peripherals: tuple[Name, ...] = Field(default=(), description="what the design has besides processor and memory")
     toolchain: Toolchain
     flash: Flash

@@ -8,18 +8,16 @@ Leaves to others: the bill (`formats.cyclonedx_bom`).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
+from assay.model.licence import SpdxLicence
+from assay.model.plain_text import LineText
 from assay.model.value import FieldFault, Value
 
 if TYPE_CHECKING:
     from packageurl import PackageURL
-
-_LINE = r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$"
-LineText = Annotated[str, Field(min_length=1, max_length=200, pattern=_LINE)]
-"""One line without blanks around it."""
 
 
 class ModuleComponent(Value):
@@ -29,7 +27,7 @@ class ModuleComponent(Value):
     name: LineText
     version: LineText | None = None
     purl: LineText | None = Field(default=None, description="a package URL, with the same version or without one")
-    license: LineText | None = Field(default=None, description="an SPDX expression")
+    license: SpdxLicence | None = None
 
     @model_validator(mode="after")
     def _purl_is_one(self) -> Self:

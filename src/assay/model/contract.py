@@ -12,6 +12,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from assay.model.identifiers import Name
+from assay.model.plain_text import Prose
 from assay.model.value import FieldFault, Value
 
 Requirement = Annotated[str, StringConstraints(pattern=r"^(==|>=)[0-9]+\.[0-9]+\.[0-9]+$")]
@@ -59,7 +60,7 @@ class Deprecation(Value):
     versions: VersionRange
     since: date = Field(description="from this day on (UTC) another release is preferred")
     ends: date | None = Field(default=None, description="from this day on (UTC) they are not chosen at all")
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=400)]
+    reason: Annotated[Prose, Field(min_length=1, max_length=400)]
 
     @model_validator(mode="after")
     def _ends_later(self) -> Self:

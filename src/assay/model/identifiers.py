@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import total_ordering
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, StringConstraints
 
@@ -36,6 +36,9 @@ NAME_FORM = "1 to 63 lower-case letters (a to z), digits and '-', the first no '
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 """Name of a module, board, place, profile, pipeline or trust file."""
+
+ModuleKind = Literal["app", "bootloader", "rom", "radio"]
+"""What a module is on its board."""
 
 
 def parse_name(text: str, what: str) -> str:

@@ -13,7 +13,9 @@ from pydantic import Field, model_validator
 from assay.model.build_recipe import BuildRecipe
 from assay.model.component import ModuleComponent
 from assay.model.contract import Contract, Dependency, Deprecation, Interfaces, Resources
-from assay.model.identifiers import Name, VersionText
+from assay.model.identifiers import ModuleKind, Name, VersionText
+from assay.model.licence import SpdxLicence
+from assay.model.plain_text import Prose
 from assay.model.value import FieldFault, Value
 
 
@@ -48,10 +50,10 @@ class Module(Value):
 
     schema_: Literal["assay.module/2"] = Field(alias="schema")
     name: Name
-    kind: Literal["app", "bootloader", "rom", "radio"]
+    kind: ModuleKind
     version: VersionText
-    license: str
-    description: str = ""
+    license: SpdxLicence
+    description: Prose = ""
     boards: tuple[BoardNeed, ...] = Field(min_length=1)
     build: BuildRecipe
     interfaces: Interfaces = Interfaces()

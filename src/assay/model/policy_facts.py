@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from assay.model.identifiers import FileSha256, ImageHash, Name, SerialNumber, VersionText
+from assay.model.identifiers import FileSha256, ImageHash, ModuleKind, Name, SerialNumber, VersionText
 from assay.model.policy import PointName
 from assay.model.value import Value
 
@@ -116,7 +116,7 @@ class ReleaseFacts(Value):
 
     reference: str
     name: Name
-    kind: Literal["app", "bootloader", "rom", "radio"]
+    kind: ModuleKind
     version: VersionText
     numbers: tuple[int, int, int, int]
     board: Name

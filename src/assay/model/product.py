@@ -8,7 +8,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from assay.model.contract import Requirement
-from assay.model.identifiers import FileSha256, ImageHash, Name, VersionText
+from assay.model.identifiers import FileSha256, ImageHash, ModuleKind, Name, VersionText
+from assay.model.plain_text import Prose
 from assay.model.value import FieldFault, Value
 
 MODULES_MAX = 100
@@ -28,7 +29,7 @@ class Product(Value):
 
     schema_: Literal["assay.product/1"] = Field(alias="schema")
     name: Name
-    description: str = ""
+    description: Prose = ""
     modules: tuple[ProductModule, ...] = Field(min_length=1, max_length=MODULES_MAX)
 
     @model_validator(mode="after")
@@ -57,7 +58,7 @@ class LockedRelease(Value):
     """The release of one module, by the digest of its file."""
 
     name: Name
-    kind: Literal["app", "bootloader", "rom", "radio"]
+    kind: ModuleKind
     version: VersionText
     board: Name
     file_sha256: FileSha256
