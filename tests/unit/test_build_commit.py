@@ -72,7 +72,7 @@ def test_a_repository_of_another_user_is_asked_but_runs_nothing(repository: Path
     for path in [repository, *repository.rglob("*")]:
         os.chown(path, 12345, 12345)
     data = (repository / "mod" / "build.py").read_bytes()
-    state = source_state(repository, (SourceFile("mod/build.py", False, data),), "0" * 64)
+    state, _ = source_state(repository, (SourceFile("mod/build.py", False, data),), "0" * 64)
     assert (state.commit is not None, state.dirty, trap.exists()) == (True, False, False)
 
 

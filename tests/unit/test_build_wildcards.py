@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -55,6 +57,48 @@ def test_no_build_is_given_a_key_or_what_was_built_before(project: Path, sources
     assert again.built.artifact == first.built.artifact
     assert again.from_cache
     assert first.built.artifact.source.dirty is False
+
+
+@needs_sandbox
+def test_what_was_built_is_no_input_also_where_it_is_committed(project: Path, tmp_path: Path) -> None:
+    """Whatever this verb's own folder is called: a checkout, which knows no --out, has the same inputs."""
+    committed(project, '["**"]')
+    site = tiny_site(tmp_path)
+    first = build(project, site, "sandbox")  # in project/out
+    shutil.copytree(project / "out", project / "mod" / "data" / "kept")
+    for folder, names in {"x.signed": ("signed.json", "image.bin"), "x.differing": ("DIFFERING",)}.items():
+        for which in ("first", "second"):
+            (project / folder / which).mkdir(parents=True)
+            (project / folder / which / "payload.bin").write_text(which)
+        for name in names:
+            (project / folder / name).write_text("" if name == "DIFFERING" else '{"schema": "assay.release/1"}')
+    committed(project, '["**"]')
+    again = build(project, site, "sandbox")
+    assert again.built.artifact.source.digest == first.built.artifact.source.digest
+    assert again.from_cache and again.built.artifact.source.dirty is False
+    git_clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(project), str(git_clone)], check=True)
+    assert (git_clone / "out" / "artifact.json").is_file()
+    assert [file.path for file in collect(git_clone, ["**"])] == ALL
+    named = collect(git_clone, ["mod/*.py", "mod/data/kept/payload.bin", "out"])
+    assert {file.path.rpartition("/")[2] for file in named} >= {"build.py", "payload.bin", "artifact.json"}
+    (git_clone / "out" / "artifact.json").write_text('{"schema": "somebody.elses/1"}')
+    assert "out/artifact.json" in {file.path for file in collect(git_clone, ["**"])}, "no result of ours"
+
+
+def test_the_inputs_are_compared_with_git_once(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    committed(project, '["mod"]')
+    (project / "mod" / "data" / "blob").write_text("changed")
+    asked, git = tmp_path / "asked", shutil.which("git")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "git").write_text(f'#!/bin/sh\necho "$@" >> {asked}\nexec {git} "$@"\n')
+    (tmp_path / "bin" / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    said: list[str] = []
+    report = build_module(request_for(project), tiny_site(tmp_path), None, said.append)
+    assert report.built.artifact.source.dirty is True
+    assert "not as the commit has it, byte by byte: mod/data/blob" in said
+    assert len([line for line in asked.read_text().splitlines() if "ls-tree" in line]) == 1
 
 
 def test_what_the_commit_does_not_have_is_named(project: Path, tmp_path: Path) -> None:

@@ -48,6 +48,23 @@ def test_a_stranger_builds_the_same_from_the_provenance_alone(
     assert [entry.type.value for _, entry in stranger.records.entries()] == ["rebuild"]
 
 
+def test_a_release_of_a_project_that_commits_what_it_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With every file among the sources: what was built is no input, for the builder and for the stranger."""
+    theirs = House(tmp_path / "theirs")
+    manifest = theirs.root / "mod" / "module.toml"
+    manifest.write_text(manifest.read_text().replace('["mod/*.py", "mod/data"]', '["**"]'))
+    theirs.publish(monkeypatch)
+    shutil.copytree(theirs.root.parent / "artifact", theirs.root / "out")
+    shutil.copytree(theirs.bundle.parent, theirs.root / "out.signed")
+    git(theirs.root, "rm", "-q", "--cached", "mod/link")
+    git(theirs.root, "add", ".")
+    git(theirs.root, "commit", "-qm", "what was built, too")
+    theirs.publish(monkeypatch)
+    rebuilt = again(theirs, site_in(tmp_path / "stranger"), tmp_path)
+    assert rebuilt.identical and rebuilt.recipe.source.dirty is False
+    theirs.site.signers.close()  # type: ignore[attr-defined]
+
+
 def test_other_tools_are_told_and_are_no_difference(
     house: House, stranger: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

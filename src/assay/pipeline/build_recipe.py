@@ -50,7 +50,9 @@ class BuildRequest:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A request with everything that it depends on read. `pems`: declared public keys, each in its one spelling."""
+    """A request with everything that it depends on read. `pems`: declared public keys, each in its one spelling;
+    `changed`: the inputs that are not what the commit holds.
+    """
 
     subject: BuildSubject
     board_path: str
@@ -58,6 +60,7 @@ class Recipe:
     pems: dict[str, str]
     root: Path
     trees: dict[str, Path] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
 
 
 def module_file(request: BuildRequest) -> Path:
@@ -107,11 +110,11 @@ def prepare(request: BuildRequest, cache: Path, builder: Builder, outside: tuple
         "defines": dict(request.defines),
         "publicKeys": {name: {"pem": pem, "sha256": public_key.keyid_of(pem)} for name, pem in pems.items()},
     }
-    source = source_state(root, files, digest_of(files))
+    source, changed = source_state(root, files, digest_of(files))
     trees = _trees(module, request.trees)
     tools = _tools(module, builder, trees, cache / "tools.json", request.check)
     subject = BuildSubject(module, board, version, source, tools, parameters)
-    return Recipe(subject, inputs.board_path, files, pems, root, trees)
+    return Recipe(subject, inputs.board_path, files, pems, root, trees, changed)
 
 
 def lane_of(recipe: Recipe, builder: Builder) -> str:

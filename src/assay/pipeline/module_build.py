@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.backends.builders.choice import choose
-from assay.backends.builders.git_state import differing
 from assay.backends.builders.lanes import lanes
 from assay.backends.builders.sandbox_strays import end_strays
 from assay.backends.builders.source_tree import listed_otherwise, outputs
@@ -115,9 +114,9 @@ def build_module(
 
 def _say_changes(recipe: Recipe, say: Say) -> None:
     """What makes it a build that nobody can repeat from the commit: a file, its mode, or its ends of lines."""
-    if not recipe.subject.source.dirty:
+    found = recipe.changed
+    if not found:
         return
-    found = differing(recipe.root, recipe.files)
     more = f" and {len(found) - CHANGES_SHOWN_MAX} more" if len(found) > CHANGES_SHOWN_MAX else ""
     say(f"not as the commit has it, byte by byte: {', '.join(found[:CHANGES_SHOWN_MAX])}{more}")
 

@@ -30,18 +30,22 @@ _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "G
 _HARMLESS = ("-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.pager=cat")
 
 
-def source_state(root: Path, files: tuple[SourceFile, ...], digest: str) -> SourceState:
-    """Commit, origin and dirtiness of `files` in the repository at or above `root`; `digest` is that of the files."""
+def source_state(root: Path, files: tuple[SourceFile, ...], digest: str) -> tuple[SourceState, tuple[str, ...]]:
+    """Commit, origin and dirtiness of `files` in the repository at or above `root`, and those of them that are not what
+    the commit holds; `digest` is that of the files.
+    """
     commit = _git(root, "rev-parse", "--verify", "HEAD^{commit}")
     if commit is None:
-        return SourceState(digest=digest)
+        return SourceState(digest=digest), ()
     origin = _git(root, "config", "--local", "--get", "remote.origin.url")
-    return SourceState(
+    changed = _differing(root, files)
+    state = SourceState(
         repository=_published(origin.strip()) if origin else None,
         commit=commit.strip(),
-        dirty=bool(differing(root, files)),
+        dirty=bool(changed),
         digest=digest,
     )
+    return state, changed
 
 
 def path_in_repository(root: Path, path: str) -> str:
@@ -50,7 +54,7 @@ def path_in_repository(root: Path, path: str) -> str:
     return f"{prefix.strip()}{path}" if prefix is not None else path
 
 
-def differing(root: Path, files: Iterable[SourceFile]) -> tuple[str, ...]:
+def _differing(root: Path, files: Iterable[SourceFile]) -> tuple[str, ...]:
     """The inputs that are not what the commit holds. One that was deleted is no input, and shows in the digest."""
     listing = _git(root, "ls-tree", "-r", "-z", "HEAD", ".")
     if listing is None:

@@ -2,15 +2,19 @@
 """Declared inputs on disk: read once, written into the folder of each build; and what a build left behind.
 
 Guards: only declared files reach a build, and exactly the bytes that were digested; the site with its keys, version
-control and what a build left are no inputs, whatever a wildcard fits; no symbolic link leads out of the project or out
-of a build's output. Leaves to others: what is declared (`model.build_recipe`), digests (`stages.build`).
+control and what a build left (in any folder, committed or not) are no inputs, whatever a wildcard fits; no symbolic
+link leads out of the project or out of a build's output. Leaves to others: what is declared (`model.build_recipe`),
+digests (`stages.build`).
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from assay.errors import StorageError, UnitFailed, UsageFault
@@ -23,11 +27,19 @@ SOURCE_BYTES_MAX = 256 * 1024 * 1024
 OUTPUT_BYTES_MAX = 128 * 1024 * 1024
 """Bytes of all outputs of one build, for the same reason."""
 
+RESULT_FILE_BYTES_MAX = 8 * 1024 * 1024
+"""Bytes that are looked at of a file that may say that its folder is a result."""
+
 IGNORED = frozenset({".git", "__pycache__", ".zig-cache", "zig-out", ".assay", ".nox", ".venv", ".pytest_cache"})
 """Folders that no wildcard means: version control and caches, whose content changes by looking at it."""
 
 NEVER = frozenset({".git", ".assay"})
 """Those that are no inputs even by name: what lies there is secret, or is another one after each look."""
+
+RESULTS = {"artifact.json": b'"assay.artifact/', "signed.json": b'"assay.release/', "DIFFERING": b""}
+"""Files by which the folder of a result is known, and what is in them: no wildcard means such a folder, so that it may
+be committed, and a checkout of the commit has the same inputs.
+"""
 
 
 def collect(root: Path, patterns: Iterable[str], outside: Iterable[Path] = ()) -> tuple[SourceFile, ...]:
@@ -37,8 +49,10 @@ def collect(root: Path, patterns: Iterable[str], outside: Iterable[Path] = ()) -
     """
     out_of_reach = frozenset(folder for each in outside if root.resolve() in (folder := each.resolve()).parents)
     paths: set[Path] = set()
+    is_result = cache(_is_result)
     for pattern in patterns:
-        matching = {path for match in root.glob(pattern) for path in _files(root, match, pattern, out_of_reach)}
+        reach = _Reach(root, tuple(pattern.split("/")), out_of_reach, is_result)
+        matching = {path for match in root.glob(pattern) for path in _files(match, reach)}
         if not matching:
             raise UsageFault(f"no file below {root} matches the source {pattern!r}", remedy=_why_none(pattern))
         paths |= matching
@@ -104,11 +118,29 @@ def _why_none(pattern: str) -> str:
     return f"leave it out: {named[0]} is never an input" if named else "correct [build] sources"
 
 
-def _files(root: Path, match: Path, pattern: str, outside: frozenset[Path]) -> list[Path]:
-    """What `match` of `pattern` means: itself, or all files below it, but for what is no input."""
-    ignored = (IGNORED - set(pattern.split("/"))) | NEVER
-    place = root.resolve() / match.relative_to(root)
-    if not ignored.isdisjoint(match.relative_to(root).parts) or not outside.isdisjoint((place, *place.parents)):
+@dataclass(frozen=True)
+class _Reach:
+    """What a pattern, in its `parts`, can mean below `root`; nothing in the folders `outside`."""
+
+    root: Path
+    parts: tuple[str, ...]
+    outside: frozenset[Path]
+    is_result: Callable[[Path], bool]
+
+    def leaves_out(self, path: Path) -> bool:
+        """Whether `path` is no input: by its own name, by its place, or as a result that the pattern does not name."""
+        inside = path.relative_to(self.root)
+        if path.name in NEVER or (path.name in IGNORED and path.name not in self.parts):
+            return True
+        if self.root.resolve() / inside in self.outside:
+            return True
+        return self.parts[: len(inside.parts)] != inside.parts and self.is_result(path)
+
+
+def _files(match: Path, reach: _Reach) -> list[Path]:
+    """What `match` of the pattern means: itself, or all files below it, but for what is no input."""
+    inside = match.relative_to(reach.root).parts
+    if any(reach.leaves_out(reach.root.joinpath(*inside[: at + 1])) for at in range(len(inside))):
         return []
     if match.is_symlink():
         raise UsageFault(f"the input {match} is a symbolic link", remedy="declare the file itself")
@@ -117,13 +149,28 @@ def _files(root: Path, match: Path, pattern: str, outside: frozenset[Path]) -> l
     found: list[Path] = []
     for folder, names, files in os.walk(match):
         here = Path(folder)
-        below = root.resolve() / here.relative_to(root)
-        names[:] = sorted(name for name in names if name not in ignored and below / name not in outside)
+        names[:] = sorted(name for name in names if not reach.leaves_out(here / name))
         found += [here / name for name in files if not name.endswith(".pyc")]
         linked = [name for name in names + files if (here / name).is_symlink()]
         if linked:
             raise UsageFault(f"the input {here / linked[0]} is a symbolic link", remedy="declare the file itself")
     return found
+
+
+def _is_result(folder: Path) -> bool:
+    """Whether a verb left `folder` as its result; what cannot be read is none."""
+    for name, word in RESULTS.items():
+        path = folder / name
+        with suppress(OSError):
+            if path.is_file() and word in path.read_bytes()[:RESULT_FILE_BYTES_MAX] and (word or _has_both(folder)):
+                return True
+    return False
+
+
+def _has_both(folder: Path) -> bool:
+    """Two builds, or an attested one and another, side by side."""
+    pairs = (("first", "attested"), ("second", "rebuilt"))
+    return all(any((folder / name).is_dir() for name in pair) for pair in pairs)
 
 
 def _read(root: Path, path: Path, room: int) -> SourceFile:
