@@ -10,16 +10,18 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
-from securesystemslib.signer import CryptoSigner
+from securesystemslib.exceptions import UnverifiedSignatureError, VerificationError
+from securesystemslib.signer import CryptoSigner, Key
 
 from assay.errors import NotVerified
 from assay.formats.tuf_keys import check_distinct_keys
 
-KEYS = {
-    "ed25519": CryptoSigner.generate_ed25519().public_key.to_dict(),
-    "ecdsa": CryptoSigner.generate_ecdsa().public_key.to_dict(),
-    "rsa": CryptoSigner.generate_rsa().public_key.to_dict(),
+SIGNERS = {
+    "ed25519": CryptoSigner.generate_ed25519(),
+    "ecdsa": CryptoSigner.generate_ecdsa(),
+    "rsa": CryptoSigner.generate_rsa(),
 }
+KEYS = {kind: signer.public_key.to_dict() for kind, signer in SIGNERS.items()}
 P256_COMPRESSED = bytes.fromhex("3039301306072a8648ce3d020106082a8648ce3d030107032200")
 """What stands before a point of 33 bytes in its SubjectPublicKeyInfo."""
 
@@ -56,6 +58,33 @@ def test_a_key_twice_is_seen(place: Place, kind: str) -> None:
     check_distinct_keys(json.dumps({"signed": place(keys, ["a" * 64, "unknown"])}).encode())
     with pytest.raises(NotVerified, match="'snapshot' has one key twice, as aaaaaaaaaaaa and as bbbbbbbbbbbb"):
         check_distinct_keys(json.dumps({"signed": place(keys, [*keys])}).encode())
+
+
+DISGUISES: dict[str, Callable[[str], str]] = {
+    "blanks in hex": lambda text: f"{text[:2]} {text[2:4]}\n{text[4:]}",
+    "text in front": lambda text: f"of the offline role\n{text}",
+    "a mark in front": lambda text: f"\ufeff{text}",
+    "a null in front": lambda text: f"\0{text}",
+    "text behind": lambda text: f"{text}\nof the offline role",
+    "it twice": lambda text: text + text,
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES.values(), ids=DISGUISES)
+@pytest.mark.parametrize("kind", KEYS)
+def test_a_key_in_disguise_verifies_only_where_it_is_seen(kind: str, disguise: Callable[[str], str]) -> None:
+    """Whatever the library lets verify a signature is the key that it is; each kind has disguises that it does."""
+    key, signer = KEYS[kind], SIGNERS[kind]
+    disguised = {**key, "keyval": {"public": disguise(key["keyval"]["public"])}}
+    signature = signer.sign(b"data")
+    signature.keyid = "b" * 64
+    try:
+        Key.from_dict("b" * 64, json.loads(json.dumps(disguised))).verify_signature(signature, b"data")
+    except (VerificationError, UnverifiedSignatureError, ValueError):
+        return
+    place = PLACES["a role of the root"]({"a" * 64: key, "b" * 64: disguised}, ["a" * 64, "b" * 64])
+    with pytest.raises(NotVerified, match="has one key twice"):
+        check_distinct_keys(json.dumps({"signed": place}).encode())
 
 
 @pytest.mark.parametrize(

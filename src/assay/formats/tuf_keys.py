@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from assay.errors import NotVerified
@@ -48,15 +49,17 @@ def _check(role: str, identities: Mapping[str, bytes]) -> None:
 
 
 def _identity(key: Mapping[str, Any]) -> bytes:
-    """The same for one key, in whatever way it is written."""
+    """The same for one key, in whatever way it is written: read as those who verify with it read it, who pass over
+    blanks in hex and over text in front of a PEM.
+    """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
     public = str(key["keyval"]["public"])
-    if not public.lstrip().startswith("-----"):
-        return public.strip().lower().encode()
+    with suppress(ValueError):
+        return bytes.fromhex(public)
     try:
-        loaded = load_pem_public_key(public.encode())
+        loaded = load_pem_public_key(public.encode("utf-8", "surrogatepass"))
         return loaded.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except (ValueError, UnsupportedAlgorithm):
-        return public.encode()
+        return public.encode("utf-8", "surrogatepass")
