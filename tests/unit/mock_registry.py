@@ -52,7 +52,9 @@ class MockRegistry:
             return request.blob(self.blobs.get(found[1]))
         if (found := re.search(r"/manifests/(.+)$", path)) is not None:
             data = self.manifests.get(self.tags.get(found[1], found[1]))
-            return request.answer(404) if data is None else request.answer(200, data, {"Content-Type": MANIFEST})
+            if data is None:
+                return request.answer(404)
+            return request.answer(200, data, {"Content-Type": json.loads(data).get("mediaType", MANIFEST)})
         if (found := re.search(r"/referrers/(.+)$", path)) is not None and self.lists_referrers:
             return request.answer(200, json.dumps(self._index(found[1])).encode())
         if path in self._uploads:

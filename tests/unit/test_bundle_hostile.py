@@ -43,8 +43,35 @@ def _special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
     return info
 
 
+def _pax_record(headers: dict[str, str], kind: bytes = tarfile.XHDTYPE) -> bytes:
+    return tarfile.TarInfo._create_pax_generic_header(headers, kind, "utf-8")  # type: ignore[attr-defined, no-any-return]
+
+
+def _pax(files: dict[str, bytes], headers: dict[str, str], kind: bytes = tarfile.XHDTYPE) -> bytes:
+    """A PAX header before the last file of the bundle, as other tars write it."""
+    last = max(files)
+    before = canonical_tar.encode({name: data for name, data in files.items() if name != last})[:-1024]
+    return before + _pax_record(headers, kind) + canonical_tar.encode({last: files[last]})
+
+
+def _patched(files: dict[str, bytes], at: int, data: bytes) -> bytes:
+    """Bytes of the last header are others, and its checksum is right."""
+    last = max(files)
+    before = canonical_tar.encode({name: data for name, data in files.items() if name != last})[:-1024]
+    tail = bytearray(canonical_tar.encode({last: files[last]}))
+    tail[at : at + len(data)] = data
+    tail[148:156] = b"        "
+    tail[148:156] = b"%06o\0 " % sum(tail[:512])
+    return before + bytes(tail)
+
+
 def _one_blob(files: dict[str, bytes]) -> str:
     return max((name for name in files if name.startswith("blobs/")), key=lambda name: len(files[name]))
+
+
+def _a_manifest(files: dict[str, bytes]) -> str:
+    digest = json.loads(files["index.json"])["manifests"][0]["digest"]
+    return f"blobs/sha256/{digest.removeprefix('sha256:')}"
 
 
 def _flipped(files: dict[str, bytes]) -> bytes:
@@ -78,6 +105,45 @@ ATTACKS: dict[str, tuple[Callable[[dict[str, bytes]], bytes], str]] = {
         lambda files: _by_tarfile(files, (_special("zlink", tarfile.LNKTYPE, "index.json"), b"")), "no plain file"),
     "a device": (lambda files: _by_tarfile(files, (_special("zdev", tarfile.CHRTYPE), b"")), "no plain file"),
     "a folder": (lambda files: _by_tarfile(files, (_special("zdir", tarfile.DIRTYPE), b"")), "no plain file"),
+    **{f"a {what}": (
+        lambda files, kind=kind: _by_tarfile(files, (_special("zz", kind), b"x" * 512)), "no plain file")
+       for what, kind in {
+           "pipe": tarfile.FIFOTYPE, "block device": tarfile.BLKTYPE, "contiguous file": tarfile.CONTTYPE,
+           "sparse file": tarfile.GNUTYPE_SPARSE, "long name of GNU": tarfile.GNUTYPE_LONGNAME,
+           "long link of GNU": tarfile.GNUTYPE_LONGLINK, "header of Solaris": tarfile.SOLARIS_XHDTYPE,
+           "volume label": b"V", "file with a type that nobody has": b"Z"}.items()},
+    "a PAX header that gives the next file another path": (
+        lambda files: _pax(files, {"path": "../../x"}), "no plain file"),
+    "a PAX header that gives the next file another size": (
+        lambda files: _pax(files, {"size": "1"}), "no plain file"),
+    "a PAX header of a sparse file": (
+        lambda files: _pax(files, {"GNU.sparse.realsize": "1099511627776", "GNU.sparse.major": "1"}), "no plain file"),
+    "a PAX header for all": (
+        lambda files: _pax(files, {"path": "../../x"}, tarfile.XGLTYPE), "no plain file"),
+    "a PAX header first of all": (
+        lambda files: _pax_record({"path": "assay-bundle.json"}) + canonical_tar.encode(files), "no plain file"),
+    "a path in the prefix of the header": (lambda files: _patched(files, 345, b"../../../tmp"), "no plain file"),
+    "a program with the rights of its owner": (lambda files: _patched(files, 100, b"0004755\0"), "no plain file"),
+    "a size in the base of 256": (lambda files: _patched(files, 124, b"\x80" + bytes(10) + b"\x01"), "no plain file"),
+    "a name behind a null": (lambda files: _patched(files, 20, b"../../x"), "no plain file"),
+    "the same file twice, the one inside of the other's name": (
+        lambda files: canonical_tar.encode(files)[:-1024] + canonical_tar.encode({"index.json/x": b"x"}), "out of or"),
+    "an archive behind the archive": (lambda files: canonical_tar.encode(files) * 2, "behind the end"),
+    "an archive inside of the archive": (
+        lambda files: changed({"assay-bundle.json": files["assay-bundle.json"], **{
+            name: files[name] for name in ("index.json", "oci-layout", "log/checkpoint")},
+            f"blobs/sha256/{hashlib.sha256(inner := canonical_tar.encode(files)).hexdigest()}": inner}), "lacks the"),
+    "names that differ in case": (
+        lambda files: changed({**files, "metadata/Root.json": b"1", "metadata/root.json": b"2"}), "in case alone"),
+    "the name of a file of ours in capitals": (
+        lambda files: changed({**files, "log/CHECKPOINT": b"x"}), "which none has"),
+    **{f"a name in {form}": (
+        lambda files, name=name: _with_index(files, members={
+            **json.loads(files["assay-bundle.json"])["members"], name: 1}), "which none has")
+       for form, name in {"NFC": "metadata/\u00e9.json", "NFD": "metadata/e\u0301.json", "letters like others":
+                          "metadata/r\u043e\u043et.json", "turned text": "metadata/\u202etoor.json",
+                          "blanks": "metadata/root.json ", "a null": "metadata/root.json\0",
+                          "Windows": "metadata\\root.json", "a stream of Windows": "index.json:x"}.items()},
     "a file that the index does not name": (lambda files: changed({**files, "zz": b"x"}, tell=False), "does not name"),
     "a name that no bundle has": (lambda files: changed({**files, "zz": b"x"}), "which none has"),
     "a size that is too large": (
@@ -103,6 +169,8 @@ ATTACKS: dict[str, tuple[Callable[[dict[str, bytes]], bytes], str]] = {
     "a blob that is left out": (lambda files: _without(files, _one_blob(files), tell=True), "lacks the blob"),
     "a file that is left out": (lambda files: _without(files, _one_blob(files), tell=False), "lacks 'blobs"),
     "no checkpoint": (lambda files: _without(files, "log/checkpoint", tell=True), "lacks 'log/checkpoint'"),
+    "a manifest that is left out": (
+        lambda files: _without(files, _a_manifest(files), tell=True), "the bundle lacks the blob"),
     "a blob that nobody needs": (_more_blob, "without any need"),
     "a manifest twice": (lambda files: _layout(files, lambda rows: rows.append(rows[0])), "twice"),
     "a statement that refers to nothing": (lambda files: _layout(files, lambda rows: rows.pop(0)), "(lacks|without)"),

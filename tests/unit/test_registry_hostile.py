@@ -48,6 +48,22 @@ def test_what_is_pushed_is_pulled_with_its_statements(published: Published, mock
     assert not [each for each in mock.seen[sent:] if each[0] in ("POST", "PATCH")], "no blob is sent twice"
 
 
+def test_a_pull_outside_of_a_project_asks_for_nothing(
+    published: Published, new_mock: MockRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be verified there: that is said before anything is loaded. So is a board that the project lacks."""
+    push(published, new_mock)
+    asked, site, empty = len(new_mock.seen), other_site(tmp_path), tmp_path / "empty"
+    registry, trust = Registry(new_mock.url), published.trust()
+    with pytest.raises(UsageFault, match=r"there is no boards/other\.toml"):
+        pull_release(site, "tiny", "1.0.0", "other", registry, trust, quiet)
+    empty.mkdir()
+    monkeypatch.chdir(empty)
+    with pytest.raises(UsageFault, match="lies in no project"):
+        pull(published, new_mock, site)
+    assert len(new_mock.seen) == asked and not site.folder.exists()
+
+
 def _flip(data: bytes) -> bytes:
     return data[:-1] + bytes([data[-1] ^ 1])
 

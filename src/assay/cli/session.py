@@ -181,14 +181,21 @@ def _tell(
         document |= {"layer": layer} if layer else {}
         _print(json.dumps(document | ({"notes": notes} if notes else {}), ensure_ascii=False))
     try:
-        click.echo(f"{click.style(word, fg='red')}: {message}", err=True)
+        click.echo(f"{click.style(word, fg='red')}: {_lines(message)}", err=True)
         for note in notes:
-            click.echo(f"  {note}", err=True)
+            click.echo(f"  {_lines(note)}", err=True)
         if remedy:
-            click.echo(f"  next: {remedy}", err=True)
+            click.echo(f"  next: {_lines(remedy)}", err=True)
     except OSError:
         pass  # nobody reads stderr any more; the status still tells
     sys.exit(status)
+
+
+def _lines(text: str) -> str:
+    """What is told quotes strangers (a registry, a device): nothing in it moves a cursor or turns a line around."""
+    from assay.formats.visible_text import visible
+
+    return "\n".join(visible(line) for line in text.split("\n"))
 
 
 def _show(session: Session, answer: Answer) -> None:

@@ -39,6 +39,9 @@ WITHDRAWAL_TYPE = "application/vnd.assay.withdrawal.v1"
 PREDICATE_ANNOTATION = "dev.sigstore.bundle.predicateType"
 REFERENCE_ANNOTATION = "org.opencontainers.image.ref.name"
 
+_KEYS = {MANIFEST_TYPE: ("config", "layers"), INDEX_TYPE: ("manifests",)}
+"""Keys that only this kind of document has (image specification 1.1)."""
+_CONFUSED = "ask who runs the registry, or who made the folder: somebody wants it to be read in two ways"
 
 M = TypeVar("M", bound=ForeignValue)
 
@@ -192,8 +195,29 @@ def read_release(manifest: Manifest, config: bytes) -> Release:
     return release
 
 
+def check_kind(data: bytes, media_type: str, what: str) -> None:
+    """`data` is of the type that it was given as; nothing is two things (CVE-2021-41190): a manifest that is an index
+    for another reader has one digest and two meanings. Raises `NotVerified`.
+    """
+    if media_type not in _KEYS:
+        return
+    document = strict_json.loads_object(data, what)
+    if document.get("mediaType", media_type) != media_type:
+        text = f"{what} was given as {media_type}, and says that it is {str(document['mediaType'])[:80]}"
+        raise NotVerified(text, remedy=_CONFUSED)
+    _check_keys(document, media_type, what)
+
+
+def _check_keys(document: dict[str, Any], media_type: str, what: str) -> None:
+    others = {key for kind, keys in _KEYS.items() if kind != media_type for key in keys}
+    if found := sorted(others & document.keys()):
+        text = f"{what} is of the type {media_type}, and has '{found[0]}' as another type has"
+        raise NotVerified(text, remedy=_CONFUSED)
+
+
 def _read(data: bytes, model: type[M], what: str) -> M:
     document = strict_json.loads_object(data, what)
+    _check_keys(document, MANIFEST_TYPE if issubclass(model, Manifest) else INDEX_TYPE, what)
     try:
         return model.model_validate_json(json.dumps(document))
     except ValidationError as error:

@@ -131,6 +131,8 @@ def _check_members(members: Mapping[str, int]) -> None:
         if not 0 <= size <= MEMBER_BYTES_MAX:
             text = f"the bundle says that '{name}' has {size} bytes; a file has at most {MEMBER_BYTES_MAX}"
             raise NotVerified(text, remedy=_REMEDY)
+    if len({name.casefold() for name in members}) != len(members):
+        raise NotVerified("the bundle has two files whose names differ in case alone", remedy=_REMEDY)
     for name in (CHECKPOINT, *LAYOUT_FILES):
         if name not in members:
             raise NotVerified(f"the bundle lacks '{name}'", remedy=_REMEDY)

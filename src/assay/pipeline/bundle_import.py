@@ -165,6 +165,8 @@ def _check_layout(staged: OciLayoutStore, index: BundleIndex) -> None:
     """Every blob is one that the releases need, and every statement refers to one of them."""
     layout = staged.index()
     there = {digest for name in index.members if (digest := release_bundle.blob_of(name))}
+    if lacking := sorted({each.sha256 for each in layout.manifests} - there):
+        raise NotVerified(f"the bundle lacks the blob {lacking[0]}", remedy=_REMEDY)
     needed = staged.blobs_of(layout)
     for digest in sorted(there ^ needed.keys()):
         what = "lacks" if digest in needed else "has, without any need,"

@@ -30,6 +30,7 @@ from assay.model.artifact import Release
 from assay.model.trust import Check, TrustFile
 from assay.pipeline.incoming_folder import incoming_folder
 from assay.pipeline.incoming_release import STATEMENTS_MAX, check_withdrawals, verify_incoming
+from assay.pipeline.manifest_files import board_file, load_board, project_root
 from assay.pipeline.site import Site
 from assay.pipeline.withdrawals import withdrawal_of
 
@@ -136,7 +137,10 @@ class Pulled:
 def pull_release(
     site: Site, name: str, version: str, board: str, registry: Registry, trust: TrustFile, say: Say
 ) -> Pulled:
-    """Pull `name@version` for `board`, verify everything, and keep it. Raises `NotVerified`, `Refused`."""
+    """Pull `name@version` for `board`, verify everything, and keep it. Raises `NotVerified`, `Refused`; `UsageFault`
+    before anything is asked for, where the board is not known.
+    """
+    load_board(board_file(project_root(Path.cwd()), board))
     client = registry.client(board, name)
     check_tag(version.replace("+", "_"))
     try:
@@ -240,6 +244,11 @@ class _Pull:
     def _blob(self, descriptor: Descriptor) -> None:
         file = self._blobs / descriptor.sha256
         if file.exists():
+            if (there := file.stat().st_size) != descriptor.size:
+                text = (
+                    f"{self._client.name} says that {descriptor.digest} has {descriptor.size} bytes, and it has {there}"
+                )
+                raise NotVerified(text, remedy="ask who runs the registry")
             return
         self._left -= descriptor.size
         if descriptor.size > BLOB_BYTES_MAX or self._left < 0:

@@ -79,6 +79,8 @@ def fetch(site: Site, order: FetchOrder, say: Say = say_nothing) -> Fetched:
     trust, source = load_trust(order.trust), open_source(order.where)
     state = site.folder / STATES / parse_name(order.name, "a repository")
     root = read_root(order.root) if order.root is not None else None
+    if order.release is not None:
+        load_board(board_file(project_root(Path.cwd()), _board_of(order)))  # said before anything is asked for
     with alone(state):
         client, now = TufClient(state / "metadata", state / "floor", source), site.clock.now()
         incoming = _Incoming(site, trust, client, source, state / "incoming", say)

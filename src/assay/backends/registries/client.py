@@ -53,6 +53,10 @@ class RegistryClient:
         wanted = reference if ":" in reference else answer.headers.get("docker-content-digest", digest)
         if wanted != digest:
             raise self._connection.refused(f"gives another manifest for {reference} than the one with {wanted}")
+        media_type = answer.headers.get("content-type", "").partition(";")[0].strip()
+        oci_layout.check_kind(
+            answer.body, media_type, f"what the registry {self._connection.origin} has as {reference}"
+        )
         return answer.body
 
     def blob(self, descriptor: Descriptor, file: Path) -> None:
