@@ -2,6 +2,7 @@
 /* A PKCS#11 library that is SoftHSM with faults, for tests: files in the folder FAULTY_DIR say which.
  *
  * hang: C_Sign does not return. hang-login: nor does C_Login. lost: the next C_Sign answers CKR_SESSION_HANDLE_INVALID, once. always-lost: each does.
+ * pin-locked: the token says that its PIN is locked. login-locked: each C_Login answers CKR_PIN_LOCKED.
  * final-try: the token says that the next wrong PIN locks it. hardware: its slot says that it is a device. Each C_Login adds a byte to the file "logins", each
  * C_OpenSession one to "sessions".
  */
@@ -22,6 +23,8 @@
 #define FLAGS_OFFSET 96     /* CK_TOKEN_INFO: label 32, manufacturer 32, model 16, serial number 16;
                                CK_SLOT_INFO: description 64, manufacturer 32 */
 #define FINAL_TRY 0x00020000UL
+#define PIN_IS_LOCKED 0x00040000UL
+#define PIN_LOCKED 0xA4UL
 #define HARDWARE_SLOT 0x4UL
 #define SESSION_HANDLE_INVALID 0xB3UL
 
@@ -60,6 +63,9 @@ static unsigned long login(unsigned long session, unsigned long user, void *pin,
     while (access(path("hang-login"), F_OK) == 0) {
         usleep(10000);
     }
+    if (access(path("login-locked"), F_OK) == 0) {
+        return PIN_LOCKED;
+    }
     return ((any)real->at[LOGIN])(session, user, pin, length, none);
 }
 
@@ -89,6 +95,9 @@ static unsigned long slot_info(unsigned long slot, unsigned char *info)
 
 static unsigned long token_info(unsigned long slot, unsigned char *info)
 {
+    if (access(path("pin-locked"), F_OK) == 0) {
+        return info_with(GET_TOKEN_INFO, "pin-locked", PIN_IS_LOCKED, slot, info);
+    }
     return info_with(GET_TOKEN_INFO, "final-try", FINAL_TRY, slot, info);
 }
 

@@ -2,11 +2,13 @@
 """Files that a person named: read up to a limit, whatever kind of file it is. And files of ours, which are plain.
 
 Guards: a pipe that nobody writes to, and one that is never closed, end in an error that says so; a device without end
-is read no further than asked for. Leaves to others: what the bytes mean, and what to do about an error.
+is read no further than asked for; what lies in an archive is read there, and not where a link leads (ADR 0318).
+Leaves to others: what the bytes mean, and what to do about an error.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -14,8 +16,19 @@ import stat
 import time
 from pathlib import Path
 
+_INSIDE = os.O_NOFOLLOW | os.O_CLOEXEC
+_READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+
 PIPE_TIMEOUT_S = 10.0
 """Seconds without a byte: what is written to a pipe for us (`<(...)` of a shell) takes far less."""
+
+
+class NoPlainFile(OSError):
+    """`filename` is a pipe, a folder or a device where a file belongs."""
+
+
+class LinkInside(OSError):
+    """Something in an archive is a symbolic link; `filename` is which."""
 
 
 def read_named(path: Path, max_bytes: int) -> bytes:
@@ -31,11 +44,56 @@ def read_named(path: Path, max_bytes: int) -> bytes:
         os.close(file)
 
 
-def read_kept(path: Path) -> bytes:
-    """A file of ours, whole: in a copy that somebody brings, a pipe may lie in its place. Raises OSError."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "it is no plain file", str(path))
-    return path.read_bytes()
+def read_kept(path: Path, max_bytes: int | None = None) -> bytes:
+    """A file of ours, whole, or its first `max_bytes`: in a copy that somebody brings, a pipe may lie in its place.
+
+    Raises OSError.
+    """
+    return _read_plain(os.open(path, _READ), path, max_bytes)
+
+
+def read_beneath(root: Path, name: str, max_bytes: int | None = None) -> bytes:
+    """The file `name` in the archive below `root`, whole, or its first `max_bytes`. Raises OSError; `LinkInside` when
+    it or a folder on the way is a symbolic link. `root` itself may be one.
+    """
+    if any(part in ("", ".", "..") for part in name.split("/")):
+        raise OSError(errno.EINVAL, "it names no file below a folder", str(root / name))
+    folder, way = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), root
+    *folders, last = name.split("/")
+    try:
+        for part in folders:
+            way = way / part
+            _check_no_link(folder, part, way)
+            above, folder = folder, os.open(part, os.O_PATH | os.O_DIRECTORY | _INSIDE, dir_fd=folder)
+            os.close(above)
+        _check_no_link(folder, last, way / last)
+        return _read_plain(os.open(last, _READ | os.O_NOFOLLOW, dir_fd=folder), way / last, max_bytes)
+    finally:
+        os.close(folder)
+
+
+def check_plain(folder: Path) -> None:
+    """Before a library reads files in a folder of ours, which would wait for who writes to a pipe there: what lies
+    below `folder` are files and folders. Raises `NoPlainFile`, OSError.
+    """
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # a link that leads nowhere is no file that anybody waits at
+            if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
+                raise NoPlainFile(errno.EINVAL, "it is no plain file", str(path))
+
+
+def _check_no_link(folder: int, name: str, path: Path) -> None:
+    """In words; whoever exchanges it afterwards is met by O_NOFOLLOW."""
+    if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+        raise LinkInside(errno.ELOOP, "it is a symbolic link", str(path))
+
+
+def _read_plain(file: int, path: Path, max_bytes: int | None) -> bytes:
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise NoPlainFile(errno.EINVAL, "it is no plain file", str(path))
+    with os.fdopen(file, "rb") as opened:
+        return opened.read(-1 if max_bytes is None else max_bytes)
 
 
 def _read_pipe(path: Path, file: int, max_bytes: int) -> bytes:

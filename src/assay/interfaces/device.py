@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 from assay.errors import UnitFailed
 
@@ -57,7 +57,7 @@ class DeviceInfo:
     name: str
     version: str
     serial: str | None = None
-    state: str | None = None
+    state: Literal["confirmed", "testing"] | None = None
     image_hash: bytes | None = None
 
 

@@ -13,16 +13,41 @@ from pydantic import Field
 
 from assay.model.identifiers import FileSha256, ImageHash, ModuleKind, Name, SerialNumber, VersionText
 from assay.model.policy import PointName
+from assay.model.trust import Role
 from assay.model.value import Value
 
 
 class SignerFacts(Value):
     """Who signed, as the trust file names it. `keyid` of an identity: SHA-256 over issuer, line feed and name."""
 
-    role: str
+    role: Role
     name: str
     keyid: FileSha256
     development: bool
+
+
+class ImageSignerFacts(SignerFacts):
+    """Who signed an image."""
+
+    role: Literal[Role.IMAGE]
+
+
+class BuilderFacts(SignerFacts):
+    """Who signed how it was built, and out of what."""
+
+    role: Literal[Role.BUILDER]
+
+
+class BenchFacts(SignerFacts):
+    """Who signed a test result."""
+
+    role: Literal[Role.BENCH]
+
+
+class VerifierFacts(SignerFacts):
+    """Who signed a verification summary."""
+
+    role: Literal[Role.VERIFIER]
 
 
 class SourceFacts(Value):
@@ -51,7 +76,7 @@ class ProvenanceFacts(Value):
     variations: tuple[str, ...]
     source: SourceFacts
     tools: tuple[ToolFacts, ...]
-    signer: SignerFacts
+    signer: BuilderFacts
 
 
 class RebuildFacts(Value):
@@ -63,7 +88,7 @@ class RebuildFacts(Value):
     builder_id: str
     other_builder: bool
     other_tools: tuple[str, ...]
-    signer: SignerFacts
+    signer: BuilderFacts
 
 
 class PartFacts(Value):
@@ -78,7 +103,7 @@ class SbomFacts(Value):
 
     format: str
     parts: tuple[PartFacts, ...]
-    signer: SignerFacts
+    signer: BuilderFacts
 
 
 class TestFacts(Value):
@@ -94,7 +119,7 @@ class TestFacts(Value):
     emulated: bool
     serials: tuple[str, ...]
     record: FileSha256
-    signer: SignerFacts
+    signer: BenchFacts
 
 
 class SummaryFacts(Value):
@@ -104,7 +129,7 @@ class SummaryFacts(Value):
     policy_uri: str
     policy_sha256: FileSha256
     levels: tuple[str, ...]
-    signer: SignerFacts
+    signer: VerifierFacts
 
 
 class ReleaseFacts(Value):
@@ -125,7 +150,7 @@ class ReleaseFacts(Value):
     size: int
     file_sha256: FileSha256
     image_hash: ImageHash
-    image_key: SignerFacts
+    image_key: ImageSignerFacts
     provenance: ProvenanceFacts | None = None
     sbom: SbomFacts | None = None
     summary: SummaryFacts | None = None
@@ -163,7 +188,7 @@ class UnitFacts(Value):
     serial: SerialNumber | None = None
     name: str | None = None
     version: str | None = None
-    state: str | None = None
+    state: Literal["confirmed", "testing"] | None = None
     security_counter: int | None = None
     change: Literal["newer", "same", "older", "other"] | None = None
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from assay.backends.durable_file import exclusive, make_folder, write_durably
+from assay.backends.named_file import read_named
 from assay.backends.signers.keyless import TRUST_CONFIG_BYTES_MAX, settings_text
 from assay.errors import StorageError, UsageFault
 from assay.formats.signer_choice import pattern_fault
@@ -75,7 +76,7 @@ def _read_config(path: Path) -> bytes:
     from sigstore.models import ClientTrustConfig
 
     try:
-        data = path.read_bytes()[:TRUST_CONFIG_BYTES_MAX]
+        data = read_named(path, TRUST_CONFIG_BYTES_MAX)
         ClientTrustConfig.from_json(data.decode("utf-8")).signing_config.get_fulcio()
     except OSError as error:
         raise UsageFault(f"{path} cannot be read: {error.strerror}", remedy="check the path") from error

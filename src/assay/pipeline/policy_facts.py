@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
@@ -29,8 +29,11 @@ from assay.model.campaign import CAMPAIGN, CampaignVerdict
 from assay.model.identifiers import Version
 from assay.model.policy import Point
 from assay.model.policy_facts import (
+    BenchFacts,
     BoardFacts,
+    BuilderFacts,
     Facts,
+    ImageSignerFacts,
     PartFacts,
     ProvenanceFacts,
     RebuildFacts,
@@ -44,6 +47,7 @@ from assay.model.policy_facts import (
     ToolFacts,
     TrustFacts,
     UnitFacts,
+    VerifierFacts,
 )
 from assay.model.record import RecordType
 from assay.model.statement import PredicateType
@@ -54,6 +58,8 @@ from assay.pipeline.rebuild_statements import VerifiedRebuild, agreeing, rebuild
 if TYPE_CHECKING:
     from assay.pipeline.site import Site
 from assay.pipeline.statement_forms import newest_form
+
+S = TypeVar("S", bound=SignerFacts)
 
 _TEST_MARK = b'"type":"test"'
 
@@ -156,15 +162,15 @@ def _statement(bundle: bytes, kind: str, trust: TrustFile, release: Release) -> 
     )
 
 
-def _image_key(image: VerifiedImage, trust: TrustFile) -> SignerFacts:
+def _image_key(image: VerifiedImage, trust: TrustFile) -> ImageSignerFacts:
     key = next(check.key for check in verify_image(image.data, trust).checks if check.key is not None)
-    return signer_facts(key)
+    return signer_facts(ImageSignerFacts, key)
 
 
-def signer_facts(signer: TrustedSigner) -> SignerFacts:
+def signer_facts(kind: type[S], signer: TrustedSigner) -> S:
     """The key or the identity that signed."""
     keyid = signer.keyid if isinstance(signer, TrustedKey) else signer.who_sha256
-    return SignerFacts(role=signer.role.value, name=signer.name, keyid=keyid, development=signer.development)
+    return kind(role=signer.role, name=signer.name, keyid=keyid, development=signer.development)
 
 
 def _provenance(verified: VerifiedStatement) -> ProvenanceFacts:
@@ -188,7 +194,7 @@ def _provenance(verified: VerifiedStatement) -> ProvenanceFacts:
             ToolFacts(name=tool["name"], version=tool["annotations"]["version"], sha256=tool["digest"]["sha256"])
             for tool in tools
         ),
-        signer=signer_facts(verified.signer),
+        signer=signer_facts(BuilderFacts, verified.signer),
     )
 
 
@@ -199,7 +205,7 @@ def _rebuild(found: VerifiedRebuild, provenance: VerifiedStatement | None) -> Re
         builder_id=found.said.builder_id,
         other_builder=provenance is None or not found.statement.is_who & provenance.is_who,
         other_tools=found.said.other_tools,
-        signer=signer_facts(signer),
+        signer=signer_facts(BuilderFacts, signer),
     )
 
 
@@ -209,7 +215,7 @@ def _sbom(verified: VerifiedStatement) -> SbomFacts:
     return SbomFacts(
         format=f"{bom.get('bomFormat')} {bom.get('specVersion')}",
         parts=tuple(PartFacts(name=str(part.get("name")), version=str(part.get("version", ""))) for part in parts),
-        signer=signer_facts(verified.signer),
+        signer=signer_facts(BuilderFacts, verified.signer),
     )
 
 
@@ -219,7 +225,7 @@ def _summary(summary: ReleaseSummary) -> SummaryFacts:
         policy_uri=summary.policy_uri,
         policy_sha256=summary.policy_sha256,
         levels=summary.levels,
-        signer=signer_facts(summary.signer),
+        signer=signer_facts(VerifierFacts, summary.signer),
     )
 
 
@@ -347,5 +353,5 @@ def _result(verified: VerifiedStatement, record: str) -> TestFacts:
         emulated=emulated,
         serials=tuple(sorted(serials)),
         record=record,
-        signer=signer_facts(verified.signer),
+        signer=signer_facts(BenchFacts, verified.signer),
     )

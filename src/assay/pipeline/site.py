@@ -6,6 +6,7 @@ Guards: where each thing lies, in one place. Every part is imported and made whe
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,13 +76,14 @@ class Site:
     def keyless(self) -> KeylessSettings | None:
         """How the builder signs keyless; None when it signs with its key. Raises `ManifestFault`."""
         path = self.folder / "keyless.toml"
-        if not path.is_file():
+        if not os.path.lexists(path):
             return None
+        from assay.backends.named_file import read_kept
         from assay.model.keyless import KeylessSettings
         from assay.stages.manifest.read import read_manifest
 
         try:
-            raw = path.read_bytes()
+            raw = read_kept(path)
         except OSError as error:
             raise StorageError(f"{path} cannot be read: {error.strerror}", remedy="make it readable") from error
         return read_manifest(raw, str(path), KeylessSettings)

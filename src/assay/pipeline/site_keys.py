@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from assay.backends.named_file import read_named
 from assay.errors import Refused, UsageFault
 from assay.formats.public_key import parse_public_key
 from assay.model.keys import Token
@@ -54,7 +55,7 @@ def set_token(site: Site, label: str, document: Mapping[str, Any]) -> Token:
 
 def _read_public(path: Path) -> str:
     try:
-        pem = path.read_bytes()[:KEY_BYTES_MAX].decode("ascii")
+        pem = read_named(path, KEY_BYTES_MAX).decode("ascii")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageFault(f"{path} is no PEM file that can be read", remedy="name the public key") from error
     if "PRIVATE" in pem:

@@ -9,13 +9,15 @@ Leaves to others: whether any of it verifies (`trace`), files of the site beyond
 from __future__ import annotations
 
 import difflib
+import errno
 import hashlib
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from assay.backends.records.record_store import RECORD_SUFFIX
+from assay.backends.named_file import LinkInside, read_beneath
+from assay.backends.records.record_store import ATTACHMENTS, RECORD_SUFFIX, RECORDS
 from assay.errors import AssayError, NotVerified, StorageError, UsageFault
 from assay.formats import log_entry
 from assay.model.record import LogEntry, RecordType
@@ -30,6 +32,7 @@ ABOUT_IMAGES = (
     *(RecordType.PROVENANCE, RecordType.SBOM, RecordType.RELEASE),
     *(RecordType.DECISION, RecordType.WITHDRAWAL),
 )
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EINVAL)
 NEAR_NAMES_MAX = 5
 """Serial numbers that are offered when one is not known."""
 
@@ -37,15 +40,16 @@ NEAR_NAMES_MAX = 5
 class _Found:
     """A record and what names it. The file is read when somebody asks for it: most records are about other units."""
 
-    def __init__(self, index: int | None, entry: LogEntry | None, path: Path) -> None:
+    def __init__(self, index: int | None, entry: LogEntry | None, site: Path, sha256: str) -> None:
         self.index = index
         self.entry = entry
-        self._path = path
+        self._site = site
+        self._name = f"{RECORDS}/{sha256}{RECORD_SUFFIX}"
 
     @cached_property
     def bundle(self) -> bytes | None:
         """The file's bytes; None when it is not there."""
-        return _read(self._path)
+        return _read(self._site, self._name)
 
     @cached_property
     def claim(self) -> Statement | None:
@@ -115,8 +119,8 @@ class SiteReading:
 
     def read_file(self, sha256: str) -> bytes | None:
         """The attachment or the blob of the store with that name, as it lies there."""
-        for folder in (self.folder / "attachments", self.folder / "store" / "blobs" / "sha256"):
-            data = _read(folder / sha256)
+        for folder in (ATTACHMENTS, "store/blobs/sha256"):
+            data = _read(self.folder, f"{folder}/{sha256}")
             if data is not None:
                 return data
         return None
@@ -127,15 +131,16 @@ class SiteReading:
                 entry = log_entry.decode(leaf, f"entry {index} of the log")
             except AssayError:
                 continue
-            yield _Found(index, entry, self._record_path(entry.record))
+            yield _Found(index, entry, self.folder, entry.record)
 
     def _not_logged(self, logged: list[_Found]) -> Iterable[_Found]:
         """Record files that no readable entry names."""
         named = {found.entry.record for found in logged if found.entry is not None}
-        folder = self.folder / "records"
+        folder = self.folder / RECORDS
         for path in folder.glob(f"*{RECORD_SUFFIX}") if folder.is_dir() else ():
-            if not path.name.startswith(".") and path.name.removesuffix(RECORD_SUFFIX) not in named:
-                yield _Found(None, None, path)
+            sha256 = path.name.removesuffix(RECORD_SUFFIX)
+            if not path.name.startswith(".") and sha256 not in named:
+                yield _Found(None, None, self.folder, sha256)
 
     def _choose(self, serial: str) -> list[_Found]:
         chips = {
@@ -185,9 +190,6 @@ class SiteReading:
         files = reachable([payload for bundle in bundles if (payload := payload_of(bundle))], self.read_file)
         return {sha256: data for sha256, data in files.items() if data not in bundles}
 
-    def _record_path(self, sha256: str) -> Path:
-        return self.folder / "records" / f"{sha256}{RECORD_SUFFIX}"
-
 
 def _age(found: _Found) -> tuple[int, str]:
     """Where a record that the log does not place would stand: by the checkpoint that it claims to come after."""
@@ -195,11 +197,14 @@ def _age(found: _Found) -> tuple[int, str]:
     return max(sizes, default=0), hashlib.sha256(found.bundle or b"").hexdigest()
 
 
-def _read(path: Path) -> bytes | None:
+def _read(site: Path, name: str) -> bytes | None:
+    """None for what is not there, or lies elsewhere, or is no plain file: `trace_site` names it."""
     try:
-        return path.read_bytes() if path.is_file() and not path.is_symlink() else None
+        return read_beneath(site, name)
     except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}", remedy="make it readable") from error
+        if isinstance(error, LinkInside) or error.errno in _NO_FILE:
+            return None
+        raise StorageError(f"{site / name} cannot be read: {error.strerror}", remedy="make it readable") from error
 
 
 def _values(value: Any, name: str) -> list[str]:

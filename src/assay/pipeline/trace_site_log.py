@@ -30,7 +30,7 @@ class SiteLog:
     """The log in `folder`. `head` is its checkpoint, unverified, None when that cannot be read."""
 
     def __init__(self, folder: Path) -> None:
-        self._reader = TileFolder(folder)
+        self._reader = TileFolder(folder, of_site=True)
         self.faults: list[str] = []
         self.note = self._read(tlog_tiles.CHECKPOINT_PATH) or b""
         self.head = self._head()

@@ -8,12 +8,14 @@ needs one, and has none that counts, is refused with his record. Leaves to other
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from assay.backends.records.record_store import RECORD_SUFFIX
+from assay.backends.named_file import read_beneath
+from assay.backends.records.record_store import RECORD_SUFFIX, RECORDS
 from assay.errors import NotVerified
 from assay.formats.archive_stamp import archive_times
 from assay.model.signer_limits import ProvedTime
@@ -86,6 +88,7 @@ def _proved(
 
 def _stated(folder: Path, sha256: str) -> bytes:
     """The statement of the site with that SHA-256; empty when there is none."""
-    places = (folder / "records", folder / "store" / "blobs" / "sha256")
-    files = (path for each in places for path in (each / f"{sha256}{RECORD_SUFFIX}", each / sha256))
-    return next((path.read_bytes() for path in files if path.is_file()), b"")
+    for name in (f"{RECORDS}/{sha256}{RECORD_SUFFIX}", f"store/blobs/sha256/{sha256}"):
+        with contextlib.suppress(OSError):
+            return read_beneath(folder, name)
+    return b""

@@ -8,16 +8,20 @@ Leaves to others: files that an interrupted publisher left behind, which the sto
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from pathlib import Path
 
 from assay.backends.durable_file import TEMPORARY
+from assay.backends.named_file import LinkInside, read_beneath
 from assay.errors import NotVerified, StorageError
 from assay.formats import canonical_json, oci_layout
 from assay.formats.oci_layout import Descriptor, Manifest
 from assay.model.trace import TraceNode
 from assay.pipeline.trace_link import Link, count
 
+BLOBS = "blobs/sha256"
+_NO_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EINVAL)
 _REMEDY = "restore the store from a copy"
 
 
@@ -27,10 +31,10 @@ def verify_store(root: Path) -> TraceNode:
     if not root.is_dir():
         link.tell("store", "this site has none")
         return link.node()
-    blobs = _blobs(link, root / "blobs" / "sha256")
-    if _file(link, root / "oci-layout") != oci_layout.LAYOUT:
+    blobs = _blobs(link, root)
+    if _file(link, root, "oci-layout") != oci_layout.LAYOUT:
         link.fault("store: oci-layout is not that of an OCI image layout 1.0.0")
-    raw = _file(link, root / "index.json")
+    raw = _file(link, root, "index.json")
     index = link.attempt(lambda: oci_layout.read_index(raw)) if raw is not None else None
     if index is not None:
         if canonical_json.encode_value(index) != raw:
@@ -42,12 +46,13 @@ def verify_store(root: Path) -> TraceNode:
     return link.node()
 
 
-def _blobs(link: Link, folder: Path) -> dict[str, bytes]:
+def _blobs(link: Link, root: Path) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
+    folder = root / BLOBS
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name.startswith(TEMPORARY):
             continue
-        data = _file(link, path)
+        data = _file(link, root, f"{BLOBS}/{path.name}")
         if data is not None and hashlib.sha256(data).hexdigest() != path.name:
             link.fault(f"store: the blob {path.name} was changed: its bytes have another SHA-256")
         if data is not None:
@@ -55,14 +60,14 @@ def _blobs(link: Link, folder: Path) -> dict[str, bytes]:
     return found
 
 
-def _file(link: Link, path: Path) -> bytes | None:
-    if path.is_symlink() or not path.is_file():
-        link.lost(f"store: {path.name} is not there, or is no plain file")
-        return None
+def _file(link: Link, root: Path, name: str) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_beneath(root, name)
     except OSError as error:
-        raise StorageError(f"{path} cannot be read: {error.strerror}", remedy="make it readable") from error
+        if isinstance(error, LinkInside) or error.errno in _NO_FILE:
+            link.lost(f"store: {name.rpartition('/')[2]} is not there, or is no plain file")
+            return None
+        raise StorageError(f"{root / name} cannot be read: {error.strerror}", remedy="make it readable") from error
 
 
 def _check_manifest(link: Link, place: int, descriptor: Descriptor, blobs: dict[str, bytes]) -> None:

@@ -129,7 +129,7 @@ def read_image_key(text: str) -> ImageKey:
         raise UsageFault(f"{text!r} names no board", remedy="write BOARD=FILE")
     path = Path(file)
     try:
-        pem = path.read_bytes()[:KEY_BYTES_MAX].decode("ascii")
+        pem = read_named(path, KEY_BYTES_MAX).decode("ascii")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageFault(f"{path} is no PEM file that can be read", remedy="name the public key") from error
     if "PRIVATE" in pem:

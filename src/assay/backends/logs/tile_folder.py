@@ -3,15 +3,17 @@
 publishes it).
 
 Guards: nothing that is read here is believed; every hash that a proof gives out is checked by whoever holds the root.
+No file of a log is a symbolic link, nor is a folder of it (ADR 0318).
 Leaves to others: signatures (`formats.checkpoint`), writing (`tile_log`).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from assay.backends.named_file import read_named
+from assay.backends.named_file import LinkInside, read_beneath
 from assay.errors import NotVerified, StorageError
 from assay.formats import merkle, tlog_tiles
 from assay.formats.checkpoint import Checkpoint, read
@@ -29,19 +31,21 @@ READS_MAX = 8
 """Readings of a tile while others append: each finds the widest one, which the next append replaces by a wider."""
 
 _RESTORE = "restore the log from a copy"
+_UNLINK = "see who put it there, and put what belongs there in its place"
 
 
 class TileFolder:
     """The log in `folder`. Raises `StorageError` for what cannot be read, `NotVerified` for what is not there or
-    malformed.
+    malformed. `of_site`: it lies in the folder of a site, and is no link itself.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, of_site: bool = False) -> None:
         self.folder = folder
+        self._root, self._before = (folder.parent, f"{folder.name}/") if of_site else (folder, "")
 
     def exists(self) -> bool:
-        """Whether there is a log: one without a checkpoint is none."""
-        return (self.folder / CHECKPOINT_PATH).is_file()
+        """Whether there is a log: one without a checkpoint is none. What is no file is there, and cannot be read."""
+        return os.path.lexists(self.folder / CHECKPOINT_PATH)
 
     def note(self) -> bytes:
         """The newest checkpoint, as a signed note."""
@@ -54,9 +58,11 @@ class TileFolder:
     def file(self, path: str) -> bytes:
         """The bytes of a file of the log."""
         try:
-            data = read_named(self.folder / path, FILE_BYTES_MAX + 1)
+            data = read_beneath(self._root, self._before + path, FILE_BYTES_MAX + 1)
         except FileNotFoundError as error:
             raise NotVerified(f"log: {path} is missing", remedy=_RESTORE) from error
+        except LinkInside as error:
+            raise NotVerified(f"{error.filename} is a symbolic link; a log has none", remedy=_UNLINK) from error
         except OSError as error:
             raise StorageError(f"log: {path} cannot be read: {error.strerror}", remedy="make it readable") from error
         if len(data) > FILE_BYTES_MAX:
@@ -114,15 +120,14 @@ class TileFolder:
     def files(self) -> list[str]:
         """Paths of all files below `tile/`, sorted."""
         folder = self.folder / "tile"
-        return sorted(str(path.relative_to(self.folder)) for path in folder.rglob("*") if not path.is_dir())
+        found = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+        return sorted(str(path.relative_to(self.folder)) for path in found)
 
     def cosigned(self) -> dict[str, bytes]:
         """The checkpoints that witnesses cosigned, by the name of the file. Nothing of them is verified."""
         folder = self.folder / COSIGNED_FOLDER
         if folder.is_symlink():
-            raise NotVerified(
-                f"{folder} is a symbolic link; a log has none", remedy="see who put it there, and take it away"
-            )
+            raise NotVerified(f"{folder} is a symbolic link; a log has none", remedy=_UNLINK)
         names = sorted(path.name for path in folder.glob("[!.]*"))
         return {name: self.file(f"{COSIGNED_FOLDER}/{name}") for name in names}
 

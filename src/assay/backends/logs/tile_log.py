@@ -46,7 +46,7 @@ class TileLog:
     """The log in `folder`, signed by the LOG key. Raises `NotVerified`, `StorageError`, and what the signers raise."""
 
     def __init__(self, folder: Path, signers: SignerService) -> None:
-        self.reader = TileFolder(folder)
+        self.reader = TileFolder(folder, of_site=True)
         self._folder = folder
         self._signers = signers
 

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from assay.backends.durable_file import exclusive, make_folder, remove_unfinished, sync_folder, write_durably
 from assay.backends.logs.tile_log import TileLog
+from assay.backends.named_file import LinkInside, read_beneath
 from assay.backends.records.outbox import Draft, Outbox
-from assay.backends.records.record_store import RECORD_SUFFIX, RecordStore
-from assay.errors import AssayError, NotRecorded, NotVerified, Refused
+from assay.backends.records.record_store import ATTACHMENTS, RECORD_SUFFIX, RECORDS, RecordStore
+from assay.errors import AssayError, NotRecorded, NotVerified, Refused, StorageError
 from assay.formats import canonical_json, log_entry
 from assay.formats.statement_verifier import signers_of
 from assay.interfaces.clock import Clock
@@ -76,7 +77,7 @@ class SiteRecorder:
         with _not_recorded():
             make_folder(self._folder)
             with exclusive(self._lock):
-                _write_once(self.store.attachments_dir / digest, data)
+                _write_once(self.store.folder, f"{ATTACHMENTS}/{digest}", data)
         return digest
 
     def bundle(self, ref: RecordRef) -> bytes:
@@ -160,7 +161,7 @@ class SiteRecorder:
             bundle = self._signers.sign_statement(draft.role, draft.statement)
             outbox.signed(draft.payload, bundle)
         record = hashlib.sha256(bundle).hexdigest()
-        _write_once(self.store.records_dir / f"{record}{RECORD_SUFFIX}", bundle)
+        _write_once(self.store.folder, f"{RECORDS}/{record}{RECORD_SUFFIX}", bundle)
         return LogEntry(type=draft.type, record=record, payload=draft.payload, serial=draft.serial)
 
     def _ref(self, outbox: Outbox, digest: str) -> RecordRef:
@@ -191,12 +192,26 @@ def _not_recorded(but_for: type[AssayError] = NotRecorded) -> Iterator[None]:
         raise NotRecorded(f"not recorded: the outbox says: {error}", remedy=_REMEDY) from error
 
 
-def _write_once(path: Path, data: bytes) -> None:
+def _write_once(site: Path, name: str, data: bytes) -> None:
     """A file whose name is its digest; there already is fine: the same attachment again, or whoever wrote it was killed
-    between its name and the fsync of the folder.
+    between its name and the fsync of the folder. A link to the same bytes is not: they are somebody else's to keep.
     """
+    path = site / name
     make_folder(path.parent)
-    if path.is_file() and path.read_bytes() == data:
+    if _lies_there(site, name, data):
         sync_folder(path.parent)
     else:
         write_durably(path, data)
+
+
+def _lies_there(site: Path, name: str, data: bytes) -> bool:
+    """Whether those bytes are in the site. Raises `StorageError` where they would be written to somewhere else."""
+    try:
+        return read_beneath(site, name) == data
+    except FileNotFoundError:
+        return False
+    except LinkInside as error:
+        if error.filename == str(site / name):
+            return False  # it is replaced
+        told = f"{error.filename} is a symbolic link; a site has none"
+        raise StorageError(told, remedy="put a folder in its place, or mount the other one there") from error

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.backends.durable_file import exclusive, make_folder, remove_unfinished, sync_folder, write_durably
+from assay.backends.named_file import read_kept
 from assay.backends.repository.floor import Floor, FloorState
 from assay.backends.repository.metadata_signer import MetadataSigner
 from assay.backends.repository.pending_root import PendingRoot
@@ -346,7 +347,7 @@ class RepositoryFolder:
         if floor is None and not set(root.signed.roles["root"].keyids) <= first_keys:
             raise ValueError("its root is by keys that this site does not have")
         while (path := self._metadata / f"{root.signed.version + 1}.root.json").is_file():
-            data = path.read_bytes()
+            data = self._read(path.name)
             following = Metadata[Any].from_bytes(data)
             for signed in (root.signed, following.signed):
                 signed.verify_delegate("root", following.signed_bytes, following.signatures)
@@ -374,7 +375,7 @@ class RepositoryFolder:
         try:
             if path.is_symlink():
                 raise NotVerified(f"{path} is a symbolic link; a repository has none", remedy=_OTHER)
-            return path.read_bytes()
+            return read_kept(path)
         except OSError as error:
             raise StorageError(f"{path} cannot be read: {error.strerror}", remedy=_OTHER) from error
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.backends.durable_file import make_folder
+from assay.backends.named_file import NoPlainFile, check_plain, read_kept
 from assay.backends.repository.floor import ROLES, Floor, FloorState, version_of
 from assay.backends.repository.metadata_signer import need_tuf
 from assay.backends.repository.repository_folder import DEVELOPMENT_MARK, MADE
@@ -78,6 +79,7 @@ class TufClient:
             raise UsageFault("nothing says yet whose repository this has to be", remedy=remedy)
         try:
             make_folder(self._cache, mode=0o700)
+            check_plain(self._cache)
             if floor is not None:
                 self._raise_to(floor)
         except OSError as error:
@@ -99,7 +101,7 @@ class TufClient:
         return bool(self._root().get("consistent_snapshot"))
 
     def _root(self) -> Any:
-        return json.loads((self._cache / "root.json").read_bytes())["signed"]
+        return json.loads(read_kept(self._cache / "root.json"))["signed"]
 
     def target(self, name: str) -> Target | None:
         """The target called `name`, after a refresh; None when the repository does not have it."""
@@ -146,7 +148,7 @@ class TufClient:
 
     def _read_verified(self, now: datetime) -> FloorState:
         """The metadata that the library has just verified and kept."""
-        metadata = {role: (self._cache / f"{role}.json").read_bytes() for role in ROLES}
+        metadata = {role: read_kept(self._cache / f"{role}.json") for role in ROLES}
         signed = json.loads(metadata["timestamp"])["signed"]
         made = datetime.fromisoformat(signed[MADE]).astimezone(UTC) if MADE in signed else None
         if made is not None and now + CLOCK_SKEW < made:
@@ -155,7 +157,10 @@ class TufClient:
         return FloorState(metadata, made)
 
     def _unwritable(self, error: OSError) -> StorageError:
-        return StorageError(f"{self._cache} cannot be written: {error.strerror}", remedy="make it writable for you")
+        what, remedy = "cannot be written", "make it writable for you"
+        if isinstance(error, NoPlainFile):
+            what, remedy = f"cannot be used: {error.filename}", "take it away: what is missing there is loaded again"
+        return StorageError(f"{self._cache} {what}: {error.strerror}", remedy=remedy)
 
     @contextlib.contextmanager
     def told(self) -> Iterator[None]:
@@ -230,7 +235,7 @@ def _file_of(target: Target) -> TargetFile:
 def _version_at(path: Path) -> int:
     """The version of a cached file; 0 for one that is missing, torn, or no metadata."""
     try:
-        return version_of(path.read_bytes())
+        return version_of(read_kept(path))
     except (OSError, ValueError, KeyError, TypeError):
         return 0
 

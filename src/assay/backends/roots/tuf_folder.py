@@ -9,6 +9,7 @@ Leaves to others: what is done with the root (`pipeline.root_refresh`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from assay.backends.durable_file import exclusive, make_folder, write_durably
+from assay.backends.named_file import NoPlainFile, check_plain, read_kept
 from assay.errors import AssayError, NotVerified, StorageError, ToolMissing, UsageFault
 from assay.formats.signer_choice import CLOCK_FLOOR
 from assay.formats.time_stamps import INSTALL
@@ -44,9 +46,13 @@ def read_root(repository: Path, state: Path, now: datetime, first_root: bytes | 
         make_folder(state / "metadata", mode=0o700)
         make_folder(state / "targets", mode=0o700)
         with exclusive(state / ".lock"):
+            check_plain(state)
             _check_clock(state, now)
             data = _verified(repository, state, first_root)
             write_durably(state / SEEN, now.astimezone(UTC).isoformat().encode())
+    except NoPlainFile as error:
+        told = f"{state} cannot be used: {error.filename}: {error.strerror}"
+        raise StorageError(told, remedy="take it away") from error
     except OSError as error:
         raise StorageError(f"{state} cannot be written: {error.strerror}", remedy="make it writable for you") from error
     return data
@@ -54,9 +60,9 @@ def read_root(repository: Path, state: Path, now: datetime, first_root: bytes | 
 
 def _check_clock(state: Path, now: datetime) -> None:
     seen = CLOCK_FLOOR
-    if (state / SEEN).is_file():
+    if os.path.lexists(state / SEEN):
         try:
-            seen = datetime.fromisoformat((state / SEEN).read_text(encoding="ascii"))
+            seen = datetime.fromisoformat(read_kept(state / SEEN).decode("ascii"))
         except ValueError as error:
             raise NotVerified(f"{state / SEEN} is damaged", remedy="begin again with another state folder") from error
     if now < seen:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.backends.durable_file import exclusive, write_durably
+from assay.backends.named_file import read_kept
 from assay.backends.signers import messages
 from assay.backends.signers.log_queue import LogQueue
 from assay.errors import InfrastructureError, NotVerified, Refused, ServiceAway, StorageError, ToolMissing, UsageFault
@@ -165,16 +166,23 @@ def keep_root(folder: Path, root_text: str) -> None:
     path = folder / ROOT_FILE
     try:
         with exclusive(folder):
-            if not path.is_file() or path.read_text(encoding="utf-8") != root_text:
+            if not _says(path, root_text):
                 write_durably(path, root_text.encode())
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}", remedy="make it writable") from error
 
 
+def _says(path: Path, text: str) -> bool:
+    try:
+        return read_kept(path) == text.encode()
+    except FileNotFoundError:
+        return False
+
+
 def own_trust(folder: Path, settings: KeylessSettings) -> tuple[TrustedServices, TrustedIdentity] | None:
     """What a site trusts of its own keyless signatures; None before the first one."""
     try:
-        root = (folder / ROOT_FILE).read_text(encoding="utf-8")
+        root = read_kept(folder / ROOT_FILE).decode()
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -188,7 +196,7 @@ def read_trust_config(folder: Path, settings: KeylessSettings) -> str | None:
         return None
     path = folder / settings.trust_config
     try:
-        return path.read_bytes()[:TRUST_CONFIG_BYTES_MAX].decode("utf-8")
+        return read_kept(path, TRUST_CONFIG_BYTES_MAX).decode()
     except (OSError, ValueError) as error:
         raise UsageFault(f"the trust config {path} cannot be read", remedy="correct keyless.toml") from error
 

@@ -47,7 +47,7 @@ class LogQueue:
     def public_key(self, keyid: str) -> str | None:
         """The public key (PEM) with that id, which whoever uses it compares; None when none was kept."""
         try:
-            return self._key_path(keyid).read_text(encoding="ascii")
+            return read_kept(self._key_path(keyid)).decode("ascii")
         except (OSError, ValueError):
             return None
 

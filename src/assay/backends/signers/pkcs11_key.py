@@ -65,6 +65,11 @@ class TokenKeySigner:
                 f"the key with {self._key} can be copied out of the token '{self._session.label}'",
                 remedy="make it there with EXTRACTABLE=false, or say development = true in keys.toml",
             )
+        if not hasattr(key, "sign"):
+            raise Refused(
+                f"the key with {self._key} in the token '{self._session.label}' may not sign (CKA_SIGN is false)",
+                remedy="make one that may, or let another key sign for this role: assay keys use ROLE URI",
+            )
         self._checked = True
         if self._algorithm == "ed25519":
             return bytes(key.sign(data, mechanism=pkcs11.Mechanism.EDDSA))

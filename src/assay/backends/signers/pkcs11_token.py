@@ -31,6 +31,10 @@ LABELS_SHOWN = 8
 """Labels of tokens or keys that an error lists."""
 
 
+class TokenAway(InfrastructureError):
+    """The library does not show the token."""
+
+
 class TokenSession:
     """The one session with the token `label`; opened at the first call, and kept."""
 
@@ -76,7 +80,10 @@ class TokenSession:
                 raise self._no_key(session, wanted, kind) from error
             except library.MultipleObjectsReturned as error:
                 told = f"the token '{self.label}' has several keys with {wanted}"
-                raise UsageFault(told, remedy="name it by label and id: pkcs11:token=T;object=LABEL;id=%01") from error
+                remedy = "name it by label and id: pkcs11:token=T;object=LABEL;id=%01"
+                if wanted.label is not None and wanted.key_id is not None:
+                    remedy = "see which one it is, and remove the other with the tool of its maker"
+                raise UsageFault(told, remedy=remedy) from error
         return self._keys[known]
 
     def is_hardware(self) -> bool:
@@ -100,7 +107,7 @@ class TokenSession:
     def _opened(self, library: Any, pin: str, writes: bool) -> Any:
         if self._session is None:
             self._announce()
-            token = self._find(library)
+            token = self._plugged_in(library)
             self._check_tries(library, token)
             if not self._pin_was_good:
                 self._wrong.check(locked=True)  # several processes may have waited with the same wrong PIN
@@ -120,6 +127,15 @@ class TokenSession:
             return token.open(rw=writes, user_pin=pin)
         except library.UserAlreadyLoggedIn:  # another session of this process, with the same token
             return token.open(rw=writes)
+
+    def _plugged_in(self, library: Any) -> Any:
+        """The token. A library looks for its tokens when it begins: one that came since is seen at the second look."""
+        try:
+            return self._find(library)
+        except TokenAway:
+            with contextlib.suppress(library.PKCS11Error):
+                library.lib(self._token.module).reinitialize()
+            return self._find(library)
 
     def _find(self, library: Any) -> Any:
         serial = self._token.serial.encode() if self._token.serial is not None else None
@@ -144,8 +160,12 @@ class TokenSession:
         try:
             return library.lib(module)
         except library.PKCS11Error as error:
-            what = "cannot be loaded" if name_of(error) == "PKCS11Error" else f"answers {name_of(error)}"
-            raise ToolMissing(f"{where} {what}: {module}", remedy=remedy) from error
+            if name_of(error) == "PKCS11Error":
+                raise ToolMissing(f"{where} cannot be loaded: {module}", remedy=remedy) from error
+            raise InfrastructureError(
+                f"{where} is there and does not begin, it answers {name_of(error)}: {module}",
+                remedy="see that its configuration and what it keeps are there (SoftHSM: softhsm2.conf, its tokendir)",
+            ) from error
 
     def _check_tries(self, library: Any, token: Any) -> None:
         flags = library.TokenFlag
@@ -169,11 +189,11 @@ class TokenSession:
                 )
         return in_words(error, self.label)
 
-    def _no_token(self, loaded: Any, library: Any) -> InfrastructureError:
+    def _no_token(self, loaded: Any, library: Any) -> TokenAway:
         shown: list[str] = []
         with contextlib.suppress(library.PKCS11Error):
             shown = [f"'{token.label}'" for token in loaded.get_tokens() if token.label][:LABELS_SHOWN]
-        return InfrastructureError(
+        return TokenAway(
             f"the token '{self.label}' is not there; {self._token.module} shows {', '.join(shown) or 'none'}",
             remedy="plug it in, or correct its label in keys.toml",
         )

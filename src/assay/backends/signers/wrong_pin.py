@@ -13,6 +13,7 @@ import hashlib
 from pathlib import Path
 
 from assay.backends.durable_file import write_durably
+from assay.backends.named_file import read_kept
 from assay.errors import Refused
 from assay.interfaces.signer import KeyPlace
 from assay.model.keys import PinSource
@@ -71,7 +72,7 @@ class WrongPin:
     def _known(self) -> str | None:
         """`_WRONG`, `_GIVEN`, or None; files of earlier versions say only the token."""
         try:
-            text = self._path.read_text(encoding="utf-8", errors="replace")
+            text = read_kept(self._path).decode(errors="replace")
         except FileNotFoundError:
             return None
         except OSError:
