@@ -92,7 +92,9 @@ def test_a_token_is_pulled_and_plugged_in_again(service: SignerProcess, own: Sof
 
 def test_what_a_library_keeps_is_gone(service: SignerProcess, own: SoftToken, tmp_path: Path) -> None:
     (own.folder / "tokens").rename(tmp_path / "gone")
-    told = does_not_sign(service, InfrastructureError, r"is there and does not begin, it answers GeneralError: .*library")
+    told = does_not_sign(
+        service, InfrastructureError, r"is there and does not begin, it answers GeneralError: .*library"
+    )
     assert "apt-get" not in told.remedy
     (tmp_path / "gone").rename(own.folder / "tokens")
     signs(service)

@@ -43,6 +43,7 @@ def sign(request: dict[str, Any], has_token: Callable[[float], None] = lambda _s
     """
     try:
         from sigstore import dsse
+        from sigstore.models import InvalidBundle
         from sigstore.oidc import IdentityToken
         from sigstore.sign import SigningContext
     except ImportError as error:
@@ -55,9 +56,35 @@ def sign(request: dict[str, Any], has_token: Callable[[float], None] = lambda _s
         raise Refused("the identity token is malformed, expired or not meant for Sigstore", remedy=_TOKEN) from error
     has_token(time.monotonic() - begin)
     config = _config(request.get("trust_config"))
-    with SigningContext.from_trust_config(config).signer(token, cache=True) as signer:
-        bundle = signer.sign_dsse(dsse.Statement(decode_base64(request["payload"], "the statement")))
+    context = SigningContext.from_trust_config(config)
+    stampers = context._tsa_clients = [_Stamper(each) for each in context._tsa_clients]
+    with context.signer(token, cache=True) as signer:
+        try:
+            bundle = signer.sign_dsse(dsse.Statement(decode_base64(request["payload"], "the statement")))
+        except InvalidBundle:
+            failed = next((each.failed for each in stampers if each.failed is not None), None)
+            if failed is None:
+                raise
+            raise failed from failed.__context__  # what the network said: raised here it would be lost
     return {"bundle": encode_base64(bundle.to_json().encode()), "trusted_root": config._inner.trusted_root.to_json()}
+
+
+class _Stamper:
+    """A client of a time stamp authority, with why it got no stamp: the library logs that and goes on, and says in the
+    end that the bundle is invalid, as if nobody had been away.
+    """
+
+    def __init__(self, client: Any) -> None:
+        self.url = client.url
+        self.failed: Exception | None = None
+        self._client = client
+
+    def request_timestamp(self, signature: bytes) -> Any:
+        try:
+            return self._client.request_timestamp(signature)
+        except Exception as error:
+            self.failed = error
+            raise
 
 
 def _config(text: str | None) -> ClientTrustConfig:
