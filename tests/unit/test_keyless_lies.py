@@ -35,7 +35,7 @@ Change = Callable[["LyingLab", bytes, Any], Any]
 
 
 class LyingLab(SigstoreLab):
-    """A lab whose answers to a path can be changed (by what is asked, and the right answer), or that does not answer."""
+    """A lab whose answers to a path can be changed (by what is asked and the right answer), or that does not answer."""
 
     def __init__(self) -> None:
         self.lies: dict[str, Change] = {}

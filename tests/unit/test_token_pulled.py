@@ -82,7 +82,7 @@ def test_a_token_is_pulled_and_plugged_in_again(service: SignerProcess, own: Sof
     pid = service.pid
     for _ in range(2):
         folder.rename(tmp_path / "pulled")
-        with pytest.raises(InfrastructureError, match="the token 'factory' is not there; .* shows none"):
+        with pytest.raises(InfrastructureError, match=r"the token 'factory' is not there; .* shows none"):
             service.sign(Role.LOG, state("x"))
         (tmp_path / "pulled").rename(folder)
         signs(service)

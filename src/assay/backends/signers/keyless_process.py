@@ -57,7 +57,8 @@ def sign(request: dict[str, Any], has_token: Callable[[float], None] = lambda _s
     has_token(time.monotonic() - begin)
     config = _config(request.get("trust_config"))
     context = SigningContext.from_trust_config(config)
-    stampers = context._tsa_clients = [_Stamper(each) for each in context._tsa_clients]
+    stampers = [_Stamper(each) for each in context._tsa_clients]
+    context._tsa_clients = list[Any](stampers)
     with context.signer(token, cache=True) as signer:
         try:
             bundle = signer.sign_dsse(dsse.Statement(decode_base64(request["payload"], "the statement")))
