@@ -224,6 +224,36 @@ def test_the_console_and_what_is_sent_to_it(lab: Lab, tmp_path: Path) -> None:
     assert told.status == 0 and f"name={APP}" in json.dumps(told.data["lines"]), told.said
 
 
+def _taken_away(lab: Lab) -> bool:
+    """The console asks for the place again at once, and may be before ann: then it is taken away once more."""
+    lab.labgrid("-p", "desk", "release", "--kick", user="admin")
+    return lab.labgrid("-p", "desk", "acquire", user="ann").returncode == 0
+
+
+def test_a_place_that_its_admin_takes_away_in_the_middle_of_a_console(lab: Lab, tmp_path: Path) -> None:
+    """The console is told, names who has it now, and is there again when it is free."""
+    line = [sys.executable, "-m", "assay", "console", "far", "--bench", str(lab.bench), "--site", str(lab.site.folder)]
+    said = tmp_path / "said"
+
+    def shows(pattern: str) -> Callable[[], bool]:
+        return lambda: re.search(pattern, said.read_text(errors="replace"), re.DOTALL) is not None
+
+    with said.open("wb") as out:
+        console = subprocess.Popen([*line, "--seconds", "200"], cwd=ROOT, env=environment(), stdout=out, stderr=out)
+    try:
+        lab.until(shows("connected to"), "the console is there")
+        lab.until(lambda: _taken_away(lab), "ann has the place")
+        lab.until(shows("labgrid user ann on elsewhere"), f"who took it is named: {said.read_text()}")
+        assert lab.holder == "elsewhere/ann"
+        assert lab.labgrid("-p", "desk", "release", user="ann").returncode == 0
+        lab.until(shows("user ann.*connected to"), f"the console comes back: {said.read_text()}")
+    finally:
+        console.send_signal(signal.SIGINT)
+        console.wait(PATIENCE_S)
+        print(said.read_text())
+    lab.until(lambda: lab.holder == "", "the place is released")
+
+
 def test_a_holder_that_is_killed_holds_nothing_in_labgrid(lab: Lab) -> None:
     holder = lab.started("far", "--", "sleep", "1000")
     try:

@@ -236,3 +236,31 @@ def _read_until(port: int, words: bytes) -> bytes:
         except OSError:
             break
     return seen
+
+
+def test_long_names_leave_room_for_what_was_said(host: Host) -> None:
+    long = "a-place-with-a-name-as-long-as-names-may-be-which-is-63-letters"
+    user = {**HOLDER, "user": "u" * 60, "note": "n" * 200}
+    host.rows = [row(long, "/dev/a", holder=user), row("desk", "/dev/b")]
+
+    async def script(pilot: Pilot[None], page: TopPage) -> None:
+        assert names(page) == ["a-place-with-a…-is-63-letters"[:14] + "…is-63-letters", "desk"]
+        assert [len(cell) for cell in cells(page, 0)[:-1]] == [28, 8, 5, 28, 28]
+        await until(pilot, lambda: text(page, "#said").startswith(f"{long}: assay update"))
+
+    on_page(host, script, size=(150, 30))
+
+
+def test_what_a_unit_sends_moves_no_cursor_and_turns_no_line_around(host: Host) -> None:
+    async def script(pilot: Pilot[None], page: TopPage) -> None:
+        feed = TapFeed("/dev/c")
+        try:
+            await until(pilot, lambda: bool(host.watch._heard))
+            time.sleep(0.25)  # a sender looks for listeners five times a second
+            feed.send("\x1b[2J\x1b[H\u202eevil \x07 工作台 \x9b31m\x00".encode() + b"\xff\xfe\r\n")
+            shown = "\\u{202e}evil \\u{7} 工作台 \\u{9b}31m\\u{0}\\xff\\xfe"
+            await until(pilot, lambda: shown in text(page, "#said"))
+        finally:
+            feed.close()
+
+    on_page(host, script, size=(150, 40))

@@ -17,6 +17,7 @@ from named_tests import BY_MODULE, unknown
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "reference" / "foreign-boards.md"
 ROW = re.compile(r"^\| `(test_\w+)` \| (.*) \|$", re.MULTILINE)
+UNIT_ROW = re.compile(r"^\| `(test_\w+\.py)` \| [^|]* \| (.*) \|$", re.MULTILINE)
 NOT_HERE = "not here: "
 
 
@@ -39,6 +40,26 @@ def test_every_case_of_theirs_has_a_row() -> None:
         files = [each for each in package if re.search(r"/tests/integration/test_\w+\.py$", each.name)]
         found = {name for each in files for name in _cases(package.extractfile(each).read())}  # type: ignore[union-attr]
     assert found and found <= set(rows()), found - set(rows())
+
+
+def unit_rows() -> dict[str, str]:
+    return dict(UNIT_ROW.findall(TABLE.read_text()))
+
+
+def test_every_row_about_their_unit_tests_names_tests_of_ours() -> None:
+    assert len(unit_rows()) >= 12
+    for file, where in unit_rows().items():
+        assert BY_MODULE.search(where) or where.startswith(NOT_HERE), file
+        assert unknown(where) == []
+
+
+def test_every_file_of_their_unit_tests_has_a_row() -> None:
+    packages = sorted((ROOT / ".nox" / "foreign-firmware").glob("smpclient-*.tar.gz"))
+    if not packages:
+        pytest.skip("their source package is not here: nox -s tests fetches it")
+    with tarfile.open(packages[-1]) as package:
+        files = {Path(each.name).name for each in package if re.search(r"^[^/]+/tests/test_\w+\.py$", each.name)}
+    assert files and files <= set(unit_rows()), files - set(unit_rows())
 
 
 def _cases(source: bytes) -> set[str]:

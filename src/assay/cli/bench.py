@@ -25,6 +25,7 @@ from assay.cli.session import Answer, Session, verb
 from assay.errors import UsageFault
 
 if TYPE_CHECKING:
+    from assay.interfaces.lock import Holder
     from assay.model.bench import Place
     from assay.pipeline.bench_watch import PlaceRow
 
@@ -96,10 +97,16 @@ def _everybody() -> Answer:
     from assay.drivers.locks.file_lock import FileLocks
 
     holders = FileLocks().held()
-    rows = [(holder.place, f"is used by {holder}") for holder in holders]
+    rows = [(holder.place, f"is used by {_who(holder)}") for holder in holders]
     lines = in_columns(rows) or ["nobody holds a place of this host"]
     facts = [{**asdict(holder), "since": holder.since.isoformat()} for holder in holders]
     return Answer("\n".join(lines), {"holders": facts})
+
+
+def _who(holder: Holder) -> str:
+    from assay.drivers.locks.ancestors import is_stopped
+
+    return f"{holder}; that process is stopped" if is_stopped(holder.pid) else str(holder)
 
 
 def bench_rows(session: Session, bench: Path | None) -> list[PlaceRow]:
@@ -160,7 +167,7 @@ def _row(name: str, board: str, port: str, kind: str, state: str, doors: tuple[s
 
     holder = FileLocks().holder_of((port, *doors))
     # A program that takes no locks (a terminal, another tool) is a user too.
-    used_by = str(holder) if holder else ", ".join(programs_with(port)) or None
+    used_by = _who(holder) if holder else ", ".join(programs_with(port)) or None
     facts = {**asdict(holder), "since": holder.since.isoformat()} if holder else None
     return PlaceRow(name, board, port, kind, state, facts, used_by, tuple(FileLocks().waiting_of((port, *doors))))
 

@@ -24,6 +24,15 @@ WIDE = 110  # columns of a terminal that has room for board and last line in the
 SORTS = ("name", "user", "state")
 
 
+CELL_MAX = 28
+"""Columns of a name in the table; the whole one is below it, when its place is chosen."""
+
+
+def _short(text: str) -> str:
+    """Names of places tell themselves apart at their ends as often as at their beginnings."""
+    return text if len(text) <= CELL_MAX else f"{text[: CELL_MAX // 2]}…{text[1 - CELL_MAX // 2 :]}"
+
+
 class TopPage(App[None]):
     """One page; `watch` is closed by who made it. `every_s`: seconds between two looks at places and locks."""
 
@@ -206,8 +215,8 @@ class TopPage(App[None]):
         said = place.lines[-1] if place.lines else ""
         user = row.user or "free"
         if self._wide:
-            return row.name, row.board, row.state, user, place.runs, said
-        return row.name, row.state, user, place.runs
+            return _short(row.name), _short(row.board), row.state, _short(user), _short(place.runs), said
+        return _short(row.name), row.state, _short(user), place.runs
 
     def _fits(self, place: PlaceNow) -> bool:
         row = place.row

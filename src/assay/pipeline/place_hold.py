@@ -12,10 +12,11 @@ import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from assay.errors import at_layer
+from assay.errors import LinkError, at_layer
 from assay.interfaces.step_book import Say, say_nothing
 
 if TYPE_CHECKING:
+    from assay.drivers.locks.file_lock import HeldDoors
     from assay.pipeline.places import PlaceAddress
 
 LABGRID_PORTS = "ASSAY_LABGRID_PORTS"
@@ -37,7 +38,7 @@ def hold(
     say_who_is_waited_for(address.name, doors, wait_s, say)
     lock = held.enter_context(FileLocks().acquire_all(doors, verb=verb, place=address.name, wait_s=wait_s))
     if address.labgrid is None:
-        return address.port
+        return _where_it_is_now(address, lock)
     if (known := json.loads(os.environ.get(LABGRID_PORTS, "{}")).get(address.port)) is not None:
         return str(known)  # in the sandbox of a test, whose parent holds the place
     from assay.drivers.labgrid.client import console_of
@@ -48,6 +49,21 @@ def hold(
             labgrid = LabgridHold(address.labgrid, wait_s=wait_s)
             held.callback(lambda: say(said) if (said := labgrid.release()) else None)
         return console_of(address.labgrid) if console else address.port
+
+
+def _where_it_is_now(address: PlaceAddress, lock: HeldDoors) -> str:
+    """The port of the unit that is held, looked for again: who waits for minutes may find another unit at its name.
+
+    Raises LinkError when it went to another socket, whose lock is not the one that we have.
+    """
+    if address.look is None:
+        return address.port
+    port = address.look()
+    if not lock.is_of(port):
+        raise LinkError(
+            f"{address.name} is at {port} now, and was at {address.port} when this began", remedy="do it again"
+        )
+    return port
 
 
 def say_who_is_waited_for(place: str, doors: tuple[str, ...], wait_s: float, say: Say) -> None:

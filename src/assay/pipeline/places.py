@@ -8,7 +8,7 @@ is not the one that the bench says. Leaves to others: ports, locks, twins and po
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -107,6 +107,8 @@ class PlaceAddress:
     flash: Mapping[str, str] = field(default_factory=dict)
     ssh: SshAddress | None = None
     labgrid: LabgridPlace | None = None
+    look: Callable[[], str] | None = field(default=None, compare=False)
+    """Looks for the port again, of a place that is known by what its unit is."""
 
     @property
     def doors(self) -> tuple[str, ...]:
@@ -194,12 +196,15 @@ def _of_bench(site: Site, root: Path, place: Place, said: _Said) -> PlaceAddress
                 )
         twin = replace(twin, name=place.name, power=place.power, chip=chip, features=place.features)
         return replace(twin, probe=place.probe, flash=place.flash, ssh=place.ssh)
-    if place.usb is None and place.port is None:
-        port = place.without_port
-    else:
+
+    def look() -> str:
         with at_layer("port"):
-            port = resolved(port_of(f"place {place.name}", place.usb) if place.usb is not None else place.port or "")
+            return resolved(port_of(f"place {place.name}", place.usb) if place.usb is not None else place.port or "")
+
+    port = place.without_port if place.usb is None and place.port is None else look()
     found = PlaceAddress(place.name, board, port, place.power, None, chip, place.features)
+    if port != place.port and (place.usb or place.port):
+        found = replace(found, look=look)
     return replace(found, probe=place.probe, flash=place.flash, ssh=place.ssh, labgrid=place.labgrid)
 
 

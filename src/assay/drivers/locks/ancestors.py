@@ -10,6 +10,7 @@ from pathlib import Path
 
 DEPTH_MAX = 64  # processes between this one and init
 _ENDED = ("Z", "X")
+_STOPPED = ("T", "t")
 _AFTER_NAME_PPID = 1  # proc(5), stat: fields 3 (state), 4 (ppid), ... 22 (starttime), counted behind the name
 _AFTER_NAME_STARTED = 19
 
@@ -33,6 +34,12 @@ def is_self_or_ancestor(pid: int, started_ticks: int) -> bool:
             return int(fields[_AFTER_NAME_STARTED]) == started_ticks
         current = int(fields[_AFTER_NAME_PPID])
     return False
+
+
+def is_stopped(pid: int) -> bool:
+    """True for a process that was stopped (Ctrl-Z, SIGSTOP, a debugger): it holds what it has, and does nothing."""
+    fields = _stat(pid)
+    return bool(fields) and fields[0] in _STOPPED
 
 
 def descendants(pid: int) -> list[int]:

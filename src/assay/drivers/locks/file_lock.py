@@ -25,7 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from assay.drivers.locks.ancestors import started
+from assay.drivers.locks.ancestors import is_stopped, started
 from assay.drivers.locks.lock_record import LockRecord, read_record, record_of, unknown, write_record
 from assay.drivers.locks.waiting_line import WaitingLine
 from assay.errors import PlaceBusy, Refused, StorageError
@@ -157,6 +157,8 @@ class FileLocks:
         who = str(holder) if holder and holder.pid else "a process that did not say who it is"
         waits = f"; {len(before)} wait before: {', '.join(before)}" if before else ""
         remedy = "wait for it (--wait SECONDS), or end that process"
+        if holder and is_stopped(holder.pid):
+            remedy = f"that process is stopped: kill -CONT {holder.pid} lets it go on; or end it"
         return PlaceBusy(f"{place or port} is used by {who}{waits}", remedy=remedy)
 
     def _is_lent(self, port: str) -> bool:
@@ -225,9 +227,8 @@ class FileLocks:
         except OSError as error:
             raise _no_locks(path, error.strerror or str(error)) from error
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return read_record(file) or LockRecord(unknown(path.name), 0)
+            if not _flock(path, file, fcntl.LOCK_SH):
+                return read_record(file) or LockRecord(unknown(path.name), 0)
         finally:
             os.close(file)
         return None
@@ -238,7 +239,7 @@ class FileLocks:
         for level in range(LEVELS_MAX):
             path = self._path(port, level)
             file = open_or_create(path)
-            if not _flock(file):
+            if not _flock(path, file, fcntl.LOCK_EX):
                 record = read_record(file)
                 os.close(file)
                 if record is None or not record.is_above():
@@ -285,6 +286,10 @@ class FileLock:
         """True when a process above this one has the place, and shares it."""
         return not self._path.name.endswith(".0.lock")
 
+    def is_of(self, port: str) -> bool:
+        """True when this is the lock of what is at `port` now."""
+        return self._path.name.partition(".")[0] == place_digest(port)
+
     def release(self) -> None:
         """Give the place back; a second call does nothing."""
         if self._file is not None:
@@ -327,6 +332,10 @@ class HeldDoors:
     def lent(self) -> bool:
         """True when a process above this one has the place, and shares it."""
         return self._locks[0].lent
+
+    def is_of(self, port: str) -> bool:
+        """True when what is at `port` now is the unit that is held."""
+        return self._locks[0].is_of(port)
 
     def release(self) -> None:
         """Give all back; a second call does nothing."""
@@ -380,11 +389,14 @@ def _no_locks(folder: Path, why: str) -> StorageError:
     )
 
 
-def _flock(file: int) -> bool:
+def _flock(path: Path, file: int, how: int) -> bool:
+    """False when somebody has it. Raises StorageError where a file system (some of those in networks) has no locks."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        raise _no_locks(path.parent, f"its file system has no locks ({error.strerror})") from error
     return True
 
 

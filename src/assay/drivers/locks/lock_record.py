@@ -43,8 +43,7 @@ def record_of(pid: int, verb: str, place: str, note: str) -> LockRecord:
         user = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         user = str(os.getuid())
-    note = visible(note[:NOTE_MAX])[:NOTE_MAX]
-    holder = Holder(pid, user, socket.gethostname(), verb, datetime.now(UTC), place, note)
+    holder = Holder(pid, user, socket.gethostname(), verb, datetime.now(UTC), place, note[:NOTE_MAX])
     return LockRecord(holder, started(pid) or 0)
 
 
