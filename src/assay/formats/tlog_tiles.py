@@ -76,6 +76,21 @@ def has_tile(size: int, tile: Tile) -> bool:
     return before < size >> (TILE_HEIGHT * (tile.level or 0)) and tile_at(tile.level, tile.index, size) == tile
 
 
+def had_tile(size: int, tile: Tile) -> bool:
+    """Whether a log of `size` entries has a wider tile in the place of that one, which it had when it was smaller."""
+    before = tile.index * TILE_WIDTH
+    return (
+        before < size >> (TILE_HEIGHT * (tile.level or 0)) and tile.width < tile_at(tile.level, tile.index, size).width
+    )
+
+
+def cut(data: bytes, wide: Tile, width: int) -> bytes:
+    """The narrower tile that `data`, the bytes of `wide`, begins with. Raises `NotVerified`."""
+    if wide.level is not None:
+        return data[: width * merkle.HASH_BYTES]
+    return encode_entries(decode_entries(data, wide.width, f"log: {wide.path}")[:width])
+
+
 def tiles_of(size: int, since: int = 0) -> Iterator[Tile]:
     """The tiles and bundles that a log of `size` entries has, and a log of `since` entries had not."""
     yield from _tiles_of_level(None, since, size)

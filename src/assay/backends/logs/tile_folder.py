@@ -142,7 +142,4 @@ class TileFolder:
         return [width for width in widths if width > tile.width] + ([TILE_WIDTH] if full.is_file() else [])
 
     def _cut(self, wide: Tile, width: int) -> bytes:
-        data = self.file(wide.path)
-        if wide.level is not None:
-            return data[: width * merkle.HASH_BYTES]
-        return tlog_tiles.encode_entries(tlog_tiles.decode_entries(data, wide.width, f"log: {wide.path}")[:width])
+        return tlog_tiles.cut(self.file(wide.path), wide, width)

@@ -108,8 +108,21 @@ def _tile(store: RecordReader, tile: tlog_tiles.Tile, expected: list[bytes], rep
 def _stray_files(store: RecordReader, size: int, report: LogReport) -> None:
     for path in store.log.files():
         tile = tlog_tiles.tile_of(path)
-        if tile is None or not tlog_tiles.has_tile(size, tile):
+        if tile is not None and tlog_tiles.had_tile(size, tile):
+            _narrower(store, tile, size, report)
+        elif tile is None or not tlog_tiles.has_tile(size, tile):
             report.fault(f"log {path}", f"is not covered by the checkpoint of size {size}: was the log set back?")
+
+
+def _narrower(store: RecordReader, tile: tlog_tiles.Tile, size: int, report: LogReport) -> None:
+    """A tile from before the log grew, which a copy that deletes nothing keeps: the wider one begins with it."""
+    wide = tlog_tiles.tile_at(tile.level, tile.index, size)
+    try:
+        if store.log.file(tile.path) == tlog_tiles.cut(store.log.file(wide.path), wide, tile.width):
+            return
+        report.fault(f"log {tile.path}", f"is not what {wide.path} begins with: one of the two was changed")
+    except AssayError as error:
+        report.fault(f"log {tile.path}", error.message)
 
 
 def _records(
