@@ -168,7 +168,7 @@ def test_a_board_that_a_place_names_wrongly_is_told_with_the_place(tmp_path: Pat
     text = 'schema = "assay.bench/1"\n[[places]]\nname = "desk"\nboard = "thiers"\nport = "/dev/ttyS9"\n'
     (tmp_path / "bench.toml").write_text(text)
     with pytest.raises(
-        UsageFault, match=r"^place desk: there is no boards/thiers\.toml \(did you mean 'theirs'"
+        UsageFault, match=r"bench\.toml:4: place desk: there is no boards/thiers\.toml \(did you mean 'theirs'"
     ) as told:
         find_place(Site(tmp_path / ".assay"), "desk", start=tmp_path)
     assert str(told.value).count("known boards") == 1
