@@ -310,6 +310,23 @@ def test_replay_shows_what_would_change(published: Published) -> None:
     assert kinds(published).count("decision") == 1
 
 
+def test_replay_by_a_pack_whose_checks_have_other_names(published: Published) -> None:
+    """Refused before and refused now, by a check of another name: said, since whoever reads the reasons reads others.
+    Allowed before and now: nobody's answer changes, whatever the checks are called.
+    """
+    adopt_pack(published)
+    with pytest.raises(Refused):
+        publish_signed(published.signed, published.site)
+    renamed = write_pack(published, DENIES, id="another", version="2.0.0")
+    told = assay(published, "policy", "replay", "--with", str(renamed))[1]
+    assert [each["change"] for each in told["changed"]] == ["other checks"]
+    adopt_pack(published, ALLOWS, version="1.1.0")
+    publish_signed(published.signed, published.site)
+    lax = write_pack(published, ALLOWS, id="another", version="2.0.0")
+    told = assay(published, "policy", "replay", "--with", str(lax))[1]
+    assert [each["change"] for each in told["changed"]] == ["would be allowed"]
+
+
 def test_check_decides_without_acting(published: Published) -> None:
     before = kinds(published)
     ask = ("policy", "check", "tiny@1.0.0", "--board", "ast1030-evb", "--at")

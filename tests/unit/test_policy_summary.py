@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from memory_signer import MemorySigner
 from policy_sample import pack_text
 from published_release import Published
@@ -31,6 +33,7 @@ from assay.pipeline.policy_facts import facts_of
 from assay.pipeline.policy_files import policy_engine
 from assay.pipeline.policy_summary import Summarized, derive_again, summarize
 from assay.pipeline.release_gate import verify_release, verify_summarized
+from assay.pipeline.site_keys import use_key
 from assay.pipeline.withdrawing import withdraw
 from assay.stages.provenance.summary import summary_statement
 
@@ -238,6 +241,30 @@ def test_derived_again_it_is_the_same_but_for_the_time(decided: Published) -> No
     keys = tuple(key for key in decided.trust().keys if key.role is not Role.VERIFIER)
     with pytest.raises(NotVerified, match="trust file"):
         derive_again(*ask[:3], decided.trust(keys=keys), None, made.bundle)
+
+
+def test_derived_again_by_another_key(decided: Published, tmp_path: Path) -> None:
+    """The verifier's key is rotated: what it vouched for stands while the old key counts, and says who it was."""
+    ask = (decided.site, "tiny@1.0.0", decided.board)
+    before = decided.trust()
+    old = next(key for key in before.keys if key.role is Role.VERIFIER)
+    made = summarize(*ask, before, None)
+    file = tmp_path / "second.pem"
+    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(ec.generate_private_key(ec.SECP256R1()).private_bytes(*form))
+    file.chmod(0o600)
+    new = use_key(decided.site, Role.VERIFIER, f"file2:{file}", public=None, name="second", make=False, production=True)
+    assert new.keyid != old.keyid
+    others = tuple(key for key in decided.trust().keys if key.role is not Role.VERIFIER)
+    both = decided.trust(keys=(*others, new, old))
+    assert derive_again(*ask, both, None, made.bundle) == ("verifier",)
+    with pytest.raises(NotVerified, match="trust file"):
+        derive_again(*ask, decided.trust(keys=(*others, new)), None, made.bundle)
+    with pytest.raises(NotVerified, match="is revoked"):
+        revoked = old.model_copy(update={"revoked": True})
+        derive_again(*ask, decided.trust(keys=(*others, new, revoked)), None, made.bundle)
+    again = summarize(*ask, both, None)
+    assert derive_again(*ask, both, None, again.bundle) == ()
 
 
 def test_what_a_policy_denies_gets_no_summary(published: Published) -> None:
