@@ -10,8 +10,9 @@ from memory_signer import MemorySigner, trust_in
 from assay.errors import NotVerified
 from assay.formats import checkpoint, merkle, signed_note
 from assay.formats.checkpoint import Checkpoint
+from assay.formats.public_key import raw_ed25519
 from assay.formats.signed_note import VerifierKey
-from assay.model.trust import TrustedLog
+from assay.model.trust import Role, TrustedLog
 
 # The example in the documentation of Go's golang.org/x/mod/sumdb/note: made by other people's code.
 GO_VKEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
@@ -124,6 +125,28 @@ def test_trust_names_logs() -> None:
         checkpoint.verify_with_trust(_note(), trust_in(signer))
     with pytest.raises(NotVerified, match="UNSAFE-DEVELOPMENT"):
         checkpoint.verify_with_trust(_note(), trust_in(signer, log, development=False))
+
+
+def test_two_keys_of_one_log() -> None:
+    """Under one name, in any order: each vouches for what it signed, and for nothing else."""
+    signer, others = MemorySigner(), [MemorySigner() for _ in range(2)]
+    keys = [VerifierKey(KEY.name, raw_ed25519(each.public_key(Role.LOG).public)) for each in others]
+    logs = [TrustedLog(origin=KEY.name, vkey=str(key), development=bool(at)) for at, key in enumerate(keys)]
+    text = HEAD.text
+    lines = [
+        signed_note.signature_line(key, each.sign(Role.LOG, text.encode()))
+        for key, each in zip(keys, others, strict=True)
+    ]
+    for order in (logs, logs[::-1]):
+        trust, strict = trust_in(signer, *order), trust_in(signer, *order, development=False)
+        for log, line in zip(logs, lines, strict=True):
+            assert checkpoint.verify_with_trust(f"{text}\n{line}".encode(), trust) == (HEAD, log)
+        for both in (lines, lines[::-1]):
+            assert checkpoint.verify_with_trust(f"{text}\n{''.join(both)}".encode(), strict) == (HEAD, logs[0])
+        with pytest.raises(NotVerified, match="UNSAFE-DEVELOPMENT"):
+            checkpoint.verify_with_trust(f"{text}\n{lines[1]}".encode(), strict)
+        with pytest.raises(NotVerified, match="is not signed by the log key"):
+            checkpoint.verify_with_trust(_note(), trust)
 
 
 def test_root_of_nothing() -> None:

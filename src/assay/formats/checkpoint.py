@@ -61,7 +61,7 @@ def verify(note: bytes, key: VerifierKey) -> Checkpoint:
 def verify_with_trust(note: bytes, trust: TrustFile) -> tuple[Checkpoint, TrustedLog]:
     """The checkpoint in `note`, signed by a log that `trust` names; `NotVerified` otherwise."""
     origin = read(note).origin
-    log = next((log for log in trust.logs if log.origin == origin), None)
+    log = _log_of(note, origin, trust)
     if log is None:
         raise NotVerified(
             f"the log '{origin}' is not in the trust file '{trust.name}'", remedy="use the trust file of that site"
@@ -72,6 +72,14 @@ def verify_with_trust(note: bytes, trust: TrustFile) -> tuple[Checkpoint, Truste
             remedy="give the site a production log key, or allow development keys for a demonstration",
         )
     return verify(note, signed_note.parse_vkey(log.vkey)), log
+
+
+def _log_of(note: bytes, origin: str, trust: TrustFile) -> TrustedLog | None:
+    """Of the logs with that name the one whose key is at the note, whatever their order: a key for production first."""
+    named = sorted((log for log in trust.logs if log.origin == origin), key=lambda log: log.development)
+    hashes = {blob[:4] for _, blob in signed_note.parse(note)[1]}
+    first = named[0] if named else None
+    return next((log for log in named if signed_note.parse_vkey(log.vkey).key_hash in hashes), first)
 
 
 def _of_text(text: str) -> Checkpoint:
