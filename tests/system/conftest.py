@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "unit"))  # ports, of which nobody else may take one
 
 
 @pytest.fixture(scope="session")

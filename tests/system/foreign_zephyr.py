@@ -25,12 +25,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from free_ports import free_port
 
 from assay.formats.foreign_image import parse_foreign_image
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".nox" / "foreign-firmware"
-UP_TIMEOUT_S = 20.0
+UP_TIMEOUT_S = 100.0
 
 
 def _fixtures() -> Path | None:
@@ -86,16 +87,10 @@ MACHINES = {
 }
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def running(name: str) -> Iterator[str]:
     """The machine until the block is left; gives its port as a pyserial URL."""
-    machine, port = MACHINES[name], _free_port()
+    machine, port = MACHINES[name], free_port()
     serial = f"tcp:127.0.0.1:{port},server=on,wait=off"
     line = machine.qemu.format(*machine.paths(), port=serial)
     command = ["setpriv", "--pdeathsig", "KILL", "--", "qemu-system-arm", "-display", "none", "-monitor", "none"]

@@ -14,7 +14,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_ports import free_port
 from life_site import APP, ROOT, LifeSite, Told, environment, unit_site
 
 from assay.drivers.twin.control import open_twin_power
@@ -75,12 +75,6 @@ class Lab:
         while not true():
             assert time.monotonic() < end_s, f"{what}: {self.holder!r}"
             time.sleep(0.2)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="module")

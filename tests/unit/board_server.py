@@ -15,6 +15,7 @@ from pathlib import Path
 
 import serial
 import serial.rfc2217
+from free_ports import free_port
 from pseudo_board import PseudoBoard
 
 POLL_S = 0.01
@@ -132,13 +133,11 @@ def on_usb(board: PseudoBoard, link: Path, times: Times = resets_of) -> Iterator
 def on_restarting_udp(board: PseudoBoard, _link: Path, times: Times = resets_of) -> Iterator[str]:
     """An address `udp://...` where nobody listens for `AWAY_S` with each reset: the host there says so."""
     links: list[socket.socket] = []
-    gone, back_s, where, peer = 0, 0.0, ("127.0.0.1", 0), ("", 0)
+    gone, back_s, where, peer = 0, 0.0, ("127.0.0.1", free_port()), ("", 0)
 
     def listen() -> None:
-        nonlocal where
         link = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         link.bind(where)
-        where = link.getsockname()
         links.append(link)
 
     def read() -> bytes:

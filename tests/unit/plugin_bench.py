@@ -20,7 +20,7 @@ from assay.model.verdict import CaseResult, SuiteRun
 
 HERE = Path(__file__).parent
 CONFTEST = f"import sys; sys.path.insert(0, {str(HERE)!r}); import fake_bench; fake_bench.install()\n"
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 100.0
 
 
 class Bench:
@@ -56,7 +56,7 @@ class Bench:
             cwd=self.suite,
             env=self.environment(**more),
             capture_output=True,
-            timeout=60,
+            timeout=200,
             text=True,
         )
         self.output = done.stdout + done.stderr

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stands in for QEMU where a test is about the wire and not about a machine: same sockets, same monitor words.
 
-UART 0 prints `BOOT n` (n counts the runs by a byte in the flash file) and echoes; `!exit` ends it, `!entropy N` asks
-the entropy port for N bytes and prints how many came; the monitor knows qmp_capabilities and stop. With a disk behind a
-socket, `!keep` writes a sector and flushes, and prints `kept`.
+UART 0 prints `BOOT n` (n counts the runs by a byte in the flash file) and echoes; `!exit` ends it, `!entropy N S` asks
+the entropy port for N bytes and prints how many came, within S seconds; the monitor knows qmp_capabilities and stop.
+With a disk behind a socket, `!keep` writes a sector and flushes, and prints `kept`.
 """
 
 from __future__ import annotations
@@ -58,8 +58,9 @@ def on_uart(data: bytes, uart: socket.socket, entropy: socket.socket, disk: Clie
     if not data.startswith(b"!entropy"):
         uart.sendall(data)
         return
-    entropy.sendall(bytes([int(data.split()[1])]))
-    entropy.settimeout(0.5)
+    count, within_s = data.split()[1:]
+    entropy.sendall(bytes([int(count)]))
+    entropy.settimeout(float(within_s))
     try:
         uart.sendall(b"%d bytes\r\n" % len(entropy.recv(300)))
     except TimeoutError:
@@ -84,6 +85,8 @@ def main() -> None:
             if not data:
                 ends.remove(source)  # QEMU lives on when nobody is at the other end: only a signal ends it
             elif source is uart:
+                while data.startswith(b"!") and not data.endswith(b"\n"):
+                    data += received(uart)
                 on_uart(data, uart, entropy, disk)
             for line in data.splitlines() if source is monitor else []:
                 json.loads(line)

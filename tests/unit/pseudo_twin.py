@@ -20,7 +20,7 @@ PSEUDO_QEMU = str(Path(__file__).with_name("pseudo_qemu.py"))
 BOARDS = Path(__file__).parents[2] / "boards"
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 5.0) -> float:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60.0) -> float:
     begun_s = time.monotonic()
     while not condition():
         assert time.monotonic() - begun_s < timeout_s, "waited in vain"

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from free_ports import free_port
 
 from assay.model.ssh import SshAddress
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
 SFTP_SERVERS = ("/usr/lib/openssh/sftp-server", "/usr/libexec/openssh/sftp-server", "/usr/lib/ssh/sftp-server")
-START_S = 30.0
+START_S = 100.0
 PR_SET_PDEATHSIG = 1
 
 needs_sshd = pytest.mark.skipif(not Path(SSHD).exists(), reason="openssh-server is not installed")
@@ -47,12 +48,6 @@ def sign_key(authority: Path, public: Path, *options: str) -> Path:
 def public_line(key: Path) -> str:
     """A key's public half as it stands in a bench file."""
     return " ".join(Path(f"{key}.pub").read_text().split()[:2])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def end_with_the_test() -> None:

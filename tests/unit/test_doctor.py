@@ -146,7 +146,7 @@ def test_status_and_document(root: Path) -> None:
     (root / "boards" / "b1.toml").unlink()
     before = time.monotonic()
     assert run_doctor("--json", path=os.environ["PATH"], folder=root).returncode == 0
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 60
 
 
 def test_fix_line_alone(root: Path) -> None:

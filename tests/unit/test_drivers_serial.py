@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import subprocess
 import sys
 import time
@@ -42,6 +43,11 @@ class Pair:
         tty.setraw(self.near)
         self.port = os.ttyname(self.near)
 
+    def says(self, data: bytes) -> None:
+        """Until it has arrived at the port: the kernel brings it there at a time of its own."""
+        os.write(self.far, data)
+        assert select.select([self.near], [], [], 60)[0]
+
     def close(self) -> None:
         os.close(self.near)
         os.close(self.far)
@@ -59,7 +65,10 @@ def test_bytes_both_ways(pair: Pair) -> None:
     link = open_serial(pair.port)
     every = bytes(range(256))
     link.write(every)
-    assert os.read(pair.far, 1000) == every
+    got = b""
+    while len(got) < 256:
+        got += os.read(pair.far, 1000)
+    assert got == every
     os.write(pair.far, every)
     got = b""
     while len(got) < 256:
@@ -73,14 +82,14 @@ def test_silence_ends_after_the_timeout(pair: Pair) -> None:
     link = open_serial(pair.port)
     begun_s = time.monotonic()
     assert link.read(10, 0.2) == b""
-    assert 0.19 < time.monotonic() - begun_s < 1.0
+    assert 0.19 < time.monotonic() - begun_s < 20
 
 
 def test_input_from_before_is_not_read(pair: Pair) -> None:
-    os.write(pair.far, b"stale")
+    pair.says(b"stale")
     link = open_serial(pair.port)
     assert link.read(10, 0.05) == b""
-    os.write(pair.far, b"stale")
+    pair.says(b"stale")
     link.drop_input()
     os.write(pair.far, b"new")
     assert link.read(10, 1.0) == b"new"

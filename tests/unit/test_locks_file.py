@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import stat
@@ -87,10 +88,10 @@ def test_a_killed_holder_holds_nothing(holder: Callable[..., subprocess.Popen[by
 
 def test_waiting_ends_when_the_holder_does(holder: Callable[..., subprocess.Popen[bytes]]) -> None:
     process = holder()
-    killer = subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -9 {process.pid}"])
     begun_s = time.monotonic()
-    with FileLocks().acquire(PORT, verb="flash", wait_s=10):
-        assert 0.2 < time.monotonic() - begun_s < 5
+    killer = subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -9 {process.pid}"])
+    with FileLocks().acquire(PORT, verb="flash", wait_s=200):
+        assert 0.3 <= time.monotonic() - begun_s < 100
     killer.wait()
 
 
@@ -99,7 +100,7 @@ def test_waiting_has_an_end(holder: Callable[..., subprocess.Popen[bytes]]) -> N
     begun_s = time.monotonic()
     with pytest.raises(PlaceBusy):
         FileLocks().acquire(PORT, verb="flash", wait_s=0.3)
-    assert 0.3 <= time.monotonic() - begun_s < 2
+    assert 0.3 <= time.monotonic() - begun_s < 60
 
 
 def test_a_child_shares_its_parents_place_and_nobody_else_does(
@@ -206,6 +207,24 @@ def test_who_gets_one_door_and_not_the_other_holds_none(holder: Callable[..., su
     assert [seen.place for seen in FileLocks().held()] == ["bench-1"]
 
 
+@contextlib.contextmanager
+def asked_meanwhile(free: Callable[[], bool]) -> Iterator[None]:
+    """As who waits has to, since who is silent is passed."""
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.wait(SIGN_S):
+            free()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
 def test_who_waits_for_either_of_two_is_before_who_comes_later(holder: Callable[..., subprocess.Popen[bytes]]) -> None:
     first, second = holder(), holder(ports=("probe:E66",))
     locks = FileLocks()
@@ -216,7 +235,8 @@ def test_who_waits_for_either_of_two_is_before_who_comes_later(holder: Callable[
         assert not a_free()
         first.kill()
         first.wait()
-        assert child_says().startswith("busy")  # it is free, and our turn
+        with asked_meanwhile(a_free):
+            assert child_says().startswith("busy")  # it is free, and our turn
         time.sleep(SIGN_S)
         assert a_free()
         locks.acquire(PORT, verb="test").release()

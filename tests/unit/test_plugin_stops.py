@@ -49,7 +49,7 @@ def test_a_signal_leaves_reports_of_what_ran(bench: Bench, number: signal.Signal
     wait_until(lambda: any("test_b" in line and "started" in line for line in event_lines(bench.results)))
     wait_until(lambda: any("test_a" in line and '"case"' in line for line in event_lines(bench.results)))
     process.send_signal(number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=100)
     assert process.returncode == 2
     run = bench.verdict
     assert run.outcome is Outcome.ABORTED

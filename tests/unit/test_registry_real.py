@@ -16,6 +16,7 @@ from pathlib import Path
 
 import bcrypt
 import pytest
+from free_ports import free_port
 from published_release import Published
 from tls_certificate import certified
 
@@ -28,7 +29,7 @@ from assay.pipeline.site import Site
 
 BOARD = "ast1030-evb"
 PROGRAM = shutil.which("docker-registry")
-UP_TIMEOUT_S = 60.0
+UP_TIMEOUT_S = 100.0
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no docker-registry (apt-get install docker-registry)")
 
@@ -48,9 +49,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     key, certificate = certified(folder)
     password = bcrypt.hashpw(b"s3cret-w0rd", bcrypt.gensalt(4, prefix=b"2b")).decode().replace("$2b$", "$2y$", 1)
     (folder / "htpasswd").write_text(f"ci:{password}\n")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     (folder / "config.yml").write_text(
         f"""\
 version: 0.1

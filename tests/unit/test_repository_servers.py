@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 from byte_killer import NEVER, Killed, Killer, killer
+from free_ports import free_port
 from repository_pair import Pair
 
 __all__ = ["killer"]
 
 BUSYBOX = shutil.which("busybox")
-START_S = 20.0
+START_S = 100.0
 SERVERS = {
     "python": [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", "--directory", "{folder}", "{port}"],
     "busybox": [str(BUSYBOX), "httpd", "-f", "-p", "127.0.0.1:{port}", "-h", "{folder}"],
@@ -28,9 +29,7 @@ SERVERS = {
 
 @contextlib.contextmanager
 def serving(kind: str, folder: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     words = [word.format(folder=folder, port=port) for word in SERVERS[kind]]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:

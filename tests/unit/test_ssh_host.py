@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ssh_server import SshServer, free_port, make_key, needs_sshd, public_line, ssh_server
+from free_ports import free_port
+from ssh_server import SshServer, make_key, needs_sshd, public_line, ssh_server
 
 from assay.drivers.ssh.opening import open_ssh
 from assay.errors import DeviceTimeout, ExitStatus, InfrastructureError, LinkError, Refused, UsageFault
@@ -140,13 +141,13 @@ def test_a_host_that_comes_up_again(tmp_path: Path) -> None:
     def later() -> None:
         time.sleep(1.0)
         with ssh_server(tmp_path / "sshd", port=port):
-            done.wait(60)
+            done.wait(200)
 
     done = threading.Event()
     restarted = threading.Thread(target=later)
     restarted.start()
     try:
-        host.wait_up(60)
+        host.wait_up(100)
         assert host.run(["echo", "back"]).stdout == b"back\n"
     finally:
         host.close()

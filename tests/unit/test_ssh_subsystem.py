@@ -22,7 +22,7 @@ def settings(tmp_path: Path) -> dict[str, str]:
     return {"Subsystem": f"echo {sys.executable} -I -S {tmp_path / 'echo.py'}"}
 
 
-def ask(link: SubsystemTransport, text: bytes, timeout_s: float = 20.0) -> bytes:
+def ask(link: SubsystemTransport, text: bytes, timeout_s: float = 100.0) -> bytes:
     """What comes back for `text`, sent again each second, as SMP does with a request; later answers are dropped."""
     deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
@@ -41,7 +41,7 @@ def quiet(link: SubsystemTransport) -> None:
 
 def opened(server: SshServer, name: str = "echo") -> SubsystemTransport:
     link = SubsystemTransport(server.address(), name)
-    link.wait_up(20.0)
+    link.wait_up(100.0)
     return link
 
 
@@ -52,9 +52,9 @@ def test_bytes_go_and_come_and_silence_is_empty(tmp_path: Path, settings: dict[s
         assert ask(link, b"one") == b"ONE"
         begun_s = time.monotonic()
         assert link.read(100, 0.2) == b""
-        assert 0.15 < time.monotonic() - begun_s < 5
+        assert 0.15 < time.monotonic() - begun_s < 60
         link.write(b"dropped")
-        assert link.read(1, 20.0) == b"D"
+        assert link.read(1, 100.0) == b"D"
         link.drop_input()
         assert link.read(100, 0.2) == b""
         link.close()
@@ -95,7 +95,7 @@ def test_a_host_that_is_not_there_or_has_no_such_program_is_told(tmp_path: Path,
             SubsystemTransport(server.address(), "nothing").wait_up(0.0)
         other = public_line(make_key(tmp_path / "other"))
         with pytest.raises(Refused, match="another host answers"):
-            SubsystemTransport(server.address(host_keys=(other,)), "echo").wait_up(20.0)
+            SubsystemTransport(server.address(host_keys=(other,)), "echo").wait_up(100.0)
         address = server.address()
     with pytest.raises(LinkError, match="cannot reach"):
         SubsystemTransport(address, "echo").wait_up(0.5)

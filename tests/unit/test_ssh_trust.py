@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 from bad_link import StreamLink
-from ssh_server import SshServer, end_with_the_test, free_port, make_key, needs_sshd, public_line, sign_key, ssh_server
+from free_ports import free_port
+from ssh_server import SshServer, end_with_the_test, make_key, needs_sshd, public_line, sign_key, ssh_server
 
 from assay.drivers.ssh.opening import open_ssh
 from assay.errors import AssayError, InfrastructureError, LinkError, Refused, UsageFault
@@ -343,6 +344,6 @@ def test_a_broken_link_to_the_jump_host_ends_all(two: tuple[SshServer, SshServer
         began_s = time.monotonic()
         with pytest.raises(LinkError, match=re.escape(f":{link.port} broke")):
             host.run(["sleep", "60"])
-        assert time.monotonic() - began_s < 8
+        assert time.monotonic() - began_s < 30
         assert host.run(["true"]).ok
     link.close()

@@ -15,7 +15,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from ssh_server import SshServer, end_with_the_test, free_port, make_key, needs_sshd, ssh_server
+from free_ports import free_port
+from ssh_server import SshServer, end_with_the_test, make_key, needs_sshd, ssh_server
 
 from assay.drivers.ssh.opening import open_ssh
 from assay.errors import InfrastructureError, LinkError, NotVerified, Refused, StorageError, ToolMissing, UsageFault
@@ -252,7 +253,7 @@ def test_dropbear(tmp_path: Path) -> None:
     process = subprocess.Popen([*words, *daemon], stderr=subprocess.DEVNULL, preexec_fn=end_with_the_test)
     try:
         with open_ssh(address) as host:
-            host.wait_up(20)
+            host.wait_up(100)
             assert host.run(["printf", "%s", "a b'$(id)"]).stdout == b"a b'$(id)"
             assert host.run(["sh", "-c", "kill -9 $$"]).status == -1
             path = tmp_path.resolve() / "x.bin"
