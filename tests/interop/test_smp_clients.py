@@ -44,7 +44,7 @@ class Unit:
     def settle(self) -> None:
         """Waits for the app, and reads away what it says, which these clients take for frames that are bad."""
         with serial.Serial(self.board.port, BAUD, timeout=0.05) as link:
-            wait_for(link, READY, 30)
+            wait_for(link, READY, 100)
 
 
 @pytest.fixture(scope="module", params=["ast1030-evb", "rv32-virt"])

@@ -23,7 +23,7 @@ from life_site import APP, ROOT, LifeSite, Told, environment, life_site
 from assay.pipeline import test_sandbox
 
 DEMO = ROOT / "suites" / "demo-sensor"
-PATIENCE_S = 30.0
+PATIENCE_S = 100.0
 needs_sandbox = pytest.mark.skipif(bool(test_sandbox.why_not()), reason=test_sandbox.why_not())
 
 
@@ -45,6 +45,14 @@ class Unit:
         for name, content in files.items():
             (folder / f"{name}.py").write_text(content)
         return folder
+
+    def waiting(self, text: str) -> tuple[Path, Path]:
+        """A suite in which WAIT waits for a file, which can be seen from its sandbox, and that file, which is to be
+        made.
+        """
+        go = self.site.folder / "store" / f"go-{self.count}"
+        wait = f"while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.1)"
+        return self.suite(text.replace("WAIT", wait)), go
 
     def line(self, suite: Path, *more: str, place: str = "u", version: str = "1.0.0") -> tuple[str | Path, ...]:
         line = ("test", suite, "--place", place, "--release", f"{APP}@{version}", "--trust", self.site.trust)

@@ -43,7 +43,7 @@ from assay.protocols.smp.answers import answer_header
 from assay.protocols.smp.framing import HEADER_SIZE, TEXT_LENGTH_MAX, Framing, encode
 from assay.protocols.smp.upload_chunk import chunk, question
 
-FRAME_S_MAX = 5.0
+FRAME_S_MAX = 20.0
 """A frame that takes longer is a hang: the slowest good one takes some milliseconds."""
 GROWTH_KIB_MAX = 8192
 """Of this process, behind the first tenth of a campaign: caches fill, and nothing else grows."""
@@ -62,7 +62,7 @@ FRAME_BEGINS = b"\x06\x09"
 """Of an answer in console framing."""
 QUIET_S = 0.4
 """Longer than the silence that ends a raw frame which never comes to its end."""
-READY_S = 20.0
+READY_S = 60.0
 
 ASKED: tuple[tuple[Callable[[int], Request], type], ...] = (
     (lambda n: group.InfoRequest(sequence=n), group.InfoAnswer),

@@ -22,12 +22,12 @@ from assay.errors import LinkError
 from assay.interfaces import lasting_upload
 from assay.interfaces.device import Stage, UploadReport
 
-READY_S = 15.0
+READY_S = 60.0
 SIZE = 120_000
 BAUD = 921_600
 CLEAN = WireProfile(baud=BAUD)
 FRAMINGS = ("auto", "raw", "console")
-SLOWER_MAX = 6.0
+SLOWER_MAX = 12.0
 """How many times as long as on a clean wire: a busy machine is in it."""
 AT_ONCE = 3 * 6144 + 4096
 """Bytes that may be lost with the power: frames under way, and the sector that was begun."""

@@ -28,7 +28,7 @@ def interrupted(site: LifeSite, line: tuple[str | Path, ...], moment_s: float) -
     )
     time.sleep(moment_s)
     verb.send_signal(signal.SIGINT)
-    _, said = verb.communicate(timeout=100)
+    _, said = verb.communicate(timeout=200)
     return verb.returncode, said
 
 

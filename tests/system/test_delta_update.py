@@ -128,7 +128,7 @@ def test_a_power_cut_in_a_step_is_made_good(site: LifeSite, step: str) -> None:
         wait_for_step(site, verb, step)
         site.verb("twin", "power", "cut", "a", "--force")
         site.good("twin", "power", "on", "a", "--force")
-        out, said = verb.communicate(timeout=100)
+        out, said = verb.communicate(timeout=200)
         assert verb.returncode in (0, 3), out + said
         assert site.good(*site.update_line(PATCHED_VERSION, "a"))["after"]["version"] == PATCHED_VERSION
         assert runs(site) == (PATCHED_VERSION, "confirmed")

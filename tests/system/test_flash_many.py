@@ -131,7 +131,7 @@ def test_a_signal_reaches_each_place_and_each_says_its_state(site: LifeSite) -> 
     with running(site, "a", "b"):
         verb = begun(site, "a", "b")
         verb.terminate()  # this process alone: it hands the signal on
-        out, _ = verb.communicate(timeout=60)
+        out, _ = verb.communicate(timeout=200)
         told = json.loads(out)
         assert (verb.returncode, told["error"]) == (3, "stopped by SIGTERM")
         for place in ("a", "b"):
@@ -147,7 +147,7 @@ def test_places_do_not_outlive_a_verb_that_is_killed(site: LifeSite) -> None:
         workers = children(verb.pid)
         assert len(workers) == 2
         verb.kill()
-        verb.communicate(timeout=60)
+        verb.communicate(timeout=200)
         until = time.monotonic() + END_S
         while any(Path(f"/proc/{pid}").exists() for pid in workers):
             assert time.monotonic() < until, "a place goes on without its verb"

@@ -51,7 +51,7 @@ def served(buf_size: int, buf_count: int, upload: Callable[[str], None]) -> tupl
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         upload(server.stdout.readline().strip())
-        told, _ = server.communicate(timeout=20)
+        told, _ = server.communicate(timeout=200)
     frames, on_line, reached = map(int, told.split())
     assert reached == len(IMAGE)
     return frames, on_line

@@ -27,9 +27,9 @@ __all__ = ["no_process_is_left", "unit"]
 
 def test_a_suite_that_does_not_end_is_ended(unit: Unit) -> None:
     started = time.monotonic()
-    told = unit.test("def test_a(unit): pass\ndef test_b(unit): time.sleep(300)", "--timeout", "12")
-    assert time.monotonic() - started < 60
-    assert (told.status, told.data["outcome"], told.data["reason"]) == (1, "TIMEOUT", "not done after 12 s")
+    told = unit.test("def test_a(unit): pass\ndef test_b(unit): time.sleep(300)", "--timeout", "30")
+    assert time.monotonic() - started < 200
+    assert (told.status, told.data["outcome"], told.data["reason"]) == (1, "TIMEOUT", "not done after 30 s")
     outcomes = [case["outcome"] for case in told.data["cases"]]
     assert outcomes == ["PASS", "ABORTED"]
 
@@ -40,7 +40,7 @@ def test_a_signal_leaves_reports_and_a_record(unit: Unit, number: signal.Signals
     with popen(unit, suite) as process:
         assert eventually(lambda: has_started(unit.results, "test_b"))
         process.send_signal(number)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=200)
     told = json.loads(out)
     assert (process.returncode, told["outcome"]) == (3, "ABORTED")
     assert [case["outcome"] for case in told["cases"]] == ["PASS", "ABORTED"]
@@ -68,11 +68,12 @@ def test_a_run_that_was_killed_is_recorded_by_the_next_one(unit: Unit) -> None:
 
 def test_a_unit_that_dies_in_a_test_is_error(unit: Unit) -> None:
     """Somebody pulls the plug: QEMU is killed from outside, and nothing switches it on again."""
-    text = "def test_it(smp, measure):\n    measure('begun').take(1)\n    time.sleep(4)\n    smp.echo('x')"
-    with popen(unit, unit.suite(text)) as process:
+    suite, go = unit.waiting("def test_it(smp, measure):\n    measure('begun').take(1)\n    WAIT\n    smp.echo('x')")
+    with popen(unit, suite) as process:
         assert eventually(lambda: is_told(unit.results, '"measured"', "begun"))
         unit.site.good("twin", "power", "off", "u", "--force")
-        out, _ = process.communicate(timeout=100)
+        go.touch()
+        out, _ = process.communicate(timeout=200)
     told = json.loads(out)
     (case,) = told["cases"]
     assert (case["outcome"], case["layer"], case["device_answers"]) == ("TIMEOUT", "link", False)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from life_site import APP, ROOT, LifeSite, environment, unit_site
 
-PATIENCE_S = 60.0
+PATIENCE_S = 100.0
 BENCH = """schema = "assay.bench/1"
 [[places]]
 name = "left"
@@ -83,7 +83,7 @@ def eventually(condition: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_two_workers_two_places_and_a_run_that_waits_for_both(site: LifeSite) -> None:
     folder = site.folder.parent
     log = folder / "shared" / "workers"
@@ -92,7 +92,7 @@ def test_two_workers_two_places_and_a_run_that_waits_for_both(site: LifeSite) ->
         eventually(lambda: log.is_file() and len(log.read_text().splitlines()) == 2)
         pid_of = {place: pid for pid, place in (line.split() for line in log.read_text().splitlines())}
         assert sorted(pid_of) == ["left", "right"] and len(set(pid_of.values())) == 2
-        runs.append(start(site, "both", BOTH, "--assay-wait", "100"))
+        runs.append(start(site, "both", BOTH, "--assay-wait", "500"))
         waiting = runs[1]
         assert waiting.stdout is not None
         told = next(line for line in waiting.stdout if "waits for it" in line)

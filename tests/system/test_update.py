@@ -150,7 +150,7 @@ def test_a_link_that_dies_in_the_upload_is_an_error_and_the_next_run_goes_on(sit
         wait_for_step(site, verb, "upload")
         time.sleep(1.0)
         site.good("twin", "stop", "a", "--force")
-        out, said = verb.communicate(timeout=100)
+        out, said = verb.communicate(timeout=200)
         assert verb.returncode == 3, out + said
         told = json.loads(out)
         assert predicate(site, told["record"])["steps"][-1]["outcome"] == "ERROR"
@@ -171,7 +171,7 @@ def test_a_power_cut_in_a_step_ends_in_the_old_or_the_new_version_and_the_next_r
         wait_for_step(site, verb, step)
         site.verb("twin", "power", "cut", "a", "--force")
         site.good("twin", "power", "on", "a", "--force")
-        out, said = verb.communicate(timeout=100)
+        out, said = verb.communicate(timeout=200)
         assert verb.returncode in (0, 3), out + said
         assert site.good(*site.update_line("1.1.0", "a"))["after"]["version"] == "1.1.0"
         assert runs(site) == ("1.1.0", "confirmed")

@@ -69,7 +69,7 @@ def on_page(
     asyncio.run(run())
 
 
-async def until(pilot: Pilot[None], true: Callable[[], bool], seconds: float = 20.0) -> None:
+async def until(pilot: Pilot[None], true: Callable[[], bool], seconds: float = 100.0) -> None:
     end_s = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end_s, "the page does not come to show it"
@@ -219,7 +219,7 @@ def test_a_signal_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
         seen = _read_until(main, b"0 places")
         child.send_signal(signal.SIGTERM)
         seen += _read_until(main, b"stopped by SIGTERM")
-        assert child.wait(30) == 3
+        assert child.wait(100) == 3
     finally:
         child.kill()
         child.wait()

@@ -175,7 +175,7 @@ def test_ctrl_c_ends_the_tool_and_says_what_the_unit_is_left_with(tmp_path: Path
             time.sleep(0.1)
         tool = int(started.read_text())
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=60)[0]
+        said = process.communicate(timeout=200)[0]
     assert process.returncode == 3 and "its memory was written in part, and it may not start" in said, said
     assert ends(tool)
 

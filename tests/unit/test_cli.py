@@ -276,7 +276,7 @@ try:
     time.sleep(30)
 finally:
     print("closing", flush=True)
-    end = time.monotonic() + 30
+    end = time.monotonic() + 200
     while time.monotonic() < end:
         time.sleep(0.1)
 """
@@ -290,7 +290,7 @@ finally:
         process.terminate()
         time.sleep(0.05)
     assert process.returncode == -signal.SIGTERM
-    assert REPEAT_S < time.monotonic() - before < 20
+    assert REPEAT_S < time.monotonic() - before < 100
     process.stdout.close()
 
 

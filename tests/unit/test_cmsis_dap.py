@@ -21,7 +21,7 @@ from assay.drivers.flash.pyocd import open_pyocd
 from assay.errors import LinkError
 from assay.interfaces.flasher import Flasher, Part
 
-pytestmark = [needs_umockdev, pytest.mark.timeout(240)]
+pytestmark = [needs_umockdev, pytest.mark.timeout(600)]
 
 CHIP = "efcdab8967452301"
 FLASHERS = f"""{PYOCD}

@@ -22,7 +22,7 @@ from assay.pipeline.site import Site
 from assay.pipeline.variables import capture, check, expand, groups, start_values
 from assay.pipeline.verb_process import VerbProcess
 
-LEFT_CHILD_S = 15.0
+LEFT_CHILD_S = 80.0
 """Less than the child lives that a verb leaves behind."""
 
 VERBS = """
@@ -58,11 +58,11 @@ elif verb == "garbage":
     print("{} {}")
 elif verb == "leave-child":
     import subprocess
-    subprocess.Popen(["sleep", "20"])
+    subprocess.Popen(["sleep", "100"])
     print("{}")
 elif verb == "meet":
     Path(rest[0]).touch()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 200
     while not Path(rest[1]).exists():
         if time.monotonic() > end:
             sys.exit(3)

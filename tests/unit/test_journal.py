@@ -182,20 +182,23 @@ def test_a_step_begun_again_is_not_done(path: Path) -> None:
 
 def test_many_processes_one_owner(path: Path) -> None:
     script = """
-import sys, time
+import sys
 from pathlib import Path
 from assay.errors import PlaceBusy
 from assay.pipeline.journal import JournalDatabase
 try:
     with JournalDatabase(Path(sys.argv[1])).open_run("build", "x"):
         print("owner", flush=True)
-        time.sleep(3)
+        sys.stdin.read()  # until all have asked
 except PlaceBusy:
     print("busy", flush=True)
 """
     command = [sys.executable, "-c", script, str(path)]
-    ends = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(6)]
-    words = [process.communicate()[0].strip() for process in ends]
+    pipe = subprocess.PIPE
+    ends = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(6)]
+    words = [process.stdout.readline().strip() for process in ends if process.stdout is not None]
+    for process in ends:
+        process.communicate()
     assert sorted(words) == ["busy"] * 5 + ["owner"]
 
 
@@ -215,7 +218,8 @@ with JournalDatabase(Path(sys.argv[1])).open_run("count", "x") as run:
     for delay_s in (0.0, 0.004, 0.011, 0.023, 0.037):
         process = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
-        process.stdout.readline()
+        for _ in range(2):
+            process.stdout.readline()
         time.sleep(delay_s)
         process.kill()
         lines = process.stdout.read().split()

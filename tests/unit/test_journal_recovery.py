@@ -142,8 +142,8 @@ def test_killed_at_any_moment_every_run_has_one_record(site: Site) -> None:
             command, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         )
         assert process.stdout is not None
-        for _ in range(dice.randint(1, 3)):
-            process.stdout.readline()  # ready, or a run that is over
+        for _ in range(1 + dice.randint(1, 3)):
+            process.stdout.readline()  # ready, and runs that are over
         time.sleep(dice.uniform(0.0, 0.3))
         process.kill()
         process.wait()

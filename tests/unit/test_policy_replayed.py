@@ -107,7 +107,7 @@ def test_two_that_adopt_at_once_follow_each_other(published: Published, monkeypa
 
     monkeypatch.setattr(policy_adoption, "_record", record)
     adopt(published.site, path, WHY, trust, ENGINE, untested="for the tests")
-    second.join(60)
+    second.join(250)
     assert len(policies(published)) == 2
     newest = adopted_packs(published.site, trust)["strict"].adoption
     assert newest.pack is not None and newest.pack.version == "1.1.0"

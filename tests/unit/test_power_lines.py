@@ -21,7 +21,7 @@ from assay.pipeline.driver_doors import open_power
 
 
 def line_is(port: serial.SerialBase, line: str, state: bool) -> bool:
-    end_s = time.monotonic() + 5
+    end_s = time.monotonic() + 60
     while getattr(port, line) != state and time.monotonic() < end_s:
         time.sleep(0.01)
     return bool(getattr(port, line)) is state
@@ -87,7 +87,7 @@ def on_a_terminal(code: str, answer: bytes) -> str:
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(sys.executable, [sys.executable, "-c", code])
-    said, answered, end_s = b"", False, time.monotonic() + 60
+    said, answered, end_s = b"", False, time.monotonic() + 200
     try:
         while time.monotonic() < end_s:
             try:

@@ -146,7 +146,7 @@ def _worker(tmp_path: Path, name: str, seed: int, turns: int, chips: int) -> sub
 
 def _wait_for_answers(tmp_path: Path, names: list[str]) -> None:
     """Until each of these processes has given a number: a busy machine starts them slowly."""
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + 200
     while not all((file := tmp_path / f"{name}.out").exists() and file.stat().st_size for name in names):
         assert time.monotonic() < deadline_s
         time.sleep(0.005)
@@ -167,7 +167,7 @@ def _given(tmp_path: Path) -> dict[str, str]:
 
 def test_many_processes_give_no_number_twice(tmp_path: Path) -> None:
     workers = [_worker(tmp_path, f"w{n}", n, 40, 50) for n in range(4)]
-    assert [worker.wait(timeout=60) for worker in workers] == [0, 0, 0, 0]
+    assert [worker.wait(timeout=250) for worker in workers] == [0, 0, 0, 0]
     assert len(_given(tmp_path)) > 40
 
 

@@ -70,7 +70,7 @@ def test_ctrl_c_while_it_begins(keys_dir: Path, monkeypatch: pytest.MonkeyPatch)
         patch.setattr(service, "_write_all", interrupted)
         with pytest.raises(KeyboardInterrupt):
             signers.start_ahead()
-    monkeypatch.setattr(service, "ANSWER_TIMEOUT_S", 20.0)
+    monkeypatch.setattr(service, "ANSWER_TIMEOUT_S", 200.0)
     assert signers.public_key(Role.LOG).development
     signers.close()
 

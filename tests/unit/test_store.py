@@ -244,7 +244,7 @@ def test_publishers_at_once_lose_nothing(store: OciLayoutStore, tmp_path: Path) 
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(250)
         assert worker.exitcode == 0
     assert [release.version for release in store.releases()] == [f"1.0.{number}" for number in range(12)]
 

@@ -169,14 +169,14 @@ def test_a_session_that_is_lost_is_opened_again_once(signers: SignerProcess, fau
 def test_a_token_that_hangs(
     signers: SignerProcess, keys_dir: Path, faults: Path, faulty: Path, token: SoftToken
 ) -> None:
-    reached(keys_dir, token.described(faulty, timeout_s=1.0))
+    reached(keys_dir, token.described(faulty, timeout_s=10.0))  # with the start of the process on a busy host
     signers.sign(Role.LOG, state("x"))
     pid = signers.pid
     (faults / "hang").touch()
     began_s = time.monotonic()
-    with pytest.raises(InfrastructureError, match="the token 'factory' did not answer within 2 s"):
+    with pytest.raises(InfrastructureError, match="the token 'factory' did not answer within 11 s"):
         signers.sign(Role.LOG, state("y"))
-    assert time.monotonic() - began_s < 20
+    assert time.monotonic() - began_s < 60
     assert not Path(f"/proc/{pid}").exists()
     (faults / "hang").unlink()
     assert signers.sign(Role.LOG, state("y"))  # the lock fell with the process
@@ -192,7 +192,7 @@ def test_killed_in_the_middle_of_a_signature(signers: SignerProcess, faults: Pat
     assert signers.pid is not None
     os.kill(signers.pid, signal.SIGKILL)
     (faults / "hang").unlink()
-    thread.join(60)
+    thread.join(200)
     assert len(made) == 1
     assert signature_is_good(key, made[0], state("x"))
 

@@ -21,7 +21,7 @@ from assay.errors import InfrastructureError, LinkError, Refused, UnitFailed, Us
 from assay.interfaces.flasher import Part
 from assay.pipeline.driver_doors import open_power
 
-pytestmark = [needs_umockdev, pytest.mark.timeout(120)]
+pytestmark = [needs_umockdev, pytest.mark.timeout(600)]
 
 BASE = 0x08000000
 FLASHER = """

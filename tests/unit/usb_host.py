@@ -82,4 +82,4 @@ def run_on(
     for name, terminal in terminals.items():
         walls += ["--dev-bind", terminal, f"/dev/{name}"]
     command = [*walls, "--chdir", str(cwd), sys.executable, "-m", "assay", *words]
-    return subprocess.run(command, stdin=stdin, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, stdin=stdin, capture_output=True, text=True, timeout=200, check=False)

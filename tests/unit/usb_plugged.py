@@ -51,7 +51,7 @@ def plugged(folder: Path, *devices: dict[str, object]) -> Iterator[None]:
             finally:
                 assert desk.stdin is not None
                 desk.stdin.close()
-                desk.wait(10)
+                desk.wait(100)
 
 
 def held(folder: Path, socket: str) -> bytes:
