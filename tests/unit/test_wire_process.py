@@ -220,17 +220,26 @@ def seconds_there_and_back(fd: int, size: int) -> float:
     return took_s
 
 
+def held_up_s(*pids: int | None) -> float:
+    """Seconds for which these processes could have run, and had no processor; 0 where the kernel does not tell."""
+    waits = [task.read_text().split()[1] for pid in pids for task in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+    return sum(map(int, waits)) / 1e9
+
+
 @pytest.mark.parametrize("baud", [57600, 230400])
 def test_the_line_has_the_rate_that_was_asked_for(folder: TwinFolder, baud: int) -> None:
     twin = start_twin(folder, owner_pid=os.getpid(), baud=baud)
-    expected_s, tries, end_s = 2.0, [], time.monotonic() + 120
+    expected_s, tries = 2.0, [9.9]
+    pids = os.getpid(), twin.status().wire_pid, twin.status().qemu_pid
+    begun_s, waited_s = time.monotonic(), held_up_s(*pids)
     with port(twin) as fd:
         read_line(fd)
-        # A busy host may hold this process up; the line itself is never faster.
-        while min(tries, default=9.9) > expected_s * 1.02 and time.monotonic() < end_s:
+        # A busy host may hold the processes up; the line itself is never faster.
+        while min(tries) > expected_s * 1.02 and time.monotonic() < begun_s + 120:
             tries.append(seconds_there_and_back(fd, baud // 10 * 2))
             assert tries[-1] > expected_s * 0.98
-    assert min(tries) < expected_s * 1.08  # a bit more in each byte would be 1.1
+        starved = held_up_s(*pids) - waited_s > time.monotonic() - begun_s
+    assert min(tries) < expected_s * 1.08 or starved, tries  # one bit more in each byte would be 1.1
 
 
 def test_a_port_that_nobody_reads_does_not_hold_up_the_chip(folder: TwinFolder) -> None:
