@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from no_collection import no_collection
 from tuf.api.metadata import MetaFile
 from tuf_simulator import TOP, Client, Simulated
 
@@ -45,7 +46,8 @@ def test_an_initial_root_that_is_none_leads_to_no_request(
 def test_what_is_no_metadata_is_refused(tuf_client: Client, simulated: Simulated, name: str, data: bytes) -> None:
     """Beyond the public suite. Also nested so deep that a reader of JSON gives up."""
     (simulated.folder / "metadata" / name).write_bytes(data)
-    assert tuf_client.refresh() == 1
+    with no_collection():
+        assert tuf_client.refresh() == 1
     (simulated.folder / "metadata" / name).unlink()
     if name == "2.root.json":
         assert tuf_client.refresh() == 0
@@ -154,7 +156,7 @@ def test_a_file_that_changes_again_and_again_and_lies_in_between(tuf_client: Cli
             continue
         others.append(b"new %02d" % number)
         assert tuf_client.download(f"new-{number}", "app") == 0
-        assert tuf_client.got() == [*others, b"app %02d" % number]
+        assert tuf_client.got() == [b"app %02d" % number, *others]
         simulated.artifact("app", b"lie %02d" % number)
         good, lie = b"app %02d" % number, simulated.targets.targets["app"]
         simulated.artifact("app", good)
@@ -163,7 +165,7 @@ def test_a_file_that_changes_again_and_again_and_lies_in_between(tuf_client: Cli
         simulated.next()
         assert lie.hashes != simulated.targets.targets["app"].hashes
         tuf_client.download("app")  # has it, or finds that the server lies
-        assert tuf_client.got() == [*others, good]
+        assert tuf_client.got() == [good, *others]
 
 
 def test_it_stops_at_the_first_failure_and_keeps_no_wrong_bytes(tuf_client: Client, simulated: Simulated) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from no_collection import no_collection
 from repository_pair import BOARD, REFERENCE, Pair, files_below
 from soft_token import LABEL, SoftToken, make_keys, needs_softhsm
 from tuf.ngclient.updater import Updater
@@ -303,5 +304,5 @@ def test_a_name_that_cannot_be_is_who_asks_for_it(served: Pair, reference: str) 
 def test_a_root_that_is_none_is_told(served: Pair) -> None:
     for text in ("# read me", '{"signed": []}', '{"signed": {"_type": "targets"}}', "[" * 100_000):
         served.first_root.write_text(text)
-        with pytest.raises(UsageFault, match="is no root metadata"):
+        with pytest.raises(UsageFault, match="is no root metadata"), no_collection():
             served.fetch()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from no_collection import no_collection
 
 from assay.errors import ManifestFault
 from assay.formats.toml_document import MANIFEST_BYTES_MAX, TomlDocument
@@ -87,7 +88,7 @@ def test_windows_line_ends_do_not_move_lines() -> None:
     ],
 )
 def test_what_is_no_toml_says_where(raw: bytes, line: int | None, said: str) -> None:
-    with pytest.raises(ManifestFault) as caught:
+    with pytest.raises(ManifestFault) as caught, no_collection():
         TomlDocument(raw, "f.toml")
     assert caught.value.line == line
     assert said in caught.value.message
