@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -215,6 +217,31 @@ def test_an_upload_to_a_liar_ends(answer: dict[str, int]) -> None:
     device.refuse[(1, 1)] = answer
     with pytest.raises(LinkError):
         device.open().upload(IMAGE, SHA256)
+
+
+class Wanderer(PseudoDevice):
+    """Takes each frame, and names offsets as it likes."""
+
+    def __init__(self, offsets: Sequence[int]) -> None:
+        super().__init__()
+        self.offsets = itertools.cycle(offsets)
+        self.frames = 0
+
+    def _upload(self, content: dict[str, Any]) -> dict[str, Any]:
+        self.frames += 1
+        return {"off": next(self.offsets)}
+
+
+@pytest.mark.parametrize("buffers", [(384, 1), (2048, 4)])
+@pytest.mark.parametrize("offsets", [(0,), (600, 300), (19_000, 0), (300, 600, 900, 0), tuple(range(19_000, 0, -7))])
+def test_an_upload_to_a_device_whose_offsets_go_backwards_ends(
+    offsets: tuple[int, ...], buffers: tuple[int, int]
+) -> None:
+    device = Wanderer(offsets)
+    device.parameters = {"buf_size": buffers[0], "buf_count": buffers[1]}
+    with pytest.raises(LinkError):
+        device.open().upload(IMAGE, SHA256)
+    assert device.frames < 20 * len(IMAGE) / 300  # twenty times what the image needs
 
 
 def test_a_reset_is_done_once_though_its_answer_is_lost() -> None:

@@ -34,6 +34,7 @@ from assay.protocols.smp.upload_chunk import (
 )
 
 FAILURES_MAX = 6  # in a row without progress, before the upload is given up
+SETBACKS_MAX = 20  # times that a device names less than before, without ever more: it resets again and again, or lies
 CHUNK_MIN = 32  # bytes of image in a frame, on the worst of lines and in the smallest of buffers
 DOUBTS_MAX = 2  # refusals in a row in raw framing before one is believed, or asked for again in console framing
 RAW_SILENCES_MAX = 2  # frames without an answer before raw framing is left: the device has lost where frames begin
@@ -89,6 +90,8 @@ class Upload:
         self._sent_up_to = 0  # offset that the next frame has
         self._highest = 0  # end of the last byte ever sent
         self._failures = 0  # in a row
+        self._furthest = 0  # offset that the device has named
+        self._setbacks = 0  # since it named that one
         self._doubts = 0  # in a row
         self._refused: DeviceRefusal | None = None  # the first of the refusals that are doubted
         self._silences = 0  # in raw framing
@@ -194,12 +197,15 @@ class Upload:
         if reached < expected:
             reached = self._settle(reached)
             if reached <= done:
+                self._set_back(reached, done)
                 self._go_back(reached, silent=False)
                 return reached
             self._flight.clear()
             self._sent_up_to, self._grain = reached, GRAIN_BYTES  # it took a part of a frame
         self._failures = self._doubts = 0
         self._refused = None
+        if reached > self._furthest:
+            self._furthest, self._setbacks = reached, 0
         self._sent_up_to = max(self._sent_up_to, reached)
         return reached
 
@@ -270,6 +276,16 @@ class Upload:
                 break
             reached = max(reached, answered)
         return reached
+
+    def _set_back(self, reached: int, done: int) -> None:
+        """A device may lose what it had, by a reset; one that does so again and again does not get to the end."""
+        self._setbacks += reached < done
+        if self._setbacks > SETBACKS_MAX:
+            raise LinkError(
+                f"the device on {self._session.transport.address} went back {self._setbacks} times in {WHAT}, and never"
+                f" beyond {self._furthest} of {len(self._data)} bytes",
+                remedy="see on its console why it starts anew; check its supply",
+            )
 
     def _go_back(self, offset: int, *, silent: bool) -> None:
         self._sent_up_to, self._heard_nothing = offset, silent
