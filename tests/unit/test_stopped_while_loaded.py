@@ -21,6 +21,8 @@ class Stop:
             os.kill(os.getpid(), signal.SIGINT)
 sys.meta_path.insert(0, Stop())
 """
+STOPS_IN_TEXT = STOPS_AT.replace("os.kill(os.getpid(), signal.SIGINT)", "exec('raise KeyboardInterrupt')")
+"""As a signal that comes while a dataclass is made: from then on Python wants to end by SIGINT."""
 STOPPED_AS_IT_TELLS = """
 import os, signal, sys
 from assay.cli import main, session
@@ -30,10 +32,11 @@ main.run()
 """
 
 
+@pytest.mark.parametrize("stops", [STOPS_AT, STOPS_IN_TEXT], ids=["anywhere", "in-text"])
 @pytest.mark.parametrize("module", ["assay.errors", "assay.cli.main", "click"])
-def test_ctrl_c_while_it_is_loaded(module: str, tmp_path: Path) -> None:
+def test_ctrl_c_while_it_is_loaded(module: str, stops: str, tmp_path: Path) -> None:
     """A soak met it: on a busy machine there is a third of a second for it."""
-    (tmp_path / "sitecustomize.py").write_text(STOPS_AT)
+    (tmp_path / "sitecustomize.py").write_text(stops)
     told = {**os.environ, "PYTHONPATH": str(tmp_path), "STOP_AT": module}
     line = [sys.executable, "-m", "assay", "--help"]
     done = subprocess.run(line, capture_output=True, text=True, env=told, check=False)
@@ -45,3 +48,11 @@ def test_a_signal_while_the_answer_is_told() -> None:
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     said = "ABORTED: stopped by SIGTERM when the work was done, while its answer was told\n"
     assert (done.returncode, done.stderr) == (3, said)
+
+
+def test_ctrl_c_while_a_verb_is_loaded_is_no_death_by_signal(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(STOPS_IN_TEXT)
+    told = {**os.environ, "PYTHONPATH": str(tmp_path), "STOP_AT": "assay.cli.provision"}
+    line = [sys.executable, "-m", "assay", "provision", "--help"]
+    done = subprocess.run(line, capture_output=True, text=True, env=told, check=False)
+    assert (done.returncode, done.stderr.lstrip("\n")) == (3, "ABORTED: stopped before anything was done\n")
