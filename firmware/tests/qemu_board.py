@@ -45,6 +45,7 @@ class QemuBoard:
         self.trace = folder / "trace.log"
         self.port = ""
         self.entropy_on = True
+        self.flash_refuses = False  # each program and erase fails: of boards whose chip QEMU tells that of (pflash)
         self._process: subprocess.Popen[str] | None = None
         self._slave = -1
         self._entropy = socket.socket(socket.AF_UNIX)
@@ -83,6 +84,7 @@ class QemuBoard:
     def _arguments(self) -> list[str]:
         twin = self.board["twin"]
         flash = f"if={twin['flash_interface']},unit={twin['flash_unit']},format=raw,file={self.flash}"
+        flash += ",readonly=on" * self.flash_refuses
         entropy = f"socket,id=entropy,path={self.folder / 'entropy'}"
         source = ["-serial", "chardev:entropy"]
         if twin["entropy"] == "virtio-rng":

@@ -14,7 +14,7 @@ import serial
 
 ASSAY = 0x4153
 READ, WRITE = 0, 2
-ANSWER_S = 5.0
+ANSWER_S = 30.0  # a busy host is no device that says nothing
 
 
 class SmpError(Exception):
