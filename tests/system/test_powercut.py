@@ -202,6 +202,15 @@ def test_a_sample_of_the_shipped_plan_bricks_nothing(board: str, tmp_path: Path)
     cuts.site.good("log", "verify", "--trust", cuts.site.trust)
 
 
+def test_an_update_is_completed_after_every_cut_where_the_plan_asks_for_it(tmp_path: Path) -> None:
+    cuts = cutter("ast1030-evb", tmp_path)
+    told = cuts.cut(cuts.plan(("confirm",), completions="every", second_cuts=4))
+    assert told.status == 0, told.said
+    (row,) = told.data["episodes"]
+    assert row["cuts"] >= 5 and row["second_cuts"] >= 2, row
+    assert row["completed"] == row["planned_completions"] == row["cuts"] + row["second_cuts"], row
+
+
 def test_a_bootloader_that_marks_before_it_copies_bricks_and_the_brick_can_be_made_again(tmp_path: Path) -> None:
     cuts = cutter("ast1030-evb", tmp_path)
     wrong = wrong_bootloader(cuts.firmware, known_fault("the journal marks a step before it is done"))

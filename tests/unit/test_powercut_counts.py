@@ -31,11 +31,14 @@ class Workers(Pool):
     """Answers as workers would whose units do well.
 
     `writing`: at which operations a cut leaves a unit that writes while it recovers; `seconds`: second cuts that come
-    of each such recovery; `loses`: kinds of tasks that are never answered.
+    of each such recovery; `loses`: kinds of tasks that are never answered; `every`: an update is completed
+    behind each second cut, and not the first of a recovery alone.
     """
 
-    def __init__(self, writing: Iterable[int], seconds: int = SECONDS_OF_FIRST, loses: tuple[str, ...] = ()) -> None:
+    def __init__(self, writing: Iterable[int], seconds: int = SECONDS_OF_FIRST, loses: tuple[str, ...] = (), *,
+                 every: bool = False) -> None:  # fmt: skip
         self.writing, self.each, self.loses, self.tasks = set(writing), seconds, loses, list[Task]()
+        self.completed = None if every else 1
 
     def answers(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, list[Trial]]]:
         for task in tasks:
@@ -49,7 +52,7 @@ class Workers(Pool):
             return [Trial(cut, "new", "testing", completing=what == "complete", wrote=wrote)]
         seconds = [cut.model_copy(update={"second": Point(operation=at, tear=Tear.BITS)}) for at in range(self.each)]
         trials = [Trial(second, "new", "testing") for second in seconds]
-        return [*trials, *(Trial(second, "new", "confirmed", completing=True) for second in seconds[:1])]
+        return [*trials, *(Trial(second, "new", "confirmed", completing=True) for second in seconds[: self.completed])]
 
 
 def tried(workers: Workers, size: int | None = None, **changes: Any) -> tuple[Campaign, EpisodeResult]:
@@ -110,3 +113,21 @@ def test_a_sample_completes_an_update_of_each_episode() -> None:
     _, row = tried(workers, size=12)
     assert row.planned_completions == 3  # one of them behind the second cuts
     assert row.planned_second_cuts == 2
+
+
+def test_a_plan_may_ask_for_the_update_to_be_completed_after_every_cut() -> None:
+    workers = Workers(range(5, 30), every=True)
+    campaign, row = tried(workers, completions="every")
+    assert [cut.first.operation for what, cut in workers.tasks if what == "complete"] == list(range(OPERATIONS))
+    assert row.completed == row.planned_completions == row.cuts + row.second_cuts == OPERATIONS + 12
+    assert campaign.missing() == ""
+
+
+def test_a_sample_of_a_plan_that_completes_every_cut_completes_every_cut_of_the_sample() -> None:
+    _, row = tried(Workers(range(30), every=True), size=OPERATIONS, completions="every")
+    assert row.completed == row.cuts + row.second_cuts > OPERATIONS
+
+
+def test_one_that_is_missing_of_every_is_told() -> None:
+    campaign, _ = tried(Workers(range(30)), completions="every")  # behind second cuts only the first of a recovery
+    assert campaign.missing() == "swap: 43 of 52 updates completed"

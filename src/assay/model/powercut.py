@@ -88,8 +88,15 @@ class CutPlan(Value):
         default=("before", "first", "last", "bits", "zeros"), min_length=1
     )
     second_cuts: int = Field(default=0, ge=0, description="of each episode")
-    completions: int = Field(default=1, ge=1, description="updates completed for each kind of cut and outcome")
+    completions: Annotated[int, Field(ge=1)] | Literal["every"] = Field(
+        default=1, description="updates completed for each kind of cut and outcome; `every`: after each cut"
+    )
     episodes: tuple[Episode, ...] = Field(min_length=1)
+
+    @property
+    def completes_every(self) -> bool:
+        """Whether the update is completed after each cut that is tried, second ones, too."""
+        return self.completions == "every"
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:

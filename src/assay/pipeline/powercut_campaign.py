@@ -93,8 +93,8 @@ class Campaign:
         for done, ((kind, cut), trials) in enumerate(pool.answers(tasks), 1):
             for trial in trials:
                 self._take(kind, trial)
-            if kind == "seconds" and any(trial.cut.second for trial in trials):
-                self.tallies[cut.episode].planned_completions += 1  # behind the first of them
+            if kind == "seconds":
+                self.tallies[cut.episode].planned_completions += self._to_complete_behind(trials)
             progress(what, done, len(tasks))
             if len(self.bricks) >= BRICKS_MAX:
                 self.stopped = f"stopped after {len(self.bricks)} bricks"
@@ -128,15 +128,27 @@ class Campaign:
         )
 
     def _to_complete(self) -> list[Cut]:
-        """Some of each kind: what came up, which area was worked on, by which operation, how it was torn."""
-        most = None if self.size is None else max(1, self.size // SAMPLE_SHARE // len(self.chosen))
+        """Every cut that went well, or some of each kind."""
         found: list[Cut] = []
         for name in self.chosen:
-            kinds = [(self._kind(trial), trial.cut) for trial in self._good(name)]
-            drawn = some_of_each(kinds, self.plan.completions, most, f"{self.seed}:complete:{name}")
+            drawn = self._drawn_to_complete(name)
             self.tallies[name].planned_completions = len(drawn)
             found += drawn
         return found
+
+    def _drawn_to_complete(self, name: str) -> list[Cut]:
+        """Of an episode. A kind: what came up, which area was worked on, by which operation, how it was torn."""
+        good = self._good(name)
+        if self.plan.completions == "every":
+            return [trial.cut for trial in good]
+        most = None if self.size is None else max(1, self.size // SAMPLE_SHARE // len(self.chosen))
+        kinds = [(self._kind(trial), trial.cut) for trial in good]
+        return some_of_each(kinds, self.plan.completions, most, f"{self.seed}:complete:{name}")
+
+    def _to_complete_behind(self, trials: list[Trial]) -> int:
+        """How many updates belong behind second cuts: one behind each, or behind the first of those of a recovery."""
+        seconds = sum(trial.cut.second is not None and not trial.completing for trial in trials)
+        return seconds if self.plan.completes_every else min(1, seconds)
 
     def _good(self, name: str) -> list[Trial]:
         """The first cuts of an episode that went well, in the order in which they were chosen, however they came."""

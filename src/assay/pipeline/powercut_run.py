@@ -231,7 +231,9 @@ class _Work:
             self.first_cuts_s = campaign.first_cuts_s
 
     def _trier(self, recordings: dict[str, Recording], name: str) -> Trier:
-        return Trier(self._bench(name), self.images, recordings, self.seed, tears_of_plan(self.plan), self.plan.goal)
+        plan = self.plan
+        bench, tears = self._bench(name), tears_of_plan(plan)
+        return Trier(bench, self.images, recordings, self.seed, tears, plan.goal, every=plan.completes_every)
 
     def _bench(self, name: str) -> Bench:
         from assay.drivers.twin.bare_twin import Bench

@@ -74,7 +74,7 @@ class Recovery:
 
 @dataclass
 class Trier:
-    """Tries cuts on `bench`. `recordings` by the name of their episode."""
+    """Tries cuts on `bench`. `recordings` by the name of their episode; `every`: second cuts are all completed."""
 
     bench: Bench
     images: Images
@@ -83,6 +83,7 @@ class Trier:
     tears: tuple[Tear, ...]
     goal: str
     up_timeout_s: float = UP_TIMEOUT_S
+    every: bool = False
     _cursors: dict[str, tuple[int, NorFlash]] = field(default_factory=dict)
 
     def boot(self, cut: Cut) -> Trial:
@@ -120,7 +121,7 @@ class Trier:
             return self._trial(cut, CameUp(goal, "confirmed"), unit, fault, completing=True)
 
     def seconds(self, cut: Cut) -> list[Trial]:
-        """Second cuts in the recovery from the first `cut`, each booted from, the first of them completed too.
+        """Second cuts in the recovery from the first `cut`, each booted from, the first of them (or all) completed too.
 
         None when the recovery writes nothing; the recovery itself when that goes wrong.
         """
@@ -136,7 +137,8 @@ class Trier:
         lefts = [self._left_by_second(second, left, recovery.operations, came) for second in cuts]
         trials = [self._patiently(second, behind) for second, behind in zip(cuts, lefts, strict=True)]
         trials[0] = replace(trials[0], again=trials[0].again or recovery.trial.again)
-        return [*trials, self._complete(cuts[0], lefts[0].chip)]
+        completed = list(zip(cuts, lefts, strict=True))[: None if self.every else 1]
+        return [*trials, *(self._complete(second, behind.chip) for second, behind in completed)]
 
     def recovery(self, cut: Cut) -> list[Trial]:
         """What is wrong with the recovery from the first `cut`, recorded: what `seconds` would find in it."""
