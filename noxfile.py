@@ -326,6 +326,8 @@ def kills(session: nox.Session) -> None:
     install(session, "test")
     session.run("python", "tests/system/kill_campaign.py", "--turns", "100")
     session.run("python", "tests/system/kill_campaign.py", "--turns", "100", "--board", "rv32-virt")
+    session.run("python", "tests/system/ctrl_c_campaign.py", "--stops", "60")
+    session.run("python", "tests/system/ctrl_c_campaign.py", "--stops", "60", "--board", "rv32-virt")
     session.run("pytest", "tests/system/test_kills.py", "--timeout=14400", *(session.posargs or ["--kills=200"]))
 
 

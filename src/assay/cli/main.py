@@ -103,7 +103,7 @@ def run() -> None:
         _leave_usage(fault, as_json="--json" in arguments)
     except (click.Abort, KeyboardInterrupt):  # before a verb was there to turn the signal into its own words
         click.echo("ABORTED: stopped before anything was done", err=True)
-        sys.exit(ExitStatus.ERROR)
+        os._exit(ExitStatus.ERROR)  # as in `assay.__main__`
     except Interrupted as late:  # the verb is done: Python's own words would end with status 1, which is FAIL
         click.echo(f"ABORTED: {late} when the work was done, while its answer was told", err=True)
         sys.exit(late.status)

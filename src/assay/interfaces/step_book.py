@@ -52,15 +52,19 @@ class StepBook:
 
     def run(self, name: str, act: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
         """Begin `name`, do it, and keep what it gave (plain JSON). Errors of `act` pass through."""
+        try:
+            return self._run(name, act)
+        except Interrupted as interrupted:  # also while the journal writes that it begins: then the journal names it
+            interrupted.add_note(unit_after(name))
+            raise
+
+    def _run(self, name: str, act: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
         attempts = self.journal.begin(name)
         try:
             result = act() or {}
         except AssayError as error:
             outcome = Outcome.FAIL if isinstance(error, UnitFailed) else Outcome.ERROR
             self._keep(name, attempts, outcome, error.message)
-            raise
-        except Interrupted as interrupted:
-            interrupted.add_note(unit_after(name))
             raise
         self.journal.done(name, result)
         self._keep(name, attempts, Outcome.PASS, str(result.get(DETAIL, "")))

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import UnitFailed, WrongBoard
@@ -135,8 +136,10 @@ class _Factory:
     def __enter__(self) -> _Factory:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.place.close()
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.place.__exit__(kind, error, trace)
 
     def plan(self) -> ProvisionPlan:
         """Verify the releases, see that all fits, and see what answers on the place."""
