@@ -71,7 +71,7 @@ def test_it_is_written_and_read_out(tool: str, tmp_path: Path) -> None:
     theirs = FlashProject(tmp_path, FLASHERS, f'probe = "AAAA1"\nchip = "{CHIP}"')
     with plugged(tmp_path, probe()):
         status, done = theirs.flash("--flasher", tool, "--image", f"app={theirs.file('app.bin', data)}")
-    assert (status, done["outcome"]) == (0, "PASS"), done
+    assert (status, done.get("outcome")) == (0, "PASS"), done
     assert held(tmp_path, "1-4")[0x1000 : 0x1000 + 1500] == data
     record = theirs.record(done)
     assert (record["found"]["probe"], record["found"]["chip"]) == ("AAAA1", CHIP)

@@ -68,7 +68,7 @@ def test_a_record_that_is_there_is_made_durable_before_the_log_names_it(
     files = CrashingFiles(monkeypatch, memory_dir)
     blobs = BlobFolder(memory_dir / "blobs" / "sha256")
     for write, folder in (
-        (lambda: site_recorder._write_once(memory_dir / "records" / "x", b"data"), memory_dir / "records"),
+        (lambda: site_recorder._write_once(memory_dir, "records/x", b"data"), memory_dir / "records"),
         (lambda: blobs.put(b"data"), memory_dir / "blobs" / "sha256"),
     ):
         write()

@@ -125,10 +125,11 @@ def check_driver(kind: Literal["power", "flashers"], name: str, options: Mapping
     """Raises `UsageFault` for a driver that nobody offers, `OptionFault` for what it does not have or lacks;
     `ToolMissing`. Nothing is opened.
     """
-    _check_options(kind, name, _driver(kind, name), options, _GIVEN)
+    _check_options(kind, name, _driver(kind, name), options, _GIVEN[kind])
 
 
-_GIVEN = ("transport", "folder", "port", "ssh")
+_GIVEN = {"power": ("transport",), "flashers": ("folder", "port", "ssh")}
+"""What we give to a driver, so that a file cannot."""
 _OPTIONS_ARE_IN = {"power": "the place's power.options", "flashers": "the options of the board's flasher"}
 
 
