@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from assay.model.identifiers import Name
 from assay.model.value import FieldFault, Value
@@ -70,6 +70,13 @@ class Episode(Value):
     goal: Name | None = None
 
 
+def _count_or_every(value: object) -> object:
+    """Said once: the two kinds of which neither fits would each be told."""
+    if value == "every" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise ValueError("should be a whole number of at least 1, or 'every'")
+
+
 class CutPlan(Value):
     """What is cut, and how (`campaigns/*.toml`). `goal` is the image that each unit must still be brought to."""
 
@@ -88,7 +95,7 @@ class CutPlan(Value):
         default=("before", "first", "last", "bits", "zeros"), min_length=1
     )
     second_cuts: int = Field(default=0, ge=0, description="of each episode")
-    completions: Annotated[int, Field(ge=1)] | Literal["every"] = Field(
+    completions: Annotated[Annotated[int, Field(ge=1)] | Literal["every"], BeforeValidator(_count_or_every)] = Field(
         default=1, description="updates completed for each kind of cut and outcome; `every`: after each cut"
     )
     episodes: tuple[Episode, ...] = Field(min_length=1)
