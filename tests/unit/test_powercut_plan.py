@@ -116,7 +116,11 @@ def test_the_image_that_raises_the_counter_is_the_app_with_a_higher_one() -> Non
         ('old = "demo', 'rom = "demo', "word of its own"),
         ("seed = 1", 'tears = ["shaken"]', "tears"),
         ("seed = 1", "sed = 1", "did you mean 'seed'"),
-        ("completions = 2", 'completions = "some"', "^plan.toml:[0-9]+: completions: should be a whole number of at least 1, or"),
+        (
+            "completions = 2",
+            'completions = "some"',
+            "^plan.toml:[0-9]+: completions: should be a whole number of at least 1, or",
+        ),
         ("completions = 2", "completions = 0", "completions: should be a whole number of at least 1, or 'every'"),
     ],
 )
